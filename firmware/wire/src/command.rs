@@ -1,0 +1,100 @@
+//! What is replicated: the commands whose ordered application makes the registry.
+//!
+//! A command is proposed by the leading master's core, made durable, then applied. Applying reads nothing but the
+//! registry and the command, so every master reaches the same registry. Append-only; old bytes decode for ever.
+
+use alloc::{string::String, vec::Vec};
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{AgentId, FrameworkId, NodeId};
+
+/// One change of the registry.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Command {
+    /// A master process starts to lead: its start count prefixes task attempts.
+    MasterStarted {
+        /// One more than the last one's.
+        start: u32,
+    },
+    /// A node is admitted, or an admitted one came with other facts.
+    AdmitAgent(AgentRecord),
+    /// The agent stopped answering.
+    MarkUnreachable {
+        /// Which.
+        agent: AgentId,
+        /// Since when, seconds since 1970.
+        since: f64,
+    },
+    /// The agent is back.
+    MarkReachable {
+        /// Which.
+        agent: AgentId,
+    },
+    /// The agent said goodbye or was removed by an operator.
+    RemoveAgent {
+        /// Which.
+        agent: AgentId,
+    },
+    /// A framework subscribed for the first time or with other facts.
+    PutFramework(FrameworkRecord),
+    /// A framework ended.
+    RemoveFramework {
+        /// Which.
+        framework: FrameworkId,
+    },
+}
+
+/// An admitted agent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AgentRecord {
+    /// Its id for ever.
+    pub agent: AgentId,
+    /// The board.
+    pub node: NodeId,
+    /// Its name.
+    pub hostname: String,
+    /// Address of its HTTP server.
+    pub ip: String,
+    /// Port of its HTTP server.
+    pub port: u16,
+    /// Unreachable since, seconds since 1970.
+    pub unreachable_since: Option<f64>,
+}
+
+/// A registered framework.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FrameworkRecord {
+    /// Its id.
+    pub framework: FrameworkId,
+    /// Protobuf of the public `FrameworkInfo`, for whoever shows it.
+    pub info: Vec<u8>,
+    /// What the core goes by.
+    pub facts: FrameworkFacts,
+}
+
+/// The part of `FrameworkInfo` that the master's core acts on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FrameworkFacts {
+    /// Display name.
+    pub name: String,
+    /// User its tasks run as.
+    pub user: String,
+    /// Roles it subscribes to; exactly one without MULTI_ROLE.
+    pub roles: Vec<String>,
+    /// Its authenticated or claimed principal.
+    pub principal: Option<String>,
+    /// How long it may be away before its tasks are killed, seconds.
+    pub failover_timeout: f64,
+    /// Its tasks survive the loss of an agent's link.
+    pub checkpoint: bool,
+    /// Names of its capabilities, e.g. `PARTITION_AWARE`, sorted.
+    pub capabilities: Vec<String>,
+}
+
+impl FrameworkFacts {
+    /// Whether the framework declared this capability.
+    pub fn is_capable(&self, capability: &str) -> bool {
+        self.capabilities.iter().any(|have| have == capability)
+    }
+}

@@ -1,0 +1,73 @@
+//! Between agentd and the executor helper that holds one task: over the helper's unix socket, and in its run directory.
+//!
+//! The helper outlives agentd: whoever connects to the socket first gets the task's present condition, and the exit
+//! record stays in the run directory for an agentd that was away. Socket messages are [frames](crate::frame).
+
+use alloc::{string::String, vec::Vec};
+
+use serde::{Deserialize, Serialize};
+
+/// What the helper is told to run: file `spec` of its run directory, a frame.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecutorSpec {
+    /// Program and its argv (`/bin/sh`, `sh`, `-c`, text for a shell command).
+    pub program: String,
+    /// argv, first is argv[0].
+    pub arguments: Vec<String>,
+    /// The whole environment.
+    pub environment: Vec<(String, String)>,
+    /// Working directory and place of `stdout` and `stderr`; absolute.
+    pub sandbox: String,
+    /// User name to run as; none: the helper's own.
+    pub user: Option<String>,
+    /// `cgroup.procs` of the task's cgroup, absolute; none: no cgroup.
+    pub cgroup_procs: Option<String>,
+    /// The helper is PID 1 of a new PID namespace and must mount a `/proc` of its own and reap.
+    pub pid_namespace: bool,
+    /// SIGTERM to SIGKILL when no other grace period is given, milliseconds.
+    pub kill_grace_ms: u32,
+}
+
+/// agentd to helper.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToExecutor {
+    /// SIGTERM now, SIGKILL to all after the grace period. Again: may only shorten it.
+    Kill {
+        /// Milliseconds.
+        grace_ms: u32,
+    },
+}
+
+/// Helper to agentd, sent on connecting and on each change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromExecutor {
+    /// The task's process runs.
+    Running {
+        /// Its process id, in the helper's own PID namespace.
+        pid: u32,
+    },
+    /// It has ended; the exit record is on disk before this is sent.
+    Exited(ExitRecord),
+}
+
+/// How a task ended: file `exit` of the run directory (a frame with a checksum behind it).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitRecord {
+    /// What happened.
+    pub outcome: Outcome,
+    /// Whether a kill had been asked for before.
+    pub kill_requested: bool,
+    /// Wall clock, milliseconds since 1970.
+    pub at_ms: u64,
+}
+
+/// What happened to the process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// It called exit.
+    Exit(u8),
+    /// A signal ended it.
+    Signal(u8),
+    /// It never started, and why (operation and errno in words).
+    NotStarted(String),
+}
