@@ -1,0 +1,20 @@
+//! All kernel contact of the board and the only unsafe code of the workspace. Callers: `init`, `agentd`, `nesos-executor`.
+//!
+//! Knows no policy: a module here wraps one kernel interface, returns owned types, and names operation and path or
+//! id in its errors. Invariant: every `unsafe` block has a `SAFETY` comment, and nothing here logs or retries.
+#![allow(unsafe_code)]
+
+pub mod block;
+pub mod clock;
+pub mod console;
+pub mod input;
+pub mod journal_socket;
+pub mod mount;
+pub mod netlink;
+pub mod packet;
+pub mod poller;
+pub mod reap;
+pub mod reboot;
+pub mod signal;
+pub mod spawn;
+pub mod watchdog;
