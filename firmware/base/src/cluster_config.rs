@@ -1,0 +1,297 @@
+//! `cluster.toml`: what a person writes on the FAT partition (or passes with `--config`) to make a board a node.
+//!
+//! Raw TOML in, a checked [`ClusterConfig`] out; unknown keys are refused. Read by init, masterd, agentd, the CLI and the
+//! image tools; none of them reads the file in another way. Not here: opening the file.
+
+use std::net::Ipv4Addr;
+use std::string::String;
+
+use serde::{Deserialize, Serialize};
+
+use crate::token::{ClusterKey, JoinToken, TokenError};
+use nesos_wire::resource_text;
+
+/// Largest accepted file in bytes: a hundred times what anybody writes.
+pub const MAX_FILE: usize = 64 * 1024;
+
+/// Why a cluster.toml is refused. Every variant names the key and what was expected.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Not UTF-8 text: a damaged card, or another file.
+    #[error("cluster.toml is not text (byte {0} is not UTF-8)")]
+    NotText(usize),
+    /// Larger than [`MAX_FILE`].
+    #[error("cluster.toml has {0} bytes, at most {MAX_FILE} are allowed")]
+    TooLarge(usize),
+    /// Not TOML, an unknown key, or a value of the wrong kind.
+    #[error("cluster.toml: {0}")]
+    Toml(String),
+    /// A key or token that cannot be one.
+    #[error("cluster.toml: {key}: {reason}")]
+    Token {
+        /// Which key.
+        key: &'static str,
+        /// What was expected.
+        reason: TokenError,
+    },
+    /// Any other value that is not what the key takes.
+    #[error("cluster.toml: {key}: expected {expected}, found '{found}'")]
+    Value {
+        /// Which key.
+        key: &'static str,
+        /// What was expected.
+        expected: &'static str,
+        /// What stands there.
+        found: String,
+    },
+}
+
+/// What the board is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Agent if it is told how to join a cluster, else both.
+    #[default]
+    Auto,
+    /// Runs masterd only.
+    Master,
+    /// Runs agentd only.
+    Agent,
+    /// Runs both.
+    Both,
+}
+
+/// Who may write through the master's HTTP API. Reading is open to all in every case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ApiAccess {
+    /// Only from the board itself.
+    #[default]
+    Local,
+    /// From anywhere, without a password: for networks one trusts.
+    Open,
+    /// From anywhere, with a principal and secret.
+    Authenticated,
+}
+
+/// A checked cluster.toml.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ClusterConfig {
+    /// The node's name; none: made from its identity.
+    pub name: Option<String>,
+    /// What it is to be.
+    pub role: Role,
+    /// The cluster's name.
+    pub cluster: String,
+    /// The CA seed; masters only.
+    pub key: Option<ClusterKey>,
+    /// Lets the board in.
+    pub token: Option<JoinToken>,
+    /// `host:port` of a master; none: found by mDNS.
+    pub master: Option<String>,
+    /// Static address; none: DHCP.
+    pub network: Option<StaticNetwork>,
+    /// Who may write through the API.
+    pub api_access: ApiAccess,
+    /// `--attributes` of agentd.
+    pub attributes: Option<String>,
+    /// `--resources` of agentd.
+    pub resources: Option<String>,
+}
+
+/// A static address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StaticNetwork {
+    /// The board's address.
+    pub address: Ipv4Addr,
+    /// Length of the network prefix, 1 to 32.
+    pub prefix: u8,
+    /// Default route.
+    pub gateway: Option<Ipv4Addr>,
+    /// Name server.
+    pub dns: Option<Ipv4Addr>,
+}
+
+/// Name of a cluster that was not given one.
+pub const DEFAULT_CLUSTER: &str = "nesos";
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct RawConfig {
+    name: Option<String>,
+    role: Role,
+    cluster: RawCluster,
+    network: RawNetwork,
+    api: RawApi,
+    agent: RawAgent,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct RawCluster {
+    name: Option<String>,
+    key: Option<String>,
+    token: Option<String>,
+    master: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct RawNetwork {
+    address: Option<String>,
+    gateway: Option<String>,
+    dns: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct RawApi {
+    access: ApiAccess,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct RawAgent {
+    attributes: Option<String>,
+    resources: Option<String>,
+}
+
+impl ClusterConfig {
+    /// Reads the bytes of a cluster.toml. An empty file is a valid one.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
+        if bytes.len() > MAX_FILE {
+            return Err(ConfigError::TooLarge(bytes.len()));
+        }
+        let text = core::str::from_utf8(bytes).map_err(|e| ConfigError::NotText(e.valid_up_to()))?;
+        let raw: RawConfig = toml::from_str(text).map_err(|e| ConfigError::Toml(redact(&e)))?;
+        raw.check()
+    }
+}
+
+impl RawConfig {
+    fn check(self) -> Result<ClusterConfig, ConfigError> {
+        let key = self.cluster.key.as_deref().map(ClusterKey::parse).transpose();
+        let token = self.cluster.token.as_deref().map(JoinToken::parse).transpose();
+        if let Some(text) = &self.agent.resources {
+            resource_text::parse(text)
+                .map_err(|_| value("agent.resources", "name:value;… such as cpus:4;mem:512", text))?;
+        }
+        if let Some(text) = &self.agent.attributes {
+            resource_text::parse_attributes(text)
+                .map_err(|_| value("agent.attributes", "name:value;… such as rack:a1", text))?;
+        }
+        Ok(ClusterConfig {
+            name: self.name.map(|name| label("name", name)).transpose()?,
+            role: self.role,
+            cluster: self.cluster.name.map_or(Ok(DEFAULT_CLUSTER.into()), |name| label("cluster.name", name))?,
+            key: key.map_err(|reason| ConfigError::Token { key: "cluster.key", reason })?,
+            token: token.map_err(|reason| ConfigError::Token { key: "cluster.token", reason })?,
+            master: self.cluster.master.map(host_and_port).transpose()?,
+            network: self.network.check()?,
+            api_access: self.api.access,
+            attributes: self.agent.attributes,
+            resources: self.agent.resources,
+        })
+    }
+}
+
+impl RawNetwork {
+    fn check(self) -> Result<Option<StaticNetwork>, ConfigError> {
+        let gateway = self.gateway.map(|text| ipv4("network.gateway", &text)).transpose()?;
+        let dns = self.dns.map(|text| ipv4("network.dns", &text)).transpose()?;
+        let Some(text) = self.address else {
+            return match gateway.or(dns) {
+                None => Ok(None),
+                Some(_) => Err(value("network.address", "an address when gateway or dns is given", "nothing")),
+            };
+        };
+        let parsed = text.split_once('/').and_then(|(address, prefix)| {
+            Some((address.parse().ok()?, prefix.parse().ok().filter(|p| (1..=32).contains(p))?))
+        });
+        let (address, prefix) =
+            parsed.ok_or_else(|| value("network.address", "an address with its prefix such as 192.168.1.20/24", &text))?;
+        Ok(Some(StaticNetwork { address, prefix, gateway, dns }))
+    }
+}
+
+/// The parser's message with its line number, without the quoted line: it may hold a secret.
+fn redact(error: &toml::de::Error) -> String {
+    let line = error.to_string();
+    let place = line.lines().next().filter(|l| l.starts_with("TOML parse error")).unwrap_or_default();
+    let place = place.trim_start_matches("TOML parse error").trim();
+    if place.is_empty() { error.message().into() } else { format!("{place}: {}", error.message().replace('\n', ", ")) }
+}
+
+/// A name that becomes part of a DNS label: letters, digits and hyphens, at most 30 so that `<cluster>-<node>` fits 63.
+fn label(key: &'static str, name: String) -> Result<String, ConfigError> {
+    let fits = (1..=30).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        && !name.starts_with('-')
+        && !name.ends_with('-');
+    if fits { Ok(name) } else { Err(value(key, "1 to 30 letters, digits and inner hyphens", &name)) }
+}
+
+fn host_and_port(text: String) -> Result<String, ConfigError> {
+    let valid = text.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
+    });
+    if valid { Ok(text) } else { Err(value("cluster.master", "host:port such as 192.168.1.10:5050", &text)) }
+}
+
+fn ipv4(key: &'static str, text: &str) -> Result<Ipv4Addr, ConfigError> {
+    text.parse().map_err(|_| value(key, "an IPv4 address", text))
+}
+
+fn value(key: &'static str, expected: &'static str, found: &str) -> ConfigError {
+    // A pasted file must not flood the console.
+    ConfigError::Value { key, expected, found: found.chars().take(80).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        ClusterConfig::parse(text.as_bytes()).expect_err(text).to_string()
+    }
+
+    #[test]
+    fn an_empty_file_means_defaults() {
+        let config = ClusterConfig::parse(b"").expect("valid");
+        assert_eq!((config.role, config.cluster.as_str()), (Role::Auto, DEFAULT_CLUSTER));
+    }
+
+    #[test]
+    fn a_full_file_is_understood() {
+        let key = ClusterKey([9; 32]).to_text();
+        let text = format!(
+            "name = 'shelf-1'\nrole = 'both'\n[cluster]\nname = 'home'\nkey = '{key}'\nmaster = '10.0.0.1:5050'\n\
+             [network]\naddress = '10.0.0.7/24'\ngateway = '10.0.0.1'\n[api]\naccess = 'open'\n\
+             [agent]\nattributes = 'rack:a'\nresources = 'cpus:2'\n"
+        );
+        let config = ClusterConfig::parse(text.as_bytes()).expect("valid");
+        assert_eq!(config.network.map(|n| n.prefix), Some(24));
+        assert_eq!(config.key, Some(ClusterKey([9; 32])));
+        assert_eq!(config.api_access, ApiAccess::Open);
+    }
+
+    #[test]
+    fn errors_name_key_and_expectation() {
+        assert!(error("nmae = 'x'").contains("nmae"));
+        assert!(error("role = 'boss'").contains("master"));
+        assert!(error("name = 'a b'").contains("name: expected 1 to 30 letters"));
+        assert!(error("[network]\naddress = '10.0.0.1'").contains("network.address"));
+        assert!(error("[cluster]\nmaster = 'x'").contains("cluster.master: expected host:port"));
+        assert!(error("[agent]\nresources = 'cpus'").contains("agent.resources"));
+        assert!(matches!(ClusterConfig::parse(&[0x61, 0xff]), Err(ConfigError::NotText(1))));
+        assert!(matches!(ClusterConfig::parse(&[b'#'; MAX_FILE + 1]), Err(ConfigError::TooLarge(_))));
+    }
+
+    #[test]
+    fn a_broken_line_is_located_but_not_repeated() {
+        let message = error("[cluster]\ntoken = 'nesos-0123\n");
+        assert!(message.contains("line 2") && !message.contains("0123"), "{message}");
+        let message = error("[cluster]\ntoken = 'nesos-key-0123'\n");
+        assert!(message.contains("cluster.token") && !message.contains("0123"), "{message}");
+    }
+}
