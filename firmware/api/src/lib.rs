@@ -1,0 +1,46 @@
+//! The public HTTP types of Nesos: the Mesos v1 messages, each a plain struct with a JSON and a protobuf form.
+//!
+//! Holds data and its encodings, nothing else: no HTTP, no validation beyond what the formats demand, no state. Used by
+//! masterd, agentd, the `nesos` command and tests. Invariants: no input panics or takes unbounded memory; names, numbers
+//! and defaults are those of Mesos 1.11.
+//!
+//! * [`v1`]: the shared messages (`TaskInfo`, `Offer`, `Resource`, ...); [`scheduler`]: `Call` and `Event`.
+//!
+//! Fields: `required` is a plain value, `optional` an `Option`, `repeated` a `Vec`, a map a `BTreeMap`. Optional fields
+//! with a default in Mesos have a method of the same name that answers it. Nested names are joined
+//! (`Offer.Operation.Launch` is [`v1::OfferOperationLaunch`]); enumeration values drop their common prefix
+//! (`TASK_RUNNING` is [`v1::TaskState::Running`]) and print their wire name.
+//!
+//! ```
+//! use nesos_api::scheduler::{Call, CallType, Event, EventRescind, EventType};
+//! use nesos_api::v1::OfferID;
+//!
+//! let call = Call::from_json(br#"{"type":"DECLINE","framework_id":{"value":"f"},
+//!     "decline":{"offer_ids":[{"value":"o1"}],"filters":{}}}"#)?;
+//! assert_eq!(call.r#type, Some(CallType::Decline));
+//! let decline = call.decline.as_ref().unwrap();
+//! assert_eq!(decline.offer_ids[0].value, "o1");
+//! assert_eq!(decline.filters.as_ref().unwrap().refuse_seconds(), 5.0);
+//! assert_eq!(Call::from_protobuf(&call.to_protobuf())?, call);
+//!
+//! let event = Event {
+//!     r#type: Some(EventType::Rescind),
+//!     rescind: Some(EventRescind { offer_id: OfferID::from("o1") }),
+//!     ..Event::default()
+//! };
+//! assert_eq!(event.to_json(), br#"{"type":"RESCIND","rescind":{"offer_id":{"value":"o1"}}}"#);
+//!
+//! let error = Call::from_json(br#"{"accept":{"operations":[{"launch":{"task_infos":[{"name":"t",
+//!     "task_id":{"value":"t"}}]}}]}}"#).unwrap_err();
+//! assert_eq!(error.to_string(), "accept.operations[0].launch.task_infos[0].agent_id: required field is missing");
+//! # Ok::<(), nesos_api::Error>(())
+//! ```
+
+mod error;
+pub mod json;
+pub mod message;
+pub mod protobuf;
+pub mod scheduler;
+pub mod v1;
+
+pub use error::{Error, MAX_DECODED_BYTES, MAX_DEPTH, MAX_ENCODED_BYTES};

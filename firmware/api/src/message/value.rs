@@ -1,0 +1,217 @@
+//! How Rust types stand for the API's field types: `T` required, `Option<T>` optional, `Vec<T>` repeated, `BTreeMap` map.
+//!
+//! Not concerned with any format. Called by the readers and writers through `dyn FieldValue`.
+//! Invariant: a refused value leaves the field as it was.
+
+use super::{Enumeration, FieldValue, Item, Kind, Message};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Deref;
+
+/// One value of a field: a scalar, an enumeration or a message.
+pub trait Element: Default {
+    /// The type on the wire.
+    const KIND: Kind;
+    /// The value.
+    fn item(&self) -> Item<'_>;
+    /// Replaces the value; false if the item does not fit.
+    fn set(&mut self, item: Item<'_>) -> bool;
+    /// The value as a message for writing, `None` for everything else.
+    fn message(&mut self) -> Option<&mut dyn Message> {
+        None
+    }
+}
+
+/// A `bytes` field: base64 in JSON, raw in protobuf.
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Bytes(pub Vec<u8>);
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "b\"{}\"", self.0.escape_ascii())
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<Vec<u8>> for Bytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+
+impl From<&[u8]> for Bytes {
+    fn from(bytes: &[u8]) -> Self {
+        Self(bytes.to_vec())
+    }
+}
+
+macro_rules! scalar {
+    ($type:ty, $kind:ident, $item:ident($wide:ty)) => {
+        impl Element for $type {
+            const KIND: Kind = Kind::$kind;
+            fn item(&self) -> Item<'_> {
+                Item::$item(<$wide>::from(*self))
+            }
+            fn set(&mut self, item: Item<'_>) -> bool {
+                if let Item::$item(value) = item
+                    && let Ok(value) = <$type>::try_from(value)
+                {
+                    *self = value;
+                    return true;
+                }
+                false
+            }
+        }
+    };
+}
+scalar!(bool, Bool, Bool(bool));
+scalar!(i32, I32, Int(i64));
+scalar!(i64, I64, Int(i64));
+scalar!(u32, U32, Uint(u64));
+scalar!(u64, U64, Uint(u64));
+scalar!(f64, F64, Float(f64));
+
+impl Element for String {
+    const KIND: Kind = Kind::String;
+    fn item(&self) -> Item<'_> {
+        Item::Str(self)
+    }
+    fn set(&mut self, item: Item<'_>) -> bool {
+        let Item::Str(value) = item else { return false };
+        *self = value.to_owned();
+        true
+    }
+}
+
+impl Element for Bytes {
+    const KIND: Kind = Kind::Bytes;
+    fn item(&self) -> Item<'_> {
+        Item::Bytes(&self.0)
+    }
+    fn set(&mut self, item: Item<'_>) -> bool {
+        let Item::Bytes(value) = item else {
+            return false;
+        };
+        self.0 = value.to_vec();
+        true
+    }
+}
+
+/// Used by [`super::messages!`] for each enumeration.
+pub(crate) fn set_enumeration<E: Enumeration>(target: &mut E, item: Item<'_>) -> bool {
+    let Item::Enum(number) = item else {
+        return false;
+    };
+    let value = E::from_number(number);
+    *target = value.unwrap_or(*target);
+    value.is_some()
+}
+
+impl<M: Message + Default> Element for Box<M> {
+    const KIND: Kind = Kind::Message;
+    fn item(&self) -> Item<'_> {
+        Item::Message(&**self)
+    }
+    fn set(&mut self, _: Item<'_>) -> bool {
+        false
+    }
+    fn message(&mut self) -> Option<&mut dyn Message> {
+        Some(&mut **self)
+    }
+}
+
+impl<T: Element> FieldValue for T {
+    fn visit(&self, f: &mut dyn FnMut(&str, Item<'_>)) {
+        f("", self.item());
+    }
+    fn push(&mut self, item: Item<'_>) -> bool {
+        self.set(item)
+    }
+    fn push_message(&mut self) -> Option<&mut dyn Message> {
+        *self = T::default();
+        self.message()
+    }
+    fn entry(&mut self, _: &str) -> Option<&mut dyn FieldValue> {
+        None
+    }
+    fn clear(&mut self) {
+        *self = T::default();
+    }
+}
+
+impl<T: Element> FieldValue for Option<T> {
+    fn visit(&self, f: &mut dyn FnMut(&str, Item<'_>)) {
+        if let Some(value) = self {
+            f("", value.item());
+        }
+    }
+    fn push(&mut self, item: Item<'_>) -> bool {
+        let mut value = T::default();
+        let fits = value.set(item);
+        if fits {
+            *self = Some(value);
+        }
+        fits
+    }
+    fn push_message(&mut self) -> Option<&mut dyn Message> {
+        self.insert(T::default()).message()
+    }
+    fn entry(&mut self, _: &str) -> Option<&mut dyn FieldValue> {
+        None
+    }
+    fn clear(&mut self) {
+        *self = None;
+    }
+}
+
+impl<T: Element> FieldValue for Vec<T> {
+    fn visit(&self, f: &mut dyn FnMut(&str, Item<'_>)) {
+        for value in self {
+            f("", value.item());
+        }
+    }
+    fn push(&mut self, item: Item<'_>) -> bool {
+        let mut value = T::default();
+        let fits = value.set(item);
+        if fits {
+            self.push(value);
+        }
+        fits
+    }
+    fn push_message(&mut self) -> Option<&mut dyn Message> {
+        self.push(T::default());
+        self.last_mut().and_then(Element::message)
+    }
+    fn entry(&mut self, _: &str) -> Option<&mut dyn FieldValue> {
+        None
+    }
+    fn clear(&mut self) {
+        self.clear();
+    }
+}
+
+impl<T: Element> FieldValue for BTreeMap<String, T> {
+    fn visit(&self, f: &mut dyn FnMut(&str, Item<'_>)) {
+        for (key, value) in self {
+            f(key, value.item());
+        }
+    }
+    fn push(&mut self, _: Item<'_>) -> bool {
+        false
+    }
+    fn push_message(&mut self) -> Option<&mut dyn Message> {
+        None
+    }
+    fn entry(&mut self, key: &str) -> Option<&mut dyn FieldValue> {
+        Some(self.entry(key.to_owned()).or_default())
+    }
+    fn clear(&mut self) {
+        self.clear();
+    }
+}

@@ -1,0 +1,135 @@
+//! What is on the board's disk: the MBR's entries, an ext4's superblock, the template of an empty data partition.
+//! Pure; `data` does the reading and writing.
+//!
+//! Invariant: every number from the disk is checked before it is used; growing changes one entry's length only.
+
+/// Bytes of a sector, the unit of the MBR.
+pub(crate) const SECTOR: u64 = 512;
+/// Where the ext4 superblock begins, and how many bytes of it are read here.
+pub(crate) const SUPERBLOCK_AT: u64 = 1024;
+/// Bytes of the superblock that are read.
+pub(crate) const SUPERBLOCK_BYTES: usize = 1024;
+/// First bytes of the template.
+pub(crate) const TEMPLATE_MAGIC: &[u8; 8] = b"NSPARSE1";
+/// Growing by less than this is not worth the write: it is what rounding leaves over.
+const GROW_MIN_SECTORS: u64 = 2048;
+
+/// One primary partition, in sectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Partition {
+    /// First sector.
+    pub(crate) start: u64,
+    /// Number of sectors.
+    pub(crate) sectors: u64,
+}
+
+/// The primary partition `number` (1 to 4) of an MBR; `None` if the sector is no MBR or the entry is empty.
+pub(crate) fn partition(mbr: &[u8; 512], number: usize) -> Option<Partition> {
+    let entry = entry(mbr, number)?;
+    let word = |at: usize| u64::from(u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]]));
+    let partition = Partition { start: word(8), sectors: word(12) };
+    (entry[4] != 0 && partition.start > 0 && partition.sectors > 0).then_some(partition)
+}
+
+/// Lengthens the last partition `number` to the end of a disk of `disk_sectors`. Returns the partition as it is
+/// afterwards, or `None` if there is nothing to gain or another partition begins behind it.
+pub(crate) fn grow(mbr: &mut [u8; 512], number: usize, disk_sectors: u64) -> Option<Partition> {
+    let old = partition(mbr, number)?;
+    let behind = (1..=4).filter(|n| *n != number).filter_map(|n| partition(mbr, n)).any(|p| p.start > old.start);
+    // The MBR counts in 32 bits: 2 TiB is the end.
+    let sectors = disk_sectors.min(u64::from(u32::MAX)).checked_sub(old.start)?;
+    if behind || sectors < old.sectors.saturating_add(GROW_MIN_SECTORS) {
+        return None;
+    }
+    let at = entry_offset(number) + 12;
+    mbr[at..at + 4].copy_from_slice(&u32::try_from(sectors).ok()?.to_le_bytes());
+    Some(Partition { start: old.start, sectors })
+}
+
+fn entry(mbr: &[u8; 512], number: usize) -> Option<&[u8]> {
+    let valid = mbr[510..] == [0x55, 0xaa] && (1..=4).contains(&number);
+    valid.then(|| &mbr[entry_offset(number)..entry_offset(number) + 16])
+}
+
+fn entry_offset(number: usize) -> usize {
+    446 + 16 * (number - 1)
+}
+
+/// Size of the ext4 whose superblock this is, in bytes, and its block size; `None` if it is none.
+pub(crate) fn ext4_size(superblock: &[u8; SUPERBLOCK_BYTES]) -> Option<(u64, u64)> {
+    let word = |at: usize| {
+        u64::from(u32::from_le_bytes([superblock[at], superblock[at + 1], superblock[at + 2], superblock[at + 3]]))
+    };
+    if superblock[0x38..0x3a] != [0x53, 0xef] {
+        return None;
+    }
+    // Only 64-bit file systems use the high half; elsewhere it may hold anything.
+    let high = if word(0x60) & 0x80 != 0 { word(0x150) } else { 0 };
+    let block = 1024u64.checked_shl(u32::try_from(word(0x18)).ok().filter(|log| *log <= 6)?)?;
+    Some(((word(4) | high << 32).checked_mul(block)?, block))
+}
+
+/// Why a template was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum TemplateError {
+    /// It does not begin with the magic.
+    #[error("template does not begin with NSPARSE1")]
+    Magic,
+    /// It ends in the middle of an extent, or an extent lies outside of the total size.
+    #[error("template is damaged at byte {0}")]
+    Damaged(usize),
+    /// The partition is smaller than the file system in the template.
+    #[error("partition of {partition} bytes is smaller than the template's {template}")]
+    TooLarge {
+        /// Size of the file system, bytes.
+        template: u64,
+        /// Size of the partition, bytes.
+        partition: u64,
+    },
+}
+
+/// A checked template: the non-zero extents of an empty ext4.
+#[derive(Debug)]
+pub(crate) struct Template<'a> {
+    extents: Vec<(u64, &'a [u8])>,
+}
+
+impl<'a> Template<'a> {
+    /// Checks `file` against a partition of `partition_bytes`.
+    pub(crate) fn parse(file: &'a [u8], partition_bytes: u64) -> Result<Template<'a>, TemplateError> {
+        let rest = file.strip_prefix(TEMPLATE_MAGIC).ok_or(TemplateError::Magic)?;
+        let damaged = |rest: &[u8]| TemplateError::Damaged(file.len() - rest.len());
+        let (total, mut rest) = rest.split_first_chunk::<8>().ok_or_else(|| damaged(rest))?;
+        let total = u64::from_le_bytes(*total);
+        if total > partition_bytes {
+            return Err(TemplateError::TooLarge { template: total, partition: partition_bytes });
+        }
+        let mut extents = Vec::new();
+        while !rest.is_empty() {
+            let (offset, after) = rest.split_first_chunk::<8>().ok_or_else(|| damaged(rest))?;
+            let (length, after) = after.split_first_chunk::<4>().ok_or_else(|| damaged(rest))?;
+            let (offset, length) = (u64::from_le_bytes(*offset), u32::from_le_bytes(*length) as usize);
+            let end = offset.checked_add(length as u64).filter(|end| *end <= total);
+            if end.is_none() || after.len() < length {
+                return Err(damaged(rest));
+            }
+            let (data, after) = after.split_at(length);
+            extents.push((offset, data));
+            rest = after;
+        }
+        Ok(Template { extents })
+    }
+
+    /// The extents in the order in which to write them: the superblock last, so that a power cut in between leaves
+    /// a partition without magic, which the next boot begins anew.
+    pub(crate) fn extents(&self) -> impl Iterator<Item = (u64, &'a [u8])> {
+        let holds_superblock =
+            |(offset, data): &&(u64, &[u8])| *offset <= SUPERBLOCK_AT && offset + data.len() as u64 > SUPERBLOCK_AT;
+        let others = self.extents.iter().filter(move |e| !holds_superblock(e));
+        others.chain(self.extents.iter().filter(holds_superblock)).copied()
+    }
+}
+
+#[cfg(test)]
+#[path = "disk_tests.rs"]
+mod tests;

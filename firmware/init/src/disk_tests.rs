@@ -1,0 +1,86 @@
+//! Tests of `disk`: growing an MBR entry, reading a superblock, refusing damaged templates.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+
+fn mbr(partitions: &[(usize, u32, u32)]) -> [u8; 512] {
+    let mut mbr = [0u8; 512];
+    mbr[510..].copy_from_slice(&[0x55, 0xaa]);
+    for (number, start, sectors) in partitions {
+        let at = 446 + 16 * (number - 1);
+        mbr[at + 4] = 0x83;
+        mbr[at + 8..at + 12].copy_from_slice(&start.to_le_bytes());
+        mbr[at + 12..at + 16].copy_from_slice(&sectors.to_le_bytes());
+    }
+    mbr
+}
+
+#[test]
+fn growing_changes_the_length_of_one_entry_only() {
+    let before = mbr(&[(1, 2048, 4096), (2, 6144, 4096), (4, 10240, 20480)]);
+    let mut after = before;
+    let grown = grow(&mut after, 4, 1_000_000).unwrap();
+    assert_eq!(grown, Partition { start: 10240, sectors: 989_760 });
+    assert_eq!(partition(&after, 4), Some(grown));
+    let changed: Vec<usize> = (0..512).filter(|i| before[*i] != after[*i]).collect();
+    assert!(changed.iter().all(|i| (446 + 48 + 12..446 + 64).contains(i)));
+    assert_eq!(grow(&mut after, 4, 1_000_000), None);
+}
+
+#[test]
+fn growing_stops_at_two_tebibytes_and_never_overlaps() {
+    let mut large = mbr(&[(4, 2048, 2048)]);
+    assert_eq!(grow(&mut large, 4, u64::MAX).unwrap().sectors, u64::from(u32::MAX) - 2048);
+    let mut behind = mbr(&[(3, 100_000, 2048), (4, 2048, 2048)]);
+    assert_eq!(grow(&mut behind, 4, 1_000_000), None);
+    let mut smaller = mbr(&[(4, 2048, 20480)]);
+    assert_eq!(grow(&mut smaller, 4, 1024), None);
+    assert_eq!(grow(&mut [0; 512], 4, 1_000_000), None);
+}
+
+#[test]
+fn superblocks_are_recognised_by_their_magic() {
+    let mut superblock = [0u8; SUPERBLOCK_BYTES];
+    assert_eq!(ext4_size(&superblock), None);
+    superblock[0x38..0x3a].copy_from_slice(&[0x53, 0xef]);
+    superblock[4..8].copy_from_slice(&16384u32.to_le_bytes());
+    superblock[0x18..0x1c].copy_from_slice(&2u32.to_le_bytes());
+    superblock[0x150] = 1;
+    assert_eq!(ext4_size(&superblock), Some((64 << 20, 4096)));
+    superblock[0x60] = 0x80;
+    assert_eq!(ext4_size(&superblock), Some(((1 << 44) + (64 << 20), 4096)));
+    superblock[0x18] = 77;
+    assert_eq!(ext4_size(&superblock), None);
+}
+
+fn template(total: u64, extents: &[(u64, &[u8])]) -> Vec<u8> {
+    let mut file = TEMPLATE_MAGIC.to_vec();
+    file.extend(total.to_le_bytes());
+    for (offset, data) in extents {
+        file.extend(offset.to_le_bytes());
+        file.extend((data.len() as u32).to_le_bytes());
+        file.extend(*data);
+    }
+    file
+}
+
+#[test]
+fn the_extent_with_the_superblock_is_written_last() {
+    let head = [1u8; 2048];
+    let file = template(1 << 20, &[(0, &head), (4096, b"groups"), (1 << 19, b"journal")]);
+    let order: Vec<u64> = Template::parse(&file, 1 << 20).unwrap().extents().map(|(offset, _)| offset).collect();
+    assert_eq!(order, [4096, 1 << 19, 0]);
+}
+
+#[test]
+fn damaged_templates_are_refused_at_every_length() {
+    let file = template(8192, &[(0, &[7u8; 100]), (4096, b"abc")]);
+    let whole = [24 - 8, 24 + 4 + 100, file.len()];
+    for length in 0..=file.len() {
+        let result = Template::parse(&file[..length], 8192);
+        assert_eq!(result.is_ok(), whole.contains(&length), "length {length}");
+    }
+    assert!(matches!(Template::parse(&file, 4096), Err(TemplateError::TooLarge { .. })));
+    assert_eq!(Template::parse(&template(10, &[(8, b"abc")]), 99).unwrap_err(), TemplateError::Damaged(16));
+    assert_eq!(Template::parse(&template(10, &[(u64::MAX, b"abc")]), 99).unwrap_err(), TemplateError::Damaged(16));
+}

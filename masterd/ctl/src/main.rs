@@ -1,0 +1,3 @@
+//! nesos
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! masterd
+
+fn main() {}
