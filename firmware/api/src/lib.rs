@@ -5,6 +5,8 @@
 //! and defaults are those of Mesos 1.11.
 //!
 //! * [`v1`]: the shared messages (`TaskInfo`, `Offer`, `Resource`, ...); [`scheduler`]: `Call` and `Event`.
+//! * [`recordio`]: how event streams are framed.
+//! * [`legacy`]: what `/state`, `/slaves`, `/frameworks` and `/tasks` answer.
 //!
 //! Fields: `required` is a plain value, `optional` an `Option`, `repeated` a `Vec`, a map a `BTreeMap`. Optional fields
 //! with a default in Mesos have a method of the same name that answers it. Nested names are joined
@@ -38,8 +40,10 @@
 
 mod error;
 pub mod json;
+pub mod legacy;
 pub mod message;
 pub mod protobuf;
+pub mod recordio;
 pub mod scheduler;
 pub mod v1;
 
