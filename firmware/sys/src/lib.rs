@@ -5,16 +5,25 @@
 #![allow(unsafe_code)]
 
 pub mod block;
+pub mod cgroup;
 pub mod clock;
 pub mod console;
+pub mod container;
+pub mod disk;
+pub mod fs;
 pub mod input;
 pub mod journal_socket;
+pub mod machine;
 pub mod mount;
+pub mod namespace;
 pub mod netlink;
 pub mod packet;
+pub mod pidfd;
 pub mod poller;
+pub mod process;
 pub mod reap;
 pub mod reboot;
 pub mod signal;
 pub mod spawn;
+pub mod user;
 pub mod watchdog;

@@ -1,0 +1,206 @@
+//! Files in places that tasks can write to, files that must survive a crash, and sockets with long paths.
+//!
+//! Called by `agentd` (reading sandboxes, fetching into them) and `nesos-executor` (task output, exit record).
+//! Invariant: [`open_beneath`] never leaves its directory, whatever links a task has planted, never blocks on a pipe,
+//! and hands out regular files only.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::mem::size_of;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+
+/// linux/openat2.h
+const RESOLVE_NO_MAGICLINKS: u64 = 0x02;
+const RESOLVE_NO_SYMLINKS: u64 = 0x04;
+const RESOLVE_BENEATH: u64 = 0x08;
+
+/// What a file beneath a directory is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Reading. Symbolic links that stay inside are followed.
+    Read,
+    /// Appending; created (rw-r--r--) when missing. No symbolic links.
+    Append,
+    /// Writing from the start, contents discarded; created with these permission bits when missing. No symbolic links.
+    Replace(u32),
+}
+
+/// Why a file could not be opened or stored.
+#[derive(Debug, thiserror::Error)]
+pub enum FsError {
+    /// The kernel refused.
+    #[error("{operation} {path}: {source}", path = .path.display())]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// It is a directory, pipe, socket or device.
+    #[error("{path} is not a regular file", path = .path.display())]
+    NotAFile {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl FsError {
+    fn io(operation: &'static str, path: &Path, source: impl Into<io::Error>) -> FsError {
+        FsError::Io { operation, path: path.to_owned(), source: source.into() }
+    }
+
+    /// Whether the file simply does not exist.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, FsError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+/// Opens `relative` inside `directory`, following nothing that leads out of it.
+pub fn open_beneath(directory: &Path, relative: &Path, access: Access) -> Result<File, FsError> {
+    let path = directory.join(relative);
+    let base = open_directory(directory)?;
+    let fd = openat2(&base, relative, access).map_err(|errno| FsError::io("open", &path, errno))?;
+    let file = File::from(fd);
+    let metadata = file.metadata().map_err(|e| FsError::io("stat", &path, e))?;
+    if !metadata.is_file() {
+        return Err(FsError::NotAFile { path });
+    }
+    Ok(file)
+}
+
+/// A descriptor of a directory, for reading or as a starting point.
+pub fn open_directory(path: &Path) -> Result<OwnedFd, FsError> {
+    let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    nix::fcntl::open(path, flags, nix::sys::stat::Mode::empty()).map_err(|e| FsError::io("open directory", path, e))
+}
+
+/// Stores `bytes` as `directory/name` so that after a crash there is the old file or the new one, whole: written
+/// beside it as `name.tmp`, synchronised, renamed, and the directory synchronised.
+pub fn write_durably(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), FsError> {
+    let temporary = directory.join(format!("{name}.tmp"));
+    let target = directory.join(name);
+    let written = File::create(&temporary).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    written.map_err(|e| FsError::io("write", &temporary, e))?;
+    fs::rename(&temporary, &target).map_err(|e| FsError::io("rename", &target, e))?;
+    File::open(directory).and_then(|d| d.sync_all()).map_err(|e| FsError::io("synchronise directory", directory, e))
+}
+
+/// Connects to the unix socket `directory/name`, however long that path is (the kernel's limit is 107 bytes).
+pub fn connect_unix(directory: &Path, name: &str) -> Result<UnixStream, FsError> {
+    let base = open_directory(directory)?;
+    let short = format!("/proc/self/fd/{}/{name}", base.as_raw_fd());
+    UnixStream::connect(short).map_err(|e| FsError::io("connect to", &directory.join(name), e))
+}
+
+/// Gives an open file to a user and group. Needs root.
+pub fn give_to(file: impl AsFd, uid: u32, gid: u32) -> io::Result<()> {
+    std::os::unix::fs::fchown(file, Some(uid), Some(gid))
+}
+
+/// `struct open_how` of linux/openat2.h.
+#[repr(C)]
+struct OpenHow {
+    flags: u64,
+    mode: u64,
+    resolve: u64,
+}
+
+fn openat2(base: &OwnedFd, relative: &Path, access: Access) -> Result<OwnedFd, Errno> {
+    let common = libc::O_CLOEXEC | libc::O_NOCTTY | libc::O_NONBLOCK;
+    let create = libc::O_WRONLY | libc::O_CREAT;
+    let (flags, mode, links) = match access {
+        Access::Read => (libc::O_RDONLY, 0, 0),
+        Access::Append => (create | libc::O_APPEND, 0o644, RESOLVE_NO_SYMLINKS),
+        Access::Replace(mode) => (create | libc::O_TRUNC, mode & 0o777, RESOLVE_NO_SYMLINKS),
+    };
+    let how = OpenHow {
+        flags: (flags | common) as u64,
+        mode: u64::from(mode),
+        resolve: RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | links,
+    };
+    use nix::NixPath;
+    // SAFETY: `path` is a C string and `how` a valid open_how of the given size, both for the length of the call.
+    let fd = relative.with_nix_path(|path| unsafe {
+        libc::syscall(libc::SYS_openat2, base.as_raw_fd(), path.as_ptr(), &raw const how, size_of::<OpenHow>())
+    })?;
+    if fd < 0 {
+        return Err(Errno::last());
+    }
+    // SAFETY: the kernel just made this descriptor and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    fn read(directory: &Path, name: &str) -> Result<String, FsError> {
+        let mut text = String::new();
+        open_beneath(directory, Path::new(name), Access::Read)?.read_to_string(&mut text).expect("read");
+        Ok(text)
+    }
+
+    #[test]
+    fn links_out_of_the_directory_lead_nowhere() {
+        let folder = tempfile::tempdir().expect("scratch folder");
+        let sandbox = folder.path().join("sandbox");
+        fs::create_dir(&sandbox).expect("mkdir");
+        fs::write(folder.path().join("secret"), "s").expect("write");
+        fs::write(sandbox.join("own"), "o").expect("write");
+        symlink("own", sandbox.join("inside")).expect("link");
+        symlink("../secret", sandbox.join("outside")).expect("link");
+        symlink("/etc/passwd", sandbox.join("absolute")).expect("link");
+        symlink("/proc/self/root", sandbox.join("magic")).expect("link");
+        assert_eq!(read(&sandbox, "inside").expect("allowed"), "o");
+        for name in ["outside", "absolute", "../secret", "/etc/passwd", "magic/etc/passwd"] {
+            assert!(read(&sandbox, name).is_err(), "{name}");
+        }
+        for name in ["inside", "outside"] {
+            assert!(open_beneath(&sandbox, Path::new(name), Access::Append).is_err(), "{name}");
+        }
+        assert!(read(&sandbox, "missing").expect_err("missing").is_not_found());
+    }
+
+    #[test]
+    fn a_pipe_or_a_folder_is_refused_at_once() {
+        let folder = tempfile::tempdir().expect("scratch folder");
+        nix::unistd::mkfifo(&folder.path().join("pipe"), nix::sys::stat::Mode::S_IRWXU).expect("mkfifo");
+        fs::create_dir(folder.path().join("folder")).expect("mkdir");
+        for name in ["pipe", "folder"] {
+            assert!(matches!(read(folder.path(), name), Err(FsError::NotAFile { .. })), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_stored_file_replaces_the_old_one() {
+        let folder = tempfile::tempdir().expect("scratch folder");
+        write_durably(folder.path(), "exit", b"one").expect("first");
+        write_durably(folder.path(), "exit", b"two").expect("second");
+        assert_eq!(read(folder.path(), "exit").expect("read"), "two");
+        assert!(!folder.path().join("exit.tmp").exists());
+    }
+
+    #[test]
+    fn a_socket_deep_down_is_reached() {
+        let folder = tempfile::tempdir().expect("scratch folder");
+        let deep = folder.path().join("d".repeat(100)).join("e".repeat(100));
+        fs::create_dir_all(&deep).expect("mkdir");
+        let base = open_directory(&deep).expect("open");
+        let _listener = UnixListener::bind(format!("/proc/self/fd/{}/socket", base.as_raw_fd())).expect("bind");
+        connect_unix(&deep, "socket").expect("connect");
+        assert!(connect_unix(&deep, "other").is_err());
+    }
+}

@@ -1,0 +1,98 @@
+//! What /proc tells about processes: start times, children, descendants; and becoming a subreaper.
+//!
+//! Called by `agentd` (checkpoints) and `nesos-executor` (ending a tree of processes). Invariant: a process that
+//! vanishes while it is looked at is treated as not there, never as an error of the whole.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+
+use nix::errno::Errno;
+
+/// Largest number of descendants collected in one look; a tree beyond it is ended in several rounds.
+const MAX_DESCENDANTS: usize = 4096;
+
+/// The fields of /proc/<pid>/stat that matter here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// Z is a zombie, X dead, others live.
+    pub state: u8,
+    /// Parent's process id.
+    pub parent: u32,
+    /// Clock ticks after boot at which it started.
+    pub start_time: u64,
+}
+
+/// Clock ticks after boot at which the process started: with its id, its identity until the next boot.
+pub fn start_time(pid: u32) -> io::Result<u64> {
+    stat(pid).map(|stat| stat.start_time)
+}
+
+/// Reads /proc/<pid>/stat.
+pub fn stat(pid: u32) -> io::Result<Stat> {
+    let text = fs::read(format!("/proc/{pid}/stat"))?;
+    parse_stat(&text).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+}
+
+/// Live descendants of `root` (without it), nearest first. Reads all of /proc: meant for the end of a task, not for
+/// a loop.
+pub fn descendants(root: u32) -> Vec<u32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    for entry in entries.flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        if let Ok(stat) = stat(pid) {
+            children.entry(stat.parent).or_default().push(pid);
+        }
+    }
+    let mut found = vec![root];
+    let mut next = 0;
+    while let Some(parent) = found.get(next).copied() {
+        next += 1;
+        // Zombies lead to live children only by reparenting, which has happened: they have none, but are listed.
+        found.extend(children.remove(&parent).unwrap_or_default());
+        if found.len() > MAX_DESCENDANTS {
+            break;
+        }
+    }
+    found.remove(0);
+    found
+}
+
+/// Makes this process the new parent of every orphaned descendant.
+pub fn become_subreaper() -> Result<(), Errno> {
+    nix::sys::prctl::set_child_subreaper(true)
+}
+
+/// The name may contain anything, `)` and newlines included; hence the search from the end.
+fn parse_stat(text: &[u8]) -> Option<Stat> {
+    let end_of_name = text.iter().rposition(|byte| *byte == b')')?;
+    let rest = std::str::from_utf8(text.get(end_of_name + 1..)?).ok()?;
+    let mut fields = rest.split_ascii_whitespace();
+    let state = *fields.next()?.as_bytes().first()?;
+    let parent = fields.next()?.parse().ok()?;
+    // Field 22 by proc(5)'s count; state is 3, the parent 4.
+    let start_time = fields.nth(17)?.parse().ok()?;
+    Some(Stat { state, parent, start_time })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_brackets_and_spaces_does_not_shift_the_fields() {
+        let text = b"42 (a) R 7 (b)) S 1 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 1234567 1000 1\n";
+        assert_eq!(parse_stat(text), Some(Stat { state: b'S', parent: 1, start_time: 1_234_567 }));
+        assert_eq!(parse_stat(b"42 (short) S 1"), None);
+        assert_eq!(parse_stat(b""), None);
+    }
+
+    #[test]
+    fn this_process_has_a_start_time_and_is_its_parents_descendant() {
+        let me = std::process::id();
+        let own = stat(me).expect("own stat");
+        assert!(own.start_time > 0);
+        assert!(descendants(own.parent).contains(&me));
+    }
+}

@@ -1,0 +1,97 @@
+//! Users by /etc/passwd and /etc/group. No NSS: the appliance has none, and a static binary could not load it.
+//!
+//! Called by `agentd` (owner of a sandbox) and `nesos-executor` (user of a task). Invariant: a broken line is skipped,
+//! never half used.
+
+use std::fs;
+use std::io;
+
+/// Most supplementary groups taken over; NGROUPS_MAX of old kernels, enough for any board.
+const MAX_GROUPS: usize = 32;
+
+/// A user in the kernel's terms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// User id.
+    pub uid: u32,
+    /// Primary group.
+    pub gid: u32,
+    /// All groups, the primary one first.
+    pub groups: Vec<u32>,
+    /// Home directory.
+    pub home: String,
+}
+
+/// Why a user name means nothing here.
+#[derive(Debug, thiserror::Error)]
+pub enum UserError {
+    /// No such line.
+    #[error("user {name:?} is not in /etc/passwd")]
+    Unknown {
+        /// The name asked for.
+        name: String,
+    },
+    /// The file cannot be read.
+    #[error("look up user {name:?}: read {path}: {source}")]
+    Read {
+        /// The name asked for.
+        name: String,
+        /// The file.
+        path: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+/// Looks up a user by name or decimal id.
+pub fn lookup(name: &str) -> Result<Credentials, UserError> {
+    let read = |path: &'static str| {
+        fs::read_to_string(path).map_err(|source| UserError::Read { name: name.to_owned(), path, source })
+    };
+    let passwd = read("/etc/passwd")?;
+    // A system without groups still has users.
+    let group = read("/etc/group").unwrap_or_default();
+    find(name, &passwd, &group).ok_or_else(|| UserError::Unknown { name: name.to_owned() })
+}
+
+fn find(name: &str, passwd: &str, group: &str) -> Option<Credentials> {
+    let by_id = name.parse::<u32>().ok();
+    let (login, uid, gid, home) = passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let (login, _password) = (fields.next()?, fields.next()?);
+        let (uid, gid): (u32, u32) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+        let home = fields.nth(1)?;
+        (!login.is_empty() && (login == name || by_id == Some(uid))).then_some((login, uid, gid, home))
+    })?;
+    let mut groups = vec![gid];
+    for line in group.lines() {
+        let mut fields = line.split(':').skip(2);
+        let (Some(Ok(id)), Some(members)) = (fields.next().map(str::parse::<u32>), fields.next()) else { continue };
+        if members.split(',').any(|member| member == login) && !groups.contains(&id) && groups.len() < MAX_GROUPS {
+            groups.push(id);
+        }
+    }
+    Some(Credentials { uid, gid, groups, home: home.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nbroken line\n:x:5:5::/:/bin/sh\nada:x:1000:100:Ada:/home/ada:/bin/sh\n";
+    const GROUP: &str = "root:x:0:\nusers:x:100:ada\ngpio:x:997:bob,ada\nnoise\nspi:x:999:adam\n";
+
+    #[test]
+    fn a_name_gives_ids_and_groups() {
+        let ada = Credentials { uid: 1000, gid: 100, groups: vec![100, 997], home: "/home/ada".to_owned() };
+        assert_eq!(find("ada", PASSWD, GROUP), Some(ada.clone()));
+        assert_eq!(find("1000", PASSWD, GROUP), Some(ada));
+    }
+
+    #[test]
+    fn broken_lines_and_strangers_are_nobody() {
+        assert_eq!(find("broken line", PASSWD, GROUP), None);
+        assert_eq!(find("", PASSWD, GROUP), None);
+        assert_eq!(find("eve", PASSWD, GROUP), None);
+    }
+}
