@@ -1,1 +1,17 @@
-//! image
+//! Images of Nesos: a board's configuration becomes kernel, root file system, partitions and one flashable file, without root
+//! rights and with the same bytes from the same inputs.
+//!
+//! Not here: compiling our own programs (`cargo xtask build`) and what happens on the board (`init`). `cargo xtask image` calls
+//! the `builder` half; the `nesos` command and the QEMU tests call the other half: find, personalise and enlarge an image.
+//! Invariant: no clock, no randomness, no host path and no directory order reaches a byte of an image.
+
+mod artifacts;
+mod disk;
+mod personal;
+
+#[cfg(feature = "builder")]
+pub mod builder;
+
+pub use artifacts::{Artifacts, ArtifactsError, FileFacts, KernelFacts, Manifest, QemuFacts, artifacts, images_folder};
+pub use disk::{DiskError, Layout, PARTITIONS, Partition, Slice, read_table};
+pub use personal::{CLUSTER_FILE, PersonaliseError, grow, personalise};

@@ -1,0 +1,21 @@
+//! From a board's configuration to its files in `out/<board>`.
+//!
+//! Called by `cargo xtask image`. Invariant: the result depends on the configuration, the binaries and the Debian packages named in
+//! the manifest, and on nothing else of this machine.
+
+mod config;
+mod debian;
+mod kernel;
+mod output;
+mod rootfs;
+mod template;
+mod tools;
+mod volume;
+
+pub use config::{Board, BootSource, ConfigError, RootConfig, boards, load};
+pub use debian::{Debian, DebianError};
+pub use kernel::{Kernel, KernelError, build_kernel};
+pub use output::{BuildError, Inputs, build_image};
+pub use rootfs::{RootError, write_root};
+pub use template::{TEMPLATE_MAGIC, TemplateError, data_template};
+pub use tools::{Progress, Silent, ToolError, cache_folder, run};

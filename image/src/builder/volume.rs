@@ -1,0 +1,64 @@
+//! The boot partition: a FAT32 in memory.
+//!
+//! Called by [`super::build_image`]. Invariant: fixed volume id and times; files are written in the order of their paths, so the same
+//! content gives the same bytes.
+
+use crate::personal::{fat_options, write_file};
+use fatfs::{FatType, FileSystem, FormatVolumeOptions};
+use std::collections::BTreeMap;
+use std::io::{self, Cursor};
+
+/// One sector per cluster, so that a small partition still has enough clusters to be FAT32.
+const CLUSTER_BYTES: u32 = 512;
+/// Volume label, as shown by desktop systems.
+const LABEL: [u8; 11] = *b"NESOS-BOOT ";
+
+/// A FAT32 of `length` bytes with `files` (path to content).
+///
+/// # Errors
+/// The files do not fit, or a path is no valid name.
+pub(super) fn boot_volume(length: u64, volume_id: u32, files: &BTreeMap<String, Vec<u8>>) -> io::Result<Vec<u8>> {
+    let bytes = usize::try_from(length).map_err(io::Error::other)?;
+    let mut disk = Cursor::new(vec![0; bytes]);
+    let options = FormatVolumeOptions::new().fat_type(FatType::Fat32).bytes_per_cluster(CLUSTER_BYTES);
+    fatfs::format_volume(&mut disk, options.volume_id(volume_id).volume_label(LABEL))?;
+    let volume = FileSystem::new(&mut disk, fat_options())?;
+    for (path, content) in files {
+        let mut folder = volume.root_dir();
+        let mut parts: Vec<_> = path.split('/').collect();
+        let name = parts.pop().unwrap_or_default();
+        for part in parts {
+            folder = folder.create_dir(part)?;
+        }
+        write_file(&folder, name, content).map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))?;
+    }
+    volume.unmount()?;
+    Ok(disk.into_inner())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn files() -> BTreeMap<String, Vec<u8>> {
+        [("slot-a/cmdline.txt", b"root=x".to_vec()), ("EFI/BOOT/BOOTAA64.EFI", vec![7; 100_000])].map(|(k, v)| (k.to_owned(), v)).into()
+    }
+
+    #[test]
+    fn the_same_files_give_the_same_clean_volume() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = boot_volume(34 << 20, 7, &files()).unwrap();
+        assert!(made == boot_volume(34 << 20, 7, &files()).unwrap());
+        let path = folder.path().join("fat");
+        std::fs::write(&path, &made).unwrap();
+        let mut check = std::process::Command::new("fsck.vfat");
+        super::super::run(check.env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin").arg("-n").arg(&path)).unwrap();
+    }
+
+    #[test]
+    fn too_much_for_the_partition_is_an_error() {
+        let files = [("kernel".to_owned(), vec![0; 40 << 20])].into();
+        assert!(boot_volume(34 << 20, 7, &files).unwrap_err().to_string().contains("kernel"));
+    }
+}
