@@ -1,1 +1,43 @@
-//! core
+//! The master as a pure state machine: registry, sessions of agents and frameworks, offers, allocator, liveness.
+//!
+//! Not here: sockets, threads, clocks, files, randomness, protobuf and JSON (the daemon's shell does all of that), and
+//! anything about how a task is run (agentd). Called by `masterd`'s shell and by the simulation.
+//!
+//! The contract: the shell calls [`Master::step`] for every [`Event`], any number of times, then [`Master::ready`]
+//! once, persists [`Ready::commands`], and only then sends, answers and closes what the same [`Ready`] says. The state
+//! in memory runs ahead of the disk by exactly the commands of Readys not yet persisted; nobody outside can see that,
+//! because every effect waits behind the commands that were proposed before it. With Raft (several masters) the same
+//! holds: "persisted" becomes "committed", and a master that loses the leadership drops its `Master` and all Readys
+//! still waiting.
+#![warn(missing_docs)]
+
+mod agents;
+mod allocator;
+pub mod call;
+pub mod check;
+mod config;
+mod event;
+mod frameworks;
+mod kill;
+mod launch;
+mod liveness;
+mod master;
+mod metrics;
+mod offers;
+mod outgoing;
+mod ready;
+mod reconcile;
+pub mod registry;
+mod state;
+mod timers;
+mod updates;
+
+pub use call::{Call, CallRefusal, LaunchTask, Operation, ReconcileTask};
+pub use config::Config;
+pub use event::{Event, LinkId, RequestId, StreamId, Subscribe};
+pub use master::Master;
+pub use metrics::Metrics;
+pub use outgoing::{FrameworkEvent, Offer};
+pub use ready::{Answer, Ready};
+pub use registry::Registry;
+pub use state::{Agent, AgentCondition, Completed, Framework, Kill, Task};

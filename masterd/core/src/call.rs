@@ -1,0 +1,156 @@
+//! Scheduler calls as the core sees them, and why one is refused before it becomes an event.
+//!
+//! Not the protobuf: the daemon has parsed and syntactically validated it. What needs the master's state (does the task
+//! fit the offer?) is judged here by the core and answered by status updates, never by HTTP status.
+
+use std::collections::BTreeMap;
+
+use nesos_wire::resource::{Resources, Scalar};
+use nesos_wire::task::Command;
+use nesos_wire::{AgentId, ExecutorId, OfferId, TaskId, Uuid};
+
+/// A call of a subscribed framework.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Call {
+    /// Use offers.
+    Accept {
+        /// All of one agent and one role.
+        offers: Vec<OfferId>,
+        /// In order; without any the offers are declined.
+        operations: Vec<Operation>,
+        /// How long not to offer the unused rest again, seconds; none: 5.
+        refuse_seconds: Option<f64>,
+    },
+    /// Give offers back.
+    Decline {
+        /// Unknown ones are ignored.
+        offers: Vec<OfferId>,
+        /// How long not to offer the same again, seconds; none, negative or NaN: 5; at most 365 days.
+        refuse_seconds: Option<f64>,
+    },
+    /// Forget the filters of these roles and offer again.
+    Revive {
+        /// Empty: all.
+        roles: Vec<String>,
+    },
+    /// Send no offers for these roles until REVIVE.
+    Suppress {
+        /// Empty: all.
+        roles: Vec<String>,
+    },
+    /// An update arrived and need not be sent again.
+    Acknowledge {
+        /// The status's agent.
+        agent: AgentId,
+        /// The status's task.
+        task: TaskId,
+        /// The status's uuid.
+        uuid: Uuid,
+    },
+    /// End a task.
+    Kill {
+        /// Which.
+        task: TaskId,
+        /// If given and not the task's, the call is ignored.
+        agent: Option<AgentId>,
+        /// Overrides the task's grace period, milliseconds.
+        grace_ms: Option<u32>,
+    },
+    /// Send the state of tasks.
+    Reconcile {
+        /// Empty: of all.
+        tasks: Vec<ReconcileTask>,
+    },
+    /// The framework ends: all its tasks are killed.
+    Teardown,
+    /// To an executor, best effort.
+    Message {
+        /// Where it runs.
+        agent: AgentId,
+        /// Which.
+        executor: ExecutorId,
+        /// Content, unopened.
+        data: Vec<u8>,
+    },
+}
+
+/// What to do with accepted offers.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Operation {
+    /// Run tasks.
+    Launch(Vec<LaunchTask>),
+    /// An operation that this master does not know (RESERVE, LAUNCH_GROUP, …): it fails, the resources stay. The tasks,
+    /// if it had any, get TASK_ERROR with this sentence.
+    Unsupported {
+        /// Task ids in the operation, with the agent each one names.
+        tasks: Vec<(TaskId, AgentId)>,
+        /// Why, for the status message.
+        reason: String,
+    },
+}
+
+/// A `TaskInfo`, taken out of its protobuf. The core adds attempt, role, executor id and the framework's properties.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LaunchTask {
+    /// Its id.
+    pub task: TaskId,
+    /// The agent it names; must be the offers'.
+    pub agent: AgentId,
+    /// Display name.
+    pub name: String,
+    /// Executor id; none: a command task, whose executor id is its task id.
+    pub executor: Option<ExecutorId>,
+    /// Role in its resources' `allocation_info`, if any is given; must be the offers'.
+    pub role: Option<String>,
+    /// What it uses.
+    pub resources: Resources,
+    /// Limits above the request; `None` inside: infinite.
+    pub limits: BTreeMap<String, Option<Scalar>>,
+    /// What to run.
+    pub command: Command,
+    /// SIGTERM to SIGKILL, milliseconds.
+    pub kill_grace_ms: u32,
+    /// Protobuf of the `TaskInfo`.
+    pub info: Vec<u8>,
+    /// The daemon's validation of the protobuf found this wrong: the task gets TASK_ERROR with this sentence.
+    pub invalid: Option<String>,
+}
+
+/// One task of an explicit RECONCILE.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReconcileTask {
+    /// Which.
+    pub task: TaskId,
+    /// Where the framework believes it to be.
+    pub agent: Option<AgentId>,
+}
+
+/// Why a call is answered with an error status instead of 202; in the order in which Mesos checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CallRefusal {
+    /// 400.
+    #[error("Framework cannot be found")]
+    UnknownFramework,
+    /// 400.
+    #[error("Authenticated principal does not match the framework's principal")]
+    WrongPrincipal,
+    /// 403.
+    #[error("Framework is not subscribed")]
+    NotSubscribed,
+    /// 400.
+    #[error("All non-subscribe calls should include the 'Mesos-Stream-Id' header")]
+    MissingStreamId,
+    /// 400.
+    #[error("The stream ID included in this request didn't match the stream ID currently associated with the framework")]
+    WrongStreamId,
+}
+
+impl CallRefusal {
+    /// The HTTP status that Mesos answers with.
+    pub fn http_status(self) -> u16 {
+        match self {
+            Self::NotSubscribed => 403,
+            Self::UnknownFramework | Self::WrongPrincipal | Self::MissingStreamId | Self::WrongStreamId => 400,
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! The master's state and its two entry points; the modules beside this one hold the behaviour.
+//!
+//! Here: construction, dispatch, accessors, the small helpers everybody uses. Called by the shell and the simulation.
+//! Invariant: `step` does nothing but change memory and append to the next `Ready`.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use nesos_base::time::Instant;
+use nesos_wire::command::Command;
+use nesos_wire::message::MasterToAgent;
+use nesos_wire::resource::Resources;
+use nesos_wire::{AgentId, Attempt, FrameworkId, MasterId, OfferId, TaskKey};
+
+use crate::allocator::Allocator;
+use crate::call::CallRefusal;
+use crate::config::Config;
+use crate::event::{Event, LinkId, RequestId, StreamId};
+use crate::metrics::Metrics;
+use crate::outgoing::{FrameworkEvent, Offer};
+use crate::ready::{Answer, Ready};
+use crate::registry::Registry;
+use crate::state::{Agent, Completed, Framework, Task};
+use crate::timers::{Timer, Timers};
+
+/// The master. See the crate's documentation for the contract with the shell.
+#[derive(Debug)]
+pub struct Master {
+    pub(crate) config: Config,
+    pub(crate) registry: Registry,
+    pub(crate) agents: BTreeMap<AgentId, Agent>,
+    pub(crate) frameworks: BTreeMap<FrameworkId, Framework>,
+    pub(crate) completed: VecDeque<Completed>,
+    pub(crate) offers: BTreeMap<OfferId, Offer>,
+    pub(crate) links: BTreeMap<LinkId, AgentId>,
+    pub(crate) streams: BTreeMap<StreamId, FrameworkId>,
+    pub(crate) requests: BTreeMap<RequestId, LinkId>,
+    pub(crate) allocator: Allocator,
+    pub(crate) timers: Timers,
+    pub(crate) metrics: Metrics,
+    pub(crate) now: Instant,
+    pub(crate) wall: f64,
+    pub(crate) start_time: f64,
+    pub(crate) next_agent: u64,
+    pub(crate) next_framework: u64,
+    pub(crate) next_offer: u64,
+    pub(crate) next_attempt: u32,
+    pub(crate) out: Ready,
+}
+
+impl Master {
+    /// A master that begins to lead with what the registry on disk says. Its first `ready` holds the command that counts
+    /// this start. `wall` is the time in seconds since 1970.
+    pub fn new(config: Config, registry: Registry, now: Instant, wall: f64) -> Self {
+        let allocator = Allocator::new(&config);
+        let mut master = Self {
+            config,
+            registry,
+            agents: BTreeMap::new(),
+            frameworks: BTreeMap::new(),
+            completed: VecDeque::new(),
+            offers: BTreeMap::new(),
+            links: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            allocator,
+            timers: Timers::default(),
+            metrics: Metrics::default(),
+            now,
+            wall,
+            start_time: wall,
+            next_agent: 0,
+            next_framework: 0,
+            next_offer: 0,
+            next_attempt: 0,
+            out: Ready::default(),
+        };
+        let start = master.registry.start().saturating_add(1);
+        master.propose(Command::MasterStarted { start });
+        master.recover();
+        master
+    }
+
+    /// Takes in one event. `now` must not go back; `wall` (seconds since 1970) may.
+    pub fn step(&mut self, event: Event, now: Instant, wall: f64) {
+        self.now = self.now.max(now);
+        self.wall = wall;
+        self.ring();
+        match event {
+            Event::AgentHello { link, hello } => self.agent_hello(link, *hello),
+            Event::AgentMessage { link, message } => self.agent_message(link, message),
+            Event::AgentClosed { link } => self.agent_closed(link),
+            Event::Subscribe(subscribe) => self.subscribe(*subscribe),
+            Event::Call { framework, stream, call } => {
+                if self.check_stream(&framework, Some(stream)).is_ok() {
+                    self.call(&framework, call);
+                }
+            }
+            Event::StreamClosed { stream } => self.stream_closed(stream),
+            Event::Teardown { request, framework } => self.operator_teardown(request, &framework),
+            Event::KillTask { request, key, grace_ms } => self.operator_kill(request, &key, grace_ms),
+            Event::ReadFile { request, key, path, offset, length } => {
+                self.read_file(request, key, path, offset, length);
+            }
+            Event::Tick => {}
+        }
+    }
+
+    /// Everything to do since the last call. Makes the offers of the batch, so call it after a batch of events, not
+    /// within one.
+    pub fn ready(&mut self) -> Ready {
+        self.make_offers();
+        let mut ready = std::mem::take(&mut self.out);
+        ready.deadline = [self.timers.next(), self.allocator.next_deadline()].into_iter().flatten().min();
+        ready
+    }
+
+    /// What HTTP status a call other than SUBSCRIBE deserves: `Ok` is 202. `stream` is the `Mesos-Stream-Id` header, if
+    /// it is there and a UUID (a text that is none: pass a stream id that was never used); `principal` the authenticated
+    /// one, if there is authentication.
+    pub fn check_call(
+        &self,
+        framework: &FrameworkId,
+        stream: Option<StreamId>,
+        principal: Option<&str>,
+    ) -> Result<(), CallRefusal> {
+        let known = self.frameworks.get(framework).ok_or(CallRefusal::UnknownFramework)?;
+        if principal.is_some() && known.facts.principal.as_deref() != principal {
+            return Err(CallRefusal::WrongPrincipal);
+        }
+        self.check_stream(framework, stream)
+    }
+
+    fn check_stream(&self, framework: &FrameworkId, stream: Option<StreamId>) -> Result<(), CallRefusal> {
+        let known = self.frameworks.get(framework).ok_or(CallRefusal::UnknownFramework)?;
+        let current = known.stream.ok_or(CallRefusal::NotSubscribed)?;
+        match stream {
+            None => Err(CallRefusal::MissingStreamId),
+            Some(stream) if stream != current => Err(CallRefusal::WrongStreamId),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// The id that the next new framework gets, `<master>-NNNN`.
+    pub fn next_framework_id(&self) -> FrameworkId {
+        FrameworkId::new(format!("{}-{:04}", self.config.master, self.next_framework))
+    }
+
+    /// This master's id.
+    pub fn id(&self) -> &MasterId {
+        &self.config.master
+    }
+
+    /// The configuration it was made with.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// When it started, seconds since 1970.
+    pub fn start_time(&self) -> f64 {
+        self.start_time
+    }
+
+    /// The registry as proposed, which runs ahead of the durable one.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// All admitted agents, by id.
+    pub fn agents(&self) -> impl Iterator<Item = &Agent> {
+        self.agents.values()
+    }
+
+    /// One agent.
+    pub fn agent(&self, id: &AgentId) -> Option<&Agent> {
+        self.agents.get(id)
+    }
+
+    /// What the tasks on an agent use.
+    pub fn used_resources(&self, agent: &Agent) -> Resources {
+        let tasks = agent.tasks.iter().filter_map(|key| self.task(key)).filter(|task| task.is_using_resources());
+        tasks.fold(Resources::new(), |mut sum, task| {
+            sum.add(&task.spec.resources);
+            sum
+        })
+    }
+
+    /// What is on offer on an agent.
+    pub fn offered_resources(&self, agent: &Agent) -> Resources {
+        agent.offers.iter().filter_map(|id| self.offers.get(id)).fold(Resources::new(), |mut sum, offer| {
+            sum.add(&offer.resources);
+            sum
+        })
+    }
+
+    /// Frameworks that have not ended, by id.
+    pub fn frameworks(&self) -> impl Iterator<Item = &Framework> {
+        self.frameworks.values()
+    }
+
+    /// One framework that has not ended.
+    pub fn framework(&self, id: &FrameworkId) -> Option<&Framework> {
+        self.frameworks.get(id)
+    }
+
+    /// Ended frameworks, oldest first.
+    pub fn completed_frameworks(&self) -> impl Iterator<Item = &Completed> {
+        self.completed.iter()
+    }
+
+    /// A task that is neither unreachable nor completed.
+    pub fn task(&self, key: &TaskKey) -> Option<&Task> {
+        self.frameworks.get(&key.framework)?.tasks.get(&key.task)
+    }
+
+    /// A task wherever it is remembered, the newest launch of its id first.
+    pub fn find_task(&self, key: &TaskKey) -> Option<&Task> {
+        let ended = |framework: &'_ Framework| -> Option<usize> {
+            framework.completed.iter().rposition(|task| task.spec.key == *key)
+        };
+        if let Some(framework) = self.frameworks.get(&key.framework) {
+            return framework
+                .tasks
+                .get(&key.task)
+                .or_else(|| framework.unreachable.get(&key.task))
+                .or_else(|| framework.completed.get(ended(framework)?));
+        }
+        let completed = self.completed.iter().find(|completed| completed.framework.id == key.framework)?;
+        completed.framework.completed.get(ended(&completed.framework)?)
+    }
+
+    /// Outstanding offers, by id.
+    pub fn offers(&self) -> impl Iterator<Item = &Offer> {
+        self.offers.values()
+    }
+
+    /// The counters.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// How many decline filters are active.
+    pub fn active_filters(&self) -> usize {
+        self.allocator.active_filters()
+    }
+
+    /// A framework's dominant share of the cluster, 0 to 1, in one role.
+    pub fn dominant_share(&self, role: &str, framework: &FrameworkId) -> f64 {
+        self.allocator.dominant_share(role, framework)
+    }
+
+    /// Applies a command in memory and hands it out to be persisted before anything that follows.
+    pub(crate) fn propose(&mut self, command: Command) {
+        self.registry.apply(&command);
+        self.out.commands.push(command);
+    }
+
+    /// Sends to an agent if it is connected; says whether it was.
+    pub(crate) fn send_agent(&mut self, agent: &AgentId, message: MasterToAgent) -> bool {
+        match self.agents.get(agent).and_then(Agent::link) {
+            Some(link) => {
+                self.out.to_agents.push((link, message));
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Sends to a framework if it is connected; says whether it was.
+    pub(crate) fn send_framework(&mut self, framework: &FrameworkId, event: FrameworkEvent) -> bool {
+        match self.frameworks.get(framework).and_then(|framework| framework.stream) {
+            Some(stream) => {
+                self.out.to_frameworks.push((stream, event));
+                true
+            }
+            None => false,
+        }
+    }
+
+    pub(crate) fn answer(&mut self, request: RequestId, answer: Answer) {
+        self.out.answers.push((request, answer));
+    }
+
+    /// The next launch's number: the start count above, a counter below, so later launches have greater numbers.
+    pub(crate) fn allot_attempt(&mut self) -> Attempt {
+        self.next_attempt = self.next_attempt.wrapping_add(1);
+        Attempt(u64::from(self.registry.start()) << 32 | u64::from(self.next_attempt))
+    }
+
+    fn ring(&mut self) {
+        self.allocator.expire_filters(self.now);
+        while let Some((at, timer)) = self.timers.pop(self.now) {
+            match timer {
+                Timer::Heartbeat(stream) => self.heartbeat_due(stream, at),
+                Timer::Ping(link) => self.ping_due(link),
+                Timer::Unreachable(agent) => self.unreachable_due(&agent, at),
+                Timer::Removal(framework) => self.removal_due(&framework, at),
+                Timer::Request(request) => self.request_due(request),
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Counters of a master since it started, for `/metrics/snapshot`.
+//!
+//! Not gauges (the daemon counts what the accessors of `Master` show) and not the names (the daemon knows Mesos's).
+//! Invariant: counters never fall.
+
+use std::collections::BTreeMap;
+
+use nesos_wire::task::{Reason, Source, TaskState};
+
+/// Counters.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[allow(missing_docs)] // Each name is the tail of Mesos's metric `master/<name>`.
+pub struct Metrics {
+    pub messages_register_framework: u64,
+    pub messages_reregister_framework: u64,
+    pub messages_unregister_framework: u64,
+    pub messages_deactivate_framework: u64,
+    pub messages_launch_tasks: u64,
+    pub messages_decline_offers: u64,
+    pub messages_revive_offers: u64,
+    pub messages_suppress_offers: u64,
+    pub messages_kill_task: u64,
+    pub messages_reconcile_tasks: u64,
+    pub messages_framework_to_executor: u64,
+    pub messages_executor_to_framework: u64,
+    pub messages_register_slave: u64,
+    pub messages_reregister_slave: u64,
+    pub messages_unregister_slave: u64,
+    pub messages_status_update: u64,
+    pub messages_status_update_acknowledgement: u64,
+    pub valid_status_updates: u64,
+    pub invalid_status_updates: u64,
+    pub valid_status_update_acknowledgements: u64,
+    pub invalid_status_update_acknowledgements: u64,
+    pub slave_registrations: u64,
+    pub slave_reregistrations: u64,
+    pub slave_removals: u64,
+    pub slave_unreachable_scheduled: u64,
+    pub slave_unreachable_completed: u64,
+    pub tasks_launched: u64,
+    pub offers_sent: u64,
+    pub offers_rescinded: u64,
+    pub allocation_runs: u64,
+    /// Terminal statuses by state, source and reason: `master/task_<state>/source_<source>/reason_<reason>`.
+    pub terminal: BTreeMap<(u8, u8, u8), u64>,
+}
+
+impl Metrics {
+    /// How many tasks ended in `state` (`master/tasks_<state>`).
+    pub fn ended(&self, state: TaskState) -> u64 {
+        self.terminal.iter().filter(|((s, _, _), _)| *s == state as u8).map(|(_, count)| count).sum()
+    }
+
+    pub(crate) fn count_end(&mut self, state: TaskState, source: Source, reason: Option<Reason>) {
+        let reason = reason.map_or(u8::MAX, |reason| reason as u8);
+        *self.terminal.entry((state as u8, source as u8, reason)).or_default() += 1;
+    }
+}

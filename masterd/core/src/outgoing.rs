@@ -1,0 +1,79 @@
+//! What a framework is told: the events of its stream, before they become JSON or protobuf.
+//!
+//! Made by the core, encoded by the daemon. Nothing here is retried by the master: updates with a uuid are retried by
+//! the agent until acknowledged.
+
+use nesos_wire::resource::Resources;
+use nesos_wire::task::{Attribute, TaskStatus};
+use nesos_wire::{AgentId, ExecutorId, FrameworkId, OfferId, TaskKey};
+
+/// Seconds between heartbeats on a stream (Mesos's fixed value).
+pub const HEARTBEAT_SECONDS: u64 = 15;
+
+/// One event of a framework's stream.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FrameworkEvent {
+    /// First event of an accepted subscription; the daemon adds `master_info`.
+    Subscribed {
+        /// The framework's id, new or confirmed.
+        framework: FrameworkId,
+        /// Seconds between heartbeats.
+        heartbeat_interval_seconds: f64,
+    },
+    /// The stream lives.
+    Heartbeat,
+    /// New offers.
+    Offers(Vec<Offer>),
+    /// An offer is no longer valid.
+    Rescind(OfferId),
+    /// News of a task; `status.uuid` present: to be acknowledged.
+    Update {
+        /// Which.
+        key: TaskKey,
+        /// Its status.
+        status: TaskStatus,
+    },
+    /// From an executor.
+    Message {
+        /// Where it runs.
+        agent: AgentId,
+        /// Which.
+        executor: ExecutorId,
+        /// Content, unopened.
+        data: Vec<u8>,
+    },
+    /// An agent was lost.
+    Failure {
+        /// Which.
+        agent: AgentId,
+    },
+    /// The subscription is over; the stream is closed after this.
+    Error(String),
+}
+
+/// One offer: everything free on one agent, for one role of one framework.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Offer {
+    /// `<master>-O<n>`.
+    pub id: OfferId,
+    /// To whom.
+    pub framework: FrameworkId,
+    /// For which of its roles.
+    pub role: String,
+    /// Where.
+    pub agent: AgentId,
+    /// The agent's host name.
+    pub hostname: String,
+    /// The agent's HTTP address.
+    pub ip: String,
+    /// The agent's HTTP port.
+    pub port: u16,
+    /// What.
+    pub resources: Resources,
+    /// The agent's properties.
+    pub attributes: Vec<Attribute>,
+    /// The framework's executors on this agent.
+    pub executors: Vec<ExecutorId>,
+    /// The framework has MULTI_ROLE: `allocation_info` is shown. Otherwise it is stripped.
+    pub multi_role: bool,
+}

@@ -1,0 +1,235 @@
+//! What survives the master: admitted agents, frameworks, ended frameworks, the start count.
+//!
+//! Not the truth about tasks (agents are) and not the storage (the shell puts [`Change`]s into its database). Called by
+//! the core when it proposes a command, and by whoever applies commands to the durable copy. Invariant: `apply` reads
+//! nothing but the registry and the command, and never fails, so equal commands in equal order make equal registries.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use nesos_wire::command::{AgentRecord, Command, FrameworkRecord};
+use nesos_wire::{AgentId, FrameworkId, NodeId};
+use serde::{Deserialize, Serialize};
+
+/// How many ended frameworks are remembered (Mesos: 50). An agent that was away longer brings a forgotten one's tasks
+/// back as those of an orphan, which ends after `Config::framework_recovery_timeout`.
+pub const MAX_REMOVED: usize = 50;
+
+/// Why stored bytes are not a registry.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RegistryError {
+    /// The value is not a record.
+    #[error("registry record {key:?} is damaged: {reason}")]
+    Damaged {
+        /// Its key.
+        key: String,
+        /// postcard's word.
+        reason: postcard::Error,
+    },
+}
+
+/// One value of the database. Append-only, as all wire enums.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+enum Record {
+    Start(u32),
+    Agent(AgentRecord),
+    Framework(FrameworkRecord),
+    Removed(VecDeque<FrameworkId>),
+}
+
+/// One change of the database: put `value` at `key`, or delete `key`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// `start`, `agent/<id>`, `framework/<id>` or `removed`; at most 265 bytes.
+    pub key: String,
+    /// `None`: delete.
+    pub value: Option<Vec<u8>>,
+}
+
+/// The replicated state.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Registry {
+    start: u32,
+    agents: BTreeMap<AgentId, AgentRecord>,
+    frameworks: BTreeMap<FrameworkId, FrameworkRecord>,
+    removed: VecDeque<FrameworkId>,
+}
+
+impl Registry {
+    /// Rebuilds the registry from the key-value pairs that [`Registry::apply`] made, in any order.
+    pub fn load<'a>(records: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Result<Self, RegistryError> {
+        let mut registry = Self::default();
+        for (key, value) in records {
+            let record = postcard::from_bytes(value)
+                .map_err(|reason| RegistryError::Damaged { key: key.to_owned(), reason })?;
+            match record {
+                Record::Start(start) => registry.start = start,
+                Record::Agent(agent) => {
+                    registry.agents.insert(agent.agent.clone(), agent);
+                }
+                Record::Framework(framework) => {
+                    registry.frameworks.insert(framework.framework.clone(), framework);
+                }
+                Record::Removed(removed) => registry.removed = removed,
+            }
+        }
+        Ok(registry)
+    }
+
+    /// Applies one command and says what to write. A command about an unknown agent or framework changes nothing.
+    pub fn apply(&mut self, command: &Command) -> Vec<Change> {
+        match command {
+            Command::MasterStarted { start } => {
+                self.start = *start;
+                vec![put("start".into(), &Record::Start(*start))]
+            }
+            Command::AdmitAgent(record) => self.put_agent(record.clone()),
+            Command::MarkUnreachable { agent, since } => self.mark(agent, Some(*since)),
+            Command::MarkReachable { agent } => self.mark(agent, None),
+            Command::RemoveAgent { agent } => match self.agents.remove(agent) {
+                Some(_) => vec![Change { key: format!("agent/{agent}"), value: None }],
+                None => Vec::new(),
+            },
+            Command::PutFramework(record) => {
+                self.frameworks.insert(record.framework.clone(), record.clone());
+                vec![put(format!("framework/{}", record.framework), &Record::Framework(record.clone()))]
+            }
+            Command::RemoveFramework { framework } => self.remove_framework(framework),
+        }
+    }
+
+    /// How many master processes have led so far.
+    pub fn start(&self) -> u32 {
+        self.start
+    }
+
+    /// The admitted agents.
+    pub fn agents(&self) -> impl Iterator<Item = &AgentRecord> {
+        self.agents.values()
+    }
+
+    /// One agent's record.
+    pub fn agent(&self, id: &AgentId) -> Option<&AgentRecord> {
+        self.agents.get(id)
+    }
+
+    /// The record of a board.
+    pub fn agent_of_node(&self, node: &NodeId) -> Option<&AgentRecord> {
+        self.agents.values().find(|record| record.node == *node)
+    }
+
+    /// The registered frameworks.
+    pub fn frameworks(&self) -> impl Iterator<Item = &FrameworkRecord> {
+        self.frameworks.values()
+    }
+
+    /// One framework's record.
+    pub fn framework(&self, id: &FrameworkId) -> Option<&FrameworkRecord> {
+        self.frameworks.get(id)
+    }
+
+    /// Whether the framework has ended (as far as is remembered).
+    pub fn is_removed(&self, id: &FrameworkId) -> bool {
+        self.removed.contains(id)
+    }
+
+    fn put_agent(&mut self, record: AgentRecord) -> Vec<Change> {
+        let change = put(format!("agent/{}", record.agent), &Record::Agent(record.clone()));
+        self.agents.insert(record.agent.clone(), record);
+        vec![change]
+    }
+
+    fn mark(&mut self, agent: &AgentId, unreachable_since: Option<f64>) -> Vec<Change> {
+        match self.agents.get(agent).cloned() {
+            Some(record) => self.put_agent(AgentRecord { unreachable_since, ..record }),
+            None => Vec::new(),
+        }
+    }
+
+    fn remove_framework(&mut self, framework: &FrameworkId) -> Vec<Change> {
+        let mut changes = Vec::new();
+        if self.frameworks.remove(framework).is_some() {
+            changes.push(Change { key: format!("framework/{framework}"), value: None });
+        }
+        if !self.removed.contains(framework) {
+            self.removed.push_back(framework.clone());
+            if self.removed.len() > MAX_REMOVED {
+                self.removed.pop_front();
+            }
+            changes.push(put("removed".into(), &Record::Removed(self.removed.clone())));
+        }
+        changes
+    }
+}
+
+fn put(key: String, record: &Record) -> Change {
+    // Serialising these types into memory cannot fail: no maps of unknown length, no custom serialisers. An empty value
+    // would be reported as damaged by `load`.
+    let value = postcard::to_allocvec(record).unwrap_or_default();
+    Change { key, value: Some(value) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use nesos_wire::command::FrameworkFacts;
+
+    fn agent(n: u32) -> AgentRecord {
+        AgentRecord {
+            agent: AgentId::new(format!("m-S{n}")),
+            node: NodeId::new(format!("node{n}")),
+            hostname: "h".into(),
+            ip: "10.0.0.1".into(),
+            port: 5051,
+            unreachable_since: None,
+        }
+    }
+
+    fn framework(n: u32) -> FrameworkRecord {
+        FrameworkRecord {
+            framework: FrameworkId::new(format!("m-{n:04}")),
+            info: vec![1, 2],
+            facts: FrameworkFacts {
+                name: "f".into(),
+                user: "root".into(),
+                roles: vec!["*".into()],
+                principal: None,
+                failover_timeout: 0.0,
+                checkpoint: false,
+                capabilities: Vec::new(),
+            },
+        }
+    }
+
+    #[test]
+    fn what_was_written_loads_again() {
+        let mut registry = Registry::default();
+        let mut database = BTreeMap::new();
+        let mut commands = vec![Command::MasterStarted { start: 3 }];
+        commands.extend((0..3).map(|n| Command::AdmitAgent(agent(n))));
+        commands.push(Command::MarkUnreachable { agent: agent(1).agent, since: 5.5 });
+        commands.push(Command::RemoveAgent { agent: agent(2).agent });
+        commands.extend((0..60).map(|n| Command::PutFramework(framework(n))));
+        commands.extend((0..59).map(|n| Command::RemoveFramework { framework: framework(n).framework }));
+        commands.push(Command::MarkReachable { agent: AgentId::new("nobody") });
+        for command in &commands {
+            for change in registry.apply(command) {
+                match change.value {
+                    Some(value) => database.insert(change.key, value),
+                    None => database.remove(&change.key),
+                };
+            }
+        }
+        let loaded = Registry::load(database.iter().map(|(k, v)| (k.as_str(), v.as_slice()))).unwrap();
+        assert_eq!(loaded, registry);
+        assert_eq!((loaded.start(), loaded.agents().count(), loaded.frameworks().count()), (3, 2, 1));
+        assert_eq!(loaded.agent(&agent(1).agent).unwrap().unreachable_since, Some(5.5));
+        assert!(!loaded.is_removed(&framework(0).framework) && loaded.is_removed(&framework(58).framework));
+    }
+
+    #[test]
+    fn a_damaged_record_is_named() {
+        let error = Registry::load([("start", &[0xff_u8, 1][..])]).unwrap_err();
+        assert!(error.to_string().contains("\"start\""), "{error}");
+    }
+}

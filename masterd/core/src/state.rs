@@ -1,0 +1,190 @@
+//! The master's memory of agents, frameworks and tasks, readable by whoever shows it.
+//!
+//! Plain data: the modules beside this one change it, and only they can (the accessors of `Master` lend it out
+//! read-only). Invariants across these structs are spelled out, and checked, in `check`.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use nesos_base::time::Instant;
+use nesos_wire::command::FrameworkFacts;
+use nesos_wire::resource::Resources;
+use nesos_wire::task::{Attribute, TaskSpec, TaskState, TaskStatus};
+use nesos_wire::{AgentId, ExecutorId, FrameworkId, NodeId, OfferId, TaskId, TaskKey, Uuid};
+
+use crate::event::{LinkId, StreamId};
+
+/// Ended tasks remembered per framework (Mesos's `--max_completed_tasks_per_framework`).
+pub const MAX_COMPLETED_TASKS: usize = 1000;
+/// Tasks on unreachable agents remembered per framework (Mesos's `--max_unreachable_tasks_per_framework`).
+pub const MAX_UNREACHABLE_TASKS: usize = 1000;
+/// Ended frameworks remembered (Mesos's `--max_completed_frameworks`).
+pub const MAX_COMPLETED_FRAMEWORKS: usize = 50;
+/// Statuses remembered per task: more than a task has states, unless it flaps.
+pub const MAX_STATUSES: usize = 16;
+
+/// Where an agent stands with this master.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum AgentCondition {
+    /// Known from the registry, not seen since this master started. Its tasks are unknown.
+    Recovered,
+    /// Its link is up.
+    Connected(LinkId),
+    /// Its link is gone; it may return until it becomes unreachable.
+    Disconnected,
+    /// Gone since this time (seconds since 1970); its tasks are believed to run on.
+    Unreachable(f64),
+}
+
+/// An admitted agent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Agent {
+    /// Its id for ever.
+    pub id: AgentId,
+    /// The board.
+    pub node: NodeId,
+    /// Name under which its tasks can be reached.
+    pub hostname: String,
+    /// Address of its HTTP server.
+    pub ip: String,
+    /// Port of its HTTP server.
+    pub port: u16,
+    /// Software version; empty before its first `Hello` to this master.
+    pub software: String,
+    /// The boot it is in.
+    pub boot_id: String,
+    /// All it has.
+    pub resources: Resources,
+    /// Its properties.
+    pub attributes: Vec<Attribute>,
+    /// Where it stands.
+    pub condition: AgentCondition,
+    /// First `Hello` to this master, seconds since 1970.
+    pub registered_time: Option<f64>,
+    /// Latest further `Hello`, seconds since 1970.
+    pub reregistered_time: Option<f64>,
+    /// Its tasks: every one that is in its framework's `tasks`, ended but unacknowledged ones included.
+    pub tasks: BTreeSet<TaskKey>,
+    /// Its outstanding offers.
+    pub offers: BTreeSet<OfferId>,
+    pub(crate) newest_link: Option<LinkId>,
+    pub(crate) ping_sequence: u64,
+    pub(crate) missed_pings: u32,
+    pub(crate) gone_at: Option<Instant>,
+}
+
+impl Agent {
+    /// Its link, if it is connected.
+    pub fn link(&self) -> Option<LinkId> {
+        match self.condition {
+            AgentCondition::Connected(link) => Some(link),
+            _ => None,
+        }
+    }
+
+    /// Whether its link is up.
+    pub fn is_connected(&self) -> bool {
+        self.link().is_some()
+    }
+}
+
+/// A wish to end a task, kept until the task has ended because the message may be lost with a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kill {
+    /// Overrides the task's grace period, milliseconds.
+    pub grace_ms: Option<u32>,
+}
+
+/// A task.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Task {
+    /// What was launched.
+    pub spec: TaskSpec,
+    /// Where.
+    pub agent: AgentId,
+    /// State of the newest status sent on to the framework; STAGING before the first.
+    pub state: TaskState,
+    /// Newest state the agent knows: what accounting goes by.
+    pub latest: TaskState,
+    /// Statuses, oldest first, one per run of equal states, without `data`; at most [`MAX_STATUSES`].
+    pub statuses: Vec<TaskStatus>,
+    /// The status that the framework has still to acknowledge, whole.
+    pub unacknowledged: Option<TaskStatus>,
+    /// The agent has been heard to know this launch.
+    pub confirmed: bool,
+    /// It is to be killed.
+    pub kill: Option<Kill>,
+    /// Uuid of the last acknowledged terminal status.
+    pub acknowledged: Option<Uuid>,
+}
+
+impl Task {
+    /// The full name.
+    pub fn key(&self) -> &TaskKey {
+        &self.spec.key
+    }
+
+    /// Whether it still uses its resources.
+    pub fn is_using_resources(&self) -> bool {
+        !self.latest.is_terminal()
+    }
+}
+
+/// A framework.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Framework {
+    /// Its id.
+    pub id: FrameworkId,
+    /// What the core goes by.
+    pub facts: FrameworkFacts,
+    /// Protobuf of its `FrameworkInfo`, id included.
+    pub info: Vec<u8>,
+    /// Its subscription; none: disconnected or not yet back.
+    pub stream: Option<StreamId>,
+    /// It has not subscribed since this master started.
+    pub recovered: bool,
+    /// First subscription to this master, seconds since 1970.
+    pub registered_time: Option<f64>,
+    /// Latest further subscription.
+    pub reregistered_time: Option<f64>,
+    /// When it lost its stream or ended.
+    pub unregistered_time: Option<f64>,
+    /// Roles that want no offers.
+    pub suppressed: BTreeSet<String>,
+    /// Its tasks on agents that are not unreachable, ended but unacknowledged ones included.
+    pub tasks: BTreeMap<TaskId, Task>,
+    /// Its tasks on unreachable agents; state UNREACHABLE or LOST.
+    pub unreachable: BTreeMap<TaskId, Task>,
+    /// Its ended tasks, oldest first, at most [`MAX_COMPLETED_TASKS`].
+    pub completed: VecDeque<Task>,
+    /// Its outstanding offers.
+    pub offers: BTreeSet<OfferId>,
+    pub(crate) heartbeat_at: Option<Instant>,
+    pub(crate) removal_at: Option<Instant>,
+}
+
+impl Framework {
+    /// Whether it has a stream.
+    pub fn is_connected(&self) -> bool {
+        self.stream.is_some()
+    }
+
+    /// Its executors on `agent`: those of tasks that have not ended.
+    pub fn executors_on(&self, agent: &AgentId) -> Vec<ExecutorId> {
+        let on_agent = self.tasks.values().filter(|task| task.agent == *agent && task.is_using_resources());
+        on_agent.map(|task| task.spec.executor.clone()).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    pub(crate) fn complete(&mut self, task: Task) {
+        self.completed.push_back(task);
+        if self.completed.len() > MAX_COMPLETED_TASKS {
+            self.completed.pop_front();
+        }
+    }
+}
+
+/// A framework that has ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Completed {
+    /// As it was at its end; all its tasks are in `completed`.
+    pub framework: Framework,
+}
