@@ -1,0 +1,83 @@
+//! Log events of a daemon: to standard error, and to the journal's socket when there is one.
+//!
+//! Not a log store: on a board init keeps the journal. Called once by `main`. The journal socket may appear later than
+//! the daemon, so it is looked for again now and then; while nothing listens there, events only go to standard error.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use tracing::{Event, Metadata, Subscriber};
+use tracing_subscriber::filter::{FilterFn, LevelFilter};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// How long to go without the journal before looking for its socket again.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// How much is logged (Mesos's `--logging_level` takes INFO, WARNING, ERROR).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Level(LevelFilter);
+
+impl Level {
+    /// The names that [`parse`](Self::parse) takes, for help texts.
+    pub const NAMES: &str = "DEBUG, INFO, WARNING or ERROR";
+
+    /// Reads a level's name, in any case.
+    pub fn parse(text: &str) -> Option<Self> {
+        Some(Self(match text.to_ascii_lowercase().as_str() {
+            "trace" => LevelFilter::TRACE,
+            "debug" => LevelFilter::DEBUG,
+            "info" => LevelFilter::INFO,
+            "warning" | "warn" => LevelFilter::WARN,
+            "error" => LevelFilter::ERROR,
+            _ => return None,
+        }))
+    }
+}
+
+/// Makes log events of this process visible from now on. A second call changes nothing.
+pub fn init(program: &'static str, level: Level) {
+    let stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false).with_target(false);
+    let journal = Journal { program, state: Mutex::new(State::Missing { looked: None }) };
+    // Fails only if a subscriber is set already, in tests.
+    let _ = tracing_subscriber::registry().with(events_only(level)).with(stderr).with(journal).try_init();
+}
+
+/// Spans are switched off: tracing-journald panics on an event inside a span that it did not see begin.
+fn events_only(level: Level) -> FilterFn<impl Fn(&Metadata<'_>) -> bool> {
+    let shown = move |metadata: &Metadata<'_>| metadata.is_event() && *metadata.level() <= level.0;
+    FilterFn::new(shown).with_max_level_hint(level.0)
+}
+
+struct Journal {
+    program: &'static str,
+    state: Mutex<State>,
+}
+
+enum State {
+    Missing { looked: Option<Instant> },
+    Open(Box<tracing_journald::Layer>),
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Journal {
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        // A poisoned lock means that a log call panicked: logging must not panic again.
+        let Ok(mut state) = self.state.lock() else { return };
+        if let State::Missing { looked } = &*state {
+            if looked.is_some_and(|at| at.elapsed() < RETRY) {
+                return;
+            }
+            match tracing_journald::layer() {
+                Ok(layer) => {
+                    let layer = layer.with_syslog_identifier(self.program.into());
+                    *state = State::Open(Box::new(layer));
+                }
+                Err(_) => *state = State::Missing { looked: Some(Instant::now()) },
+            }
+        }
+        if let State::Open(layer) = &*state {
+            layer.on_event(event, context);
+        }
+    }
+}
