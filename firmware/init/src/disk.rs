@@ -91,6 +91,7 @@ pub(crate) enum TemplateError {
 /// A checked template: the non-zero extents of an empty ext4.
 #[derive(Debug)]
 pub(crate) struct Template<'a> {
+    total: u64,
     extents: Vec<(u64, &'a [u8])>,
 }
 
@@ -117,16 +118,25 @@ impl<'a> Template<'a> {
             extents.push((offset, data));
             rest = after;
         }
-        Ok(Template { extents })
+        Ok(Template { total, extents })
+    }
+
+    /// Size of the file system, bytes; what no extent covers is zero.
+    pub(crate) fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// True for the extent that makes the partition an ext4.
+    pub(crate) fn is_superblock(&self, offset: u64, data: &[u8]) -> bool {
+        (offset..offset + data.len() as u64).contains(&SUPERBLOCK_AT)
     }
 
     /// The extents in the order in which to write them: the superblock last, so that a power cut in between leaves
     /// a partition without magic, which the next boot begins anew.
     pub(crate) fn extents(&self) -> impl Iterator<Item = (u64, &'a [u8])> {
-        let holds_superblock =
-            |(offset, data): &&(u64, &[u8])| *offset <= SUPERBLOCK_AT && offset + data.len() as u64 > SUPERBLOCK_AT;
-        let others = self.extents.iter().filter(move |e| !holds_superblock(e));
-        others.chain(self.extents.iter().filter(holds_superblock)).copied()
+        let others = self.extents.iter().filter(|(offset, data)| !self.is_superblock(*offset, data));
+        let last = self.extents.iter().filter(|(offset, data)| self.is_superblock(*offset, data));
+        others.chain(last).copied()
     }
 }
 

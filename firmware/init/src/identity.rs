@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn the_id_of_a_board_never_changes_between_versions() {
         // Changing this value gives every board in the field a new identity.
-        assert_eq!(node_id(None, Some([0x52, 0x54, 0, 0x12, 0x34, 0x56])).as_deref(), Some("PINNED"));
+        assert_eq!(node_id(None, Some([0x52, 0x54, 0, 0x12, 0x34, 0x56])).as_deref(), Some("cdf88dee2fa22567"));
     }
 
     #[test]

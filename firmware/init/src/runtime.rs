@@ -13,8 +13,7 @@ use core::task::{Poll, Waker};
 use critical_section::Mutex;
 use embassy_executor::{Spawner, raw};
 use embassy_time_queue_utils::Queue;
-pub use nesos_sys::poller::Interest;
-use nesos_sys::poller::Poller;
+use nesos_sys::poller::{Interest, Poller};
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -65,7 +64,7 @@ struct Slot {
 }
 
 /// Runs `first` and every task it spawns, for ever.
-pub fn run(first: impl Future<Output = ()> + 'static) -> io::Result<core::convert::Infallible> {
+pub(crate) fn run(first: impl Future<Output = ()> + 'static) -> io::Result<core::convert::Infallible> {
     let reactor = Reactor { poller: Poller::new()?, next_key: 0, slots: BTreeMap::new() };
     REACTOR.set(Some(reactor));
     let executor: &'static raw::Executor = Box::leak(Box::new(raw::Executor::new(core::ptr::null_mut())));
@@ -80,7 +79,7 @@ pub fn run(first: impl Future<Output = ()> + 'static) -> io::Result<core::conver
 }
 
 /// Starts a task. Its memory is never given back: only for tasks that live as long as the board.
-pub fn spawn(task: impl Future<Output = ()> + 'static) {
+pub(crate) fn spawn(task: impl Future<Output = ()> + 'static) {
     let storage = Box::leak(Box::new(raw::TaskStorage::new()));
     // A storage that was just made is free, and `run` has set the spawner before the first task.
     if let (Ok(token), Some(spawner)) = (storage.spawn(|| task), SPAWNER.get()) {
@@ -112,14 +111,14 @@ fn sleep_until_ready() {
 
 /// A descriptor that tasks can wait for.
 #[derive(Debug)]
-pub struct Watched<T: AsFd> {
+pub(crate) struct Watched<T: AsFd> {
     inner: T,
     key: u64,
 }
 
 impl<T: AsFd> Watched<T> {
     /// Takes over `inner`, which should be non-blocking.
-    pub fn new(inner: T) -> io::Result<Watched<T>> {
+    pub(crate) fn new(inner: T) -> io::Result<Watched<T>> {
         let key = with_reactor(|reactor| {
             let key = reactor.next_key;
             reactor.poller.add(inner.as_fd(), key)?;
@@ -131,22 +130,22 @@ impl<T: AsFd> Watched<T> {
     }
 
     /// Waits until a read would not block.
-    pub async fn readable(&self) {
+    pub(crate) async fn readable(&self) {
         self.wait(Interest::Readable).await;
     }
 
     /// Waits until a write would not block.
-    pub async fn writable(&self) {
+    pub(crate) async fn writable(&self) {
         self.wait(Interest::Writable).await;
     }
 
     /// The descriptor's owner.
-    pub fn get(&self) -> &T {
+    pub(crate) fn get(&self) -> &T {
         &self.inner
     }
 
     /// The descriptor's owner.
-    pub fn get_mut(&mut self) -> &mut T {
+    pub(crate) fn get_mut(&mut self) -> &mut T {
         &mut self.inner
     }
 
@@ -190,14 +189,14 @@ fn with_reactor<R>(action: impl FnOnce(&mut Reactor) -> io::Result<R>) -> io::Re
 
 /// A wake-up call from one task to another; rings that nobody has heard yet count as one.
 #[derive(Debug, Default)]
-pub struct Bell {
+pub(crate) struct Bell {
     rung: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
 impl Bell {
     /// Wakes the task that waits, or the next one that will.
-    pub fn ring(&self) {
+    pub(crate) fn ring(&self) {
         self.rung.set(true);
         if let Some(waker) = self.waker.take() {
             waker.wake();
@@ -205,7 +204,7 @@ impl Bell {
     }
 
     /// Waits for a ring. One task at a time may wait.
-    pub async fn heard(&self) {
+    pub(crate) async fn heard(&self) {
         poll_fn(|context| {
             if self.rung.take() {
                 return Poll::Ready(());
@@ -218,7 +217,7 @@ impl Bell {
 }
 
 /// Waits for whichever of two is first and drops the other.
-pub async fn either<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) -> Either<A, B> {
+pub(crate) async fn either<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) -> Either<A, B> {
     let (mut a, mut b) = (core::pin::pin!(a), core::pin::pin!(b));
     poll_fn(|context| {
         if let Poll::Ready(a) = a.as_mut().poll(context) {
@@ -231,7 +230,7 @@ pub async fn either<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>
 
 /// What [`either`] saw first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Either<A, B> {
+pub(crate) enum Either<A, B> {
     /// The first future ended.
     First(A),
     /// The second future ended.

@@ -1,6 +1,6 @@
 //! Disks and partitions: sizes, growing a partition the kernel knows, growing a mounted ext4. Called by `init`.
 //!
-//! Knows nothing about partition tables (`init::disk` does). Invariant: nothing here writes to a disk.
+//! Knows nothing about partition tables (`init::disk` does). Invariant: only [`zero`] writes.
 
 use nix::errno::Errno;
 use std::fs::File;
@@ -12,6 +12,7 @@ mod ioctl {
     nix::ioctl_read!(size_in_bytes, 0x12, 114, u64);
     nix::ioctl_write_ptr_bad!(partition, 0x1269, super::BlkpgArguments);
     nix::ioctl_write_ptr!(ext4_resize, b'f', 16, u64);
+    nix::ioctl_write_ptr_bad!(zero_out, 0x127f, [u64; 2]);
 }
 
 /// linux/blkpg.h: resize.
@@ -107,6 +108,23 @@ pub fn file_system_size(mount_point: &Path) -> Result<(u64, u64), BlockError> {
     nix::sys::statvfs::statvfs(mount_point)
         .map(|v| (v.fragment_size() as u64, v.blocks() as u64))
         .map_err(|errno| control("size", mount_point, errno))
+}
+
+/// Makes `length` bytes from `start` read as zero, by the device's own means where it has some. `path` is for errors.
+pub fn zero(device: &File, path: &Path, start: u64, length: u64) -> Result<(), BlockError> {
+    // SAFETY: the descriptor is open and the range is a valid pair of u64 for the length of the call.
+    unsafe { ioctl::zero_out(device.as_raw_fd(), &[start, length]) }.map_err(|errno| control("zero", path, errno))?;
+    Ok(())
+}
+
+/// Major number of a device, as in /sys/dev/block.
+pub fn major(device: u64) -> u64 {
+    nix::sys::stat::major(device)
+}
+
+/// Minor number of a device, as in /sys/dev/block.
+pub fn minor(device: u64) -> u64 {
+    nix::sys::stat::minor(device)
 }
 
 fn open(path: &Path) -> Result<File, BlockError> {

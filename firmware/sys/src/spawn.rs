@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
@@ -20,36 +20,25 @@ pub struct Daemon<'a> {
     pub environment: &'a [(String, String)],
     /// -1000 (never killed for memory) to 1000.
     pub oom_score: i32,
-    /// The console instead of a pipe: for a shell on the serial line.
-    pub on_console: bool,
+    /// Where standard output and error go; `None` gives it the console, for a shell on the serial line.
+    pub output: Option<BorrowedFd<'a>>,
 }
 
-/// A started daemon.
-#[derive(Debug)]
-pub struct Started {
-    /// Its process id.
-    pub pid: u32,
-    /// What it writes to standard output and error; non-blocking. `None` on the console.
-    pub output: Option<OwnedFd>,
-}
-
-/// Starts `daemon`. An error means that nothing runs.
-pub fn start(daemon: &Daemon<'_>) -> io::Result<Started> {
+/// Starts `daemon` and returns its process id. An error means that nothing runs.
+pub fn start(daemon: &Daemon<'_>) -> io::Result<u32> {
     let mut command = Command::new(daemon.program);
     command.args(daemon.arguments).envs(daemon.environment.iter().cloned()).current_dir("/");
-    let output = if daemon.on_console {
-        let console = || fs::OpenOptions::new().read(true).write(true).open("/dev/console");
-        command.stdin(console()?).stdout(console()?).stderr(console()?);
-        None
-    } else {
-        let (reader, writer) = io::pipe()?;
-        command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
-        let reader = OwnedFd::from(reader);
-        set_nonblocking(&reader)?;
-        Some(reader)
-    };
+    match daemon.output {
+        Some(output) => {
+            command.stdin(Stdio::null()).stdout(output.try_clone_to_owned()?).stderr(output.try_clone_to_owned()?);
+        }
+        None => {
+            let console = || fs::OpenOptions::new().read(true).write(true).open("/dev/console");
+            command.stdin(console()?).stdout(console()?).stderr(console()?);
+        }
+    }
     let score = format!("{}\n", daemon.oom_score.clamp(-1000, 1000));
-    let on_console = daemon.on_console;
+    let on_console = daemon.output.is_none();
     // SAFETY: the closure runs between fork and exec of a single-threaded process and makes only system calls on
     // memory that was prepared before; std resets signal mask and SIGPIPE of the child.
     unsafe {
@@ -62,8 +51,28 @@ pub fn start(daemon: &Daemon<'_>) -> io::Result<Started> {
             Ok(())
         });
     }
-    let child = command.spawn()?;
-    Ok(Started { pid: child.id(), output })
+    command.spawn().map(|child| child.id())
+}
+
+/// The pipe for a daemon's output: the reading end is non-blocking and stays here. The writing end serves every start
+/// of the daemon, so that a child which outlives it still has somewhere to write.
+pub fn output_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (reader, writer) = io::pipe()?;
+    let reader = OwnedFd::from(reader);
+    nix::fcntl::fcntl(&reader, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
+    Ok((reader, OwnedFd::from(writer)))
+}
+
+/// Reads what is in the pipe; `None` when there is nothing now.
+pub fn read_output(reader: BorrowedFd<'_>, buffer: &mut [u8]) -> Option<usize> {
+    nix::unistd::read(reader, buffer).ok().filter(|count| *count > 0)
+}
+
+/// Device and inode of a descriptor, as the variable JOURNAL_STREAM wants them: a program that finds its standard
+/// error there knows that a journal reads it.
+pub fn journal_stream(fd: BorrowedFd<'_>) -> Option<String> {
+    let stat = nix::sys::stat::fstat(fd).ok()?;
+    Some(format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
 /// Sets the out-of-memory score of this process.
@@ -81,9 +90,4 @@ fn write_oom_score(score: &[u8]) {
             libc::close(fd);
         }
     }
-}
-
-fn set_nonblocking(fd: &OwnedFd) -> io::Result<()> {
-    nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
-    Ok(())
 }
