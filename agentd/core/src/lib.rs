@@ -1,1 +1,41 @@
-//! core
+//! The agent as a pure state machine: task life cycle, status-update streams, admission, fetch plans, master link.
+//!
+//! No clock, socket, file, thread or randomness. The shell (`agentd`, or the simulator) calls [`Agent::step`] with
+//! events, then obeys [`Agent::ready`]: make `persist` durable, then do `actions` and `send`, and come back at
+//! `deadline`. If `persist` fails, nothing else of that `Ready` may be done; it goes back as [`Event::NotStored`].
+//! Invariants are listed in [`Agent::check`].
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod admission;
+mod agent;
+mod check;
+pub mod checkpoint;
+pub mod command;
+mod container;
+mod event;
+pub mod fetch;
+mod kill;
+mod link;
+mod recovery;
+mod rng;
+mod stream;
+mod task;
+
+pub use agent::{Agent, TaskView};
+pub use event::{
+    Action, Config, ContainerEvent, Event, Finish, Level, Limitation, LinkError, Moment, Note, Ready, Seed,
+};
+pub use link::{GREETING_TIMEOUT, LinkView};
+pub use stream::{RETRY_FIRST, RETRY_LAST};
+pub use task::Phase;
+
+/// Most tasks an agent holds, ended but unacknowledged ones included: a `Hello` must fit into one frame, and no board
+/// this is for runs more.
+pub const MAX_TASKS: usize = 1024;
+/// Most statuses that wait in one task's stream. A command task makes five at most; the bound is for what comes later.
+pub const MAX_UPDATES: usize = 64;
+/// How many ended tasks are remembered, so that a repeated launch of one of them is recognised.
+pub const MAX_FINISHED: usize = 256;
+
+#[cfg(test)]
+mod tests;

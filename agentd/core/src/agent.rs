@@ -1,0 +1,406 @@
+//! The agent: one owner of all state, stepped by events.
+//!
+//! Here: dispatch, the link's conversation, timers, and the hand-over in [`Agent::ready`]. Launching, killing, container
+//! events and recovery are in their own modules. Called by the shell and the simulator.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use nesos_base::time::{Duration, Instant};
+use nesos_wire::message::{AgentToMaster, Hello, MasterToAgent, TaskUpdate, Welcome};
+use nesos_wire::resource::Resources;
+use nesos_wire::task::{TaskSpec, TaskState, TaskStatus};
+use nesos_wire::{AgentId, Attempt, ContainerId, TaskKey, Uuid, version};
+
+use crate::checkpoint::Record;
+use crate::event::{Action, Config, Event, Level, LinkError, Moment, Note, Ready, STORE_RETRY};
+use crate::link::{Link, LinkView};
+use crate::rng::Rng;
+use crate::stream::Acknowledged;
+use crate::task::{Draft, Phase, Task};
+
+/// The state machine. See the crate header for how to drive it.
+#[derive(Debug, Clone)]
+pub struct Agent {
+    pub(crate) config: Config,
+    pub(crate) id: Option<AgentId>,
+    pub(crate) link: Link,
+    pub(crate) tasks: BTreeMap<TaskKey, Task>,
+    /// Containers that exist, by id: their tasks are active.
+    pub(crate) containers: BTreeMap<ContainerId, TaskKey>,
+    /// The newest ended tasks, oldest first.
+    pub(crate) finished: VecDeque<(TaskKey, Attempt)>,
+    pub(crate) rng: Rng,
+    pub(crate) moment: Moment,
+    pub(crate) out: Ready,
+    /// The disk refused the last write; records rest in `out.persist` until then.
+    pub(crate) store_blocked: Option<Blocked>,
+    /// A shutdown was asked for and gives up waiting then.
+    pub(crate) shutdown_at: Option<Instant>,
+    /// More is in use than the agent has: it came back with smaller resources.
+    pub(crate) is_overcommitted: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Blocked {
+    pub(crate) retry_at: Instant,
+    pub(crate) reason: String,
+}
+
+/// A task as displays see it.
+#[derive(Debug, Clone, Copy)]
+pub struct TaskView<'a> {
+    /// What was launched.
+    pub spec: &'a TaskSpec,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// Newest state.
+    pub latest: TaskState,
+    /// Its container, unless the launch was refused.
+    pub container: Option<&'a ContainerId>,
+    /// Its newest status.
+    pub status: Option<&'a TaskStatus>,
+}
+
+impl Agent {
+    /// Changes memory only; call [`Agent::ready`] afterwards.
+    pub fn step(&mut self, event: Event, moment: Moment) {
+        self.moment = moment;
+        match event {
+            Event::Tick => {}
+            Event::LinkUp { link } => self.link_up(link),
+            Event::LinkDown { link, error } => self.link_down(link, &error),
+            Event::Message { link, message } if self.link.is_current(link) => {
+                self.link.heard(moment.now);
+                self.message(message);
+            }
+            Event::Message { .. } => {}
+            Event::Container { container, event } => self.container_event(&container, event),
+            Event::FileRead { link, request, result } => {
+                if self.link.is_current(link) && self.link.is_connected() {
+                    self.out.send.push(AgentToMaster::FileData { request, result });
+                }
+            }
+            Event::NotStored { ready, reason } => self.not_stored(*ready, reason),
+            Event::Shutdown => self.begin_shutdown(),
+        }
+        self.run_timers();
+    }
+
+    /// Hands out what there is to do. Persist first; see [`Ready`].
+    pub fn ready(&mut self) -> Ready {
+        let mut ready = std::mem::take(&mut self.out);
+        if self.is_store_resting() {
+            self.out.persist = std::mem::take(&mut ready.persist);
+        } else {
+            self.store_blocked = None;
+        }
+        ready.deadline = self.deadline();
+        ready
+    }
+
+    /// The agent's id, once a master has given it one.
+    pub fn id(&self) -> Option<&AgentId> {
+        self.id.as_ref()
+    }
+
+    /// Where the link to the master is.
+    pub fn link(&self) -> LinkView {
+        self.link.view()
+    }
+
+    /// What the agent was configured with.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// All tasks the agent holds, ended but unacknowledged ones included.
+    pub fn tasks(&self) -> impl Iterator<Item = TaskView<'_>> {
+        self.tasks.values().map(|task| TaskView {
+            spec: &task.spec,
+            phase: task.phase,
+            latest: task.latest(),
+            container: task.container.as_ref(),
+            status: task.stream.newest(),
+        })
+    }
+
+    /// What is in use.
+    pub fn used(&self) -> Resources {
+        let mut used = Resources::new();
+        for task in self.tasks.values().filter(|task| task.phase.is_active()) {
+            used.add(&task.spec.resources);
+        }
+        used
+    }
+
+    pub(crate) fn note(&mut self, level: Level, text: String) {
+        self.out.notes.push(Note { level, text });
+    }
+
+    /// Appends a status to the task's stream and its record to what must become durable.
+    pub(crate) fn update(&mut self, key: &TaskKey, draft: Draft) {
+        let uuid = self.rng.uuid();
+        let status = self.status(key, draft, Some(uuid));
+        let Some(task) = self.tasks.get_mut(key).filter(|task| !task.is_silent) else { return };
+        if task.stream.push(status.clone()) && task.is_stored {
+            self.out.persist.push(Record::Updated { key: key.clone(), status: Box::new(status) });
+        }
+    }
+
+    pub(crate) fn status(&self, key: &TaskKey, draft: Draft, uuid: Option<Uuid>) -> TaskStatus {
+        let task = self.tasks.get(key);
+        TaskStatus {
+            state: draft.state,
+            source: draft.source,
+            reason: draft.reason,
+            message: draft.message,
+            timestamp: self.moment.unix,
+            uuid,
+            agent: self.id.clone(),
+            executor: task.map(|task| task.spec.executor.clone()),
+            container: task.and_then(|task| task.container.clone()),
+            healthy: None,
+            data: Vec::new(),
+            unreachable_time: None,
+        }
+    }
+
+    /// The task's last status, and the end of its container.
+    pub(crate) fn finish(&mut self, key: &TaskKey, draft: Draft) {
+        let Some(task) = self.tasks.get(key) else { return };
+        let text = format!("task {key} is {:?}: {}", draft.state, draft.message);
+        let is_silent = task.is_silent;
+        if let Some(container) = &task.container {
+            self.containers.remove(container);
+        }
+        self.update(key, draft);
+        if let Some(task) = self.tasks.get_mut(key) {
+            task.phase = Phase::Ended;
+        }
+        self.note(Level::Info, text);
+        if is_silent {
+            self.forget(key);
+        }
+    }
+
+    /// Drops the task's record and remembers that this attempt is over.
+    pub(crate) fn forget(&mut self, key: &TaskKey) {
+        let Some(attempt) = self.drop_task(key) else { return };
+        self.out.persist.push(Record::Forgotten { key: key.clone(), attempt });
+    }
+
+    fn drop_task(&mut self, key: &TaskKey) -> Option<Attempt> {
+        let task = self.tasks.remove(key)?;
+        let attempt = task.spec.attempt;
+        if let Some(container) = task.container {
+            self.containers.remove(&container);
+            self.out.actions.push(Action::Release { container, key: key.clone() });
+        }
+        self.remember_finished(key.clone(), attempt);
+        Some(attempt)
+    }
+
+    pub(crate) fn remember_finished(&mut self, key: TaskKey, attempt: Attempt) {
+        self.finished.retain(|(other, _)| *other != key);
+        if self.finished.len() >= crate::MAX_FINISHED {
+            self.finished.pop_front();
+        }
+        self.finished.push_back((key, attempt));
+    }
+
+    fn link_up(&mut self, link: u64) {
+        if !self.link.is_current(link) || !self.link.up(self.moment.now) {
+            return;
+        }
+        let hello = Hello {
+            version: version::CURRENT,
+            node: self.config.node.clone(),
+            agent: self.id.clone(),
+            boot_id: self.config.boot_id.clone(),
+            hostname: self.config.hostname.clone(),
+            ip: self.config.ip.clone(),
+            port: self.config.port,
+            software: self.config.software.clone(),
+            resources: self.config.resources.clone(),
+            attributes: self.config.attributes.clone(),
+            tasks: self.tasks.values().map(Task::report).collect(),
+        };
+        self.out.send.push(AgentToMaster::Hello(hello));
+    }
+
+    fn link_down(&mut self, link: u64, error: &LinkError) {
+        if !self.link.is_current(link) {
+            return;
+        }
+        let random = self.rng.next_u32();
+        let pause = match error {
+            LinkError::Failed(_) => self.link.failed(self.moment.now, random),
+            LinkError::Refused(_) => self.link.refused(self.moment.now, random),
+        };
+        self.lost_link(format!("no link to the master: {error}; next try in {} ms", pause.as_millis()));
+    }
+
+    /// Whatever was handed out for the old link will not arrive: streams start again with their heads.
+    fn lost_link(&mut self, text: String) {
+        self.out.send.clear();
+        self.pause_streams();
+        self.note(Level::Warn, text);
+    }
+
+    fn pause_streams(&mut self) {
+        for task in self.tasks.values_mut() {
+            task.stream.pause();
+        }
+    }
+
+    fn hang_up(&mut self) {
+        let link = self.link.number();
+        self.out.actions.push(Action::HangUp { link });
+    }
+
+    fn message(&mut self, message: MasterToAgent) {
+        match message {
+            MasterToAgent::Welcome(welcome) => self.welcome(welcome),
+            MasterToAgent::Refused { reason } => {
+                self.hang_up();
+                let random = self.rng.next_u32();
+                let pause = self.link.refused(self.moment.now, random);
+                self.lost_link(format!("the master refused this agent: {reason}; next try in {} s", pause.as_secs()));
+            }
+            MasterToAgent::Redirect { leader } => {
+                self.hang_up();
+                let random = self.rng.next_u32();
+                let text = format!("another master leads: {leader}");
+                self.link.redirected(self.moment.now, leader, random);
+                self.lost_link(text);
+            }
+            MasterToAgent::Ping { sequence } => self.out.send.push(AgentToMaster::Pong { sequence }),
+            MasterToAgent::Launch { tasks } => self.launch(tasks),
+            MasterToAgent::Kill { key, grace_ms } => self.kill(&key, grace_ms),
+            MasterToAgent::Acknowledge { key, uuid } => self.acknowledge(&key, uuid),
+            MasterToAgent::ShutdownFramework { framework } => self.shutdown_framework(&framework),
+            MasterToAgent::FrameworkMessage { framework, executor, .. } => self.note(
+                Level::Warn,
+                format!("a message of framework {framework} for {executor} is dropped: command tasks take none"),
+            ),
+            MasterToAgent::ReadFile { request, key, path, offset, length } => {
+                let container = self.tasks.get(&key).and_then(|task| task.container.clone());
+                let link = self.link.number();
+                self.out.actions.push(Action::ReadFile { link, request, key, container, path, offset, length });
+            }
+        }
+    }
+
+    fn welcome(&mut self, welcome: Welcome) {
+        let silence = Duration::from_millis(u64::from(welcome.silence_limit_ms));
+        self.link.welcomed(self.moment.now, silence);
+        if self.id.as_ref() != Some(&welcome.agent) {
+            self.out.persist.push(Record::Admitted { agent: welcome.agent.clone() });
+            self.id = Some(welcome.agent.clone());
+        }
+        self.out.actions.push(Action::MasterTime { unix: welcome.time });
+        let text = format!("registered as {} in cluster {} with master {}", welcome.agent, welcome.cluster, welcome.master);
+        self.note(Level::Info, text);
+        for key in welcome.kill {
+            self.silence(&key);
+        }
+    }
+
+    fn acknowledge(&mut self, key: &TaskKey, uuid: Uuid) {
+        let Some(task) = self.tasks.get_mut(key) else { return };
+        let outcome = task.stream.acknowledge(uuid);
+        if outcome != Acknowledged::Ignored && task.is_stored {
+            self.out.persist.push(Record::Acknowledged { key: key.clone(), uuid });
+        }
+        if outcome == Acknowledged::Closed {
+            self.drop_task(key);
+        }
+    }
+
+    fn run_timers(&mut self) {
+        let now = self.moment.now;
+        self.insist_on_kills();
+        self.run_shutdown();
+        if self.link.is_overdue(now) {
+            self.hang_up();
+            let random = self.rng.next_u32();
+            self.link.failed(now, random);
+            self.lost_link("the master is silent, dialling again".into());
+        }
+        if let Some((link, leader)) = self.link.take_dial(now) {
+            self.out.actions.push(Action::Dial { link, leader });
+        }
+        if self.link.is_live() {
+            self.send_updates();
+        }
+    }
+
+    fn send_updates(&mut self) {
+        let is_resting = self.is_store_resting();
+        for (key, task) in &mut self.tasks {
+            if is_resting && task.is_stored {
+                continue;
+            }
+            let latest = task.stream.latest();
+            if let Some(status) = task.stream.take_due(self.moment.now) {
+                let update = TaskUpdate { key: key.clone(), status: status.clone(), latest };
+                self.out.send.push(AgentToMaster::Update(update));
+            }
+        }
+    }
+
+    /// Nothing of `ready` was done. Launches in it fail; the rest is offered again, statuses only after their records.
+    fn not_stored(&mut self, ready: Ready, reason: String) {
+        let newer = std::mem::take(&mut self.out);
+        self.note(Level::Warn, format!("the checkpoint cannot be written: {reason}"));
+        let retry_at = self.moment.now + STORE_RETRY;
+        self.store_blocked = Some(Blocked { retry_at, reason: reason.clone() });
+        for (mut part, is_returned) in [(ready, true), (newer, false)] {
+            part.send.retain(|message| !self.unsend(message));
+            // A link may have come and gone since the returned part was made.
+            if !is_returned || self.link.is_connected() {
+                self.out.send.append(&mut part.send);
+            }
+            self.out.persist.append(&mut part.persist);
+            self.out.actions.append(&mut part.actions);
+            self.out.notes.append(&mut part.notes);
+        }
+        let launched = self.out.persist.iter().filter_map(|record| match record {
+            Record::Launched { spec, .. } => Some(spec.key.clone()),
+            _ => None,
+        });
+        for key in launched.collect::<Vec<_>>() {
+            self.fail_unstored(&key, &reason);
+        }
+    }
+
+    /// Takes back an update of a stored task; whether `message` was one.
+    fn unsend(&mut self, message: &AgentToMaster) -> bool {
+        let AgentToMaster::Update(update) = message else { return false };
+        match self.tasks.get_mut(&update.key) {
+            Some(task) if task.is_stored => {
+                task.stream.pause();
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub(crate) fn is_store_resting(&self) -> bool {
+        self.store_blocked.as_ref().is_some_and(|blocked| self.moment.now < blocked.retry_at)
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let is_resting = self.is_store_resting();
+        let tasks = self.tasks.values().flat_map(|task| {
+            let is_sendable = self.link.is_live() && !(is_resting && task.is_stored);
+            [task.phase.destroy_at(), task.stream.deadline().filter(|_| is_sendable)]
+        });
+        let others = [
+            self.link.deadline(),
+            self.shutdown_at,
+            self.store_blocked.as_ref().map(|blocked| blocked.retry_at).filter(|_| is_resting),
+        ];
+        tasks.chain(others).flatten().min()
+    }
+}

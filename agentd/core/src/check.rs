@@ -1,0 +1,61 @@
+//! The invariants of the agent, for the simulator and the tests to call after every step.
+
+use std::collections::BTreeSet;
+
+use nesos_wire::TaskKey;
+
+use crate::agent::Agent;
+use crate::task::{Phase, Task};
+
+impl Agent {
+    /// The first invariant that does not hold, in words.
+    pub fn check(&self) -> Result<(), String> {
+        if self.tasks.len() > crate::MAX_TASKS {
+            return Err(format!("{} tasks", self.tasks.len()));
+        }
+        if self.finished.len() > crate::MAX_FINISHED {
+            return Err(format!("{} finished tasks are remembered", self.finished.len()));
+        }
+        if !self.is_overcommitted && !self.config.resources.contains(&self.used()) {
+            return Err("more is in use than the agent has".into());
+        }
+        for (container, key) in &self.containers {
+            let owner = self.tasks.get(key).and_then(|task| task.container.as_ref());
+            if owner != Some(container) {
+                return Err(format!("container {container} is not the one of its task {key}"));
+            }
+        }
+        self.tasks.iter().try_for_each(|(key, task)| {
+            self.check_task(key, task).map_err(|broken| format!("task {key} in {:?}: {broken}", task.phase))
+        })
+    }
+
+    fn check_task(&self, key: &TaskKey, task: &Task) -> Result<(), String> {
+        let is_listed = task.container.as_ref().is_some_and(|container| self.containers.contains_key(container));
+        if is_listed != task.phase.is_active() {
+            return Err("holds a container exactly while active: violated".into());
+        }
+        if self.finished.iter().any(|(finished, attempt)| finished == key && *attempt >= task.spec.attempt) {
+            return Err("is also among the finished".into());
+        }
+        let pending = task.stream.pending();
+        if pending.len() > crate::MAX_UPDATES {
+            return Err(format!("{} statuses wait", pending.len()));
+        }
+        if pending.len() == 0 && task.phase == Phase::Ended {
+            return Err("has ended, has nothing to say and was not forgotten".into());
+        }
+        let statuses: Vec<_> = task.stream.acknowledged().into_iter().chain(pending).collect();
+        if statuses.iter().rev().skip(1).any(|status| status.state.is_terminal()) {
+            return Err("a status follows a terminal one".into());
+        }
+        if task.latest().is_terminal() != (task.phase == Phase::Ended) && !task.is_silent {
+            return Err(format!("newest state is {:?}", task.latest()));
+        }
+        let uuids: BTreeSet<_> = statuses.iter().filter_map(|status| status.uuid).collect();
+        if uuids.len() != statuses.len() {
+            return Err("statuses share a uuid or have none".into());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,132 @@
+//! From a task to what the helper runs: program, argv and environment.
+//!
+//! Pure; called by the shell when the sandbox is ready. The agent's own environment is never inherited.
+
+use std::collections::BTreeMap;
+
+use nesos_wire::executor::ExecutorSpec;
+use nesos_wire::task::TaskSpec;
+use nesos_wire::{AgentId, ContainerId};
+
+/// Search path of tasks that bring none (Mesos: `os::host_default_path`).
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Where a container lives and how it is isolated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The agent.
+    pub agent: AgentId,
+    /// `ip:port` of the agent's HTTP server.
+    pub endpoint: String,
+    /// The container.
+    pub container: ContainerId,
+    /// Absolute path of the sandbox.
+    pub sandbox: String,
+    /// User to run as, already looked up; none: the agent's own.
+    pub user: Option<String>,
+    /// `cgroup.procs` of the task's cgroup.
+    pub cgroup_procs: Option<String>,
+    /// The helper is PID 1 of a new PID namespace.
+    pub pid_namespace: bool,
+    /// From the isolators: below the task's own environment.
+    pub environment: Vec<(String, String)>,
+}
+
+/// What the helper is told.
+pub fn executor_spec(spec: &TaskSpec, place: Place) -> ExecutorSpec {
+    let command = &spec.command;
+    let (program, arguments) = if command.shell {
+        let shell = ["sh", "-c", command.value.as_str()].map(String::from);
+        ("/bin/sh".to_string(), shell.to_vec())
+    } else if command.arguments.is_empty() {
+        (command.value.clone(), vec![command.value.clone()])
+    } else {
+        (command.value.clone(), command.arguments.clone())
+    };
+    ExecutorSpec {
+        program,
+        arguments,
+        environment: environment(spec, &place),
+        sandbox: place.sandbox,
+        user: place.user,
+        cgroup_procs: place.cgroup_procs,
+        pid_namespace: place.pid_namespace,
+        kill_grace_ms: spec.kill_grace_ms,
+    }
+}
+
+/// Precedence, high to low: the command's, the isolators', the agent's (mesos.md 7.6).
+fn environment(spec: &TaskSpec, place: &Place) -> Vec<(String, String)> {
+    let checkpoint = if spec.checkpoint { "1" } else { "0" };
+    let own = [
+        ("PATH", DEFAULT_PATH),
+        ("MESOS_SANDBOX", &place.sandbox),
+        ("MESOS_DIRECTORY", &place.sandbox),
+        ("MESOS_FRAMEWORK_ID", spec.key.framework.as_str()),
+        ("MESOS_EXECUTOR_ID", spec.executor.as_str()),
+        ("MESOS_SLAVE_ID", place.agent.as_str()),
+        ("MESOS_CONTAINER_ID", place.container.as_str()),
+        ("MESOS_TASK_ID", spec.key.task.as_str()),
+        ("MESOS_AGENT_ENDPOINT", &place.endpoint),
+        ("MESOS_ALLOCATION_ROLE", &spec.role),
+        ("MESOS_CHECKPOINT", checkpoint),
+    ];
+    let mut merged: BTreeMap<&str, &str> = own.into_iter().collect();
+    merged.extend(place.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    merged.extend(spec.command.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let is_valid = |name: &str| !name.is_empty() && !name.contains(['=', '\0']);
+    let valid = merged.into_iter().filter(|(name, value)| is_valid(name) && !value.contains('\0'));
+    valid.map(|(name, value)| (name.to_string(), value.to_string())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::spec;
+
+    fn place() -> Place {
+        Place {
+            agent: AgentId::new("m-S1"),
+            endpoint: "10.0.0.1:5051".into(),
+            container: ContainerId::new("c"),
+            sandbox: "/w/s".into(),
+            user: None,
+            cgroup_procs: None,
+            pid_namespace: false,
+            environment: vec![("A".into(), "isolator".into()), ("B".into(), "isolator".into())],
+        }
+    }
+
+    #[test]
+    fn a_shell_command_runs_under_sh() {
+        let mut task = spec("t", 1);
+        task.command.shell = true;
+        task.command.value = "echo $X".into();
+        let made = executor_spec(&task, place());
+        assert_eq!(made.program, "/bin/sh");
+        assert_eq!(made.arguments, ["sh", "-c", "echo $X"]);
+    }
+
+    #[test]
+    fn argv_is_taken_as_it_is() {
+        let mut task = spec("t", 1);
+        task.command.shell = false;
+        task.command.value = "/bin/echo".into();
+        assert_eq!(executor_spec(&task, place()).arguments, ["/bin/echo"]);
+        task.command.arguments = vec!["echo".into(), "x y".into()];
+        assert_eq!(executor_spec(&task, place()).arguments, ["echo", "x y"]);
+    }
+
+    #[test]
+    fn the_command_overrides_isolators_and_agent() {
+        let mut task = spec("t", 1);
+        let set = [("A", "task"), ("PATH", "/x"), ("", "no"), ("X=Y", "no"), ("N", "a\0b")];
+        task.command.environment = set.map(|(name, value)| (name.to_string(), value.to_string())).to_vec();
+        let environment: BTreeMap<_, _> = executor_spec(&task, place()).environment.into_iter().collect();
+        assert_eq!(environment["A"], "task");
+        assert_eq!(environment["B"], "isolator");
+        assert_eq!(environment["PATH"], "/x");
+        assert_eq!(environment["MESOS_SANDBOX"], "/w/s");
+        assert!(!environment.contains_key("") && !environment.contains_key("X=Y") && !environment.contains_key("N"));
+    }
+}

@@ -1,0 +1,167 @@
+//! The link to the master: Seeking, Greeting, Live.
+//!
+//! Knows when to dial, when a greeting has taken too long and when silence means loss; not what is said. Called by
+//! `agent`. Invariant: at most one dial or link exists at a time, and events of an older one are ignored.
+
+use nesos_base::backoff::Backoff;
+use nesos_base::time::{Duration, Instant};
+
+/// A master that does not answer a `Hello` for this long is taken for dead.
+pub const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
+/// First pause between dials.
+const DIAL_FIRST: Duration = Duration::from_millis(250);
+/// Longest pause between dials: a returning master has its agents back after this long.
+const DIAL_LAST: Duration = Duration::from_secs(15);
+/// First and last pause after a refusal: a person must act first.
+const REFUSED_FIRST: Duration = Duration::from_secs(30);
+const REFUSED_LAST: Duration = Duration::from_secs(300);
+/// Least silence that is believed: a master's smaller number would make a slow network flap.
+const SILENCE_MIN: Duration = Duration::from_millis(500);
+
+/// The link as others see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkView {
+    /// No connection.
+    Seeking,
+    /// `Hello` is sent, no answer yet.
+    Greeting,
+    /// Registered.
+    Live,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum State {
+    /// Between two dials.
+    Resting { until: Instant },
+    /// The shell is dialling.
+    Dialling,
+    /// Connected and greeted.
+    Greeting { until: Instant },
+    /// Welcomed.
+    Live { heard: Instant, silence: Duration },
+    /// The agent has said goodbye.
+    Closed,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Link {
+    state: State,
+    number: u64,
+    leader: Option<String>,
+    failed: Backoff,
+    refused: Backoff,
+}
+
+impl Link {
+    pub(crate) fn new() -> Self {
+        Self {
+            state: State::Resting { until: Instant::MIN },
+            number: 0,
+            leader: None,
+            failed: Backoff::new(DIAL_FIRST, DIAL_LAST),
+            refused: Backoff::new(REFUSED_FIRST, REFUSED_LAST),
+        }
+    }
+
+    /// Number of the present dial or link.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Whether an event of link `number` concerns a dial or link that still exists.
+    pub(crate) fn is_current(&self, number: u64) -> bool {
+        number == self.number && !matches!(self.state, State::Resting { .. } | State::Closed)
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(self.state, State::Live { .. })
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        matches!(self.state, State::Live { .. } | State::Greeting { .. })
+    }
+
+    pub(crate) fn view(&self) -> LinkView {
+        match self.state {
+            State::Greeting { .. } => LinkView::Greeting,
+            State::Live { .. } => LinkView::Live,
+            State::Resting { .. } | State::Dialling | State::Closed => LinkView::Seeking,
+        }
+    }
+
+    /// If it is time to dial: the new link's number and where the leader is said to be.
+    pub(crate) fn take_dial(&mut self, now: Instant) -> Option<(u64, Option<String>)> {
+        match self.state {
+            State::Resting { until } if until <= now => {
+                self.number += 1;
+                self.state = State::Dialling;
+                Some((self.number, self.leader.take()))
+            }
+            _ => None,
+        }
+    }
+
+    /// Connected: greet. Returns false if nobody was dialling.
+    pub(crate) fn up(&mut self, now: Instant) -> bool {
+        let dialling = self.state == State::Dialling;
+        if dialling {
+            self.state = State::Greeting { until: now + GREETING_TIMEOUT };
+        }
+        dialling
+    }
+
+    pub(crate) fn welcomed(&mut self, now: Instant, silence: Duration) {
+        self.failed.reset();
+        self.refused.reset();
+        self.state = State::Live { heard: now, silence: silence.max(SILENCE_MIN) };
+    }
+
+    pub(crate) fn heard(&mut self, now: Instant) {
+        if let State::Live { heard, .. } = &mut self.state {
+            *heard = now;
+        }
+    }
+
+    /// Failed or broke: rest, then dial again.
+    pub(crate) fn failed(&mut self, now: Instant, random: u32) -> Duration {
+        let pause = self.failed.next(random);
+        self.state = State::Resting { until: now + pause };
+        pause
+    }
+
+    /// Refused: rest long.
+    pub(crate) fn refused(&mut self, now: Instant, random: u32) -> Duration {
+        let pause = self.refused.next(random);
+        self.state = State::Resting { until: now + pause };
+        pause
+    }
+
+    /// Another master leads: go there, without a pause the first time.
+    pub(crate) fn redirected(&mut self, now: Instant, leader: String, random: u32) {
+        self.leader = Some(leader);
+        let pause = if self.failed.failures() == 0 { Duration::from_ticks(0) } else { self.failed.next(random) };
+        self.state = State::Resting { until: now + pause };
+        if pause.as_ticks() == 0 {
+            // Two masters that name each other must not make the agent spin.
+            self.failed.next(random);
+        }
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.state = State::Closed;
+    }
+
+    /// Whether the master has been silent too long.
+    pub(crate) fn is_overdue(&self, now: Instant) -> bool {
+        matches!(self.state, State::Greeting { .. } | State::Live { .. })
+            && self.deadline().is_some_and(|deadline| deadline <= now)
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match self.state {
+            State::Resting { until } | State::Greeting { until } => Some(until),
+            State::Live { heard, silence } => Some(heard + silence),
+            State::Dialling | State::Closed => None,
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! From a checkpoint to an agent, and from an agent to a short checkpoint.
+//!
+//! Invariant: replaying `snapshot()` gives the same durable state as replaying the log it replaces. Records that make no
+//! sense (their task's launch was lost to damage) are dropped.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use nesos_base::time::Duration;
+use nesos_wire::TaskKey;
+use nesos_wire::task::TaskState;
+
+use crate::agent::Agent;
+use crate::checkpoint::Record;
+use crate::event::{Action, Config, Level, Moment, Ready, Seed};
+use crate::link::Link;
+use crate::rng::Rng;
+use crate::task::{Phase, Task};
+
+impl Agent {
+    /// An agent that continues where `records` end. Its first [`Ready`] adopts every container they speak of.
+    pub fn recover(config: Config, seed: Seed, records: Vec<Record>, moment: Moment) -> Self {
+        let mut agent = Self {
+            config,
+            id: None,
+            link: Link::new(),
+            tasks: BTreeMap::new(),
+            containers: BTreeMap::new(),
+            finished: VecDeque::new(),
+            rng: Rng::new(seed),
+            moment,
+            out: Ready::default(),
+            store_blocked: None,
+            shutdown_at: None,
+            is_overcommitted: false,
+        };
+        let mut boot_id = None;
+        for record in records {
+            agent.replay(record, &mut boot_id);
+        }
+        // What the replay asked for concerns the past.
+        agent.out = Ready::default();
+        let has_rebooted = boot_id.as_ref().is_some_and(|boot_id| *boot_id != agent.config.boot_id);
+        if boot_id.as_ref() != Some(&agent.config.boot_id) {
+            agent.out.persist.push(Record::Boot { boot_id: agent.config.boot_id.clone() });
+        }
+        agent.adopt_all(has_rebooted);
+        let used = agent.used();
+        agent.is_overcommitted = !agent.config.resources.contains(&used);
+        agent
+    }
+
+    /// The fewest records that lead to the present state: what a long log is replaced with.
+    pub fn snapshot(&self) -> Vec<Record> {
+        let mut records = vec![Record::Boot { boot_id: self.config.boot_id.clone() }];
+        records.extend(self.id.clone().map(|agent| Record::Admitted { agent }));
+        for (key, attempt) in &self.finished {
+            records.push(Record::Forgotten { key: key.clone(), attempt: *attempt });
+        }
+        for (key, task) in self.tasks.iter().filter(|(_, task)| task.is_stored) {
+            snapshot_task(key, task, &mut records);
+        }
+        records
+    }
+
+    fn replay(&mut self, record: Record, boot_id: &mut Option<String>) {
+        match record {
+            Record::Admitted { agent } => self.id = Some(agent),
+            Record::Boot { boot_id: id } => *boot_id = Some(id),
+            Record::Launched { spec, container } => {
+                let key = spec.key.clone();
+                if self.tasks.get(&key).is_none_or(|known| known.spec.attempt < spec.attempt) {
+                    self.forget(&key);
+                    self.containers.insert(container.clone(), key.clone());
+                    self.tasks.insert(key, Task::new(*spec, Some(container)));
+                }
+            }
+            Record::KillRequested { key, grace_ms } => {
+                if let Some(task) = self.tasks.get_mut(&key) {
+                    task.kill_grace_ms = Some(grace_ms);
+                }
+            }
+            Record::Updated { key, status } => {
+                if let Some(task) = self.tasks.get_mut(&key) {
+                    let is_known = task.stream.pending().any(|pending| pending.uuid == status.uuid);
+                    if !is_known {
+                        task.stream.push(*status);
+                    }
+                }
+            }
+            Record::Acknowledged { key, uuid } => {
+                if let Some(task) = self.tasks.get_mut(&key) {
+                    task.stream.acknowledge(uuid);
+                    if task.stream.latest().is_terminal() && task.stream.pending().len() == 0 {
+                        self.forget(&key);
+                    }
+                }
+            }
+            Record::Forgotten { key, attempt } => {
+                if self.tasks.get(&key).is_some_and(|task| task.spec.attempt <= attempt) {
+                    self.forget(&key);
+                }
+                self.remember_finished(key, attempt);
+            }
+        }
+    }
+
+    fn adopt_all(&mut self, has_rebooted: bool) {
+        let destroy_at = self.moment.now + Duration::from_secs(60);
+        let mut adopted = 0;
+        for (key, task) in &mut self.tasks {
+            let Some(container) = task.container.clone() else { continue };
+            task.has_rebooted = has_rebooted;
+            let is_killed = task.kill_grace_ms.is_some();
+            task.phase = match task.latest() {
+                state if state.is_terminal() => Phase::Ended,
+                TaskState::Staging if is_killed => Phase::Aborting { destroy_at },
+                _ if is_killed => Phase::Killing { destroy_at },
+                TaskState::Staging => Phase::Launching,
+                TaskState::Starting => Phase::Starting,
+                _ => Phase::Running,
+            };
+            if task.phase == Phase::Ended {
+                self.containers.remove(&container);
+                continue;
+            }
+            adopted += 1;
+            self.containers.insert(container.clone(), key.clone());
+            let spec = Box::new(task.spec.clone());
+            self.out.actions.push(Action::Adopt { container: container.clone(), spec, rebooted: has_rebooted });
+            match (task.phase, task.kill_grace_ms) {
+                (Phase::Killing { .. }, Some(grace_ms)) => self.out.actions.push(Action::Kill { container, grace_ms }),
+                (Phase::Aborting { .. }, _) => self.out.actions.push(Action::Destroy { container }),
+                _ => {}
+            }
+        }
+        let text = format!("recovered {} tasks, {adopted} of them not ended; rebooted: {has_rebooted}", self.tasks.len());
+        self.note(Level::Info, text);
+    }
+}
+
+fn snapshot_task(key: &TaskKey, task: &Task, records: &mut Vec<Record>) {
+    let Some(container) = task.container.clone() else { return };
+    records.push(Record::Launched { spec: Box::new(task.spec.clone()), container });
+    if let Some(status) = task.stream.acknowledged() {
+        records.push(Record::Updated { key: key.clone(), status: Box::new(status.clone()) });
+        records.extend(status.uuid.map(|uuid| Record::Acknowledged { key: key.clone(), uuid }));
+    }
+    for status in task.stream.pending() {
+        records.push(Record::Updated { key: key.clone(), status: Box::new(status.clone()) });
+    }
+    if let Some(grace_ms) = task.kill_grace_ms {
+        records.push(Record::KillRequested { key: key.clone(), grace_ms });
+    }
+}
