@@ -49,7 +49,7 @@ const IMPURE: &[&str] = &["tokio", "heed", "rustls", "nix", "libc", "hyper", "ra
 const PURE: &[&str] = &["masterd-core", "agentd-core", "nesos-wire"];
 
 /// Checks the workspace at `root`; prints each finding and fails if there is one.
-pub fn run(root: &Path) -> Result<()> {
+pub(crate) fn run(root: &Path) -> Result<()> {
     let findings = check(root)?;
     for finding in &findings {
         println!("tidy: {finding}");

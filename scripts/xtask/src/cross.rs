@@ -1,0 +1,137 @@
+//! Compiling the boards' programs: static, small, and with the same bytes wherever the repository lies.
+//!
+//! Recipe: cargo-zigbuild with a pinned zig as C compiler and linker (both from PyPI, in a folder of their own), the standard library
+//! compiled along (`build-std`, optimised for size) where rustup has its source, the ready-made one otherwise. `cross` stays for people
+//! with Docker and is never run here. Called by `build`, `image` and `sizes`. Invariant: no path of this machine reaches a program.
+
+use crate::report::Report;
+use anyhow::{Context, Result, bail, ensure};
+use nesos_image::builder::{cache_folder, run};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The boards' target.
+pub(crate) const TARGET: &str = "aarch64-unknown-linux-musl";
+/// Packages to compile; each has one program of its own name.
+pub(crate) const PROGRAMS: [&str; 4] = ["init", "masterd", "agentd", "nesos-executor"];
+/// zig 0.15.2 links the real musl 1.2.5; later ones replace its allocator by their own.
+const ZIG: &str = "0.15.2";
+const ZIGBUILD: &str = "0.24.0";
+/// Day of a commit: the resolution of build times, so that not every commit rebuilds every program.
+const DAY_SECONDS: u64 = 86_400;
+
+/// Where the standard library comes from.
+#[derive(Debug)]
+enum Std {
+    /// Compiled along from the source in this folder.
+    FromSource(PathBuf),
+    /// rustup's.
+    ReadyMade,
+}
+
+/// Compiles all programs and returns their paths by name.
+///
+/// # Errors
+/// A tool is missing and cannot be fetched, or the compilation fails.
+pub(crate) fn build(root: &Path) -> Result<BTreeMap<String, PathBuf>> {
+    build_into(root, &root.join("target/cross"))
+}
+
+/// As [`build`], into another target folder.
+///
+/// # Errors
+/// As [`build`].
+pub(crate) fn build_into(root: &Path, target_folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
+    let report = Report::default();
+    let tools = report.step("cross compiler (zig)", zig_tools)?;
+    let (standard, said) = standard_library(root)?;
+    eprintln!("    standard library: {said}");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(root).args(["zigbuild", "--release", "--locked", "--target", TARGET]).arg("--target-dir").arg(target_folder);
+    for program in PROGRAMS {
+        cargo.args(["--package", program]);
+    }
+    if let Std::FromSource(_) = &standard {
+        // The two flags are unstable by name only; the pinned toolchain keeps their meaning fixed.
+        cargo.env("RUSTC_BOOTSTRAP", "1").args(["-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"]);
+    }
+    environment(&mut cargo, root, &tools, &standard)?;
+    eprintln!("... compile {} for {TARGET}", PROGRAMS.join(", "));
+    let status = cargo.status().context("start cargo zigbuild")?;
+    ensure!(status.success(), "compiling the boards' programs failed");
+    let built = |name: &str| (name.to_owned(), target_folder.join(TARGET).join("release").join(name));
+    Ok(PROGRAMS.iter().map(|name| built(name)).collect())
+}
+
+/// Seconds since 1970 of the commit's day: the build time that programs and images carry.
+///
+/// # Errors
+/// The environment's `SOURCE_DATE_EPOCH` is no number.
+pub(crate) fn epoch(root: &Path) -> Result<u32> {
+    if let Ok(text) = std::env::var("SOURCE_DATE_EPOCH") {
+        return text.parse().with_context(|| format!("SOURCE_DATE_EPOCH is {text}; expected seconds since 1970"));
+    }
+    let text = run(Command::new("git").current_dir(root).args(["log", "-1", "--format=%ct"])).unwrap_or_default();
+    let seconds: u64 = String::from_utf8_lossy(&text).trim().parse().unwrap_or(1_767_225_600);
+    u32::try_from(seconds - seconds % DAY_SECONDS).context("the commit's time is beyond 2106")
+}
+
+fn environment(cargo: &mut Command, root: &Path, tools: &Path, standard: &Std) -> Result<()> {
+    let home = std::env::var_os("HOME").map(PathBuf::from).context("HOME is not set")?;
+    let cargo_home = std::env::var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), PathBuf::from);
+    let registry = cargo_home.join("registry/src");
+    let mut prefixes = vec![(root.to_owned(), "/nesos"), (registry, "/cargo")];
+    if let Std::FromSource(source) = standard {
+        prefixes.push((source.clone(), "/rust"));
+    }
+    let flags: Vec<_> = prefixes.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())).collect();
+    let c_flags: Vec<_> = prefixes.iter().map(|(from, to)| format!("-ffile-prefix-map={}={to}", from.display())).collect();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let search = std::env::join_paths(std::iter::once(tools.join("bin")).chain(std::env::split_paths(&path)))?;
+    cargo
+        .env("PATH", search)
+        .env("CARGO_ZIGBUILD_ZIG_PATH", tools.join("bin/python-zig"))
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
+        .env("CFLAGS_aarch64_unknown_linux_musl", c_flags.join(" "))
+        .env("SOURCE_DATE_EPOCH", epoch(root)?.to_string())
+        .env_remove("RUSTFLAGS");
+    Ok(())
+}
+
+/// A virtual environment with zig and cargo-zigbuild; made once per pair of versions.
+fn zig_tools() -> Result<PathBuf> {
+    let folder = cache_folder()?.join(format!("zig-{ZIG}-zigbuild-{ZIGBUILD}"));
+    let complete = folder.join("complete");
+    if !complete.exists() {
+        drop(std::fs::remove_dir_all(&folder));
+        run(Command::new("python3").args(["-m", "venv"]).arg(&folder)).context("Debian's python3-venv makes it work")?;
+        let packages = [format!("ziglang=={ZIG}"), format!("cargo-zigbuild=={ZIGBUILD}")];
+        run(Command::new(folder.join("bin/pip")).args(["install", "--quiet", "--disable-pip-version-check"]).args(packages))?;
+        std::fs::write(&complete, "")?;
+    }
+    Ok(folder)
+}
+
+/// Prefers the source; asks rustup for whichever is missing.
+fn standard_library(root: &Path) -> Result<(Std, String)> {
+    let rustc = |arguments: &[&str]| run(Command::new("rustc").current_dir(root).args(arguments));
+    let sysroot = PathBuf::from(String::from_utf8(rustc(&["--print", "sysroot"])?)?.trim());
+    let source = sysroot.join("lib/rustlib/src/rust");
+    let has_source = || source.join("library/Cargo.lock").is_file();
+    let rustup = |arguments: &[&str]| run(Command::new("rustup").current_dir(root).args(arguments));
+    if !has_source() {
+        drop(rustup(&["component", "add", "rust-src"]));
+    }
+    if has_source() {
+        return Ok((Std::FromSource(source), "compiled from rust-src, optimised for size".to_owned()));
+    }
+    let ready = || sysroot.join("lib/rustlib").join(TARGET).is_dir();
+    if !ready() {
+        drop(rustup(&["target", "add", TARGET]));
+    }
+    if ready() {
+        return Ok((Std::ReadyMade, "ready-made by rustup (no rust-src: programs are larger)".to_owned()));
+    }
+    bail!("rustup gives neither the component rust-src nor the target {TARGET} for this toolchain; run scripts/setup with network access")
+}

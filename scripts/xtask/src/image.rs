@@ -1,0 +1,90 @@
+//! `cargo xtask image`: programs, then images, then on request the proof that a second build gives the same bytes.
+//!
+//! The work is `nesos_image::builder`'s. Called by `main`, `test` and `sizes`. Invariant: `out/<board>` is always one whole build.
+
+use crate::cross;
+use crate::report::Report;
+use anyhow::{Context, Result, ensure};
+use nesos_image::Manifest;
+use nesos_image::builder::{self, Board, Debian, Inputs, cache_folder};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Flags of the subcommand.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Board to build for (repeatable); its name in board-configs/
+    #[arg(long, default_value = "qemu-virt")]
+    board: Vec<String>,
+    /// Build for every board
+    #[arg(long, conflicts_with = "board")]
+    all: bool,
+    /// Build everything but the kernel a second time elsewhere and compare the bytes
+    #[arg(long)]
+    check_reproducible: bool,
+    /// With --check-reproducible: the kernel too (several minutes)
+    #[arg(long, requires = "check_reproducible")]
+    with_kernel: bool,
+    /// Ask Debian's archive for newer packages first
+    #[arg(long)]
+    update: bool,
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// Something cannot be built, or two builds differ.
+pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
+    if arguments.update {
+        Debian::new(&cache_folder()?).update()?;
+    }
+    let configs = root.join("board-configs");
+    let boards = if arguments.all { builder::boards(&configs)? } else { arguments.board.clone() };
+    let boards = boards.iter().map(|name| Ok(builder::load(&configs, name)?)).collect::<Result<Vec<_>>>()?;
+    let programs = cross::build(root)?;
+    for board in &boards {
+        let folder = nesos_image::images_folder().join(&board.name);
+        build(root, board, &programs, &cache_folder()?, &folder)?;
+        println!("{}", folder.join(format!("nesos-{}.img", board.name)).display());
+    }
+    if arguments.check_reproducible {
+        check(root, &boards, arguments.with_kernel)?;
+    }
+    Ok(())
+}
+
+fn build(root: &Path, board: &Board, programs: &BTreeMap<String, PathBuf>, cache: &Path, output: &Path) -> Result<Manifest> {
+    let build_id = build_id(root);
+    let inputs = Inputs { cache, programs, output, version: env!("CARGO_PKG_VERSION"), build_id: &build_id, epoch: cross::epoch(root)? };
+    eprintln!("image of {} ({})", board.name, board.description);
+    builder::build_image(board, &inputs, &Report::default()).with_context(|| format!("image of {}", board.name))
+}
+
+/// The commit, with a mark where files differ from it.
+fn build_id(root: &Path) -> String {
+    let text = builder::run(Command::new("git").current_dir(root).args(["describe", "--always", "--dirty", "--abbrev=12"]));
+    text.map_or_else(|_| "unknown".to_owned(), |text| String::from_utf8_lossy(&text).trim().to_owned())
+}
+
+fn check(root: &Path, boards: &[Board], with_kernel: bool) -> Result<()> {
+    let scratch = root.join("target/reproduce");
+    let cache = if with_kernel { scratch.join("cache") } else { cache_folder()? };
+    if with_kernel {
+        drop(std::fs::remove_dir_all(&scratch));
+    }
+    let programs = cross::build_into(root, &scratch.join("cross"))?;
+    let mut differences = Vec::new();
+    for board in boards {
+        let first = nesos_image::artifacts(&board.name)?;
+        let second = build(root, board, &programs, &cache, &scratch.join(&board.name))?;
+        for (name, facts) in &second.files {
+            if first.manifest.files.get(name) != Some(facts) {
+                differences.push(format!("{}/{name}", board.name));
+            }
+        }
+    }
+    ensure!(differences.is_empty(), "not reproducible: {} differ between two builds", differences.join(", "));
+    println!("reproducible: every file has the same bytes in both builds");
+    Ok(())
+}
