@@ -158,7 +158,7 @@ impl ValueReader<'_> {
         if self.value.push(item) {
             Ok(true)
         } else {
-            Err(self.unexpected("value of this size"))
+            Err(self.state.refuse("number is out of range")) // kinds were compared before: only its range is left
         }
     }
 

@@ -1,0 +1,144 @@
+//! Every call and event of the scheduler API against bytes that Nesos did not make: both formats, both directions.
+//!
+//! The cases are in `golden/scheduler.txt`. Invariant: a released Nesos reads and writes these bytes for ever.
+#![allow(clippy::unwrap_used)]
+
+use nesos_api::scheduler::{Call, CallType, Event, EventType};
+use nesos_api::{Error, message::Enumeration};
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+
+struct Case<'a> {
+    name: &'a str,
+    kind: &'a str,
+    json: &'a str,
+    protobuf: Vec<u8>,
+    written: &'a str,
+}
+
+fn cases() -> Vec<Case<'static>> {
+    let text = include_str!("golden/scheduler.txt");
+    let blocks = text.split("\n\n").skip(1);
+    blocks
+        .map(|block| {
+            let [name, kind, json, hex, written] = block
+                .trim_end()
+                .lines()
+                .collect::<Vec<_>>()
+                .try_into()
+                .unwrap();
+            let protobuf = hex
+                .as_bytes()
+                .chunks(2)
+                .map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap());
+            Case {
+                name,
+                kind,
+                json,
+                protobuf: protobuf.collect(),
+                written: if written == "=" { json } else { written },
+            }
+        })
+        .collect()
+}
+
+fn check<M: PartialEq + Debug>(
+    case: &Case<'_>,
+    from_json: fn(&[u8]) -> Result<M, Error>,
+    from_protobuf: fn(&[u8]) -> Result<M, Error>,
+    to_json: fn(&M) -> Vec<u8>,
+    to_protobuf: fn(&M) -> Vec<u8>,
+) -> M {
+    let name = case.name;
+    let message = from_json(case.json.as_bytes()).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert_eq!(
+        String::from_utf8(to_json(&message)).unwrap(),
+        case.written,
+        "{name}: JSON written"
+    );
+    assert_eq!(
+        to_protobuf(&message),
+        case.protobuf,
+        "{name}: protobuf written"
+    );
+    let again = from_protobuf(&case.protobuf).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert_eq!(again, message, "{name}: protobuf read");
+    // What is written shows defaults, so it is another message, but it must read and write as itself.
+    let shown = from_json(case.written.as_bytes()).unwrap();
+    assert_eq!(
+        String::from_utf8(to_json(&shown)).unwrap(),
+        case.written,
+        "{name}: JSON read back"
+    );
+    for cut in 0..case.protobuf.len() {
+        let _ = from_protobuf(&case.protobuf[..cut]); // may be whole by chance, must not panic
+    }
+    for cut in 0..case.json.len() {
+        assert!(
+            from_json(&case.json.as_bytes()[..cut]).is_err(),
+            "{name}: JSON cut at {cut}"
+        );
+    }
+    message
+}
+
+#[test]
+fn calls_and_events_are_read_and_written_as_by_mesos() {
+    let (mut calls, mut events) = (BTreeSet::new(), BTreeSet::new());
+    for case in cases() {
+        match case.kind {
+            "call" => {
+                let call = check(
+                    &case,
+                    Call::from_json,
+                    Call::from_protobuf,
+                    Call::to_json,
+                    Call::to_protobuf,
+                );
+                calls.insert(call.r#type.unwrap());
+            }
+            _ => {
+                let event = check(
+                    &case,
+                    Event::from_json,
+                    Event::from_protobuf,
+                    Event::to_json,
+                    Event::to_protobuf,
+                );
+                events.insert(event.r#type.unwrap());
+            }
+        }
+    }
+    assert_eq!(
+        calls.len(),
+        CallType::VALUES.len() - 1,
+        "every call but UNKNOWN has a case"
+    );
+    assert_eq!(
+        events.len(),
+        EventType::VALUES.len() - 1,
+        "every event but UNKNOWN has a case"
+    );
+}
+
+#[test]
+fn a_heartbeat_has_twenty_bytes() {
+    let event = Event {
+        r#type: Some(EventType::Heartbeat),
+        ..Event::default()
+    };
+    assert_eq!(event.to_json(), br#"{"type":"HEARTBEAT"}"#);
+    assert_eq!(event.to_json().len(), 20);
+}
+
+#[test]
+fn a_message_inside_serde_is_written_as_alone() {
+    for case in cases() {
+        let alone: serde_json::Value = serde_json::from_str(case.written).unwrap();
+        let inside = match case.kind {
+            "call" => serde_json::to_value(Call::from_json(case.json.as_bytes()).unwrap()).unwrap(),
+            _ => serde_json::to_value(Event::from_json(case.json.as_bytes()).unwrap()).unwrap(),
+        };
+        assert_eq!(inside, alone, "{}", case.name);
+    }
+}
