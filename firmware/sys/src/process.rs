@@ -19,6 +19,8 @@ pub struct Stat {
     pub state: u8,
     /// Parent's process id.
     pub parent: u32,
+    /// Its process group.
+    pub group: u32,
     /// Clock ticks after boot at which it started.
     pub start_time: u64,
 }
@@ -34,28 +36,27 @@ pub fn stat(pid: u32) -> io::Result<Stat> {
     parse_stat(&text).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
 }
 
-/// Live descendants of `root` (without it), nearest first. Reads all of /proc: meant for the end of a task, not for
-/// a loop.
-pub fn descendants(root: u32) -> Vec<u32> {
+/// Descendants of `root` (without it), nearest first, zombies left out. Reads all of /proc: meant for the end of a
+/// task, not for a loop.
+pub fn descendants(root: u32) -> Vec<(u32, Stat)> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    let mut children: BTreeMap<u32, Vec<(u32, Stat)>> = BTreeMap::new();
     for entry in entries.flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        if let Ok(stat) = stat(pid) {
-            children.entry(stat.parent).or_default().push(pid);
+        if let Ok(stat) = stat(pid)
+            && !matches!(stat.state, b'Z' | b'X')
+        {
+            children.entry(stat.parent).or_default().push((pid, stat));
         }
     }
-    let mut found = vec![root];
+    let mut found = children.remove(&root).unwrap_or_default();
     let mut next = 0;
-    while let Some(parent) = found.get(next).copied() {
+    while let Some((parent, _)) = found.get(next).copied()
+        && found.len() < MAX_DESCENDANTS
+    {
         next += 1;
-        // Zombies lead to live children only by reparenting, which has happened: they have none, but are listed.
         found.extend(children.remove(&parent).unwrap_or_default());
-        if found.len() > MAX_DESCENDANTS {
-            break;
-        }
     }
-    found.remove(0);
     found
 }
 
@@ -71,9 +72,10 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
     let mut fields = rest.split_ascii_whitespace();
     let state = *fields.next()?.as_bytes().first()?;
     let parent = fields.next()?.parse().ok()?;
-    // Field 22 by proc(5)'s count; state is 3, the parent 4.
-    let start_time = fields.nth(17)?.parse().ok()?;
-    Some(Stat { state, parent, start_time })
+    let group = fields.next()?.parse().ok()?;
+    // Field 22 by proc(5)'s count; state is 3, the group 5.
+    let start_time = fields.nth(16)?.parse().ok()?;
+    Some(Stat { state, parent, group, start_time })
 }
 
 #[cfg(test)]
@@ -83,7 +85,7 @@ mod tests {
     #[test]
     fn a_name_with_brackets_and_spaces_does_not_shift_the_fields() {
         let text = b"42 (a) R 7 (b)) S 1 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 1234567 1000 1\n";
-        assert_eq!(parse_stat(text), Some(Stat { state: b'S', parent: 1, start_time: 1_234_567 }));
+        assert_eq!(parse_stat(text), Some(Stat { state: b'S', parent: 1, group: 42, start_time: 1_234_567 }));
         assert_eq!(parse_stat(b"42 (short) S 1"), None);
         assert_eq!(parse_stat(b""), None);
     }
@@ -93,6 +95,6 @@ mod tests {
         let me = std::process::id();
         let own = stat(me).expect("own stat");
         assert!(own.start_time > 0);
-        assert!(descendants(own.parent).contains(&me));
+        assert!(descendants(own.parent).contains(&(me, own)));
     }
 }

@@ -5,6 +5,7 @@
 
 use std::ffi::CStr;
 use std::fmt;
+use std::mem::size_of;
 use std::os::fd::RawFd;
 
 use nix::errno::Errno;
@@ -176,18 +177,19 @@ unsafe fn switch_user(user: &Credentials) -> bool {
 /// # Safety
 /// As for [`run`].
 unsafe fn default_signals() {
-    // SAFETY: both structures are plain data for which zero is valid (default action, no flags, empty set).
+    // The kernel's own structure: default action, no flags, no restorer, empty mask. By number because the C library
+    // refuses the signals that it uses itself, which may be ignored just as well.
+    let default = [0u64; 4];
+    let empty = 0u64;
+    let set_size = size_of::<u64>();
+    let none = std::ptr::null_mut::<u64>();
+    // SAFETY: both arguments are live and at least as large as the kernel reads (32 and 8 bytes).
     unsafe {
-        let action: libc::sigaction = std::mem::zeroed();
         for signal in 1..=LAST_SIGNAL {
-            // SIGKILL, SIGSTOP and the C library's own two are refused. SIGABRT is left out: musl locks for it.
-            if signal != libc::SIGABRT {
-                libc::sigaction(signal, &action, std::ptr::null_mut());
-            }
+            // Refused for SIGKILL and SIGSTOP, which cannot be otherwise anyway.
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), none, set_size);
         }
-        let mut empty: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&mut empty);
-        libc::sigprocmask(libc::SIG_SETMASK, &empty, std::ptr::null_mut());
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const empty, none, set_size);
     }
 }
 

@@ -1,0 +1,151 @@
+//! The loop that holds a task: reap, obey, record, tell. Called by `main`.
+//!
+//! One thread, one `poll`. Invariant: the record is on disk before a client hears of the end; if it cannot be stored,
+//! clients hear of it all the same and storing is tried again until one of them has taken it.
+
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use nesos_sys::reap::{Reaped, reap_one};
+use nesos_sys::signal::{Signal, Signals};
+use nesos_wire::executor::{ExitRecord, FromExecutor, Outcome, ToExecutor};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::client::Clients;
+use crate::life::{Act, Life};
+use crate::record::{self, Reserved};
+use crate::run_directory::{self, Failure};
+use crate::task;
+use crate::tree::Tree;
+
+/// How long the helper stays after the record is stored, for a client that is just connecting. Later ones read the
+/// record.
+const LINGER: Duration = Duration::from_millis(500);
+/// Pause between two attempts to store the record (a full disk may be emptied).
+const STORE_AGAIN: Duration = Duration::from_secs(1);
+
+/// Holds the task of this run directory until all is over.
+pub(crate) fn run(directory: &Path) -> Result<(), Failure> {
+    let listener = run_directory::take(directory)?;
+    let reserved = record::reserve().map_err(Failure::of("create `exit.tmp`"))?;
+    // SIGHUP and SIGINT are taken to be ignored: the task's end is not decided by a terminal.
+    let taken = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT];
+    let signals = Signals::take(&taken).map_err(|errno| Failure::of("take signals")(errno.into()))?;
+    let mut door = Door { listener, signals, clients: Clients::default() };
+    let record = match run_directory::read_spec() {
+        Ok(spec) => {
+            let grace = Duration::from_millis(spec.kill_grace_ms.into());
+            match task::start(spec) {
+                Ok(tree) => hold(&mut door, &tree, grace),
+                Err(reason) => record_of(record::not_started(reason), false),
+            }
+        }
+        Err(reason) => record_of(record::not_started(reason), false),
+    };
+    finish(door, reserved, record);
+    Ok(())
+}
+
+/// What the loop listens to.
+struct Door {
+    listener: UnixListener,
+    signals: Signals,
+    clients: Clients,
+}
+
+impl Door {
+    /// Sleeps until something happens or `deadline` is there.
+    fn wait(&self, deadline: Option<Instant>) {
+        let fixed = [self.listener.as_fd(), self.signals.as_fd()].into_iter();
+        let mut fds: Vec<PollFd<'_>> =
+            fixed.chain(self.clients.descriptors()).map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        let timeout = match deadline {
+            // Rounded up, so that it does not wake just before the deadline again and again.
+            Some(at) => {
+                let millis = at.saturating_duration_since(Instant::now()).as_micros().div_ceil(1000);
+                PollTimeout::try_from(millis.min(i32::MAX as u128) as i32).unwrap_or(PollTimeout::ZERO)
+            }
+            None => PollTimeout::NONE,
+        };
+        // An interrupted wait is a short one; the loop looks at everything anyway.
+        let _ = poll(&mut fds, timeout);
+    }
+}
+
+/// From the task's start to its last process's end.
+fn hold(door: &mut Door, tree: &Tree, default_grace: Duration) -> ExitRecord {
+    let mut life = Life::new(tree.main);
+    let running = FromExecutor::Running { pid: tree.main };
+    loop {
+        let now = Instant::now();
+        let mut graces = Vec::new();
+        while let Some(signal) = door.signals.next() {
+            if signal == Signal::SIGTERM {
+                graces.push(default_grace);
+            }
+        }
+        door.clients.accept(&door.listener, &running);
+        door.clients.read(|ToExecutor::Kill { grace_ms }| graces.push(Duration::from_millis(grace_ms.into())));
+        // Reaped first: a kill that comes after the end is not what ended it.
+        let children = reap_all(&mut life, now);
+        for grace in graces {
+            if life.ask_to_end(now, grace) {
+                tree.terminate();
+            }
+        }
+        match life.next(now, children) {
+            Act::Finish(outcome) => return record_of(outcome, life.kill_requested()),
+            Act::KillAll => tree.kill(life.main_exists()),
+            Act::Wait => {}
+        }
+        door.wait(life.deadline());
+    }
+}
+
+/// Collects whoever has ended; whether anybody is left.
+fn reap_all(life: &mut Life, now: Instant) -> bool {
+    loop {
+        match reap_one() {
+            Reaped::Child { pid, exit } => life.reaped(now, pid, exit),
+            Reaped::NoneEnded => return true,
+            Reaped::NoChildren => return false,
+        }
+    }
+}
+
+/// Stores and tells; ends when somebody has heard of it, or the record is stored and nobody has come.
+fn finish(mut door: Door, mut reserved: Reserved, record: ExitRecord) {
+    let mut stored = store(&mut reserved, &record);
+    let state = FromExecutor::Exited(record.clone());
+    let linger_until = Instant::now() + LINGER;
+    let mut told = door.clients.tell(&state);
+    loop {
+        while door.signals.next().is_some() {}
+        told += door.clients.accept(&door.listener, &state);
+        // Late orders are read because unread ones would turn the close into a reset that swallows our last message.
+        door.clients.read(|_| {});
+        let now = Instant::now();
+        if told > 0 || (stored && now >= linger_until) {
+            return;
+        }
+        door.wait(Some(if stored { linger_until } else { now + STORE_AGAIN }));
+        stored = stored || store(&mut reserved, &record);
+    }
+}
+
+fn store(reserved: &mut Reserved, record: &ExitRecord) -> bool {
+    match reserved.store(record) {
+        Ok(()) => true,
+        Err(error) => {
+            eprintln!("nesos-executor: store the exit record: {error}");
+            false
+        }
+    }
+}
+
+fn record_of(outcome: Outcome, kill_requested: bool) -> ExitRecord {
+    let at_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    ExitRecord { outcome, kill_requested, at_ms }
+}

@@ -1,0 +1,59 @@
+//! Signals to everything a task has started, however it tried to get away. Called by `hold`.
+//!
+//! Three ways by what there is: PID 1 reaches all of its namespace; a cgroup reaches all of its members; else the
+//! process group and every descendant (orphans come back to the helper, which is their subreaper). Invariant: a
+//! process id is used only while it cannot belong to a stranger.
+
+use nesos_sys::cgroup::Cgroup;
+use nesos_sys::pidfd::PidFd;
+use nesos_sys::process;
+use nesos_sys::signal::{self, Signal};
+
+/// The processes of one task.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    /// The main process, leader of its process group.
+    pub main: u32,
+    /// This process is PID 1 of the task's namespace.
+    pub pid_namespace: bool,
+    /// The task's cgroup.
+    pub cgroup: Option<Cgroup>,
+}
+
+impl Tree {
+    /// SIGTERM, to each process once: for some programs a second one means "at once".
+    pub(crate) fn terminate(&self) {
+        if self.pid_namespace {
+            // An error means that nobody is left.
+            let _ = signal::send_all(Signal::SIGTERM);
+        } else {
+            self.signal_descendants(Signal::SIGTERM, true);
+        }
+    }
+
+    /// SIGKILL to all; `main_exists` tells whether the main process has not been reaped yet.
+    pub(crate) fn kill(&self, main_exists: bool) {
+        if self.pid_namespace {
+            let _ = signal::send_all(Signal::SIGKILL);
+            return;
+        }
+        if let Some(cgroup) = &self.cgroup {
+            // Without `cgroup.kill` (kernels before 5.14) the way below is left.
+            let _ = cgroup.kill();
+        }
+        self.signal_descendants(Signal::SIGKILL, main_exists);
+    }
+
+    /// The group in one stroke, so that it cannot fork its way out, then everybody who left the group.
+    fn signal_descendants(&self, signal: Signal, main_exists: bool) {
+        if main_exists {
+            let _ = signal::send_group(self.main, signal);
+        }
+        for (pid, stat) in process::descendants(std::process::id()) {
+            let reached = main_exists && stat.group == self.main;
+            if !reached && let Ok(Some(process)) = PidFd::open_same(pid, stat.start_time) {
+                let _ = process.send(signal);
+            }
+        }
+    }
+}
