@@ -15,7 +15,11 @@ pub struct Backoff {
 impl Backoff {
     /// The first delay is about `first`, none is longer than `last`.
     pub const fn new(first: Duration, last: Duration) -> Self {
-        Self { first, last, failures: 0 }
+        Self {
+            first,
+            last,
+            failures: 0,
+        }
     }
 
     /// It worked: start again with the first delay.
@@ -46,7 +50,9 @@ mod tests {
     #[test]
     fn delays_double_and_stop_at_the_cap() {
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(8));
-        let delays: alloc::vec::Vec<u64> = (0..6).map(|_| backoff.next(u32::MAX).as_millis() / 100).collect();
+        let delays: alloc::vec::Vec<u64> = (0..6)
+            .map(|_| backoff.next(u32::MAX).as_millis() / 100)
+            .collect();
         assert_eq!(delays, [9, 19, 39, 79, 79, 79]);
         backoff.reset();
         assert_eq!(backoff.next(0), Duration::from_millis(500));

@@ -162,7 +162,8 @@ impl ClusterConfig {
         if bytes.len() > MAX_FILE {
             return Err(ConfigError::TooLarge(bytes.len()));
         }
-        let text = core::str::from_utf8(bytes).map_err(|e| ConfigError::NotText(e.valid_up_to()))?;
+        let text =
+            core::str::from_utf8(bytes).map_err(|e| ConfigError::NotText(e.valid_up_to()))?;
         let raw: RawConfig = toml::from_str(text).map_err(|e| ConfigError::Toml(redact(&e)))?;
         raw.check()
     }
@@ -170,11 +171,26 @@ impl ClusterConfig {
 
 impl RawConfig {
     fn check(self) -> Result<ClusterConfig, ConfigError> {
-        let key = self.cluster.key.as_deref().map(ClusterKey::parse).transpose();
-        let token = self.cluster.token.as_deref().map(JoinToken::parse).transpose();
+        let key = self
+            .cluster
+            .key
+            .as_deref()
+            .map(ClusterKey::parse)
+            .transpose();
+        let token = self
+            .cluster
+            .token
+            .as_deref()
+            .map(JoinToken::parse)
+            .transpose();
         if let Some(text) = &self.agent.resources {
-            resource_text::parse(text)
-                .map_err(|_| value("agent.resources", "name:value;… such as cpus:4;mem:512", text))?;
+            resource_text::parse(text).map_err(|_| {
+                value(
+                    "agent.resources",
+                    "name:value;… such as cpus:4;mem:512",
+                    text,
+                )
+            })?;
         }
         if let Some(text) = &self.agent.attributes {
             resource_text::parse_attributes(text)
@@ -183,9 +199,20 @@ impl RawConfig {
         Ok(ClusterConfig {
             name: self.name.map(|name| label("name", name)).transpose()?,
             role: self.role,
-            cluster: self.cluster.name.map_or(Ok(DEFAULT_CLUSTER.into()), |name| label("cluster.name", name))?,
-            key: key.map_err(|reason| ConfigError::Token { key: "cluster.key", reason })?,
-            token: token.map_err(|reason| ConfigError::Token { key: "cluster.token", reason })?,
+            cluster: self
+                .cluster
+                .name
+                .map_or(Ok(DEFAULT_CLUSTER.into()), |name| {
+                    label("cluster.name", name)
+                })?,
+            key: key.map_err(|reason| ConfigError::Token {
+                key: "cluster.key",
+                reason,
+            })?,
+            token: token.map_err(|reason| ConfigError::Token {
+                key: "cluster.token",
+                reason,
+            })?,
             master: self.cluster.master.map(host_and_port).transpose()?,
             network: self.network.check()?,
             api_access: self.api.access,
@@ -197,29 +224,60 @@ impl RawConfig {
 
 impl RawNetwork {
     fn check(self) -> Result<Option<StaticNetwork>, ConfigError> {
-        let gateway = self.gateway.map(|text| ipv4("network.gateway", &text)).transpose()?;
-        let dns = self.dns.map(|text| ipv4("network.dns", &text)).transpose()?;
+        let gateway = self
+            .gateway
+            .map(|text| ipv4("network.gateway", &text))
+            .transpose()?;
+        let dns = self
+            .dns
+            .map(|text| ipv4("network.dns", &text))
+            .transpose()?;
         let Some(text) = self.address else {
             return match gateway.or(dns) {
                 None => Ok(None),
-                Some(_) => Err(value("network.address", "an address when gateway or dns is given", "nothing")),
+                Some(_) => Err(value(
+                    "network.address",
+                    "an address when gateway or dns is given",
+                    "nothing",
+                )),
             };
         };
         let parsed = text.split_once('/').and_then(|(address, prefix)| {
-            Some((address.parse().ok()?, prefix.parse().ok().filter(|p| (1..=32).contains(p))?))
+            Some((
+                address.parse().ok()?,
+                prefix.parse().ok().filter(|p| (1..=32).contains(p))?,
+            ))
         });
-        let (address, prefix) =
-            parsed.ok_or_else(|| value("network.address", "an address with its prefix such as 192.168.1.20/24", &text))?;
-        Ok(Some(StaticNetwork { address, prefix, gateway, dns }))
+        let (address, prefix) = parsed.ok_or_else(|| {
+            value(
+                "network.address",
+                "an address with its prefix such as 192.168.1.20/24",
+                &text,
+            )
+        })?;
+        Ok(Some(StaticNetwork {
+            address,
+            prefix,
+            gateway,
+            dns,
+        }))
     }
 }
 
 /// The parser's message with its line number, without the quoted line: it may hold a secret.
 fn redact(error: &toml::de::Error) -> String {
     let line = error.to_string();
-    let place = line.lines().next().filter(|l| l.starts_with("TOML parse error")).unwrap_or_default();
+    let place = line
+        .lines()
+        .next()
+        .filter(|l| l.starts_with("TOML parse error"))
+        .unwrap_or_default();
     let place = place.trim_start_matches("TOML parse error").trim();
-    if place.is_empty() { error.message().into() } else { format!("{place}: {}", error.message().replace('\n', ", ")) }
+    if place.is_empty() {
+        error.message().into()
+    } else {
+        format!("{place}: {}", error.message().replace('\n', ", "))
+    }
 }
 
 /// A name that becomes part of a DNS label: letters, digits and hyphens, at most 30 so that `<cluster>-<node>` fits 63.
@@ -228,23 +286,44 @@ fn label(key: &'static str, name: String) -> Result<String, ConfigError> {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
         && !name.starts_with('-')
         && !name.ends_with('-');
-    if fits { Ok(name) } else { Err(value(key, "1 to 30 letters, digits and inner hyphens", &name)) }
+    if fits {
+        Ok(name)
+    } else {
+        Err(value(
+            key,
+            "1 to 30 letters, digits and inner hyphens",
+            &name,
+        ))
+    }
 }
 
 fn host_and_port(text: String) -> Result<String, ConfigError> {
     let valid = text.rsplit_once(':').is_some_and(|(host, port)| {
         !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
     });
-    if valid { Ok(text) } else { Err(value("cluster.master", "host:port such as 192.168.1.10:5050", &text)) }
+    if valid {
+        Ok(text)
+    } else {
+        Err(value(
+            "cluster.master",
+            "host:port such as 192.168.1.10:5050",
+            &text,
+        ))
+    }
 }
 
 fn ipv4(key: &'static str, text: &str) -> Result<Ipv4Addr, ConfigError> {
-    text.parse().map_err(|_| value(key, "an IPv4 address", text))
+    text.parse()
+        .map_err(|_| value(key, "an IPv4 address", text))
 }
 
 fn value(key: &'static str, expected: &'static str, found: &str) -> ConfigError {
     // A pasted file must not flood the console.
-    ConfigError::Value { key, expected, found: found.chars().take(80).collect() }
+    ConfigError::Value {
+        key,
+        expected,
+        found: found.chars().take(80).collect(),
+    }
 }
 
 #[cfg(test)]
@@ -252,13 +331,18 @@ mod tests {
     use super::*;
 
     fn error(text: &str) -> String {
-        ClusterConfig::parse(text.as_bytes()).expect_err(text).to_string()
+        ClusterConfig::parse(text.as_bytes())
+            .expect_err(text)
+            .to_string()
     }
 
     #[test]
     fn an_empty_file_means_defaults() {
         let config = ClusterConfig::parse(b"").expect("valid");
-        assert_eq!((config.role, config.cluster.as_str()), (Role::Auto, DEFAULT_CLUSTER));
+        assert_eq!(
+            (config.role, config.cluster.as_str()),
+            (Role::Auto, DEFAULT_CLUSTER)
+        );
     }
 
     #[test]
@@ -283,15 +367,27 @@ mod tests {
         assert!(error("[network]\naddress = '10.0.0.1'").contains("network.address"));
         assert!(error("[cluster]\nmaster = 'x'").contains("cluster.master: expected host:port"));
         assert!(error("[agent]\nresources = 'cpus'").contains("agent.resources"));
-        assert!(matches!(ClusterConfig::parse(&[0x61, 0xff]), Err(ConfigError::NotText(1))));
-        assert!(matches!(ClusterConfig::parse(&[b'#'; MAX_FILE + 1]), Err(ConfigError::TooLarge(_))));
+        assert!(matches!(
+            ClusterConfig::parse(&[0x61, 0xff]),
+            Err(ConfigError::NotText(1))
+        ));
+        assert!(matches!(
+            ClusterConfig::parse(&[b'#'; MAX_FILE + 1]),
+            Err(ConfigError::TooLarge(_))
+        ));
     }
 
     #[test]
     fn a_broken_line_is_located_but_not_repeated() {
         let message = error("[cluster]\ntoken = 'nesos-0123\n");
-        assert!(message.contains("line 2") && !message.contains("0123"), "{message}");
+        assert!(
+            message.contains("line 2") && !message.contains("0123"),
+            "{message}"
+        );
         let message = error("[cluster]\ntoken = 'nesos-key-0123'\n");
-        assert!(message.contains("cluster.token") && !message.contains("0123"), "{message}");
+        assert!(
+            message.contains("cluster.token") && !message.contains("0123"),
+            "{message}"
+        );
     }
 }

@@ -27,7 +27,11 @@ impl Restart {
 
     /// The process ended at `now`: how long to wait before starting it again.
     pub fn ended(&mut self, now: Instant) -> Duration {
-        let lived = self.started.take().and_then(|at| now.checked_duration_since(at)).unwrap_or_default();
+        let lived = self
+            .started
+            .take()
+            .and_then(|at| now.checked_duration_since(at))
+            .unwrap_or_default();
         if lived >= MIN_RUN_TIME {
             self.fast_ends = 0;
         }

@@ -10,7 +10,11 @@ pub use embassy_time::{Duration, Instant};
 /// 365 days is Mesos's cap for filters and keeps every sum of an instant and a duration far from overflow.
 pub fn seconds(value: f64) -> Duration {
     const YEAR: f64 = 365.0 * 24.0 * 3600.0;
-    let clamped = if value.is_nan() { 0.0 } else { value.clamp(0.0, YEAR) };
+    let clamped = if value.is_nan() {
+        0.0
+    } else {
+        value.clamp(0.0, YEAR)
+    };
     Duration::from_micros((clamped * 1_000_000.0) as u64)
 }
 

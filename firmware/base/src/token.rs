@@ -41,7 +41,10 @@ pub struct JoinToken {
 impl ClusterKey {
     /// Reads `nesos-key-…`.
     pub fn parse(text: &str) -> Result<Self, TokenError> {
-        let digits = text.trim().strip_prefix(KEY_PREFIX).ok_or(TokenError::Key)?;
+        let digits = text
+            .trim()
+            .strip_prefix(KEY_PREFIX)
+            .ok_or(TokenError::Key)?;
         Ok(Self(unhex(digits).ok_or(TokenError::Key)?))
     }
 
@@ -58,9 +61,14 @@ impl JoinToken {
         if text.starts_with(KEY_PREFIX) {
             return Err(TokenError::KeyAsToken);
         }
-        let (pin, secret) =
-            text.strip_prefix(TOKEN_PREFIX).and_then(|t| t.split_once('-')).ok_or(TokenError::Token)?;
-        Ok(Self { pin: unhex(pin).ok_or(TokenError::Token)?, secret: unhex(secret).ok_or(TokenError::Token)? })
+        let (pin, secret) = text
+            .strip_prefix(TOKEN_PREFIX)
+            .and_then(|t| t.split_once('-'))
+            .ok_or(TokenError::Token)?;
+        Ok(Self {
+            pin: unhex(pin).ok_or(TokenError::Token)?,
+            secret: unhex(secret).ok_or(TokenError::Token)?,
+        })
     }
 
     /// Writes `nesos-…-…`: for cluster.toml and for whoever sets up a board.
@@ -90,8 +98,9 @@ fn unhex<const N: usize>(digits: &str) -> Option<[u8; N]> {
     if digits.len() != 2 * N || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;
     }
-    let bytes: Option<Vec<u8>> =
-        (0..N).map(|i| u8::from_str_radix(digits.get(2 * i..2 * i + 2)?, 16).ok()).collect();
+    let bytes: Option<Vec<u8>> = (0..N)
+        .map(|i| u8::from_str_radix(digits.get(2 * i..2 * i + 2)?, 16).ok())
+        .collect();
     bytes?.try_into().ok()
 }
 
@@ -103,9 +112,15 @@ mod tests {
     fn texts_round_trip_and_mixing_them_up_is_refused() {
         let key = ClusterKey([7; 32]);
         assert_eq!(ClusterKey::parse(&key.to_text()), Ok(key.clone()));
-        let token = JoinToken { pin: [1; 16], secret: [2; 16] };
+        let token = JoinToken {
+            pin: [1; 16],
+            secret: [2; 16],
+        };
         assert_eq!(JoinToken::parse(&token.to_text()), Ok(token.clone()));
-        assert_eq!(JoinToken::parse(&key.to_text()), Err(TokenError::KeyAsToken));
+        assert_eq!(
+            JoinToken::parse(&key.to_text()),
+            Err(TokenError::KeyAsToken)
+        );
         assert_eq!(ClusterKey::parse(&token.to_text()), Err(TokenError::Key));
         for bad in ["", "nesos-", "nesos-0-0", "nesos-zz", "nesos-é"] {
             assert_eq!(JoinToken::parse(bad), Err(TokenError::Token), "{bad}");

@@ -41,7 +41,8 @@ pub enum FrameError {
 pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, FrameError> {
     let mut bytes = Vec::with_capacity(64);
     bytes.extend_from_slice(&[0; HEADER]);
-    let mut bytes = postcard::to_extend(message, bytes).map_err(|reason| FrameError::Malformed { len: 0, reason })?;
+    let mut bytes = postcard::to_extend(message, bytes)
+        .map_err(|reason| FrameError::Malformed { len: 0, reason })?;
     let len = bytes.len() - HEADER;
     if len > MAX_FRAME {
         return Err(FrameError::TooLarge { len });
@@ -53,14 +54,25 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, FrameError> {
 /// Length of the body that a header announces. Check it before reserving memory.
 pub fn body_len(header: [u8; HEADER]) -> Result<usize, FrameError> {
     let len = u32::from_le_bytes(header) as usize;
-    if len > MAX_FRAME { Err(FrameError::TooLarge { len }) } else { Ok(len) }
+    if len > MAX_FRAME {
+        Err(FrameError::TooLarge { len })
+    } else {
+        Ok(len)
+    }
 }
 
 /// One body to a message; every byte must belong to it.
 pub fn decode_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, FrameError> {
-    let (message, rest) = postcard::take_from_bytes(body)
-        .map_err(|reason| FrameError::Malformed { len: body.len(), reason })?;
-    if rest.is_empty() { Ok(message) } else { Err(FrameError::Trailing { extra: rest.len() }) }
+    let (message, rest) =
+        postcard::take_from_bytes(body).map_err(|reason| FrameError::Malformed {
+            len: body.len(),
+            reason,
+        })?;
+    if rest.is_empty() {
+        Ok(message)
+    } else {
+        Err(FrameError::Trailing { extra: rest.len() })
+    }
 }
 
 /// The first message in `buffer` and how many bytes it took; `None` if more bytes are needed.
@@ -86,7 +98,10 @@ mod tests {
         let bytes = encode(&MasterToAgent::Ping { sequence: 1 }).expect("small");
         assert!(decode::<MasterToAgent>(&bytes[..bytes.len() - 1]).is_none());
         let huge = [0xff; 8];
-        assert!(matches!(decode::<MasterToAgent>(&huge), Some(Err(FrameError::TooLarge { .. }))));
+        assert!(matches!(
+            decode::<MasterToAgent>(&huge),
+            Some(Err(FrameError::TooLarge { .. }))
+        ));
     }
 
     #[test]
@@ -94,7 +109,10 @@ mod tests {
         let mut bytes = encode(&MasterToAgent::Ping { sequence: 1 }).expect("small");
         bytes.push(0);
         bytes[0] += 1;
-        assert_eq!(decode::<MasterToAgent>(&bytes), Some(Err(FrameError::Trailing { extra: 1 })));
+        assert_eq!(
+            decode::<MasterToAgent>(&bytes),
+            Some(Err(FrameError::Trailing { extra: 1 }))
+        );
     }
 
     proptest! {

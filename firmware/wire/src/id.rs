@@ -33,12 +33,18 @@ fn validate(kind: &'static str, text: &str) -> Result<(), IdError> {
         return Err(IdError::Empty { kind });
     }
     if text.len() > MAX_ID_LEN {
-        return Err(IdError::TooLong { kind, len: text.len() });
+        return Err(IdError::TooLong {
+            kind,
+            len: text.len(),
+        });
     }
     if text == "." || text == ".." {
         return Err(IdError::Dots { kind });
     }
-    match text.chars().find(|c| c.is_control() || *c == '/' || *c == '\\') {
+    match text
+        .chars()
+        .find(|c| c.is_control() || *c == '/' || *c == '\\')
+    {
         Some(character) => Err(IdError::Character { kind, character }),
         None => Ok(()),
     }
@@ -114,7 +120,9 @@ impl fmt::Display for TaskKey {
 /// Which launch of a task id this is: task ids may be used again after a terminal state.
 ///
 /// Made by the master from its start count (high 32 bits) and a counter, so later launches have greater numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Attempt(pub u64);
 

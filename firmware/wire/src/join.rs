@@ -35,7 +35,10 @@ pub struct JoinRequest {
 impl core::fmt::Debug for JoinRequest {
     /// Leaves the secret out: requests are logged.
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("JoinRequest").field("node", &self.node).field("hostname", &self.hostname).finish_non_exhaustive()
+        f.debug_struct("JoinRequest")
+            .field("node", &self.node)
+            .field("hostname", &self.hostname)
+            .finish_non_exhaustive()
     }
 }
 

@@ -10,7 +10,9 @@ use core::ops::RangeInclusive;
 use serde::{Deserialize, Serialize};
 
 /// A scalar in thousandths (Mesos rounds to three digits), so `cpus:0.1` times ten is exactly one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Scalar(pub i64);
 
@@ -40,8 +42,11 @@ pub struct Ranges(Vec<(u64, u64)>);
 impl Ranges {
     /// Builds from ranges in any order; overlapping and adjacent ones merge, inverted ones are dropped.
     pub fn new(ranges: impl IntoIterator<Item = RangeInclusive<u64>>) -> Self {
-        let mut sorted: Vec<(u64, u64)> =
-            ranges.into_iter().filter(|r| r.start() <= r.end()).map(RangeInclusive::into_inner).collect();
+        let mut sorted: Vec<(u64, u64)> = ranges
+            .into_iter()
+            .filter(|r| r.start() <= r.end())
+            .map(RangeInclusive::into_inner)
+            .collect();
         sorted.sort_unstable();
         let mut merged: Vec<(u64, u64)> = Vec::with_capacity(sorted.len());
         for (begin, end) in sorted {
@@ -65,7 +70,10 @@ impl Ranges {
 
     /// Whether every value of `other` is in `self`.
     pub fn contains(&self, other: &Self) -> bool {
-        other.0.iter().all(|&(begin, end)| self.0.iter().any(|&(b, e)| b <= begin && end <= e))
+        other
+            .0
+            .iter()
+            .all(|&(begin, end)| self.0.iter().any(|&(b, e)| b <= begin && end <= e))
     }
 
     fn add(&mut self, other: &Self) {
@@ -191,7 +199,10 @@ impl Resources {
 
     /// Whether `other` can be taken out of `self`.
     pub fn contains(&self, other: &Self) -> bool {
-        other.0.iter().all(|(name, value)| self.0.get(name).is_some_and(|have| have.contains(value)))
+        other
+            .0
+            .iter()
+            .all(|(name, value)| self.0.get(name).is_some_and(|have| have.contains(value)))
     }
 
     /// Adds all of `other`.
@@ -231,15 +242,23 @@ mod tests {
     use proptest::prelude::*;
 
     fn bag() -> impl Strategy<Value = Resources> {
-        (0i64..5000, 0i64..5000, prop::collection::vec((0u64..60, 0u64..8), 0..5)).prop_map(|(cpus, mem, ports)| {
-            [
-                ("cpus", Value::Scalar(Scalar(cpus))),
-                ("mem", Value::Scalar(Scalar(mem))),
-                ("ports", Value::Ranges(Ranges::new(ports.into_iter().map(|(b, n)| b..=b + n)))),
-            ]
-            .into_iter()
-            .collect()
-        })
+        (
+            0i64..5000,
+            0i64..5000,
+            prop::collection::vec((0u64..60, 0u64..8), 0..5),
+        )
+            .prop_map(|(cpus, mem, ports)| {
+                [
+                    ("cpus", Value::Scalar(Scalar(cpus))),
+                    ("mem", Value::Scalar(Scalar(mem))),
+                    (
+                        "ports",
+                        Value::Ranges(Ranges::new(ports.into_iter().map(|(b, n)| b..=b + n))),
+                    ),
+                ]
+                .into_iter()
+                .collect()
+            })
     }
 
     proptest! {
@@ -267,7 +286,10 @@ mod tests {
     fn tenths_add_up_exactly() {
         let mut sum = Resources::new();
         for _ in 0..10 {
-            sum.insert("cpus", Value::Scalar(Scalar::from_f64(0.1).expect("finite")));
+            sum.insert(
+                "cpus",
+                Value::Scalar(Scalar::from_f64(0.1).expect("finite")),
+            );
         }
         assert_eq!(sum.scalar("cpus"), Scalar(1000));
     }

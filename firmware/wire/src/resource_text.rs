@@ -25,7 +25,10 @@ pub fn parse(text: &str) -> Result<Resources, ParseError> {
     for (item, name, value) in items(text) {
         let name = name.ok_or_else(|| error(item, "expected name:value"))?;
         if name.contains(['(', ')']) {
-            return Err(error(item, "reservations in --resources are not supported yet, expected name:value"));
+            return Err(error(
+                item,
+                "reservations in --resources are not supported yet, expected name:value",
+            ));
         }
         let value = parse_value(item, value)?;
         if resources.get(name).is_some() {
@@ -46,7 +49,10 @@ pub fn parse_attributes(text: &str) -> Result<Vec<Attribute>, ParseError> {
                 Ok(Value::Ranges(ranges)) => AttributeValue::Ranges(ranges),
                 Ok(Value::Set(_)) | Err(_) => AttributeValue::Text(value.to_string()),
             };
-            Ok(Attribute { name: name.to_string(), value })
+            Ok(Attribute {
+                name: name.to_string(),
+                value,
+            })
         })
         .collect()
 }
@@ -69,17 +75,24 @@ pub fn value_text(value: &Value) -> String {
     match value {
         Value::Scalar(scalar) => scalar_text(*scalar),
         Value::Ranges(ranges) => {
-            let parts: Vec<String> =
-                ranges.iter().map(|r| alloc::format!("{}-{}", r.start(), r.end())).collect();
+            let parts: Vec<String> = ranges
+                .iter()
+                .map(|r| alloc::format!("{}-{}", r.start(), r.end()))
+                .collect();
             alloc::format!("[{}]", parts.join(","))
         }
-        Value::Set(set) => alloc::format!("{{{}}}", set.iter().cloned().collect::<Vec<_>>().join(",")),
+        Value::Set(set) => {
+            alloc::format!("{{{}}}", set.iter().cloned().collect::<Vec<_>>().join(","))
+        }
     }
 }
 
 fn scalar_text(scalar: Scalar) -> String {
     let sign = if scalar.0 < 0 { "-" } else { "" };
-    let (whole, rest) = (scalar.0.unsigned_abs() / 1000, scalar.0.unsigned_abs() % 1000);
+    let (whole, rest) = (
+        scalar.0.unsigned_abs() / 1000,
+        scalar.0.unsigned_abs() % 1000,
+    );
     if rest == 0 {
         return alloc::format!("{sign}{whole}");
     }
@@ -88,10 +101,15 @@ fn scalar_text(scalar: Scalar) -> String {
 }
 
 fn items(text: &str) -> impl Iterator<Item = (&str, Option<&str>, &str)> {
-    text.split(';').map(str::trim).filter(|item| !item.is_empty()).map(|item| match item.split_once(':') {
-        Some((name, value)) if !name.trim().is_empty() => (item, Some(name.trim()), value.trim()),
-        _ => (item, None, ""),
-    })
+    text.split(';')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+        .map(|item| match item.split_once(':') {
+            Some((name, value)) if !name.trim().is_empty() => {
+                (item, Some(name.trim()), value.trim())
+            }
+            _ => (item, None, ""),
+        })
 }
 
 fn parse_value(item: &str, text: &str) -> Result<Value, ParseError> {
@@ -99,11 +117,17 @@ fn parse_value(item: &str, text: &str) -> Result<Value, ParseError> {
         return parse_ranges(item, inner).map(Value::Ranges);
     }
     if let Some(inner) = text.strip_prefix('{').and_then(|t| t.strip_suffix('}')) {
-        let set: BTreeSet<String> =
-            inner.split(',').map(str::trim).filter(|s| !s.is_empty()).map(ToString::to_string).collect();
+        let set: BTreeSet<String> = inner
+            .split(',')
+            .map(str::trim)
+            .filter(|s| !s.is_empty())
+            .map(ToString::to_string)
+            .collect();
         return Ok(Value::Set(set));
     }
-    let number: f64 = text.parse().map_err(|_| error(item, "expected a number, [a-b,…] or {a,b,…}"))?;
+    let number: f64 = text
+        .parse()
+        .map_err(|_| error(item, "expected a number, [a-b,…] or {a,b,…}"))?;
     match Scalar::from_f64(number) {
         Some(scalar) if scalar.0 >= 0 => Ok(Value::Scalar(scalar)),
         _ => Err(error(item, "expected a finite number that is not negative")),
@@ -112,20 +136,35 @@ fn parse_value(item: &str, text: &str) -> Result<Value, ParseError> {
 
 fn parse_ranges(item: &str, inner: &str) -> Result<Ranges, ParseError> {
     let mut ranges = Vec::new();
-    for part in inner.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+    for part in inner
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+    {
         let bounds = part.split_once('-').and_then(|(begin, end)| {
-            Some((begin.trim().parse::<u64>().ok()?, end.trim().parse::<u64>().ok()?))
+            Some((
+                begin.trim().parse::<u64>().ok()?,
+                end.trim().parse::<u64>().ok()?,
+            ))
         });
         match bounds {
             Some((begin, end)) if begin <= end => ranges.push(begin..=end),
-            _ => return Err(error(item, "expected ranges such as [31000-32000], begin not after end")),
+            _ => {
+                return Err(error(
+                    item,
+                    "expected ranges such as [31000-32000], begin not after end",
+                ));
+            }
         }
     }
     Ok(Ranges::new(ranges))
 }
 
 fn error(item: &str, expected: &'static str) -> ParseError {
-    ParseError { item: item.to_string(), expected }
+    ParseError {
+        item: item.to_string(),
+        expected,
+    }
 }
 
 #[cfg(test)]
@@ -141,7 +180,12 @@ mod tests {
 
     #[test]
     fn errors_name_the_item() {
-        for (bad, item) in [("cpus", "cpus"), ("cpus:x", "cpus:x"), ("a:1;cpus:-1", "cpus:-1"), ("p:[5-1]", "p:[5-1]")] {
+        for (bad, item) in [
+            ("cpus", "cpus"),
+            ("cpus:x", "cpus:x"),
+            ("a:1;cpus:-1", "cpus:-1"),
+            ("p:[5-1]", "p:[5-1]"),
+        ] {
             assert_eq!(parse(bad).expect_err(bad).item, item);
         }
         assert!(parse("cpus:nan").is_err() && parse("cpus:1;cpus:2").is_err());

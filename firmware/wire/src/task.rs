@@ -34,7 +34,10 @@ impl TaskState {
     /// Whether the task can never run again. UNREACHABLE and UNKNOWN are not terminal.
     pub fn is_terminal(self) -> bool {
         use TaskState::*;
-        matches!(self, Finished | Failed | Killed | Lost | Error | Dropped | Gone | GoneByOperator)
+        matches!(
+            self,
+            Finished | Failed | Killed | Lost | Error | Dropped | Gone | GoneByOperator
+        )
     }
 }
 

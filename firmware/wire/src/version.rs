@@ -24,5 +24,9 @@ pub struct VersionError {
 
 /// The version to use with a peer that speaks `peer`.
 pub fn negotiate(peer: Version) -> Result<Version, VersionError> {
-    if peer < MIN { Err(VersionError { peer }) } else { Ok(peer.min(CURRENT)) }
+    if peer < MIN {
+        Err(VersionError { peer })
+    } else {
+        Ok(peer.min(CURRENT))
+    }
 }

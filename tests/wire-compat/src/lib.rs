@@ -7,14 +7,18 @@ use nesos_wire::command::{AgentRecord, Command, FrameworkFacts, FrameworkRecord}
 use nesos_wire::executor::{ExecutorSpec, ExitRecord, FromExecutor, Outcome, ToExecutor};
 use nesos_wire::frame;
 use nesos_wire::join::{JoinAnswer, JoinRequest};
-use nesos_wire::message::{AgentToMaster, FileChunk, FileError, Hello, MasterToAgent, TaskReport, TaskUpdate, Welcome};
+use nesos_wire::message::{
+    AgentToMaster, FileChunk, FileError, Hello, MasterToAgent, TaskReport, TaskUpdate, Welcome,
+};
 use nesos_wire::resource::{Resources, Scalar};
 use nesos_wire::task::{
-    Attribute, AttributeValue, Command as TaskCommand, Reason, Source, TaskSpec, TaskState, TaskStatus, Uri,
+    Attribute, AttributeValue, Command as TaskCommand, Reason, Source, TaskSpec, TaskState,
+    TaskStatus, Uri,
 };
 use nesos_wire::version::Version;
 use nesos_wire::{
-    AgentId, Attempt, ContainerId, ExecutorId, FrameworkId, MasterId, NodeId, TaskId, TaskKey, Uuid, resource_text,
+    AgentId, Attempt, ContainerId, ExecutorId, FrameworkId, MasterId, NodeId, TaskId, TaskKey,
+    Uuid, resource_text,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -43,23 +47,39 @@ fn agent_to_master() -> Vec<Sample> {
         sample("AgentToMaster::Hello", AgentToMaster::Hello(hello())),
         sample(
             "AgentToMaster::Update",
-            AgentToMaster::Update(TaskUpdate { key: key(), status: status(), latest: TaskState::Finished }),
+            AgentToMaster::Update(TaskUpdate {
+                key: key(),
+                status: status(),
+                latest: TaskState::Finished,
+            }),
         ),
         sample("AgentToMaster::Pong", AgentToMaster::Pong { sequence: 300 }),
         sample(
             "AgentToMaster::FileData",
             AgentToMaster::FileData {
                 request: 5,
-                result: Ok(FileChunk { offset: 1, data: vec![1, 2], size: 3, ended: true }),
+                result: Ok(FileChunk {
+                    offset: 1,
+                    data: vec![1, 2],
+                    size: 3,
+                    ended: true,
+                }),
             },
         ),
         sample(
             "AgentToMaster::FileData (error)",
-            AgentToMaster::FileData { request: 6, result: Err(FileError::Io("disk".into())) },
+            AgentToMaster::FileData {
+                request: 6,
+                result: Err(FileError::Io("disk".into())),
+            },
         ),
         sample(
             "AgentToMaster::FrameworkMessage",
-            AgentToMaster::FrameworkMessage { framework: framework(), executor: executor(), data: vec![9] },
+            AgentToMaster::FrameworkMessage {
+                framework: framework(),
+                executor: executor(),
+                data: vec![9],
+            },
         ),
         sample("AgentToMaster::Goodbye", AgentToMaster::Goodbye),
     ]
@@ -76,20 +96,62 @@ fn master_to_agent() -> Vec<Sample> {
     };
     vec![
         sample("MasterToAgent::Welcome", MasterToAgent::Welcome(welcome)),
-        sample("MasterToAgent::Refused", MasterToAgent::Refused { reason: "no".into() }),
-        sample("MasterToAgent::Redirect", MasterToAgent::Redirect { leader: "a:5050".into() }),
+        sample(
+            "MasterToAgent::Refused",
+            MasterToAgent::Refused {
+                reason: "no".into(),
+            },
+        ),
+        sample(
+            "MasterToAgent::Redirect",
+            MasterToAgent::Redirect {
+                leader: "a:5050".into(),
+            },
+        ),
         sample("MasterToAgent::Ping", MasterToAgent::Ping { sequence: 300 }),
-        sample("MasterToAgent::Launch", MasterToAgent::Launch { tasks: vec![spec()] }),
-        sample("MasterToAgent::Kill", MasterToAgent::Kill { key: key(), grace_ms: Some(3000) }),
-        sample("MasterToAgent::Acknowledge", MasterToAgent::Acknowledge { key: key(), uuid: Uuid([7; 16]) }),
-        sample("MasterToAgent::ShutdownFramework", MasterToAgent::ShutdownFramework { framework: framework() }),
+        sample(
+            "MasterToAgent::Launch",
+            MasterToAgent::Launch {
+                tasks: vec![spec()],
+            },
+        ),
+        sample(
+            "MasterToAgent::Kill",
+            MasterToAgent::Kill {
+                key: key(),
+                grace_ms: Some(3000),
+            },
+        ),
+        sample(
+            "MasterToAgent::Acknowledge",
+            MasterToAgent::Acknowledge {
+                key: key(),
+                uuid: Uuid([7; 16]),
+            },
+        ),
+        sample(
+            "MasterToAgent::ShutdownFramework",
+            MasterToAgent::ShutdownFramework {
+                framework: framework(),
+            },
+        ),
         sample(
             "MasterToAgent::FrameworkMessage",
-            MasterToAgent::FrameworkMessage { framework: framework(), executor: executor(), data: vec![9] },
+            MasterToAgent::FrameworkMessage {
+                framework: framework(),
+                executor: executor(),
+                data: vec![9],
+            },
         ),
         sample(
             "MasterToAgent::ReadFile",
-            MasterToAgent::ReadFile { request: 5, key: key(), path: "stdout".into(), offset: 1, length: 65_536 },
+            MasterToAgent::ReadFile {
+                request: 5,
+                key: key(),
+                path: "stdout".into(),
+                offset: 1,
+                length: 65_536,
+            },
         ),
     ]
 }
@@ -114,21 +176,48 @@ fn commands() -> Vec<Sample> {
         capabilities: vec!["PARTITION_AWARE".into()],
     };
     vec![
-        sample("Command::MasterStarted", Command::MasterStarted { start: 2 }),
+        sample(
+            "Command::MasterStarted",
+            Command::MasterStarted { start: 2 },
+        ),
         sample("Command::AdmitAgent", Command::AdmitAgent(record)),
-        sample("Command::MarkUnreachable", Command::MarkUnreachable { agent: agent.clone(), since: 2.5 }),
-        sample("Command::MarkReachable", Command::MarkReachable { agent: agent.clone() }),
+        sample(
+            "Command::MarkUnreachable",
+            Command::MarkUnreachable {
+                agent: agent.clone(),
+                since: 2.5,
+            },
+        ),
+        sample(
+            "Command::MarkReachable",
+            Command::MarkReachable {
+                agent: agent.clone(),
+            },
+        ),
         sample("Command::RemoveAgent", Command::RemoveAgent { agent }),
         sample(
             "Command::PutFramework",
-            Command::PutFramework(FrameworkRecord { framework: framework(), info: vec![1], facts }),
+            Command::PutFramework(FrameworkRecord {
+                framework: framework(),
+                info: vec![1],
+                facts,
+            }),
         ),
-        sample("Command::RemoveFramework", Command::RemoveFramework { framework: framework() }),
+        sample(
+            "Command::RemoveFramework",
+            Command::RemoveFramework {
+                framework: framework(),
+            },
+        ),
     ]
 }
 
 fn executor_and_join() -> Vec<Sample> {
-    let exit = |outcome| ExitRecord { outcome, kill_requested: true, at_ms: 1234 };
+    let exit = |outcome| ExitRecord {
+        outcome,
+        kill_requested: true,
+        at_ms: 1234,
+    };
     let spec = ExecutorSpec {
         program: "/bin/sh".into(),
         arguments: vec!["sh".into(), "-c".into(), "true".into()],
@@ -150,15 +239,30 @@ fn executor_and_join() -> Vec<Sample> {
         sample("ExecutorSpec", spec),
         sample("ToExecutor::Kill", ToExecutor::Kill { grace_ms: 3000 }),
         sample("FromExecutor::Running", FromExecutor::Running { pid: 2 }),
-        sample("FromExecutor::Exited", FromExecutor::Exited(exit(Outcome::Exit(3)))),
+        sample(
+            "FromExecutor::Exited",
+            FromExecutor::Exited(exit(Outcome::Exit(3))),
+        ),
         sample("ExitRecord (signal)", exit(Outcome::Signal(9))),
-        sample("ExitRecord (not started)", exit(Outcome::NotStarted("exec".into()))),
+        sample(
+            "ExitRecord (not started)",
+            exit(Outcome::NotStarted("exec".into())),
+        ),
         sample("JoinRequest", request),
         sample(
             "JoinAnswer::Accepted",
-            JoinAnswer::Accepted { certificate: vec![1], ca: vec![2], cluster: "home".into() },
+            JoinAnswer::Accepted {
+                certificate: vec![1],
+                ca: vec![2],
+                cluster: "home".into(),
+            },
         ),
-        sample("JoinAnswer::Refused", JoinAnswer::Refused { reason: "no".into() }),
+        sample(
+            "JoinAnswer::Refused",
+            JoinAnswer::Refused {
+                reason: "no".into(),
+            },
+        ),
     ]
 }
 
@@ -183,7 +287,10 @@ fn executor() -> ExecutorId {
 }
 
 fn key() -> TaskKey {
-    TaskKey { framework: framework(), task: TaskId::new("t") }
+    TaskKey {
+        framework: framework(),
+        task: TaskId::new("t"),
+    }
 }
 
 fn resources() -> Resources {
@@ -208,7 +315,13 @@ fn status() -> TaskStatus {
 }
 
 fn spec() -> TaskSpec {
-    let uri = Uri { value: "http://h/f".into(), executable: true, extract: false, cache: true, output_file: None };
+    let uri = Uri {
+        value: "http://h/f".into(),
+        executable: true,
+        extract: false,
+        cache: true,
+        output_file: None,
+    };
     TaskSpec {
         key: key(),
         attempt: Attempt(1 << 32),
@@ -216,7 +329,11 @@ fn spec() -> TaskSpec {
         executor: executor(),
         role: "*".into(),
         resources: resources(),
-        limits: [("mem".to_owned(), Some(Scalar(64_000))), ("cpus".to_owned(), None)].into(),
+        limits: [
+            ("mem".to_owned(), Some(Scalar(64_000))),
+            ("cpus".to_owned(), None),
+        ]
+        .into(),
         command: TaskCommand {
             shell: true,
             value: "true".into(),
@@ -245,7 +362,14 @@ fn hello() -> Hello {
         port: 5051,
         software: "0.1.0".into(),
         resources: resources(),
-        attributes: vec![Attribute { name: "rack".into(), value: AttributeValue::Text("a".into()) }],
-        tasks: vec![TaskReport { spec: spec(), latest: TaskState::Running, status: Some(status()) }],
+        attributes: vec![Attribute {
+            name: "rack".into(),
+            value: AttributeValue::Text("a".into()),
+        }],
+        tasks: vec![TaskReport {
+            spec: spec(),
+            latest: TaskState::Running,
+            status: Some(status()),
+        }],
     }
 }

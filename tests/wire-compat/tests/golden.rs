@@ -12,7 +12,10 @@ use nesos_wire_compat::samples;
 #[test]
 fn version_1_bytes_are_what_they_were() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/v1.txt");
-    let now: String = samples().iter().map(|s| format!("{} {}\n", s.name.replace(' ', "_"), hex(&s.bytes))).collect();
+    let now: String = samples()
+        .iter()
+        .map(|s| format!("{} {}\n", s.name.replace(' ', "_"), hex(&s.bytes)))
+        .collect();
     if std::env::var_os("UPDATE_EXPECT").is_some() {
         fs::create_dir_all(path.parent().expect("has a parent")).expect("make golden/");
         fs::write(&path, &now).expect("write golden file");
@@ -21,13 +24,22 @@ fn version_1_bytes_are_what_they_were() {
     for (frozen, now) in frozen.lines().zip(now.lines()) {
         assert_eq!(frozen, now, "the wire format changed");
     }
-    assert_eq!(frozen.lines().count(), now.lines().count(), "a sample was added or lost");
+    assert_eq!(
+        frozen.lines().count(),
+        now.lines().count(),
+        "a sample was added or lost"
+    );
 }
 
 #[test]
 fn frozen_bytes_decode_and_encode_to_themselves() {
     for sample in samples() {
-        assert_eq!((sample.recode)(&sample.bytes).as_deref(), Some(&sample.bytes[..]), "{}", sample.name);
+        assert_eq!(
+            (sample.recode)(&sample.bytes).as_deref(),
+            Some(&sample.bytes[..]),
+            "{}",
+            sample.name
+        );
     }
 }
 
