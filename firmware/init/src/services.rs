@@ -11,6 +11,7 @@ use crate::supervise::Supervisor;
 use embassy_time::{Instant, Timer};
 use nesos_base::cluster_config::{ClusterConfig, Role};
 use nesos_sys::reap::{Reaped, reap_one};
+use nesos_sys::signal::{self, Signal};
 use nesos_sys::spawn::{self, Daemon};
 use std::cell::{Cell, RefCell};
 use std::fs;
@@ -171,6 +172,18 @@ impl Services {
     /// Starts nothing from now on.
     pub(crate) fn stop(&self) {
         self.supervisor.borrow_mut().stop();
+    }
+
+    /// Asks the running daemons to end.
+    pub(crate) fn ask_to_end(&self) {
+        let (list, supervisor) = (self.list.borrow(), self.supervisor.borrow());
+        for pid in supervisor.pids() {
+            let service = supervisor.index_of(pid).and_then(|index| list.get(index));
+            // An interactive shell ignores SIGTERM, but not the loss of its terminal.
+            let on_console = service.is_some_and(|s| s.definition.on_console);
+            // One that ended in the meantime is no error.
+            _ = signal::send(pid, if on_console { Signal::SIGHUP } else { Signal::SIGTERM });
+        }
     }
 
     /// Process ids of the running daemons.

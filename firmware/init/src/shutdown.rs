@@ -43,12 +43,11 @@ pub(crate) async fn run(board: Rc<Board>) {
 
 fn obey(board: &Board, order: Order, daemons: &[u32]) {
     // A process that ended in the meantime is not an error here, and neither is nobody being left.
-    let to_daemons = |signal| daemons.iter().for_each(|pid| _ = signal::send(*pid, signal));
     match order {
-        Order::AskDaemons => to_daemons(Signal::SIGTERM),
+        Order::AskDaemons => board.services.ask_to_end(),
         Order::KillDaemons => {
             board.say("shutdown", "a daemon does not end: killed");
-            to_daemons(Signal::SIGKILL);
+            daemons.iter().for_each(|pid| _ = signal::send(*pid, Signal::SIGKILL));
         }
         Order::AskAll => _ = signal::send_all(Signal::SIGTERM),
         Order::KillAll => {

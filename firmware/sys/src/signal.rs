@@ -1,6 +1,7 @@
 //! Signals of PID 1 as a descriptor. Called by `init`, once, before any child is started.
 //!
-//! Invariant: the signals it hands out are blocked in this process; children get an empty mask (module `spawn`).
+//! Invariant: the signals it hands out are blocked in this process; module `spawn` gives children an empty
+//! mask.
 
 use nix::errno::Errno;
 pub use nix::sys::signal::Signal;

@@ -40,10 +40,14 @@ pub fn start(daemon: &Daemon<'_>) -> io::Result<u32> {
     let score = format!("{}\n", daemon.oom_score.clamp(-1000, 1000));
     let on_console = daemon.output.is_none();
     // SAFETY: the closure runs between fork and exec of a single-threaded process and makes only system calls on
-    // memory that was prepared before; std resets signal mask and SIGPIPE of the child.
+    // memory that was prepared before.
     unsafe {
         command.pre_exec(move || {
             libc::setsid();
+            // The child inherits the mask that PID 1 needs for its signal descriptor: it would never see SIGTERM.
+            let mut none: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&mut none);
+            libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
             if on_console {
                 libc::ioctl(0, libc::TIOCSCTTY as _, 1);
             }

@@ -46,7 +46,7 @@ pub(crate) struct Journal {
 impl Journal {
     /// An empty one.
     pub(crate) fn new(now: Instant) -> Journal {
-        Journal { ring: RefCell::default(), brake: RefCell::new(Brake::new(now)) }
+        Journal { ring: RefCell::new(Ring::new()), brake: RefCell::new(Brake::new(now)) }
     }
 
     /// Adds something that `init` did about a daemon; not echoed.
@@ -133,13 +133,14 @@ async fn dump(board: &Board, stream: UnixStream) -> io::Result<()> {
     stream.set_nonblocking(true)?;
     let mut stream = Watched::new(stream)?;
     // What is added while the reader reads is for the next reader: otherwise a busy board's dump never ends.
-    let end = board.journal.ring.borrow().next_number();
-    let mut next = 0;
+    let end = board.journal.ring.borrow().end();
+    let mut place = 0;
     loop {
-        let line = board.journal.ring.borrow().line_from(next).map(|(number, line)| (number, format!("{line}\n")));
-        let Some((number, line)) = line.filter(|(number, _)| *number < end) else { return Ok(()) };
-        next = number + 1;
-        let mut rest = line.as_bytes();
+        let found = board.journal.ring.borrow().line_at(place).filter(|(_, next)| *next <= end);
+        let Some((mut line, next)) = found else { return Ok(()) };
+        line.push(b'\n');
+        place = next;
+        let mut rest = line.as_slice();
         while !rest.is_empty() {
             match stream.get_mut().write(rest) {
                 Ok(count) => rest = &rest[count..],

@@ -1,46 +1,57 @@
 //! The bounded memory of log lines, and the brake between it and the serial console. Pure; called by `journal`.
 //!
-//! Invariant: never more than [`RING_BYTES`]; the oldest lines go first; line numbers only grow.
+//! Invariant: never more than [`RING_BYTES`]; the oldest lines go first; places only grow.
 
 use embassy_time::{Duration, Instant};
 use std::collections::VecDeque;
 
-/// Bytes of text and bookkeeping kept: about a thousand lines, within PID 1's half megabyte.
-pub(crate) const RING_BYTES: usize = 96 * 1024;
-/// What a line costs beyond its text.
-const LINE_OVERHEAD: usize = 32;
+/// Bytes kept: some six hundred lines, within PID 1's half megabyte. One allocation, so that it never fragments.
+pub(crate) const RING_BYTES: usize = 64 * 1024;
+/// Every line is stored behind its length.
+const LENGTH_BYTES: usize = 2;
 
-/// The newest lines of the board.
-#[derive(Debug, Default)]
+/// The newest lines of the board. Places in it are counted in bytes since the beginning of time.
+#[derive(Debug)]
 pub(crate) struct Ring {
-    lines: VecDeque<Box<str>>,
-    bytes: usize,
-    first: u64,
+    bytes: VecDeque<u8>,
+    head: u64,
 }
 
 impl Ring {
-    /// Adds a line, dropping old ones as needed.
+    /// An empty one; its memory is used as it fills.
+    pub(crate) fn new() -> Ring {
+        Ring { bytes: VecDeque::with_capacity(RING_BYTES), head: 0 }
+    }
+
+    /// Adds a line, dropping old ones as needed. Callers keep lines short (`record::LINE_MAX`); a longer one is cut.
     pub(crate) fn push(&mut self, line: &str) {
-        self.bytes += line.len() + LINE_OVERHEAD;
-        self.lines.push_back(line.into());
-        while self.bytes > RING_BYTES
-            && let Some(old) = self.lines.pop_front()
-        {
-            self.bytes -= old.len() + LINE_OVERHEAD;
-            self.first += 1;
+        let length = line.len().min(usize::from(u16::MAX)).min(RING_BYTES / 4);
+        while self.bytes.len() + LENGTH_BYTES + length > RING_BYTES {
+            let gone = LENGTH_BYTES + self.length_at(0).unwrap_or(0);
+            self.bytes.drain(..gone.min(self.bytes.len()));
+            self.head += gone as u64;
         }
+        self.bytes.extend((length as u16).to_le_bytes());
+        self.bytes.extend(&line.as_bytes()[..length]);
     }
 
-    /// The first kept line with a number of at least `number`, and its number.
-    pub(crate) fn line_from(&self, number: u64) -> Option<(u64, &str)> {
-        let number = number.max(self.first);
-        let index = usize::try_from(number - self.first).ok()?;
-        self.lines.get(index).map(|line| (number, line.as_ref()))
+    /// The first kept line at `place` or later, and the place behind it.
+    pub(crate) fn line_at(&self, place: u64) -> Option<(Vec<u8>, u64)> {
+        let place = place.max(self.head);
+        let start = usize::try_from(place - self.head).ok()?;
+        let length = self.length_at(start)?;
+        let text = self.bytes.range(start + LENGTH_BYTES..start + LENGTH_BYTES + length).copied().collect();
+        Some((text, place + (LENGTH_BYTES + length) as u64))
     }
 
-    /// The number that the next line gets.
-    pub(crate) fn next_number(&self) -> u64 {
-        self.first + self.lines.len() as u64
+    /// The place of the next line.
+    pub(crate) fn end(&self) -> u64 {
+        self.head + self.bytes.len() as u64
+    }
+
+    fn length_at(&self, start: usize) -> Option<usize> {
+        let (low, high) = (*self.bytes.get(start)?, *self.bytes.get(start + 1)?);
+        Some(usize::from(u16::from_le_bytes([low, high])))
     }
 }
 
@@ -86,17 +97,29 @@ mod tests {
 
     #[test]
     fn the_ring_keeps_the_newest_lines_within_its_bytes() {
-        let mut ring = Ring::default();
+        let mut ring = Ring::new();
         for number in 0..10_000u32 {
             ring.push(&format!("line {number} {}", "x".repeat(number as usize % 200)));
-            assert!(ring.bytes <= RING_BYTES);
+            assert!(ring.bytes.len() <= RING_BYTES);
         }
-        assert_eq!(ring.next_number(), 10_000);
-        let (first, _) = ring.line_from(0).unwrap();
-        assert!(first > 0);
-        assert!(ring.line_from(9_999).unwrap().1.starts_with("line 9999"));
-        assert_eq!(ring.line_from(10_000), None);
-        assert_eq!(ring.bytes, ring.lines.iter().map(|l| l.len() + LINE_OVERHEAD).sum::<usize>());
+        assert_eq!(ring.bytes.capacity(), RING_BYTES);
+        let (mut place, mut lines) = (0, Vec::new());
+        while let Some((line, next)) = ring.line_at(place) {
+            lines.push(String::from_utf8(line).unwrap());
+            place = next;
+        }
+        assert_eq!(place, ring.end());
+        assert!(lines.len() > 300);
+        let first = 10_000 - lines.len();
+        assert!(lines.iter().enumerate().all(|(i, l)| l.starts_with(&format!("line {} ", first + i))));
+    }
+
+    #[test]
+    fn a_line_longer_than_the_ring_is_cut() {
+        let mut ring = Ring::new();
+        ring.push(&"x".repeat(2 * RING_BYTES));
+        ring.push("short");
+        assert_eq!(ring.line_at(0).unwrap().0.len(), RING_BYTES / 4);
     }
 
     #[test]
