@@ -22,7 +22,7 @@ fn unknown_keys_and_nulls_are_ignored_at_any_depth() {
         r#"{"type":"DECLINE","framework_id":null,"accept":null,"decline":{"filters":null,"offer_ids":[{"value":"o"}]}}"#,
         r#"{"type":"DECLINE","decline":{"offer_ids":[null,{"value":"o"},null]}}"#,
         r#"{"type":"DECLINE","decline":{"offer_ids":{"value":"o"}}}"#,
-        r#"{"type":"KILL","type":"DECLINE","decline":{"offer_ids":[{"value":"p"}],"offer_ids":[{"value":"o"}]}}"#,
+        r#"{"type":"KILL","type":"DECLINE","decline":{"offer_ids":[{"value":"p"}]},"decline":{"offer_ids":[{"value":"o"}]}}"#,
         "\n{ \"type\" : \"DECLINE\", \"decline\":\t{\"offer_ids\":[{\"value\":\"\\u006f\"}]} }\n",
     ] {
         assert_eq!(call(same), plain, "{same}");

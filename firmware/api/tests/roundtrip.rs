@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 use nesos_api::legacy;
-use nesos_api::message::{Enumeration, FieldValue, Item, Kind, Label, Message};
+use nesos_api::message::{Enumeration, FieldValue, Item, Kind, Label, Message, Slot};
 use nesos_api::scheduler::{Call, Event};
 use nesos_api::v1::{AgentInfo, MasterInfo, Task, TaskState};
 use proptest::prelude::*;
@@ -45,12 +45,12 @@ fn fill(message: &mut dyn Message, seed: &mut Seed, depth: usize) {
         };
         for index in 0..count {
             match field.label {
-                Label::Map => put(
-                    value.entry(&format!("k{index}")).unwrap(),
-                    field.kind,
-                    seed,
-                    depth,
-                ),
+                Label::Map => {
+                    let Slot::Entry(entry) = value.slot(&format!("k{index}")) else {
+                        panic!("no map")
+                    };
+                    put(entry, field.kind, seed, depth);
+                }
                 _ => put(value, field.kind, seed, depth),
             }
         }
@@ -61,7 +61,12 @@ fn put(value: &mut dyn FieldValue, kind: Kind, seed: &mut Seed, depth: usize) {
     let bits = seed.next() >> seed.below(64);
     let text = TEXTS[seed.below(TEXTS.len() as u64) as usize];
     let item = match kind {
-        Kind::Message => return fill(value.push_message().unwrap(), seed, depth + 1),
+        Kind::Message => {
+            let Slot::Message(message) = value.slot("") else {
+                panic!("no message")
+            };
+            return fill(message, seed, depth + 1);
+        }
         Kind::Bool => Item::Bool(bits & 1 == 1),
         Kind::I32 => Item::Int(i64::from(bits as i32)),
         Kind::I64 => Item::Int(bits as i64),
@@ -182,9 +187,15 @@ fn tables_are_sound() {
                 );
             }
             if matches!(field.kind, Kind::Message) {
-                match value.entry("k") {
-                    Some(entry) => walk(entry.push_message().unwrap(), seen),
-                    None => walk(value.push_message().unwrap(), seen),
+                match value.slot("k") {
+                    Slot::Message(message) => walk(message, seen),
+                    Slot::Entry(entry) => {
+                        let Slot::Message(message) = entry.slot("") else {
+                            panic!("no message")
+                        };
+                        walk(message, seen);
+                    }
+                    Slot::None => panic!("no message"),
                 }
             }
         }

@@ -5,7 +5,7 @@
 //! Invariants: no input panics, nesting is bounded by `serde_json` (128), memory by `MAX_DECODED_BYTES`.
 
 use crate::error::{Error, Reading, Step};
-use crate::message::{Field, FieldValue, Item, Kind, Label, Message};
+use crate::message::{Field, FieldValue, Item, Kind, Label, Message, Slot};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::de::{
@@ -88,9 +88,6 @@ impl<'de> Visitor<'de> for MessageReader<'_> {
             let Some(value) = self.message.field_mut(field.number) else {
                 continue;
             };
-            if seen & (1 << index) != 0 {
-                value.clear(); // of two equal keys the last one counts
-            }
             self.state.reading.enter(Step::Field(field.name));
             let set = map.next_value_seed(ValueReader {
                 field,
@@ -98,13 +95,9 @@ impl<'de> Visitor<'de> for MessageReader<'_> {
                 state: self.state,
             })?;
             self.state.reading.leave();
-            seen = seen & !(1 << index) | u128::from(set) << index;
+            seen |= u128::from(set) << index;
         }
-        for (index, field) in fields.iter().enumerate() {
-            if field.label == Label::Required && seen & (1 << index) == 0 {
-                self.state.reading.missing(field.name);
-            }
-        }
+        note_missing(fields, seen, self.state);
         Ok(())
     }
 }
@@ -271,32 +264,39 @@ impl<'de> Visitor<'de> for ValueReader<'_> {
             value,
             state,
         } = self;
-        if field.label == Label::Map {
-            while let Some(key) = map.next_key::<String>()? {
-                state.spend::<A::Error>(SCALAR_BYTES + key.len())?;
-                state.reading.enter(Step::Key(key.clone()));
-                let entry = value
-                    .entry(&key)
-                    .ok_or_else(|| A::Error::custom("not a map"))?;
-                let set = map.next_value_seed(ValueReader {
-                    field: entry_of(field.kind),
-                    value: entry,
-                    state: &mut *state,
-                })?;
-                if !set && matches!(field.kind, Kind::Message) {
-                    state.reading.missing("value"); // `null` in place of a message: its required fields are missing
-                }
-                state.reading.leave();
-            }
+        if field.label != Label::Map {
+            let Slot::Message(message) = value.slot("") else {
+                return Err(state.refuse("not expecting a JSON object"));
+            };
+            state.spend::<A::Error>(size_of_val(message))?;
+            MessageReader { message, state }.visit_map(map)?;
             return Ok(true);
         }
-        match value.push_message() {
-            Some(message) => {
-                state.spend::<A::Error>(size_of_val(message))?;
-                MessageReader { message, state }.visit_map(map)?;
-                Ok(true)
+        while let Some(key) = map.next_key::<String>()? {
+            state.spend::<A::Error>(SCALAR_BYTES + key.len())?;
+            state.reading.enter(Step::Key(key.clone()));
+            let Slot::Entry(entry) = value.slot(&key) else {
+                return Err(A::Error::custom("not a map"));
+            };
+            let set = map.next_value_seed(ValueReader {
+                field: entry_of(field.kind),
+                value: &mut *entry,
+                state: &mut *state,
+            })?;
+            if !set && let Slot::Message(message) = entry.slot("") {
+                note_missing(message.descriptor().fields, 0, state); // `null`: an empty message
             }
-            None => Err(state.refuse("not expecting a JSON object")),
+            state.reading.leave();
+        }
+        Ok(true)
+    }
+}
+
+/// Notes the required fields that are not in `seen`, one bit per field.
+fn note_missing(fields: &[Field], seen: u128, state: &mut State) {
+    for (index, field) in fields.iter().enumerate() {
+        if field.label == Label::Required && seen & (1 << index) == 0 {
+            state.reading.missing(field.name);
         }
     }
 }

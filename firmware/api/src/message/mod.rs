@@ -15,13 +15,20 @@ pub use value::{Bytes, Element};
 use std::fmt::Debug;
 
 /// A message: a struct whose fields can be reached by number.
-pub trait Message: Debug + 'static {
+pub trait Message: 'static {
     /// The table of the fields.
     fn descriptor(&self) -> &'static Descriptor;
     /// The field with this number, `None` if the message has none such.
     fn field(&self, number: u32) -> Option<&dyn FieldValue>;
     /// The field with this number for writing, `None` if the message has none such.
     fn field_mut(&mut self, number: u32) -> Option<&mut dyn FieldValue>;
+}
+
+impl Debug for dyn Message {
+    // Not a supertrait: that would link the derived `Debug` of every message into the daemons.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.descriptor().name)
+    }
 }
 
 /// What a message looks like from outside.
@@ -112,19 +119,36 @@ pub enum Item<'a> {
     Message(&'a dyn Message),
 }
 
-/// A field of a message, whatever its label and type.
+/// A field of a message, whatever its label and type. Few methods on purpose: each costs 32 bytes per type of field.
 pub trait FieldValue {
     /// Calls `f` for each value in order; the key is empty unless the field is a map.
     fn visit(&self, f: &mut dyn FnMut(&str, Item<'_>));
     /// Sets the value of a single field, or appends to a repeated one. False if the value does not fit: another kind,
     /// out of range, or an enumeration's unknown number; the field is unchanged then.
     fn push(&mut self, item: Item<'_>) -> bool;
-    /// Sets a single field to an empty message, or appends one, and hands it out. `None` if this is no message field.
-    fn push_message(&mut self) -> Option<&mut dyn Message>;
-    /// The value under a key of a map, made if absent. `None` if this is no map.
-    fn entry(&mut self, key: &str) -> Option<&mut dyn FieldValue>;
-    /// Unsets the field.
-    fn clear(&mut self);
+    /// Makes room for a value that is filled in place: sets a single message to an empty one, appends one to a list, or
+    /// finds or makes the value under a map's key (which is of no meaning elsewhere).
+    fn slot(&mut self, key: &str) -> Slot<'_>;
+}
+
+/// What [`FieldValue::slot`] hands out.
+pub enum Slot<'a> {
+    /// The field holds scalars: use [`FieldValue::push`].
+    None,
+    /// The message to fill.
+    Message(&'a mut dyn Message),
+    /// The value of a map's entry, as an optional field of its own.
+    Entry(&'a mut dyn FieldValue),
+}
+
+impl Debug for Slot<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::None => "None",
+            Self::Message(_) => "Message",
+            Self::Entry(_) => "Entry",
+        })
+    }
 }
 
 /// An enumeration of the API; numbers and names are those of the wire.

@@ -3,7 +3,7 @@
 //! Not concerned with any format. Called by the readers and writers through `dyn FieldValue`.
 //! Invariant: a refused value leaves the field as it was.
 
-use super::{Enumeration, FieldValue, Item, Kind, Message};
+use super::{Enumeration, FieldValue, Item, Kind, Message, Slot};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
@@ -126,6 +126,21 @@ impl<M: Message + Default> Element for Box<M> {
     }
 }
 
+/// Whether a value is filled in place; known while compiling, so that scalars get no code for it and messages no other.
+const fn is_message<T: Element>() -> bool {
+    matches!(T::KIND, Kind::Message)
+}
+
+fn slot_of<T: Element>(value: &mut T) -> Slot<'_> {
+    value.message().map_or(Slot::None, Slot::Message)
+}
+
+/// A new value, if the item fits.
+fn new<T: Element>(item: Item<'_>) -> Option<T> {
+    let mut value = T::default();
+    (!is_message::<T>() && value.set(item)).then_some(value)
+}
+
 impl<T: Element> FieldValue for T {
     fn visit(&self, f: &mut dyn FnMut(&str, Item<'_>)) {
         f("", self.item());
@@ -133,15 +148,11 @@ impl<T: Element> FieldValue for T {
     fn push(&mut self, item: Item<'_>) -> bool {
         self.set(item)
     }
-    fn push_message(&mut self) -> Option<&mut dyn Message> {
-        *self = T::default();
-        self.message()
-    }
-    fn entry(&mut self, _: &str) -> Option<&mut dyn FieldValue> {
-        None
-    }
-    fn clear(&mut self) {
-        *self = T::default();
+    fn slot(&mut self, _: &str) -> Slot<'_> {
+        if is_message::<T>() {
+            *self = T::default();
+        }
+        slot_of(self)
     }
 }
 
@@ -152,21 +163,19 @@ impl<T: Element> FieldValue for Option<T> {
         }
     }
     fn push(&mut self, item: Item<'_>) -> bool {
-        let mut value = T::default();
-        let fits = value.set(item);
+        let value = new(item);
+        let fits = value.is_some();
         if fits {
-            *self = Some(value);
+            *self = value;
         }
         fits
     }
-    fn push_message(&mut self) -> Option<&mut dyn Message> {
-        self.insert(T::default()).message()
-    }
-    fn entry(&mut self, _: &str) -> Option<&mut dyn FieldValue> {
-        None
-    }
-    fn clear(&mut self) {
-        *self = None;
+    fn slot(&mut self, _: &str) -> Slot<'_> {
+        if is_message::<T>() {
+            slot_of(self.insert(T::default()))
+        } else {
+            Slot::None
+        }
     }
 }
 
@@ -177,22 +186,17 @@ impl<T: Element> FieldValue for Vec<T> {
         }
     }
     fn push(&mut self, item: Item<'_>) -> bool {
-        let mut value = T::default();
-        let fits = value.set(item);
-        if fits {
-            self.push(value);
-        }
+        let value = new(item);
+        let fits = value.is_some();
+        self.extend(value);
         fits
     }
-    fn push_message(&mut self) -> Option<&mut dyn Message> {
+    fn slot(&mut self, _: &str) -> Slot<'_> {
+        if !is_message::<T>() {
+            return Slot::None;
+        }
         self.push(T::default());
-        self.last_mut().and_then(Element::message)
-    }
-    fn entry(&mut self, _: &str) -> Option<&mut dyn FieldValue> {
-        None
-    }
-    fn clear(&mut self) {
-        self.clear();
+        self.last_mut().map_or(Slot::None, slot_of)
     }
 }
 
@@ -205,13 +209,7 @@ impl<T: Element> FieldValue for BTreeMap<String, T> {
     fn push(&mut self, _: Item<'_>) -> bool {
         false
     }
-    fn push_message(&mut self) -> Option<&mut dyn Message> {
-        None
-    }
-    fn entry(&mut self, key: &str) -> Option<&mut dyn FieldValue> {
-        Some(self.entry(key.to_owned()).or_default())
-    }
-    fn clear(&mut self) {
-        self.clear();
+    fn slot(&mut self, key: &str) -> Slot<'_> {
+        Slot::Entry(self.entry(key.to_owned()).or_default())
     }
 }

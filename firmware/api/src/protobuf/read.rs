@@ -5,7 +5,7 @@
 //! Invariants: no input panics; depth is bounded by `MAX_DEPTH`, memory by `MAX_DECODED_BYTES`, time by depth x size.
 
 use crate::error::{Error, MAX_DEPTH, Reading, Step};
-use crate::message::{Field, FieldValue, Item, Kind, Label, Message};
+use crate::message::{Field, FieldValue, Item, Kind, Label, Message, Slot};
 
 /// Memory that one scalar of a list is charged with, in bytes: a `String` without its text.
 const SCALAR_BYTES: usize = 24;
@@ -111,7 +111,7 @@ fn read_value(
 ) -> Result<bool, Error> {
     let item = match (field.kind, wire) {
         (Kind::Message, Wire::Bytes(bytes)) => {
-            let Some(message) = value.push_message() else {
+            let Slot::Message(message) = value.slot("") else {
                 return Ok(false);
             };
             reading.spend(size_of_val(message))?;
@@ -185,7 +185,7 @@ fn read_entry(
         }
     }
     reading.spend(SCALAR_BYTES + key.len())?;
-    let Some(entry) = value.entry(key) else {
+    let Slot::Entry(entry) = value.slot(key) else {
         return Ok(false);
     };
     reading.enter(Step::Key(key.to_owned()));
