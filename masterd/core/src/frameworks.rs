@@ -1,1 +1,381 @@
-//! wip
+//! Frameworks: subscribing, failing over, heartbeats, leaving.
+//!
+//! Not their calls about offers and tasks (see `offers`, `launch`, `kill`, `reconcile`, `updates`). Called by
+//! `Master::step` and the timers. Invariant: a stream belongs to one framework and a framework has at most one stream.
+
+use std::collections::BTreeSet;
+
+use nesos_base::time::{Duration, Instant};
+use nesos_wire::command::{Command, FrameworkFacts, FrameworkRecord};
+use nesos_wire::message::MasterToAgent;
+use nesos_wire::task::{Reason, Source, TaskSpec, TaskState};
+use nesos_wire::{AgentId, FrameworkId};
+
+use crate::allocator::Subscription;
+use crate::call::Call;
+use crate::event::{RequestId, StreamId, Subscribe};
+use crate::master::Master;
+use crate::outgoing::{FrameworkEvent, HEARTBEAT_SECONDS};
+use crate::ready::Answer;
+use crate::state::{Completed, Framework, MAX_COMPLETED_FRAMEWORKS};
+use crate::timers::Timer;
+
+impl Master {
+    /// Frameworks and agents of the registry, waited for from now on.
+    pub(crate) fn recover(&mut self) {
+        let frameworks: Vec<FrameworkRecord> = self.registry.frameworks().cloned().collect();
+        for record in frameworks {
+            self.add_recovered_framework(record.framework, record.facts, record.info);
+        }
+        self.recover_agents();
+    }
+
+    pub(crate) fn subscribe(&mut self, subscribe: Subscribe) {
+        let stream = subscribe.stream;
+        if let Err(message) = self.check_subscription(&subscribe) {
+            self.refuse_stream(stream, message);
+            return;
+        }
+        let is_new = subscribe.framework.is_none();
+        let id = subscribe.framework.clone().unwrap_or_else(|| {
+            let id = self.next_framework_id();
+            self.next_framework += 1;
+            id
+        });
+        let is_known = self.frameworks.contains_key(&id);
+        if is_new || !is_known {
+            self.metrics.messages_register_framework += 1;
+        } else {
+            self.metrics.messages_reregister_framework += 1;
+        }
+        if is_known {
+            self.leave_old_stream(&id);
+        } else {
+            self.frameworks.insert(id.clone(), blank(&id, subscribe.facts.clone(), subscribe.info.clone()));
+        }
+        self.take_facts(&id, &subscribe);
+        self.attach(&id, subscribe);
+        self.resend_updates(&id);
+    }
+
+    pub(crate) fn call(&mut self, framework: &FrameworkId, call: Call) {
+        match call {
+            Call::Accept { offers, operations, refuse_seconds } => {
+                self.accept(framework, &offers, operations, refuse_seconds);
+            }
+            Call::Decline { offers, refuse_seconds } => self.decline(framework, &offers, refuse_seconds),
+            Call::Revive { roles } => self.revive(framework, roles),
+            Call::Suppress { roles } => self.suppress(framework, roles),
+            Call::Acknowledge { agent, task, uuid } => self.acknowledge(framework, &agent, task, uuid),
+            Call::Kill { task, agent, grace_ms } => self.kill(framework, task, agent, grace_ms),
+            Call::Reconcile { tasks } => self.reconcile(framework, tasks),
+            Call::Teardown => {
+                self.metrics.messages_unregister_framework += 1;
+                self.remove_framework(framework);
+            }
+            Call::Message { agent, executor, data } => {
+                self.metrics.messages_framework_to_executor += 1;
+                let message = MasterToAgent::FrameworkMessage { framework: framework.clone(), executor, data };
+                self.send_agent(&agent, message);
+            }
+        }
+    }
+
+    pub(crate) fn stream_closed(&mut self, stream: StreamId) {
+        let Some(id) = self.streams.remove(&stream) else { return };
+        self.metrics.messages_deactivate_framework += 1;
+        let (now, wall) = (self.now, self.wall);
+        let Some(framework) = self.frameworks.get_mut(&id) else { return };
+        framework.stream = None;
+        framework.heartbeat_at = None;
+        framework.unregistered_time = Some(wall);
+        let at = now + nesos_base::time::seconds(framework.facts.failover_timeout);
+        framework.removal_at = Some(at);
+        self.allocator.deactivate_framework(&id);
+        self.discard_framework_offers(&id);
+        self.timers.arm(at, Timer::Removal(id));
+        // A failover timeout of 0, Mesos's default, ends the framework now.
+        self.ring();
+    }
+
+    pub(crate) fn operator_teardown(&mut self, request: RequestId, framework: &FrameworkId) {
+        let answer = if self.frameworks.contains_key(framework) {
+            self.remove_framework(framework);
+            Answer::Done
+        } else {
+            Answer::NotFound(format!("No framework found with ID {framework}"))
+        };
+        self.answer(request, answer);
+    }
+
+    pub(crate) fn heartbeat_due(&mut self, stream: StreamId, at: Instant) {
+        let Some(id) = self.streams.get(&stream).cloned() else { return };
+        let Some(framework) = self.frameworks.get_mut(&id) else { return };
+        if framework.heartbeat_at != Some(at) {
+            return;
+        }
+        let next = self.now + Duration::from_secs(HEARTBEAT_SECONDS);
+        framework.heartbeat_at = Some(next);
+        self.timers.arm(next, Timer::Heartbeat(stream));
+        self.send_framework(&id, FrameworkEvent::Heartbeat);
+    }
+
+    pub(crate) fn removal_due(&mut self, id: &FrameworkId, at: Instant) {
+        if self.frameworks.get(id).is_some_and(|framework| framework.removal_at == Some(at)) {
+            self.remove_framework(id);
+        }
+    }
+
+    /// A framework that this master knows only from an agent's task. Its record stays as thin as what the task says.
+    pub(crate) fn recover_framework_of(&mut self, spec: &TaskSpec) {
+        let mut capabilities = Vec::new();
+        if spec.partition_aware {
+            capabilities.push("PARTITION_AWARE".to_owned());
+        }
+        if spec.task_killing {
+            capabilities.push("TASK_KILLING_STATE".to_owned());
+        }
+        let facts = FrameworkFacts {
+            name: String::new(),
+            user: String::new(),
+            roles: vec![spec.role.clone()],
+            principal: None,
+            failover_timeout: 0.0,
+            checkpoint: spec.checkpoint,
+            capabilities,
+        };
+        self.add_recovered_framework(spec.key.framework.clone(), facts, spec.framework_info.clone());
+    }
+
+    /// Ends a framework: its tasks are killed, its stream closed, its id never accepted again.
+    pub(crate) fn remove_framework(&mut self, id: &FrameworkId) {
+        self.discard_framework_offers(id);
+        let Some(mut framework) = self.frameworks.remove(id) else { return };
+        if let Some(stream) = framework.stream.take() {
+            self.streams.remove(&stream);
+            self.out.close_streams.push(stream);
+        }
+        framework.heartbeat_at = None;
+        framework.removal_at = None;
+        framework.unregistered_time = Some(self.wall);
+        let mut agents: BTreeSet<AgentId> = BTreeSet::new();
+        let tasks = std::mem::take(&mut framework.tasks).into_values();
+        let unreachable = std::mem::take(&mut framework.unreachable).into_values();
+        for mut task in tasks.chain(unreachable) {
+            agents.insert(task.agent.clone());
+            if let Some(agent) = self.agents.get_mut(&task.agent) {
+                agent.tasks.remove(&task.spec.key);
+            }
+            if !task.latest.is_terminal() {
+                let message = format!("Framework {id} removed");
+                let status = self.master_status(&task, TaskState::Killed, Reason::FrameworkRemoved, message);
+                self.metrics.count_end(TaskState::Killed, Source::Master, Some(Reason::FrameworkRemoved));
+                task.record(status);
+                task.latest = TaskState::Killed;
+            }
+            framework.complete(task);
+        }
+        // Also frees what its tasks used. Before the allocator forgets it, since free resources are offered at once.
+        self.allocator.remove_framework(id);
+        for agent in agents {
+            self.send_agent(&agent, MasterToAgent::ShutdownFramework { framework: id.clone() });
+        }
+        self.propose(Command::RemoveFramework { framework: id.clone() });
+        self.completed.push_back(Completed { framework });
+        if self.completed.len() > MAX_COMPLETED_FRAMEWORKS {
+            self.completed.pop_front();
+        }
+    }
+
+    fn add_recovered_framework(&mut self, id: FrameworkId, facts: FrameworkFacts, info: Vec<u8>) {
+        let own = nesos_base::time::seconds(facts.failover_timeout);
+        let at = self.now + own.max(self.config.framework_recovery_timeout);
+        let mut framework = blank(&id, facts, info);
+        framework.recovered = true;
+        framework.removal_at = Some(at);
+        self.allocator.put_framework(&id, subscription(&framework, Default::default(), false));
+        self.timers.arm(at, Timer::Removal(id.clone()));
+        self.frameworks.insert(id, framework);
+    }
+
+    /// Everything that Mesos answers with an ERROR event after the stream has begun.
+    fn check_subscription(&self, subscribe: &Subscribe) -> Result<(), String> {
+        let facts = &subscribe.facts;
+        check_roles(facts)?;
+        if let Some(role) = subscribe.suppressed_roles.iter().find(|role| !facts.roles.contains(role)) {
+            return Err(format!("Suppressed role '{role}' is not contained in the list of roles"));
+        }
+        let allowed = &self.config.roles;
+        if let Some(role) = facts.roles.iter().find(|role| !allowed.is_empty() && !allowed.contains(role)) {
+            return Err(format!("Role '{role}' is not present in the master's --roles"));
+        }
+        let known = match &subscribe.framework {
+            Some(id) if self.registry.is_removed(id) => return Err("Framework has been removed".to_owned()),
+            Some(id) => self.frameworks.get(id),
+            None => None,
+        };
+        match known {
+            // A recovered one's principal is known only if it comes from the registry.
+            Some(known) if known.facts.principal != facts.principal && !known.is_orphan() => {
+                Err("Changing framework's principal is not allowed".to_owned())
+            }
+            None if self.frameworks.len() >= self.config.max_frameworks => Err(format!(
+                "There are {} frameworks already, which is as many as this master takes",
+                self.frameworks.len()
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn refuse_stream(&mut self, stream: StreamId, message: String) {
+        self.out.to_frameworks.push((stream, FrameworkEvent::Error(message)));
+        self.out.close_streams.push(stream);
+    }
+
+    /// The framework has a newer stream: end the one it had, forget what was offered there.
+    fn leave_old_stream(&mut self, id: &FrameworkId) {
+        self.discard_framework_offers(id);
+        let old = self.frameworks.get_mut(id).and_then(|framework| framework.stream.take());
+        if let Some(stream) = old {
+            self.streams.remove(&stream);
+            self.refuse_stream(stream, "Framework failed over".to_owned());
+        }
+    }
+
+    /// Facts of a subscription replace the old ones, except for `user` and `checkpoint`, which never change.
+    fn take_facts(&mut self, id: &FrameworkId, subscribe: &Subscribe) {
+        let Some(framework) = self.frameworks.get_mut(id) else { return };
+        let mut facts = subscribe.facts.clone();
+        if !framework.is_orphan() {
+            facts.user.clone_from(&framework.facts.user);
+            facts.checkpoint = framework.facts.checkpoint;
+        }
+        framework.facts = facts;
+        framework.info.clone_from(&subscribe.info);
+        let record =
+            FrameworkRecord { framework: id.clone(), info: framework.info.clone(), facts: framework.facts.clone() };
+        if self.registry.framework(id) != Some(&record) {
+            self.propose(Command::PutFramework(record));
+        }
+    }
+
+    fn attach(&mut self, id: &FrameworkId, subscribe: Subscribe) {
+        let heartbeat_at = self.now + Duration::from_secs(HEARTBEAT_SECONDS);
+        let wall = self.wall;
+        let Some(framework) = self.frameworks.get_mut(id) else { return };
+        match framework.registered_time {
+            None => framework.registered_time = Some(wall),
+            Some(_) => framework.reregistered_time = Some(wall),
+        }
+        framework.stream = Some(subscribe.stream);
+        framework.recovered = false;
+        framework.removal_at = None;
+        framework.unregistered_time = None;
+        framework.heartbeat_at = Some(heartbeat_at);
+        framework.suppressed = subscribe.suppressed_roles.into_iter().collect();
+        let subscription = subscription(framework, subscribe.min_allocatable, true);
+        self.allocator.put_framework(id, subscription);
+        self.streams.insert(subscribe.stream, id.clone());
+        self.timers.arm(heartbeat_at, Timer::Heartbeat(subscribe.stream));
+        let subscribed = FrameworkEvent::Subscribed {
+            framework: id.clone(),
+            heartbeat_interval_seconds: HEARTBEAT_SECONDS as f64,
+        };
+        self.send_framework(id, subscribed);
+        self.send_framework(id, FrameworkEvent::Heartbeat);
+    }
+}
+
+impl Framework {
+    /// Known from an agent's tasks alone, so that most of its facts are guesses.
+    fn is_orphan(&self) -> bool {
+        self.recovered && self.facts.name.is_empty() && self.facts.user.is_empty()
+    }
+}
+
+fn blank(id: &FrameworkId, facts: FrameworkFacts, info: Vec<u8>) -> Framework {
+    Framework {
+        id: id.clone(),
+        facts,
+        info,
+        stream: None,
+        recovered: false,
+        registered_time: None,
+        reregistered_time: None,
+        unregistered_time: None,
+        suppressed: BTreeSet::new(),
+        tasks: Default::default(),
+        unreachable: Default::default(),
+        completed: Default::default(),
+        offers: BTreeSet::new(),
+        heartbeat_at: None,
+        removal_at: None,
+    }
+}
+
+fn subscription(
+    framework: &Framework,
+    min_allocatable: std::collections::BTreeMap<String, Vec<nesos_wire::resource::Resources>>,
+    active: bool,
+) -> Subscription {
+    Subscription {
+        roles: framework.facts.roles.iter().cloned().collect(),
+        suppressed: framework.suppressed.clone(),
+        min_allocatable,
+        wants_gpus: framework.facts.is_capable("GPU_RESOURCES"),
+        active,
+    }
+}
+
+/// Roles must be there, differ, and obey Mesos's grammar.
+fn check_roles(facts: &FrameworkFacts) -> Result<(), String> {
+    if facts.roles.is_empty() {
+        // A MULTI_ROLE framework may subscribe to nothing yet.
+        return if facts.is_capable("MULTI_ROLE") { Ok(()) } else { Err("The framework has no role".to_owned()) };
+    }
+    if facts.roles.len() > 1 && !facts.is_capable("MULTI_ROLE") {
+        return Err("A framework without MULTI_ROLE must have exactly one role".to_owned());
+    }
+    let mut seen = BTreeSet::new();
+    for role in &facts.roles {
+        if !seen.insert(role) {
+            return Err(format!("Duplicate role '{role}'"));
+        }
+        check_role(role)?;
+    }
+    Ok(())
+}
+
+fn check_role(role: &str) -> Result<(), String> {
+    if role == "*" {
+        return Ok(());
+    }
+    let is_bad = |part: &str| {
+        part.is_empty()
+            || matches!(part, "." | ".." | "*")
+            || part.starts_with('-')
+            || part.contains(|c: char| c.is_whitespace() || c == '\u{8}')
+    };
+    if role.split('/').any(is_bad) {
+        return Err(format!(
+            "Role '{role}' is not valid: it must be parts joined by single '/', none of them '.', '..', '*', starting \
+             with '-' or containing white space"
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn role_grammar_is_mesoss() {
+        for good in ["*", "web", "a/b", "a-b"] {
+            assert!(check_role(good).is_ok(), "{good}");
+        }
+        for bad in ["", "/a", "a/", "a//b", ".", "a/..", "-a", "a b", "a/*"] {
+            assert!(check_role(bad).is_err(), "{bad}");
+        }
+    }
+}

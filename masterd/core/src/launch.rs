@@ -1,1 +1,254 @@
-//! wip
+//! ACCEPT: from offers and operations to launches, or to the statuses that say why not.
+//!
+//! Called by `frameworks`. Invariant: what the launched tasks of one ACCEPT use is contained in what its offers held, and
+//! an offer is used at most once, so that nothing is committed twice.
+
+use nesos_wire::message::MasterToAgent;
+use nesos_wire::resource::{Resources, Scalar};
+use nesos_wire::resource_text;
+use nesos_wire::task::{Reason, Source, TaskSpec, TaskState, TaskStatus};
+use nesos_wire::{AgentId, ExecutorId, FrameworkId, OfferId, TaskId, TaskKey};
+
+use crate::call::{LaunchTask, Operation};
+use crate::master::Master;
+use crate::outgoing::Offer;
+use crate::state::Task;
+
+/// Most bytes of specs in one `Launch`, estimated: a quarter of the frame limit, because the estimate is rough.
+const MAX_LAUNCH_BYTES: usize = nesos_wire::frame::MAX_FRAME / 4;
+
+impl Master {
+    pub(crate) fn accept(
+        &mut self,
+        framework: &FrameworkId,
+        offers: &[OfferId],
+        operations: Vec<Operation>,
+        refuse_seconds: Option<f64>,
+    ) {
+        if operations.iter().any(|operation| matches!(operation, Operation::Launch(_))) {
+            self.metrics.messages_launch_tasks += 1;
+        }
+        let offer = match self.take_offers(framework, offers, refuse_seconds) {
+            Ok(offer) => offer,
+            Err(reason) => {
+                self.drop_operations(framework, operations, &reason);
+                return;
+            }
+        };
+        let mut remaining = offer.resources.clone();
+        let mut launched = Vec::new();
+        for operation in operations {
+            match operation {
+                Operation::Launch(tasks) => {
+                    for task in tasks {
+                        self.launch(&offer, task, &mut remaining, &mut launched);
+                    }
+                }
+                Operation::Unsupported { tasks, reason } => {
+                    for (task, agent) in tasks {
+                        let key = TaskKey { framework: framework.clone(), task };
+                        self.refuse_task(key, agent, TaskState::Error, Reason::TaskInvalid, reason.clone());
+                    }
+                }
+            }
+        }
+        let was_used = !launched.is_empty();
+        self.metrics.tasks_launched += launched.len() as u64;
+        self.send_launches(&offer.agent, launched);
+        self.give_back(&offer, &remaining, refuse_seconds, was_used);
+    }
+
+    /// All offers as one, if they exist, differ, and are of one agent and one role. Else those that do exist are given
+    /// back and the sentence says what was wrong.
+    fn take_offers(
+        &mut self,
+        framework: &FrameworkId,
+        ids: &[OfferId],
+        refuse_seconds: Option<f64>,
+    ) -> Result<Offer, String> {
+        let verdict = self.check_offers(framework, ids);
+        let own = |master: &Self, id: &OfferId| master.offers.get(id).is_some_and(|o| o.framework == *framework);
+        let mut taken: Option<Offer> = None;
+        for id in ids {
+            if !own(self, id) {
+                continue;
+            }
+            let Some(offer) = self.take_offer(id) else { continue };
+            if verdict.is_err() {
+                self.give_back(&offer, &offer.resources, refuse_seconds, false);
+                continue;
+            }
+            match &mut taken {
+                Some(sum) => sum.resources.add(&offer.resources),
+                None => taken = Some(offer),
+            }
+        }
+        verdict?;
+        taken.ok_or_else(|| "No offers specified".to_owned())
+    }
+
+    fn check_offers(&self, framework: &FrameworkId, ids: &[OfferId]) -> Result<(), String> {
+        let mut first: Option<&Offer> = None;
+        for (at, id) in ids.iter().enumerate() {
+            if ids[..at].contains(id) {
+                return Err(format!("Duplicate offer {id} in offer list"));
+            }
+            let offer = self.offers.get(id).filter(|offer| offer.framework == *framework);
+            let offer = offer.ok_or_else(|| format!("Offer {id} is no longer valid"))?;
+            let first = *first.get_or_insert(offer);
+            if first.agent != offer.agent {
+                return Err(format!(
+                    "Aggregated offers must belong to one single agent. Offer {id} uses agent {} and agent {}",
+                    offer.agent, first.agent
+                ));
+            }
+            if first.role != offer.role {
+                return Err(format!(
+                    "Aggregated offers must be allocated to the same role. Offer {id} uses role {} and role {}",
+                    offer.role, first.role
+                ));
+            }
+        }
+        if ids.is_empty() { Err("No offers specified".to_owned()) } else { Ok(()) }
+    }
+
+    /// The offers were no good, so nothing is launched: DROPPED, or LOST for frameworks that know no better.
+    fn drop_operations(&mut self, framework: &FrameworkId, operations: Vec<Operation>, reason: &str) {
+        let state = self.dropped_state(framework);
+        for operation in operations {
+            let tasks: Vec<(TaskId, AgentId)> = match operation {
+                Operation::Launch(tasks) => tasks.into_iter().map(|task| (task.task, task.agent)).collect(),
+                Operation::Unsupported { tasks, .. } => tasks,
+            };
+            for (task, agent) in tasks {
+                let key = TaskKey { framework: framework.clone(), task };
+                let message = format!("Task launched with invalid offers: {reason}");
+                self.refuse_task(key, agent, state, Reason::InvalidOffers, message);
+            }
+        }
+    }
+
+    fn dropped_state(&self, framework: &FrameworkId) -> TaskState {
+        let known = self.frameworks.get(framework);
+        if known.is_some_and(|framework| framework.facts.is_capable("PARTITION_AWARE")) {
+            TaskState::Dropped
+        } else {
+            TaskState::Lost
+        }
+    }
+
+    fn launch(&mut self, offer: &Offer, task: LaunchTask, remaining: &mut Resources, launched: &mut Vec<TaskSpec>) {
+        if let Err(message) = self.check_task(offer, &task, remaining) {
+            let key = TaskKey { framework: offer.framework.clone(), task: task.task };
+            self.refuse_task(key, task.agent, TaskState::Error, Reason::TaskInvalid, message);
+            return;
+        }
+        remaining.subtract(&task.resources);
+        let attempt = self.allot_attempt();
+        let Some(framework) = self.frameworks.get_mut(&offer.framework) else { return };
+        let spec = TaskSpec {
+            key: TaskKey { framework: offer.framework.clone(), task: task.task.clone() },
+            attempt,
+            name: task.name,
+            executor: task.executor.unwrap_or_else(|| ExecutorId::new(task.task.as_str())),
+            role: offer.role.clone(),
+            resources: task.resources,
+            limits: task.limits,
+            command: task.command,
+            kill_grace_ms: task.kill_grace_ms,
+            partition_aware: framework.facts.is_capable("PARTITION_AWARE"),
+            task_killing: framework.facts.is_capable("TASK_KILLING_STATE"),
+            checkpoint: framework.facts.checkpoint,
+            info: task.info,
+            framework_info: framework.info.clone(),
+        };
+        framework.tasks.insert(task.task, Task::new(spec.clone(), offer.agent.clone()));
+        if let Some(agent) = self.agents.get_mut(&offer.agent) {
+            agent.tasks.insert(spec.key.clone());
+        }
+        launched.push(spec);
+    }
+
+    /// Semantic validation; the protobuf's was the daemon's.
+    fn check_task(&self, offer: &Offer, task: &LaunchTask, remaining: &Resources) -> Result<(), String> {
+        if let Some(reason) = &task.invalid {
+            return Err(reason.clone());
+        }
+        if task.agent != offer.agent {
+            return Err(format!("Task uses invalid agent {} while agent {} is expected", task.agent, offer.agent));
+        }
+        if let Some(role) = task.role.as_ref().filter(|role| **role != offer.role) {
+            return Err(format!("Task's resources are allocated to role {role}, the offer's to role {}", offer.role));
+        }
+        let framework = self.frameworks.get(&offer.framework);
+        if framework.is_some_and(|f| f.tasks.contains_key(&task.task) || f.unreachable.contains_key(&task.task)) {
+            return Err(format!("Task has duplicate ID: {}", task.task));
+        }
+        if task.resources.is_empty() {
+            return Err("Task uses no resources".to_owned());
+        }
+        for (name, limit) in &task.limits {
+            if name != "cpus" && name != "mem" {
+                return Err(format!("Task has a limit for {name}, only cpus and mem can have one"));
+            }
+            if limit.is_some_and(|limit| limit < task.resources.scalar(name) || limit <= Scalar(0)) {
+                return Err(format!("Task's limit for {name} is below its request"));
+            }
+        }
+        if !remaining.contains(&task.resources) {
+            return Err(format!(
+                "Task uses more resources {} than available {}",
+                resource_text::text(&task.resources),
+                resource_text::text(remaining)
+            ));
+        }
+        Ok(())
+    }
+
+    /// A task that never came to be: one status, no trace in the books.
+    fn refuse_task(&mut self, key: TaskKey, agent: AgentId, state: TaskState, reason: Reason, message: String) {
+        self.metrics.count_end(state, Source::Master, Some(reason));
+        let status = TaskStatus {
+            state,
+            source: Source::Master,
+            reason: Some(reason),
+            message,
+            timestamp: self.wall,
+            uuid: None,
+            agent: Some(agent),
+            executor: None,
+            container: None,
+            healthy: None,
+            data: Vec::new(),
+            unreachable_time: None,
+        };
+        self.forward(key, status);
+    }
+
+    fn send_launches(&mut self, agent: &AgentId, launched: Vec<TaskSpec>) {
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        for spec in launched {
+            let size = estimate(&spec);
+            if !batch.is_empty() && bytes + size > MAX_LAUNCH_BYTES {
+                self.send_agent(agent, MasterToAgent::Launch { tasks: std::mem::take(&mut batch) });
+                bytes = 0;
+            }
+            bytes += size;
+            batch.push(spec);
+        }
+        if !batch.is_empty() {
+            self.send_agent(agent, MasterToAgent::Launch { tasks: batch });
+        }
+    }
+}
+
+/// Roughly how many bytes a spec takes on the wire; the texts are what can be large.
+fn estimate(spec: &TaskSpec) -> usize {
+    const REST: usize = 1024;
+    let command = &spec.command;
+    let arguments: usize = command.arguments.iter().map(|argument| argument.len() + 4).sum();
+    let environment: usize = command.environment.iter().map(|(name, value)| name.len() + value.len() + 8).sum();
+    let uris: usize = command.uris.iter().map(|uri| uri.value.len() + 300).sum();
+    REST + spec.info.len() + spec.framework_info.len() + command.value.len() + arguments + environment + uris
+}

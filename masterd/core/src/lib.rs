@@ -37,7 +37,7 @@ pub use config::Config;
 pub use event::{Event, LinkId, RequestId, StreamId, Subscribe};
 pub use master::Master;
 pub use metrics::Metrics;
-pub use outgoing::{FrameworkEvent, Offer};
+pub use outgoing::{FrameworkEvent, HEARTBEAT_SECONDS, Offer};
 pub use ready::{Answer, Ready};
 pub use registry::Registry;
 pub use state::{Agent, AgentCondition, Completed, Framework, Kill, Task};

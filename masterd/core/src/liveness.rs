@@ -1,1 +1,150 @@
-//! wip
+//! Who is still there: pings, broken links, unreachable and removed agents.
+//!
+//! Called by the timers and by `agents`. Invariants: the registry says "unreachable" before anybody else hears it (the
+//! shell's ordering of `Ready`), and an unreachable agent has no offers, no allocations and no tasks in `tasks`.
+
+use nesos_base::time::Instant;
+use nesos_wire::AgentId;
+use nesos_wire::command::{AgentRecord, Command};
+use nesos_wire::message::MasterToAgent;
+use nesos_wire::task::{Reason, Source, TaskState};
+
+use crate::event::LinkId;
+use crate::master::Master;
+use crate::outgoing::FrameworkEvent;
+use crate::state::{Agent, AgentCondition, MAX_UNREACHABLE_TASKS, Task};
+use crate::timers::Timer;
+
+impl Master {
+    /// The registry's agents: each may take `agent_reregister_timeout` from now to come back.
+    pub(crate) fn recover_agents(&mut self) {
+        let records: Vec<AgentRecord> = self.registry.agents().cloned().collect();
+        for record in records {
+            let mut agent = Agent::blank(record.agent.clone(), record.node);
+            agent.hostname = record.hostname;
+            agent.ip = record.ip;
+            agent.port = record.port;
+            match record.unreachable_since {
+                Some(since) => agent.condition = AgentCondition::Unreachable(since),
+                None => {
+                    let at = self.now + self.config.agent_reregister_timeout;
+                    agent.gone_at = Some(at);
+                    self.timers.arm(at, Timer::Unreachable(record.agent.clone()));
+                }
+            }
+            self.agents.insert(record.agent, agent);
+        }
+    }
+
+    pub(crate) fn ping_due(&mut self, link: LinkId) {
+        let Some(id) = self.links.get(&link).cloned() else { return };
+        let limit = self.config.max_ping_misses.max(1);
+        let Some(agent) = self.agents.get_mut(&id) else { return };
+        if agent.missed_pings >= limit {
+            self.drop_link(&id);
+            return;
+        }
+        agent.missed_pings += 1;
+        agent.ping_sequence += 1;
+        let sequence = agent.ping_sequence;
+        self.out.to_agents.push((link, MasterToAgent::Ping { sequence }));
+        self.timers.arm(self.now + self.config.ping_interval, Timer::Ping(link));
+    }
+
+    pub(crate) fn unreachable_due(&mut self, id: &AgentId, at: Instant) {
+        if self.agents.get(id).is_some_and(|agent| agent.gone_at == Some(at)) {
+            self.mark_unreachable(id);
+        }
+    }
+
+    /// Gives a link up and lets the shell close it.
+    pub(crate) fn drop_link(&mut self, id: &AgentId) {
+        if let Some(link) = self.agents.get(id).and_then(Agent::link) {
+            self.out.close_links.push(link);
+            self.disconnect(id);
+        }
+    }
+
+    /// The agent's link is gone: nothing is offered, its tasks are believed to run on, its time is running. This holds
+    /// for tasks of non-checkpointing frameworks too, unlike in Mesos: here every task outlives agentd.
+    pub(crate) fn disconnect(&mut self, id: &AgentId) {
+        let at = self.now + self.config.agent_reregister_timeout;
+        let Some(agent) = self.agents.get_mut(id) else { return };
+        let Some(link) = agent.link() else { return };
+        agent.condition = AgentCondition::Disconnected;
+        agent.gone_at = Some(at);
+        self.links.remove(&link);
+        self.allocator.set_agent_active(id, false);
+        self.timers.arm(at, Timer::Unreachable(id.clone()));
+        self.metrics.slave_unreachable_scheduled += 1;
+        self.rescind_agent_offers(id);
+        self.fail_requests(link);
+    }
+
+    /// The agent says goodbye: its tasks are gone, the board is forgotten.
+    pub(crate) fn remove_agent(&mut self, id: &AgentId) {
+        self.drop_link(id);
+        self.metrics.slave_removals += 1;
+        let keys: Vec<_> = self.agents.get(id).map(|agent| agent.tasks.iter().cloned().collect()).unwrap_or_default();
+        for key in keys {
+            let Some(task) = self.task(&key) else { continue };
+            let state = if task.spec.partition_aware { TaskState::Gone } else { TaskState::Lost };
+            self.end_task(&key, state, Reason::AgentRemoved, format!("Agent {id} removed"));
+        }
+        self.agents.remove(id);
+        self.allocator.remove_agent(id);
+        self.propose(Command::RemoveAgent { agent: id.clone() });
+        self.announce_failure(id);
+    }
+
+    fn mark_unreachable(&mut self, id: &AgentId) {
+        let since = self.wall;
+        let Some(agent) = self.agents.get_mut(id) else { return };
+        agent.condition = AgentCondition::Unreachable(since);
+        agent.gone_at = None;
+        let keys = std::mem::take(&mut agent.tasks);
+        let hostname = agent.hostname.clone();
+        self.propose(Command::MarkUnreachable { agent: id.clone(), since });
+        self.metrics.slave_unreachable_completed += 1;
+        self.metrics.slave_removals += 1;
+        self.allocator.remove_agent(id);
+        for key in keys {
+            let framework = self.frameworks.get_mut(&key.framework);
+            let Some(task) = framework.and_then(|framework| framework.tasks.remove(&key.task)) else { continue };
+            self.park(task, since, &hostname);
+        }
+        self.announce_failure(id);
+    }
+
+    /// A task's agent became unreachable: the task waits among the unreachable ones for what turns out.
+    fn park(&mut self, mut task: Task, since: f64, hostname: &str) {
+        let key = task.spec.key.clone();
+        if !task.state.is_terminal() {
+            let state = if task.spec.partition_aware { TaskState::Unreachable } else { TaskState::Lost };
+            let message = format!("Agent {hostname} did not answer and was marked unreachable");
+            let mut status = self.master_status(&task, state, Reason::AgentRemoved, message);
+            status.unreachable_time = Some(since);
+            if state.is_terminal() {
+                self.metrics.count_end(state, Source::Master, Some(Reason::AgentRemoved));
+            }
+            task.record(status.clone());
+            self.forward(key.clone(), status);
+        }
+        task.unacknowledged = None;
+        let Some(framework) = self.frameworks.get_mut(&key.framework) else { return };
+        if framework.unreachable.len() >= MAX_UNREACHABLE_TASKS {
+            // The one launched first is forgotten; should its agent return, the task is taken in as a new one.
+            let oldest = framework.unreachable.iter().min_by_key(|(_, task)| task.spec.attempt);
+            if let Some(oldest) = oldest.map(|(id, _)| id.clone()) {
+                framework.unreachable.remove(&oldest);
+            }
+        }
+        framework.unreachable.insert(key.task, task);
+    }
+
+    fn announce_failure(&mut self, agent: &AgentId) {
+        for stream in self.streams.keys().copied() {
+            self.out.to_frameworks.push((stream, FrameworkEvent::Failure { agent: agent.clone() }));
+        }
+    }
+}

@@ -286,7 +286,7 @@ impl Master {
         Attempt(u64::from(self.registry.start()) << 32 | u64::from(self.next_attempt))
     }
 
-    fn ring(&mut self) {
+    pub(crate) fn ring(&mut self) {
         self.allocator.expire_filters(self.now);
         while let Some((at, timer)) = self.timers.pop(self.now) {
             match timer {

@@ -14,13 +14,13 @@ use nesos_wire::{AgentId, ExecutorId, FrameworkId, NodeId, OfferId, TaskId, Task
 use crate::event::{LinkId, StreamId};
 
 /// Ended tasks remembered per framework (Mesos's `--max_completed_tasks_per_framework`).
-pub const MAX_COMPLETED_TASKS: usize = 1000;
+pub(crate) const MAX_COMPLETED_TASKS: usize = 1000;
 /// Tasks on unreachable agents remembered per framework (Mesos's `--max_unreachable_tasks_per_framework`).
-pub const MAX_UNREACHABLE_TASKS: usize = 1000;
+pub(crate) const MAX_UNREACHABLE_TASKS: usize = 1000;
 /// Ended frameworks remembered (Mesos's `--max_completed_frameworks`).
-pub const MAX_COMPLETED_FRAMEWORKS: usize = 50;
+pub(crate) const MAX_COMPLETED_FRAMEWORKS: usize = 50;
 /// Statuses remembered per task: more than a task has states, unless it flaps.
-pub const MAX_STATUSES: usize = 16;
+pub(crate) const MAX_STATUSES: usize = 16;
 
 /// Where an agent stands with this master.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -105,7 +105,7 @@ pub struct Task {
     pub state: TaskState,
     /// Newest state the agent knows: what accounting goes by.
     pub latest: TaskState,
-    /// Statuses, oldest first, one per run of equal states, without `data`; at most [`MAX_STATUSES`].
+    /// Statuses, oldest first, one per run of equal states, without `data`; at most 16.
     pub statuses: Vec<TaskStatus>,
     /// The status that the framework has still to acknowledge, whole.
     pub unacknowledged: Option<TaskStatus>,
@@ -154,7 +154,7 @@ pub struct Framework {
     pub tasks: BTreeMap<TaskId, Task>,
     /// Its tasks on unreachable agents; state UNREACHABLE or LOST.
     pub unreachable: BTreeMap<TaskId, Task>,
-    /// Its ended tasks, oldest first, at most [`MAX_COMPLETED_TASKS`].
+    /// Its ended tasks, oldest first, at most 1000.
     pub completed: VecDeque<Task>,
     /// Its outstanding offers.
     pub offers: BTreeSet<OfferId>,
