@@ -139,7 +139,11 @@ pub fn artifacts(board: &str) -> Result<Artifacts, ArtifactsError> {
     artifacts_in(&images_folder().join(board), board)
 }
 
-fn artifacts_in(folder: &Path, board: &str) -> Result<Artifacts, ArtifactsError> {
+/// The files of a built `board` in `folder`.
+///
+/// # Errors
+/// As [`artifacts`].
+pub fn artifacts_in(folder: &Path, board: &str) -> Result<Artifacts, ArtifactsError> {
     let path = folder.join("manifest.json");
     let Ok(text) = std::fs::read(&path) else {
         return Err(ArtifactsError::NotBuilt { board: board.to_owned(), folder: folder.to_owned() });

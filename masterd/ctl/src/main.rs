@@ -1,3 +1,66 @@
-//! nesos
+//! `nesos`: the one command a person uses, on a laptop or on a board.
+//!
+//! Parses the command line, finds the master, hands over to the module of the command, turns failures into sentences
+//! and exit codes. Invariant: results on standard output, everything else on standard error.
 
-fn main() {}
+mod args;
+mod cluster;
+mod dev;
+mod failure;
+mod files;
+mod http;
+mod inspect;
+mod locate;
+mod logs;
+mod output;
+mod run;
+mod token;
+mod vm;
+
+use std::process::ExitCode;
+
+use args::{Cli, Command};
+use clap::Parser;
+use failure::Failure;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match start(&cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            if !failure.is_broken_pipe() {
+                eprintln!("nesos: {failure}");
+            }
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn start(cli: &Cli) -> Result<u8, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::Runtime)?;
+    let result = runtime.block_on(dispatch(cli));
+    // A blocked read of the terminal must not hold up the end.
+    runtime.shutdown_background();
+    result
+}
+
+async fn dispatch(cli: &Cli) -> Result<u8, Failure> {
+    let global = &cli.global;
+    let output = global.output;
+    match &cli.command {
+        Command::Run(args) => {
+            return Ok(run::run(&locate::client(global).await?, args, output).await?);
+        }
+        Command::Ps(args) => inspect::ps(&locate::client(global).await?, args, output).await?,
+        Command::Nodes => inspect::nodes(&locate::client(global).await?, output).await?,
+        Command::Logs(args) => logs::logs(&locate::client(global).await?, args).await?,
+        Command::Kill(args) => inspect::kill(&locate::client(global).await?, args, output).await?,
+        Command::Token(args) => token::token(args, output)?,
+        Command::Dev(args::DevCommand::Up(args)) => dev::up(args, output).await?,
+        Command::Vm(command) => vm::vm(command, output).await?,
+    }
+    Ok(0)
+}

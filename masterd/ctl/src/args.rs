@@ -1,0 +1,308 @@
+//! The command line of `nesos`, as clap reads it.
+//!
+//! Declarations only; what a command does is in its own module. Called by `main`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Run tasks on a Nesos cluster and look after it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "nesos",
+    version,
+    disable_help_subcommand = true,
+    after_help = "Exit codes: 0 done, 1 refused, 2 usage, 3 master unreachable; `nesos run` ends with the task's own code."
+)]
+pub(crate) struct Cli {
+    /// What everything that talks to a master takes.
+    #[command(flatten)]
+    pub(crate) global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// Master to talk to; default: the one cluster that `nesos vm` or `nesos dev` runs here, else mDNS
+    #[arg(long, global = true, env = "NESOS_MASTER", value_name = "HOST:PORT")]
+    pub(crate) master: Option<String>,
+    /// Look for the master by mDNS even if a cluster runs on this machine
+    #[arg(long, global = true)]
+    pub(crate) discover: bool,
+    /// Principal to log in with
+    #[arg(long, global = true, env = "NESOS_PRINCIPAL", requires = "secret")]
+    pub(crate) principal: Option<String>,
+    /// Secret of the principal
+    #[arg(
+        long,
+        global = true,
+        env = "NESOS_SECRET",
+        hide_env_values = true,
+        requires = "principal"
+    )]
+    pub(crate) secret: Option<String>,
+    /// How to print
+    #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Table,
+    /// For programs: one JSON value per line, keys are stable.
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a command on the cluster, print its output, end with its exit code
+    Run(RunArgs),
+    /// List tasks
+    Ps(PsArgs),
+    /// List nodes
+    Nodes,
+    /// Print what a task wrote
+    Logs(LogsArgs),
+    /// Kill a task
+    Kill(KillArgs),
+    /// Derive the join token from a cluster key, or make a new key
+    Token(TokenArgs),
+    /// Cluster of plain processes on this machine, for framework authors and tests
+    #[command(subcommand)]
+    Dev(DevCommand),
+    /// Cluster of emulated boards on this machine
+    #[command(subcommand)]
+    Vm(VmCommand),
+}
+
+/// `nesos run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// CPUs the task may count on
+    #[arg(long, default_value = "0.1", value_parser = positive)]
+    pub(crate) cpus: f64,
+    /// Memory of the task in MiB
+    #[arg(long, default_value = "32", value_parser = positive)]
+    pub(crate) mem: f64,
+    /// Name of the task; default: the program's
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Environment variable; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = variable)]
+    pub(crate) env: Vec<(String, String)>,
+    /// File to fetch into the sandbox; may be repeated
+    #[arg(long, value_name = "URI")]
+    pub(crate) uri: Vec<String>,
+    /// Run on this node only (its name, host name or agent id)
+    #[arg(long, value_name = "NODE")]
+    pub(crate) on: Option<String>,
+    /// One argument: text for /bin/sh. Several: a program and its arguments
+    #[arg(required = true, last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
+/// `nesos ps`.
+#[derive(Debug, Args)]
+pub(crate) struct PsArgs {
+    /// Tasks that have ended too
+    #[arg(long, short)]
+    pub(crate) all: bool,
+}
+
+/// `nesos logs`.
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// Go on until the task ends
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// Standard error instead of standard output
+    #[arg(long)]
+    pub(crate) stderr: bool,
+    /// Id or name of the task, or the beginning of either
+    pub(crate) task: String,
+}
+
+/// `nesos kill`.
+#[derive(Debug, Args)]
+pub(crate) struct KillArgs {
+    /// Id or name of the task, or the beginning of either
+    pub(crate) task: String,
+}
+
+/// `nesos token`.
+#[derive(Debug, Args)]
+pub(crate) struct TokenArgs {
+    /// File that holds the cluster key; `-`: standard input
+    #[arg(value_name = "FILE", required_unless_present = "new")]
+    pub(crate) key: Option<PathBuf>,
+    /// Make a new key and print it with its token
+    #[arg(long, conflicts_with = "key")]
+    pub(crate) new: bool,
+}
+
+/// `nesos dev`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DevCommand {
+    /// Start a cluster and keep it up until Ctrl-C
+    Up(DevUpArgs),
+}
+
+/// `nesos dev up`.
+#[derive(Debug, Args)]
+pub(crate) struct DevUpArgs {
+    /// Number of masters
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=9))]
+    pub(crate) masters: u16,
+    /// Number of agents
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(0..=200))]
+    pub(crate) agents: u16,
+    /// Port of the master; 0: any free one
+    #[arg(long, default_value_t = 0)]
+    pub(crate) port: u16,
+    /// Folder for state and logs, kept afterwards; default: a temporary one
+    #[arg(long, value_name = "DIR")]
+    pub(crate) work_dir: Option<PathBuf>,
+    /// What each agent offers, as in `agentd --resources`
+    #[arg(
+        long,
+        default_value = "cpus:2;mem:1024;disk:4096;ports:[31000-32000]",
+        value_name = "RESOURCES"
+    )]
+    pub(crate) resources: String,
+    /// Start daemons again that die
+    #[arg(long)]
+    pub(crate) restart: bool,
+    /// One more flag for masterd; may be repeated
+    #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
+    pub(crate) master_flag: Vec<String>,
+    /// One more flag for every agentd; may be repeated
+    #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
+    pub(crate) agent_flag: Vec<String>,
+}
+
+/// `nesos vm`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum VmCommand {
+    /// Boot a cluster of emulated boards: board-1 is the master, the others are agents (a single board is both)
+    Up(VmUpArgs),
+    /// Shut the boards down and remove the cluster
+    Down(VmDirArgs),
+    /// List the boards
+    List(VmDirArgs),
+    /// Show a board's serial console; Ctrl-] leaves
+    Console(VmNodeArgs),
+    /// Cut a board's power
+    Kill(VmNodeArgs),
+    /// Give a board its power back
+    Start(VmNodeArgs),
+}
+
+/// `nesos vm up`.
+#[derive(Debug, Args)]
+pub(crate) struct VmUpArgs {
+    /// Number of boards
+    #[arg(value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub(crate) boards: u8,
+    /// Memory of each board in MiB
+    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(32..=16384))]
+    pub(crate) memory: u32,
+    /// CPUs of each board
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
+    pub(crate) cpus: u8,
+    /// Folder of a built image; default: that of `cargo xtask image --board qemu-virt`
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) image: Option<PathBuf>,
+    /// Size of each board's disk in MiB
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(128..=65536))]
+    pub(crate) disk: u32,
+    /// Port of the API on this machine; 0: any free one
+    #[arg(long, default_value_t = 5050)]
+    pub(crate) port: u16,
+    /// Let board-1 run tasks too
+    #[arg(long)]
+    pub(crate) master_runs_tasks: bool,
+    /// Seconds to wait for the boards to join
+    #[arg(long, default_value_t = 120, value_name = "SECONDS")]
+    pub(crate) timeout: u64,
+    /// One more word for the kernel's command line, e.g. nesos.shell; may be repeated
+    #[arg(long, value_name = "WORD")]
+    pub(crate) append: Vec<String>,
+    /// Stay until Ctrl-C, then take the cluster down
+    #[arg(long)]
+    pub(crate) attach: bool,
+    /// Where the cluster lives
+    #[command(flatten)]
+    pub(crate) dir: VmDirArgs,
+}
+
+/// Which cluster of boards.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct VmDirArgs {
+    /// Folder of the cluster; default: $XDG_STATE_HOME/nesos/vm
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+}
+
+/// One board of a cluster.
+#[derive(Debug, Args)]
+pub(crate) struct VmNodeArgs {
+    /// Name of the board, e.g. board-2
+    pub(crate) node: String,
+    /// Where the cluster lives
+    #[command(flatten)]
+    pub(crate) dir: VmDirArgs,
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
+        _ => Err("expected a number above 0".to_owned()),
+    }
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("expected KEY=VALUE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_declarations_fit_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_command_needs_its_dashes_and_keeps_its_own_flags() {
+        let cli = Cli::try_parse_from([
+            "nesos", "run", "--cpus", "1", "--env", "A=b=c", "--", "ls", "--all",
+        ]);
+        let Ok(Cli {
+            command: Command::Run(run),
+            ..
+        }) = cli
+        else {
+            panic!("{cli:?}")
+        };
+        assert_eq!(run.command, ["ls", "--all"]);
+        assert_eq!(run.env, [("A".to_owned(), "b=c".to_owned())]);
+        for bad in [
+            &["nesos", "run", "--cpus", "0", "--", "x"][..],
+            &["nesos", "run"],
+            &["nesos", "vm", "up", "0"],
+        ] {
+            assert!(Cli::try_parse_from(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! `nesos ps`, `nesos nodes`, `nesos kill`.
+//!
+//! Called by `main`.
+
+use hyper::header::HeaderMap;
+use serde_json::json;
+
+use crate::args::{KillArgs, Output, PsArgs};
+use crate::cluster;
+use crate::failure::Failure;
+use crate::http::{Client, segment};
+use crate::output::{self, number};
+
+/// `nesos ps`.
+pub(crate) async fn ps(client: &Client, args: &PsArgs, output: Output) -> Result<(), Failure> {
+    let nodes = cluster::nodes(client).await?;
+    let mut tasks = cluster::tasks(client).await?;
+    tasks.retain(|task| args.all || !task.is_over());
+    if output == Output::Json {
+        return tasks
+            .iter()
+            .try_for_each(|task| output::json(&task.to_json(&nodes)));
+    }
+    let rows: Vec<Vec<String>> = tasks
+        .iter()
+        .map(|task| {
+            let state = task
+                .state
+                .strip_prefix("TASK_")
+                .unwrap_or(&task.state)
+                .to_owned();
+            let node = cluster::node_name(&nodes, &task.agent).to_owned();
+            let (cpus, mem) = (number(task.resources.cpus), number(task.resources.mem));
+            vec![
+                task.id.clone(),
+                task.name.clone(),
+                node,
+                state,
+                cpus,
+                mem,
+                task.message.clone(),
+            ]
+        })
+        .collect();
+    output::table(
+        &["TASK", "NAME", "NODE", "STATE", "CPUS", "MEM", "MESSAGE"],
+        &rows,
+    )
+}
+
+/// `nesos nodes`.
+pub(crate) async fn nodes(client: &Client, output: Output) -> Result<(), Failure> {
+    let nodes = cluster::nodes(client).await?;
+    if output == Output::Json {
+        return nodes
+            .iter()
+            .try_for_each(|node| output::json(&node.to_json()));
+    }
+    let rows: Vec<Vec<String>> = nodes
+        .iter()
+        .map(|node| {
+            let share = |used: f64, total: f64| format!("{}/{}", number(used), number(total));
+            let state = if node.active { "active" } else { "inactive" };
+            let (cpus, mem) = (
+                share(node.used.cpus, node.total.cpus),
+                share(node.used.mem, node.total.mem),
+            );
+            vec![
+                node.name.clone(),
+                state.to_owned(),
+                cpus,
+                mem,
+                node.address.clone(),
+                node.agent.clone(),
+            ]
+        })
+        .collect();
+    output::table(&["NODE", "STATE", "CPUS", "MEM", "ADDRESS", "AGENT"], &rows)
+}
+
+/// `nesos kill`.
+pub(crate) async fn kill(client: &Client, args: &KillArgs, output: Output) -> Result<(), Failure> {
+    let task = cluster::find_task(client, &args.task).await?;
+    if task.is_over() {
+        return Err(Failure::NoSuchTask(format!(
+            "task {} has ended already ({})",
+            task.id, task.state
+        )));
+    }
+    let path = format!(
+        "/nesos/v1/tasks/{}/{}/kill",
+        segment(&task.framework),
+        segment(&task.id)
+    );
+    client.post(&path, &HeaderMap::new(), Vec::new()).await?;
+    match output {
+        Output::Json => {
+            output::json(&json!({"id": task.id, "framework": task.framework, "killed": true}))
+        }
+        Output::Table => output::line(&format!("killing {}", task.id)),
+    }
+}

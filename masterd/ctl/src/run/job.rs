@@ -1,0 +1,269 @@
+//! What `nesos run` asks for, as Mesos messages.
+//!
+//! Called by the scheduler half of `run`. Invariant: the task id is new each time.
+
+use nesos_api::v1::{
+    CommandInfo, CommandInfoURI, Environment, EnvironmentVariable, FrameworkInfo,
+    FrameworkInfoCapability, FrameworkInfoCapabilityType, Offer, Resource, TaskID, TaskInfo,
+    ValueScalar, ValueType,
+};
+
+use nesos_shell::clock::Clock;
+
+use super::RunError;
+use crate::args::RunArgs;
+use crate::cluster::is_called;
+
+/// How long the master keeps the task when this process is gone without a word. Seconds; also how long a lost master is
+/// looked for.
+pub(super) const FAILOVER_SECONDS: u64 = 120;
+/// Longest name: it becomes part of a task id, of which Mesos allows 255 bytes.
+const MAX_NAME: usize = 100;
+
+/// One task to be.
+#[derive(Debug)]
+pub(super) struct Job {
+    /// Id of the task.
+    pub(super) task_id: String,
+    /// CPUs.
+    pub(super) cpus: f64,
+    /// MiB.
+    pub(super) mem: f64,
+    /// On this node only.
+    pub(super) on: Option<String>,
+    name: String,
+    command: CommandInfo,
+}
+
+impl Job {
+    /// From the command line.
+    pub(super) fn new(args: &RunArgs) -> Result<Self, RunError> {
+        let name = match &args.name {
+            Some(name)
+                if name.is_empty()
+                    || name.len() > MAX_NAME
+                    || name.contains(['/', '\\'])
+                    || name.contains(char::is_control) =>
+            {
+                return Err(RunError::Job(format!(
+                    "--name: expected 1 to {MAX_NAME} characters without slashes"
+                )));
+            }
+            Some(name) => name.clone(),
+            None => default_name(&args.command),
+        };
+        Ok(Self {
+            task_id: format!("{name}.{}", unique()),
+            cpus: args.cpus,
+            mem: args.mem,
+            on: args.on.clone(),
+            name,
+            command: command_info(args),
+        })
+    }
+
+    /// The framework that runs it.
+    pub(super) fn framework(&self) -> FrameworkInfo {
+        let capability = |kind| FrameworkInfoCapability { r#type: Some(kind) };
+        FrameworkInfo {
+            user: String::new(),
+            name: format!("nesos run {}", self.name),
+            checkpoint: Some(true),
+            failover_timeout: Some(FAILOVER_SECONDS as f64),
+            hostname: std::fs::read_to_string("/proc/sys/kernel/hostname")
+                .ok()
+                .map(|name| name.trim().to_owned()),
+            roles: vec!["*".to_owned()],
+            capabilities: vec![
+                capability(FrameworkInfoCapabilityType::MultiRole),
+                capability(FrameworkInfoCapabilityType::PartitionAware),
+                capability(FrameworkInfoCapabilityType::TaskKillingState),
+            ],
+            ..FrameworkInfo::default()
+        }
+    }
+
+    /// The task on `offer`, if it fits there.
+    pub(super) fn task_on(&self, offer: &Offer) -> Option<TaskInfo> {
+        if self
+            .on
+            .as_ref()
+            .is_some_and(|node| !is_called(&offer.hostname, node) && *node != offer.agent_id.value)
+        {
+            return None;
+        }
+        let resources = vec![
+            take(offer, "cpus", self.cpus)?,
+            take(offer, "mem", self.mem)?,
+        ];
+        Some(TaskInfo {
+            name: self.name.clone(),
+            task_id: TaskID {
+                value: self.task_id.clone(),
+            },
+            agent_id: offer.agent_id.clone(),
+            resources,
+            command: Some(self.command.clone()),
+            ..TaskInfo::default()
+        })
+    }
+}
+
+/// `amount` of the resource `name` out of `offer`, if so much of it is there for anybody.
+fn take(offer: &Offer, name: &str, amount: f64) -> Option<Resource> {
+    offer.resources.iter().find_map(|resource| {
+        let plain = resource.name == name
+            && resource.reservations.is_empty()
+            && resource.reservation.is_none()
+            && resource.role.as_deref().is_none_or(|role| role == "*")
+            && resource.revocable.is_none();
+        let offered = resource.scalar.as_ref()?.value;
+        (plain && offered + 1e-9 >= amount).then(|| Resource {
+            name: name.to_owned(),
+            r#type: ValueType::Scalar,
+            scalar: Some(ValueScalar { value: amount }),
+            allocation_info: resource.allocation_info.clone(),
+            ..Resource::default()
+        })
+    })
+}
+
+fn command_info(args: &RunArgs) -> CommandInfo {
+    let shell = args.command.len() == 1;
+    let variables: Vec<EnvironmentVariable> = args
+        .env
+        .iter()
+        .map(|(name, value)| EnvironmentVariable {
+            name: name.clone(),
+            value: Some(value.clone()),
+            ..EnvironmentVariable::default()
+        })
+        .collect();
+    CommandInfo {
+        uris: args
+            .uri
+            .iter()
+            .map(|uri| CommandInfoURI {
+                value: uri.clone(),
+                ..CommandInfoURI::default()
+            })
+            .collect(),
+        environment: (!variables.is_empty()).then_some(Environment { variables }),
+        shell: Some(shell),
+        value: args.command.first().cloned(),
+        arguments: if shell {
+            Vec::new()
+        } else {
+            args.command.clone()
+        },
+        ..CommandInfo::default()
+    }
+}
+
+/// The program's name without its folder, reduced to what looks well in an id.
+fn default_name(command: &[String]) -> String {
+    let program = command
+        .first()
+        .and_then(|text| text.split_whitespace().next())
+        .unwrap_or_default();
+    let base = program.rsplit('/').next().unwrap_or_default();
+    let kept: String = base
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c))
+        .take(32)
+        .collect();
+    let kept = kept.trim_matches('.');
+    if kept.is_empty() {
+        "task".to_owned()
+    } else {
+        kept.to_owned()
+    }
+}
+
+/// Differs between runs on one machine (process id) and over time (microseconds); task ids need no more.
+fn unique() -> String {
+    let micros = (Clock::wall() * 1e6) as u64;
+    format!(
+        "{:08x}{:04x}",
+        micros & 0xffff_ffff,
+        std::process::id() & 0xffff
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::args::{Cli, Command};
+    use clap::Parser;
+
+    fn job(words: &[&str]) -> Job {
+        let words = ["nesos", "run"].iter().chain(words);
+        let Command::Run(args) = Cli::try_parse_from(words).unwrap().command else {
+            panic!()
+        };
+        Job::new(&args).unwrap()
+    }
+
+    fn offer(cpus: f64, mem: f64) -> Offer {
+        let scalar = |name: &str, value| Resource {
+            name: name.to_owned(),
+            scalar: Some(ValueScalar { value }),
+            ..Resource::default()
+        };
+        let mut offer = Offer {
+            hostname: "board-2".to_owned(),
+            ..Offer::default()
+        };
+        offer.agent_id.value = "S1".to_owned();
+        offer.resources = vec![scalar("cpus", cpus), scalar("mem", mem)];
+        offer
+    }
+
+    #[test]
+    fn one_word_is_shell_text_and_several_are_argv() {
+        let shell = job(&["--", "echo $X | wc"]);
+        assert_eq!(
+            (shell.command.shell, shell.command.arguments.len()),
+            (Some(true), 0)
+        );
+        assert_eq!(shell.name, "echo");
+        let argv = job(&["--", "/bin/ls", "-l"]);
+        assert_eq!(argv.command.value.as_deref(), Some("/bin/ls"));
+        assert_eq!(argv.command.arguments, ["/bin/ls", "-l"]);
+        assert_eq!(
+            (argv.command.shell, argv.name.as_str()),
+            (Some(false), "ls")
+        );
+    }
+
+    #[test]
+    fn an_offer_fits_by_amount_and_node() {
+        let job1 = job(&["--cpus", "1", "--mem", "64", "--", "x"]);
+        assert!(job1.task_on(&offer(1.0, 64.0)).is_some());
+        assert!(job1.task_on(&offer(0.9, 64.0)).is_none());
+        assert!(job1.task_on(&offer(1.0, 63.0)).is_none());
+        assert!(
+            job(&["--on", "board-2", "--", "x"])
+                .task_on(&offer(1.0, 64.0))
+                .is_some()
+        );
+        assert!(
+            job(&["--on", "S1", "--", "x"])
+                .task_on(&offer(1.0, 64.0))
+                .is_some()
+        );
+        assert!(
+            job(&["--on", "board-3", "--", "x"])
+                .task_on(&offer(1.0, 64.0))
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn reserved_resources_are_left_alone() {
+        let mut reserved = offer(4.0, 512.0);
+        reserved.resources[0].role = Some("web".to_owned());
+        assert!(job(&["--", "x"]).task_on(&reserved).is_none());
+    }
+}

@@ -1,0 +1,562 @@
+//! The framework half of `nesos run`: subscribe, take one offer, follow one task to its end, survive masters.
+//!
+//! Called by `run`. Invariant: every update with a uuid is acknowledged, and every offer is answered.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use nesos_api::scheduler::{
+    Call, CallAccept, CallAcknowledge, CallDecline, CallKill, CallReconcile, CallReconcileTask,
+    CallSubscribe, CallType, Event,
+};
+use nesos_api::v1::{
+    AgentID, Filters, FrameworkID, Offer, OfferID, OfferOperation, OfferOperationLaunch,
+    OfferOperationType,
+};
+use nesos_api::v1::{TaskID, TaskInfo, TaskState, TaskStatus};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::job::{FAILOVER_SECONDS, Job};
+use super::stream::EventStream;
+use super::{RunError, Stage};
+use crate::http::{Client, HttpError};
+use crate::output::Progress;
+
+/// Pause between attempts to reach a lost master: it restarts within a second or two.
+const RETRY: Duration = Duration::from_millis(400);
+/// How long a master may be "not ready yet" at the first contact. Seconds.
+const FIRST_CONTACT_SECONDS: u64 = 10;
+/// How long an offer that does not fit is not shown again: short, since other tasks end.
+const REFUSE_UNFIT: f64 = 5.0;
+/// How long offers are not wanted while the task runs; SUPPRESS says the same, this covers those under way.
+const REFUSE_DONE: f64 = 600.0;
+/// Launches that got lost before the agent had them (offer withdrawn, agent gone) and are tried again.
+const MAX_DROPS: u32 = 5;
+/// What a shell says for "ended by Ctrl-C".
+const INTERRUPTED: u8 = 130;
+/// What a shell says for signal 0: signals are added.
+const SIGNAL_BASE: u8 = 128;
+
+/// How the task ended.
+#[derive(Debug)]
+pub(super) struct Ending {
+    /// Mesos's state name.
+    pub(super) state: TaskState,
+    /// The agent's sentence.
+    pub(super) message: String,
+    /// Where it ran.
+    pub(super) node: String,
+    interrupted: bool,
+}
+
+impl Ending {
+    /// The task's own code, or what a shell would say for its end.
+    pub(super) fn exit_code(&self) -> u8 {
+        match self.state {
+            TaskState::Finished => 0,
+            TaskState::Killed if self.interrupted => INTERRUPTED,
+            TaskState::Killed => exit_code_in(&self.message).unwrap_or(SIGNAL_BASE + 9),
+            TaskState::Failed => exit_code_in(&self.message).unwrap_or(1),
+            _ => 1,
+        }
+    }
+
+    /// What the person should read, unless the exit code says it all.
+    pub(super) fn explanation(&self) -> Option<String> {
+        if self.state == TaskState::Finished
+            || (self.state == TaskState::Failed && self.message.contains("exited with status"))
+        {
+            return None;
+        }
+        let state = self
+            .state
+            .name()
+            .strip_prefix("TASK_")
+            .unwrap_or_default()
+            .to_lowercase();
+        let place = if self.node.is_empty() {
+            String::new()
+        } else {
+            format!(" on {}", self.node)
+        };
+        let text = if self.message.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", self.message)
+        };
+        Some(format!("task {state}{place}{text}"))
+    }
+}
+
+/// The framework.
+pub(super) struct Scheduler<'a> {
+    client: &'a Client,
+    job: &'a Job,
+    stage: &'a watch::Sender<Stage>,
+    progress: &'a RefCell<Progress>,
+    framework: Option<FrameworkID>,
+    stream: Option<EventStream>,
+    /// Where the task was sent, until it is known to have been dropped on the way.
+    agent: Option<AgentID>,
+    node: String,
+    drops: u32,
+    interrupted: bool,
+}
+
+impl<'a> Scheduler<'a> {
+    /// Nothing has happened yet.
+    pub(super) fn new(
+        client: &'a Client,
+        job: &'a Job,
+        stage: &'a watch::Sender<Stage>,
+        progress: &'a RefCell<Progress>,
+    ) -> Self {
+        Self {
+            client,
+            job,
+            stage,
+            progress,
+            framework: None,
+            stream: None,
+            agent: None,
+            node: String::new(),
+            drops: 0,
+            interrupted: false,
+        }
+    }
+
+    /// Plays until the task has ended.
+    pub(super) async fn play(&mut self) -> Result<Ending, RunError> {
+        let mut signals = Signals::new()?;
+        loop {
+            let Some(mut stream) = self.stream.take() else {
+                tokio::select! {
+                    connected = self.connect() => connected?,
+                    () = signals.recv() => if self.interrupt() { return Ok(self.end(TaskState::Killed, String::new())) }
+                }
+                continue;
+            };
+            // Put back before anything else: calls need it, and a cancelled read has lost nothing.
+            let event = tokio::select! {
+                event = stream.next() => Some(event),
+                () = signals.recv() => None,
+            };
+            self.stream = Some(stream);
+            let done = match event {
+                Some(Ok(event)) => self.on_event(event).await,
+                Some(Err(reason)) => {
+                    self.progress
+                        .borrow_mut()
+                        .now(&format!("{reason}; looking for the master"));
+                    self.stream = None;
+                    Ok(None)
+                }
+                None if self.interrupt() => Ok(Some(self.end(TaskState::Killed, String::new()))),
+                None => self.kill().await.map(|()| None),
+            };
+            match done {
+                Ok(Some(ending)) => return Ok(ending),
+                Ok(None) => {}
+                // The call may or may not have arrived: subscribe again, then reconcile.
+                Err(RunError::Http(error)) if error.is_temporary() => self.stream = None,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Says goodbye, so that the master keeps nothing of this run. A master that is away forgets it by the timeout.
+    pub(super) async fn tear_down(&mut self) {
+        let call = self.call(CallType::Teardown);
+        if let (Some(stream), Some(_)) = (self.stream.take(), &self.framework)
+            && let Err(error) = stream.post(self.client, &call).await
+        {
+            self.progress.borrow().note(&format!("tear down: {error}"));
+        }
+    }
+
+    async fn connect(&mut self) -> Result<(), RunError> {
+        let mut info = self.job.framework();
+        info.id = self.framework.clone();
+        let subscribe = CallSubscribe {
+            framework_info: info,
+            ..CallSubscribe::default()
+        };
+        let call = Call {
+            subscribe: Some(subscribe),
+            ..self.call(CallType::Subscribe)
+        };
+        let begin = Instant::now();
+        loop {
+            let error = match EventStream::subscribe(self.client, &call).await {
+                Ok(stream) => {
+                    self.stream = Some(stream);
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            let known = self.framework.is_some();
+            let worth_it = if known {
+                error.is_temporary()
+            } else {
+                error.is_temporary() && error.status().is_some()
+            };
+            let limit = if known {
+                FAILOVER_SECONDS
+            } else {
+                FIRST_CONTACT_SECONDS
+            };
+            if !worth_it {
+                return Err(error.into());
+            }
+            if begin.elapsed() > Duration::from_secs(limit) {
+                return Err(match known {
+                    true => RunError::MasterAway {
+                        task: self.job.task_id.clone(),
+                        seconds: limit,
+                        source: error,
+                    },
+                    false => error.into(),
+                });
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    async fn on_event(&mut self, event: Event) -> Result<Option<Ending>, RunError> {
+        if let Some(subscribed) = event.subscribed {
+            self.framework = Some(subscribed.framework_id);
+            if let (Some(stream), Some(seconds)) =
+                (&mut self.stream, subscribed.heartbeat_interval_seconds)
+            {
+                stream.set_heartbeat(seconds);
+            }
+            self.after_subscribing().await?;
+        } else if let Some(offers) = event.offers {
+            self.on_offers(offers.offers).await?;
+        } else if let Some(update) = event.update {
+            return self.on_update(update.status).await;
+        } else if let Some(error) = event.error {
+            return Err(RunError::Ended(error.message));
+        }
+        Ok(None)
+    }
+
+    /// A new subscription of a run that has a task already: ask what became of it.
+    async fn after_subscribing(&mut self) -> Result<(), RunError> {
+        let Some(agent) = self.agent.clone() else {
+            return Ok(());
+        };
+        let task = CallReconcileTask {
+            task_id: self.task_id(),
+            agent_id: Some(agent),
+        };
+        let call = Call {
+            reconcile: Some(CallReconcile { tasks: vec![task] }),
+            ..self.call(CallType::Reconcile)
+        };
+        self.post(&call).await?;
+        self.post(&self.call(CallType::Suppress)).await?;
+        if self.interrupted {
+            self.kill().await
+        } else {
+            Ok(())
+        }
+    }
+
+    async fn on_offers(&mut self, offers: Vec<Offer>) -> Result<(), RunError> {
+        let mut unfit = Vec::new();
+        for offer in offers {
+            match self
+                .job
+                .task_on(&offer)
+                .filter(|_| self.agent.is_none() && !self.interrupted)
+            {
+                Some(task) => self.accept(offer, task).await?,
+                None => unfit.push(offer.id),
+            }
+        }
+        if unfit.is_empty() {
+            Ok(())
+        } else {
+            self.decline(unfit).await
+        }
+    }
+
+    async fn accept(&mut self, offer: Offer, task: TaskInfo) -> Result<(), RunError> {
+        self.agent = Some(offer.agent_id);
+        self.node = offer.hostname;
+        self.progress
+            .borrow_mut()
+            .now(&format!("starting {} on {}", self.job.task_id, self.node));
+        let launch = OfferOperation {
+            r#type: Some(OfferOperationType::Launch),
+            launch: Some(OfferOperationLaunch {
+                task_infos: vec![task],
+            }),
+            ..OfferOperation::default()
+        };
+        let accept = CallAccept {
+            offer_ids: vec![offer.id],
+            operations: vec![launch],
+            filters: Some(refuse(REFUSE_DONE)),
+        };
+        self.post(&Call {
+            accept: Some(accept),
+            ..self.call(CallType::Accept)
+        })
+        .await?;
+        self.post(&self.call(CallType::Suppress)).await
+    }
+
+    async fn decline(&self, offer_ids: Vec<OfferID>) -> Result<(), RunError> {
+        let seconds = if self.agent.is_some() {
+            REFUSE_DONE
+        } else {
+            REFUSE_UNFIT
+        };
+        let decline = CallDecline {
+            offer_ids,
+            filters: Some(refuse(seconds)),
+        };
+        self.post(&Call {
+            decline: Some(decline),
+            ..self.call(CallType::Decline)
+        })
+        .await
+    }
+
+    async fn on_update(&mut self, status: TaskStatus) -> Result<Option<Ending>, RunError> {
+        if let (Some(uuid), Some(agent_id)) = (status.uuid.clone(), status.agent_id.clone()) {
+            let acknowledge = CallAcknowledge {
+                agent_id,
+                task_id: status.task_id.clone(),
+                uuid,
+            };
+            self.post(&Call {
+                acknowledge: Some(acknowledge),
+                ..self.call(CallType::Acknowledge)
+            })
+            .await?;
+        }
+        if status.task_id != self.task_id() {
+            return Ok(None);
+        }
+        let message = status.message.clone().unwrap_or_default();
+        match status.state {
+            TaskState::Dropped
+                if self.drops < MAX_DROPS
+                    && self.stage.borrow().is_waiting()
+                    && !self.interrupted =>
+            {
+                self.drops += 1;
+                self.agent = None;
+                self.progress.borrow_mut().now(&format!(
+                    "the launch did not arrive ({message}); trying again"
+                ));
+                self.post(&self.call(CallType::Revive)).await?;
+            }
+            TaskState::Staging => {}
+            TaskState::Unknown => self
+                .progress
+                .borrow()
+                .note("the master does not know the task yet"),
+            TaskState::Unreachable => {
+                self.progress.borrow().note(&format!(
+                    "{} is unreachable; waiting for it to come back",
+                    self.node
+                ));
+            }
+            state if is_terminal(state) => {
+                self.launched();
+                return Ok(Some(self.end(state, message)));
+            }
+            _ => self.launched(),
+        }
+        Ok(None)
+    }
+
+    /// The agent has the task: its files can be read.
+    fn launched(&self) {
+        if let Some(framework) = &self.framework
+            && self.stage.borrow().is_waiting()
+        {
+            self.progress
+                .borrow_mut()
+                .now(&format!("{} runs on {}", self.job.task_id, self.node));
+            let sandbox = Some((framework.value.clone(), self.job.task_id.clone()));
+            self.stage.send_modify(|stage| stage.sandbox = sandbox);
+        }
+    }
+
+    fn end(&self, state: TaskState, message: String) -> Ending {
+        self.stage.send_modify(|stage| stage.ended = true);
+        Ending {
+            state,
+            message,
+            node: self.node.clone(),
+            interrupted: self.interrupted,
+        }
+    }
+
+    /// Ctrl-C. Whether that is all there is to do: nothing runs, or the person insists.
+    fn interrupt(&mut self) -> bool {
+        let insists = std::mem::replace(&mut self.interrupted, true);
+        if self.agent.is_some() && !insists {
+            self.progress
+                .borrow()
+                .note("killing the task; Ctrl-C again leaves it to the master");
+            return false;
+        }
+        true
+    }
+
+    async fn kill(&self) -> Result<(), RunError> {
+        let kill = CallKill {
+            task_id: self.task_id(),
+            agent_id: self.agent.clone(),
+            ..CallKill::default()
+        };
+        self.post(&Call {
+            kill: Some(kill),
+            ..self.call(CallType::Kill)
+        })
+        .await
+    }
+
+    async fn post(&self, call: &Call) -> Result<(), RunError> {
+        match &self.stream {
+            Some(stream) => Ok(stream.post(self.client, call).await?),
+            None => Err(HttpError::Unreachable {
+                master: self.client.master(),
+                reason: "not subscribed".to_owned(),
+            }
+            .into()),
+        }
+    }
+
+    fn call(&self, kind: CallType) -> Call {
+        Call {
+            framework_id: self.framework.clone(),
+            r#type: Some(kind),
+            ..Call::default()
+        }
+    }
+
+    fn task_id(&self) -> TaskID {
+        TaskID {
+            value: self.job.task_id.clone(),
+        }
+    }
+}
+
+/// Ctrl-C and SIGTERM.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, RunError> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).map_err(RunError::Signals)?,
+            terminate: signal(SignalKind::terminate()).map_err(RunError::Signals)?,
+        })
+    }
+
+    async fn recv(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+fn refuse(seconds: f64) -> Filters {
+    Filters {
+        refuse_seconds: Some(seconds),
+    }
+}
+
+fn is_terminal(state: TaskState) -> bool {
+    use TaskState::{Dropped, Error, Failed, Finished, Gone, GoneByOperator, Killed, Lost};
+    matches!(
+        state,
+        Finished | Failed | Killed | Error | Lost | Dropped | Gone | GoneByOperator
+    )
+}
+
+/// The exit code in the agent's sentences: `Command exited with status 3`, `Command terminated by signal SIGKILL`, and
+/// in those of Mesos's agents, `Command terminated with signal Killed`.
+fn exit_code_in(message: &str) -> Option<u8> {
+    if let Some((_, rest)) = message.split_once("exited with status ") {
+        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        return digits.parse().ok();
+    }
+    let rest = ["terminated by signal ", "terminated with signal "]
+        .iter()
+        .find_map(|words| Some(message.split_once(words)?.1))?;
+    let word = rest
+        .split([' ', ',', ';', ':', '(', '.'])
+        .next()
+        .unwrap_or_default();
+    let name = if word.starts_with("SIG") {
+        word.to_owned()
+    } else {
+        format!("SIG{}", word.to_uppercase())
+    };
+    let number = match (
+        word.parse::<i32>(),
+        name.parse::<nix::sys::signal::Signal>(),
+    ) {
+        (Ok(number), _) => number,
+        (_, Ok(signal)) => signal as i32,
+        // strsignal(3)'s words, as Mesos prints them.
+        _ if rest.starts_with("Killed") => 9,
+        _ if rest.starts_with("Terminated") => 15,
+        _ if rest.starts_with("Segmentation") => 11,
+        _ if rest.starts_with("Aborted") => 6,
+        _ => return None,
+    };
+    u8::try_from(number).ok()?.checked_add(SIGNAL_BASE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_come_from_mesoss_sentences() {
+        assert_eq!(exit_code_in("Command exited with status 3"), Some(3));
+        assert_eq!(
+            exit_code_in("Command terminated with signal Killed"),
+            Some(137)
+        );
+        assert_eq!(
+            exit_code_in("Command terminated by signal SIGTERM"),
+            Some(143)
+        );
+        assert_eq!(exit_code_in("Command terminated by signal 34"), Some(162));
+        assert_eq!(exit_code_in("Memory limit exceeded"), None);
+    }
+
+    #[test]
+    fn an_ending_has_a_code_and_speaks_only_if_needed() {
+        let ending = |state, message: &str, interrupted| Ending {
+            state,
+            message: message.to_owned(),
+            node: "board-2".to_owned(),
+            interrupted,
+        };
+        let quiet = ending(TaskState::Failed, "Command exited with status 7", false);
+        assert_eq!((quiet.exit_code(), quiet.explanation()), (7, None));
+        let oom = ending(TaskState::Failed, "Memory limit exceeded", false);
+        assert_eq!(
+            oom.explanation().as_deref(),
+            Some("task failed on board-2: Memory limit exceeded")
+        );
+        assert_eq!(ending(TaskState::Killed, "", true).exit_code(), INTERRUPTED);
+        assert_eq!(ending(TaskState::Lost, "", false).exit_code(), 1);
+    }
+}

@@ -1,0 +1,105 @@
+//! A board's serial console on this terminal.
+//!
+//! Called by `nesos vm console`. Invariant: the terminal is as before when it returns, whatever happened.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Read, Seek, SeekFrom, Write};
+use std::os::fd::BorrowedFd;
+
+use nix::sys::termios::{self, SetArg, Termios};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+use super::VmError;
+use super::state::{Board, Cluster};
+
+/// Ctrl-].
+const LEAVE: u8 = 0x1d;
+/// How much of what was printed before is shown first, bytes.
+const HISTORY: u64 = 8 << 10;
+const BUFFER: usize = 4096;
+
+/// Joins this terminal and the console of `board` until Ctrl-], the end of input, or the board's end.
+pub(super) async fn attach(cluster: &Cluster, board: &Board) -> Result<(), VmError> {
+    let failed = |operation| move |source| VmError::Terminal { operation, source };
+    if cluster.pid_of(board).is_none() {
+        return Err(VmError::State {
+            node: board.name.clone(),
+            state: "off",
+        });
+    }
+    let mut socket = UnixStream::connect(cluster.console(board))
+        .await
+        .map_err(failed("connect to the console"))?;
+    eprintln!("nesos: console of {}; Ctrl-] leaves", board.name);
+    print_history(cluster, board).map_err(failed("read the console's log"))?;
+    let stdin = io::stdin();
+    let _raw = Raw::new(&stdin).map_err(failed("prepare the terminal"))?;
+    let mut keys = tokio::io::stdin();
+    let (mut typed, mut printed) = ([0; BUFFER], [0; BUFFER]);
+    loop {
+        tokio::select! {
+            count = keys.read(&mut typed) => {
+                let bytes = &typed[..count.map_err(failed("read the terminal"))?];
+                let leave = bytes.iter().position(|byte| *byte == LEAVE);
+                socket.write_all(&bytes[..leave.unwrap_or(bytes.len())]).await.map_err(failed("write to the console"))?;
+                if leave.is_some() || bytes.is_empty() {
+                    return Ok(());
+                }
+            }
+            count = socket.read(&mut printed) => {
+                let count = count.map_err(failed("read the console"))?;
+                if count == 0 {
+                    return Ok(());
+                }
+                show(&printed[..count]).map_err(failed("write to the terminal"))?;
+            }
+        }
+    }
+}
+
+fn print_history(cluster: &Cluster, board: &Board) -> io::Result<()> {
+    let mut log = File::open(cluster.console_log(board))?;
+    let length = log.metadata()?.len();
+    log.seek(SeekFrom::Start(length.saturating_sub(HISTORY)))?;
+    let mut bytes = Vec::new();
+    log.take(HISTORY).read_to_end(&mut bytes)?;
+    show(&bytes)
+}
+
+fn show(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)?;
+    out.flush()
+}
+
+/// A terminal in raw mode, until dropped.
+struct Raw<'a> {
+    terminal: BorrowedFd<'a>,
+    before: Option<Termios>,
+}
+
+impl<'a> Raw<'a> {
+    fn new(stdin: &'a io::Stdin) -> io::Result<Self> {
+        use std::os::fd::AsFd;
+        let terminal = stdin.as_fd();
+        let mut before = None;
+        if stdin.is_terminal() {
+            let old = termios::tcgetattr(terminal)?;
+            let mut raw = old.clone();
+            termios::cfmakeraw(&mut raw);
+            termios::tcsetattr(terminal, SetArg::TCSANOW, &raw)?;
+            before = Some(old);
+        }
+        Ok(Self { terminal, before })
+    }
+}
+
+impl Drop for Raw<'_> {
+    fn drop(&mut self) {
+        if let Some(before) = &self.before {
+            // Nothing is left to tell if the terminal is gone.
+            let _ = termios::tcsetattr(self.terminal, SetArg::TCSANOW, before);
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! A board's disk: a sparse copy of the built image with its own cluster.toml.
+//!
+//! Called by `up`. Invariant: the built image is never written to.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use super::VmError;
+use super::state::Board;
+
+/// Bytes copied at a time, and the grain of holes.
+const BLOCK: usize = 64 << 10;
+
+/// What every cluster.toml of a cluster shares.
+#[derive(Debug)]
+pub(super) struct Secrets {
+    /// For the master.
+    pub(super) key: String,
+    /// For the agents.
+    pub(super) token: String,
+}
+
+/// Makes the disk of `board` at `path`: a copy of `image` of `mib` MiB.
+pub(super) fn make(
+    image: &Path,
+    path: &Path,
+    mib: u32,
+    board: &Board,
+    secrets: &Secrets,
+) -> Result<(), VmError> {
+    sparse_copy(image, path).map_err(|source| VmError::File {
+        operation: "copy the image to",
+        path: path.to_owned(),
+        source,
+    })?;
+    nesos_image::personalise(path, cluster_toml(board, secrets).as_bytes())?;
+    nesos_image::grow(path, u64::from(mib) << 20)?;
+    Ok(())
+}
+
+fn cluster_toml(board: &Board, Secrets { key, token }: &Secrets) -> String {
+    let mut text = format!(
+        "# Written by `nesos vm up`.\nname = \"{}\"\nrole = \"{}\"\n\n[cluster]\nname = \"vm\"\n",
+        board.name, board.role
+    );
+    if board.role != "agent" {
+        text.push_str(&format!("key = \"{key}\"\n"));
+    }
+    if board.runs_tasks() {
+        text.push_str(&format!("token = \"{token}\"\n"));
+    }
+    // Requests reach the board through the forwarded port of 127.0.0.1, so they come from this machine's users alone.
+    text.push_str("\n[api]\naccess = \"open\"\n");
+    text
+}
+
+fn sparse_copy(from: &Path, to: &Path) -> io::Result<()> {
+    let (mut from, mut to) = (File::open(from)?, File::create_new(to)?);
+    let mut block = vec![0; BLOCK];
+    loop {
+        let count = from.read(&mut block)?;
+        if count == 0 {
+            break;
+        }
+        if block[..count].iter().any(|byte| *byte != 0) {
+            to.write_all(&block[..count])?;
+        } else {
+            to.seek(SeekFrom::Current(count as i64))?;
+        }
+    }
+    let length = to.stream_position()?;
+    to.set_len(length)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use nesos_base::cluster_config::{ClusterConfig, Role};
+
+    #[test]
+    fn the_boards_understand_what_is_written_for_them() {
+        let key = nesos_shell::tls::generate_cluster_key().unwrap();
+        let token = nesos_shell::tls::join_token(&key).unwrap();
+        let secrets = Secrets {
+            key: key.to_text(),
+            token: token.to_text(),
+        };
+        let parse =
+            |board: &Board| ClusterConfig::parse(cluster_toml(board, &secrets).as_bytes()).unwrap();
+        let master = parse(&Board::new(1, "master"));
+        assert_eq!(
+            (master.role, master.key.is_some(), master.token.is_some()),
+            (Role::Master, true, false)
+        );
+        let agent = parse(&Board::new(2, "agent"));
+        assert_eq!(
+            (agent.role, agent.key.is_some(), agent.token.is_some()),
+            (Role::Agent, false, true)
+        );
+        assert_eq!(agent.name.as_deref(), Some("board-2"));
+    }
+
+    #[test]
+    fn a_copy_is_equal_and_keeps_holes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (a, b) = (folder.path().join("a"), folder.path().join("b"));
+        let mut content = vec![0; 5 * BLOCK + 17];
+        content[2 * BLOCK + 3] = 7;
+        std::fs::write(&a, &content).unwrap();
+        sparse_copy(&a, &b).unwrap();
+        assert_eq!(std::fs::read(&b).unwrap(), content);
+        assert!(
+            sparse_copy(&a, &b).is_err(),
+            "an existing disk is not overwritten"
+        );
+    }
+}

@@ -1,0 +1,274 @@
+//! `nesos vm`: a cluster of emulated boards on this machine, without root and without touching its network.
+//!
+//! Each board is a QEMU process with its own copy of the image; one more QEMU process is their switch ([`switch`]).
+//! [`state`] is what lies on disk between commands. Called by `main`. Invariant: no frame of the boards leaves this
+//! machine; the only way in is 127.0.0.1:<port>, which leads to board-1's API.
+
+mod board;
+mod console;
+mod disk;
+mod lease;
+mod state;
+mod switch;
+mod up;
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::args::{Output, VmCommand, VmDirArgs};
+use crate::failure::{Failure, REFUSED, USAGE};
+use crate::locate::{self, LocateError};
+use crate::output;
+use state::{Board, Cluster};
+
+/// How long boards may take to shut down in order: tasks get 3 s of grace, file systems a second.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(12);
+/// How long a killed process may take to disappear.
+const GONE_LIMIT: Duration = Duration::from_secs(5);
+
+/// Why a command about emulated boards failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum VmError {
+    /// There is one already.
+    #[error("a cluster runs in {0} already; `nesos vm down` ends it")]
+    Running(PathBuf),
+    /// There is none.
+    #[error("no cluster in {0}; `nesos vm up 3` starts one")]
+    None(PathBuf),
+    /// No such board.
+    #[error("there is no board '{node}'; there are {known}")]
+    NoBoard {
+        /// What was asked for.
+        node: String,
+        /// What there is.
+        known: String,
+    },
+    /// The board is not in the state that the command needs.
+    #[error("{node} is {state}")]
+    State {
+        /// Which board.
+        node: String,
+        /// `running already` or `off`.
+        state: &'static str,
+    },
+    /// No built image.
+    #[error(transparent)]
+    Image(#[from] nesos_image::ArtifactsError),
+    /// A board's copy of the image.
+    #[error(transparent)]
+    Disk(#[from] nesos_image::PersonaliseError),
+    /// Key and token.
+    #[error("make the cluster's key: {0}")]
+    Key(#[from] nesos_shell::tls::TlsError),
+    /// Files.
+    #[error("{operation} {path}: {source}")]
+    File {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// `cluster.json` of another version.
+    #[error("{path} cannot be understood: {source}; `nesos vm down` removes it")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// The folder's name is too long for sockets.
+    #[error("{0} is too long for the socket files in it; choose a shorter --state-dir")]
+    LongPath(PathBuf),
+    /// The API's port.
+    #[error(
+        "port {port} of 127.0.0.1 cannot be used: {source}; choose another with --port (0: any)"
+    )]
+    Port {
+        /// Which.
+        port: u16,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// QEMU is not there or does not like its arguments.
+    #[error("start {what}: {reason}")]
+    Qemu {
+        /// `the switch` or a board.
+        what: String,
+        /// QEMU's words.
+        reason: String,
+    },
+    /// The switch gave no address.
+    #[error("reserve an address for {node}: {reason}")]
+    Lease {
+        /// Which board.
+        node: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// A board's process ended by itself.
+    #[error("the emulator of {node} ended; the end of {log}:\n{tail}")]
+    Ended {
+        /// Which board.
+        node: String,
+        /// Its console's log.
+        log: PathBuf,
+        /// The last lines.
+        tail: String,
+    },
+    /// Boards that did not join.
+    #[error(
+        "not joined after {seconds} s: {missing}. The cluster stays up; the console says more: `nesos vm console {first}`"
+    )]
+    NotJoined {
+        /// How long was waited.
+        seconds: u64,
+        /// Which boards.
+        missing: String,
+        /// The first of them.
+        first: String,
+    },
+    /// A process that does not go away.
+    #[error("process {pid} of {node} does not end")]
+    Stuck {
+        /// Which board.
+        node: String,
+        /// Its emulator.
+        pid: u32,
+    },
+    /// The console or a terminal.
+    #[error("{operation}: {source}")]
+    Terminal {
+        /// What was tried.
+        operation: &'static str,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// Where state lives.
+    #[error(transparent)]
+    Locate(#[from] LocateError),
+}
+
+impl VmError {
+    /// What the process ends with.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::None(_) | Self::NoBoard { .. } | Self::LongPath(_) | Self::Locate(_) => USAGE,
+            _ => REFUSED,
+        }
+    }
+}
+
+/// `nesos vm …`.
+pub(crate) async fn vm(command: &VmCommand, output: Output) -> Result<(), Failure> {
+    match command {
+        VmCommand::Up(args) => up::up(args, &folder(&args.dir)?, output).await,
+        VmCommand::Down(args) => down(folder(args)?, output).await,
+        VmCommand::List(args) => list(&Cluster::load(&folder(args)?)?, output),
+        VmCommand::Console(args) => {
+            let cluster = Cluster::load(&folder(&args.dir)?)?;
+            Ok(console::attach(&cluster, cluster.board(&args.node)?).await?)
+        }
+        VmCommand::Kill(args) => {
+            let cluster = Cluster::load(&folder(&args.dir)?)?;
+            let board = cluster.board(&args.node)?;
+            board::cut_power(&cluster, board).await?;
+            tell(output, "killed", board)
+        }
+        VmCommand::Start(args) => {
+            let cluster = Cluster::load(&folder(&args.dir)?)?;
+            let board = cluster.board(&args.node)?;
+            if cluster.pid_of(board).is_some() {
+                return Err(VmError::State {
+                    node: board.name.clone(),
+                    state: "running already",
+                }
+                .into());
+            }
+            board::start(&cluster, board)?;
+            tell(output, "started", board)
+        }
+    }
+}
+
+/// Ends every process of the cluster in `folder` and removes it; also what a broken start has left.
+async fn down(folder: PathBuf, output: Output) -> Result<(), Failure> {
+    match Cluster::load(&folder) {
+        Ok(cluster) => {
+            board::shut_down_all(&cluster).await?;
+            switch::stop(&cluster).await?;
+        }
+        // Nothing that this version could stop; the folder is in the way.
+        Err(VmError::Foreign { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    std::fs::remove_dir_all(&folder).map_err(|source| VmError::File {
+        operation: "remove",
+        path: folder,
+        source,
+    })?;
+    match output {
+        Output::Json => output::json(&json!({"event": "down"})),
+        Output::Table => output::line("the cluster is down"),
+    }
+}
+
+fn list(cluster: &Cluster, output: Output) -> Result<(), Failure> {
+    let state = |board: &Board| {
+        if cluster.pid_of(board).is_some() {
+            "running"
+        } else {
+            "off"
+        }
+    };
+    if output == Output::Json {
+        return cluster.boards.iter().try_for_each(|board| {
+            output::json(&json!({
+                "name": board.name, "role": board.role, "state": state(board), "address": board.address(),
+                "pid": cluster.pid_of(board), "console_log": cluster.console_log(board),
+                "console": cluster.console(board), "disk": cluster.disk(board), "api": cluster.master(),
+            }))
+        });
+    }
+    let rows: Vec<Vec<String>> = cluster
+        .boards
+        .iter()
+        .map(|board| {
+            let pid = cluster
+                .pid_of(board)
+                .map_or_else(String::new, |pid| pid.to_string());
+            vec![
+                board.name.clone(),
+                board.role.clone(),
+                state(board).to_owned(),
+                board.address(),
+                pid,
+            ]
+        })
+        .collect();
+    output::table(&["BOARD", "ROLE", "STATE", "ADDRESS", "PID"], &rows)
+}
+
+fn tell(output: Output, event: &str, board: &Board) -> Result<(), Failure> {
+    match output {
+        Output::Json => output::json(&json!({"event": event, "name": board.name})),
+        Output::Table => output::line(&format!("{} {event}", board.name)),
+    }
+}
+
+fn folder(args: &VmDirArgs) -> Result<PathBuf, VmError> {
+    let folder = match &args.state_dir {
+        Some(folder) => folder.clone(),
+        None => locate::state_home()?.join("vm"),
+    };
+    // QEMU leaves this folder when it becomes a daemon.
+    std::path::absolute(&folder).map_err(|source| VmError::File {
+        operation: "resolve",
+        path: folder,
+        source,
+    })
+}

@@ -1,0 +1,239 @@
+//! What a cluster of emulated boards is, as it lies on disk between commands.
+//!
+//! `cluster.json` never changes after the start; which processes run is told by one `run.json` per process. Called by
+//! the other modules of `vm`. Invariant: a process id is believed only together with the process's start time.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::VmError;
+use crate::locate;
+
+/// Longest socket path that the kernel takes is 107 bytes.
+const MAX_SOCKET_PATH: usize = 107;
+/// First address of slirp's DHCP server in its network 10.0.2.0/24; boards have it and those after it, in order.
+const FIRST_ADDRESS: u8 = 15;
+
+/// A cluster.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cluster {
+    /// Where it lives.
+    pub(super) folder: PathBuf,
+    /// The API on 127.0.0.1.
+    pub(super) port: u16,
+    /// Memory of each board, MiB.
+    pub(super) memory: u32,
+    /// CPUs of each board.
+    pub(super) cpus: u8,
+    /// Kernel file.
+    pub(super) kernel: PathBuf,
+    /// Disk image that the boards' disks are copies of.
+    pub(super) image: PathBuf,
+    /// Kernel command line.
+    pub(super) command_line: String,
+    /// QEMU's `-M`.
+    pub(super) machine: String,
+    /// QEMU's `-cpu`.
+    pub(super) cpu: Option<String>,
+    /// The boards, in order; the first is the master.
+    pub(super) boards: Vec<Board>,
+}
+
+/// A board.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Board {
+    /// `board-1`.
+    pub(super) name: String,
+    /// From 1.
+    pub(super) number: u8,
+    /// As in cluster.toml.
+    pub(super) role: String,
+}
+
+/// A running process.
+#[derive(Debug, Serialize, Deserialize)]
+struct Run {
+    pid: u32,
+    started: u64,
+}
+
+impl Board {
+    /// Number `number`, from 1.
+    pub(super) fn new(number: u8, role: &str) -> Self {
+        Self {
+            name: format!("board-{number}"),
+            number,
+            role: role.to_owned(),
+        }
+    }
+
+    /// Locally administered and fixed, since a board's identity may come from it.
+    pub(super) fn mac(&self) -> [u8; 6] {
+        [0x52, 0x54, 0x00, 0x6e, 0x65, self.number]
+    }
+
+    /// The address that [`super::lease`] reserves.
+    pub(super) fn address(&self) -> String {
+        format!("10.0.2.{}", FIRST_ADDRESS + self.number - 1)
+    }
+
+    /// Whether an agent runs on it.
+    pub(super) fn runs_tasks(&self) -> bool {
+        self.role != "master"
+    }
+}
+
+impl Cluster {
+    /// The cluster in `folder`.
+    pub(super) fn load(folder: &Path) -> Result<Self, VmError> {
+        let path = folder.join("cluster.json");
+        match fs::read(&path) {
+            Ok(text) => {
+                serde_json::from_slice(&text).map_err(|source| VmError::Foreign { path, source })
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(VmError::None(folder.to_owned()))
+            }
+            Err(source) => Err(VmError::File {
+                operation: "read",
+                path,
+                source,
+            }),
+        }
+    }
+
+    /// Creates the folders and writes `cluster.json`.
+    pub(super) fn save(&self) -> Result<(), VmError> {
+        let longest = self.folder.join("board-16/console.sock");
+        if longest.as_os_str().len() > MAX_SOCKET_PATH {
+            return Err(VmError::LongPath(self.folder.clone()));
+        }
+        for folder in self.boards.iter().map(|board| self.board_folder(board)) {
+            fs::create_dir_all(&folder).map_err(|source| VmError::File {
+                operation: "create",
+                path: folder,
+                source,
+            })?;
+        }
+        let path = self.folder.join("cluster.json");
+        let text = serde_json::to_vec_pretty(self).unwrap_or_default();
+        fs::write(&path, text).map_err(|source| VmError::File {
+            operation: "write",
+            path,
+            source,
+        })
+    }
+
+    /// The board called `name`.
+    pub(super) fn board(&self, name: &str) -> Result<&Board, VmError> {
+        let found = self.boards.iter().find(|board| board.name == name);
+        let known = || {
+            self.boards
+                .iter()
+                .map(|board| board.name.as_str())
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        found.ok_or_else(|| VmError::NoBoard {
+            node: name.to_owned(),
+            known: known(),
+        })
+    }
+
+    /// `127.0.0.1:port` of the API.
+    pub(super) fn master(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The board's own folder.
+    pub(super) fn board_folder(&self, board: &Board) -> PathBuf {
+        self.folder.join(&board.name)
+    }
+
+    /// Its disk.
+    pub(super) fn disk(&self, board: &Board) -> PathBuf {
+        self.board_folder(board).join("disk.img")
+    }
+
+    /// Socket of its serial console.
+    pub(super) fn console(&self, board: &Board) -> PathBuf {
+        self.board_folder(board).join("console.sock")
+    }
+
+    /// Everything that its console printed.
+    pub(super) fn console_log(&self, board: &Board) -> PathBuf {
+        self.board_folder(board).join("console.log")
+    }
+
+    /// Socket of its emulator's control.
+    pub(super) fn control(&self, board: &Board) -> PathBuf {
+        self.board_folder(board).join("qmp.sock")
+    }
+
+    /// The switch's socket for it.
+    pub(super) fn port_socket(&self, board: &Board) -> PathBuf {
+        self.folder.join(format!("port-{}.sock", board.number))
+    }
+
+    /// The board's emulator, if it runs.
+    pub(super) fn pid_of(&self, board: &Board) -> Option<u32> {
+        running(&self.board_folder(board))
+    }
+
+    /// The switch, if it runs.
+    pub(super) fn switch_pid(&self) -> Option<u32> {
+        running(&self.folder)
+    }
+}
+
+/// Remembers that the process whose id QEMU wrote to `folder/pid` runs.
+pub(super) fn remember(folder: &Path) -> Result<u32, VmError> {
+    let path = folder.join("pid");
+    let failed = |operation, source| VmError::File {
+        operation,
+        path: path.clone(),
+        source,
+    };
+    let text = fs::read_to_string(&path).map_err(|source| failed("read", source))?;
+    let pid = text
+        .trim()
+        .parse()
+        .map_err(|_| failed("read", io::Error::from(io::ErrorKind::InvalidData)))?;
+    let run = Run {
+        pid,
+        started: locate::start_time(pid).unwrap_or_default(),
+    };
+    fs::write(
+        folder.join("run.json"),
+        serde_json::to_vec(&run).unwrap_or_default(),
+    )
+    .map_err(|source| failed("write run.json beside", source))?;
+    Ok(pid)
+}
+
+fn running(folder: &Path) -> Option<u32> {
+    let run: Run = serde_json::from_slice(&fs::read(folder.join("run.json")).ok()?).ok()?;
+    (locate::start_time(run.pid) == Some(run.started)).then_some(run.pid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boards_differ_in_everything_that_identifies_them() {
+        let (one, two) = (Board::new(1, "master"), Board::new(2, "agent"));
+        assert_eq!(
+            (one.name.as_str(), one.address().as_str()),
+            ("board-1", "10.0.2.15")
+        );
+        assert_ne!(one.mac(), two.mac());
+        assert!(!one.runs_tasks() && two.runs_tasks());
+        assert_eq!(Board::new(16, "agent").address(), "10.0.2.30");
+    }
+}

@@ -1,0 +1,306 @@
+//! `nesos vm up`: makes the boards, switches them on, waits until all have joined.
+//!
+//! Called by `vm`. Invariant: a start that fails before the boards run leaves nothing behind.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{IsTerminal, Read, Seek, SeekFrom};
+use std::net::TcpListener;
+use std::path::Path;
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
+
+use super::disk::Secrets;
+use super::state::{Board, Cluster};
+use super::{VmError, board, disk, lease, switch};
+use crate::args::{Output, VmUpArgs};
+use crate::cluster;
+use crate::failure::Failure;
+use crate::http::Client;
+use crate::output;
+
+/// The image that boards boot.
+const IMAGE: &str = "qemu-virt";
+/// Pause between looks at boards that boot.
+const POLL: Duration = Duration::from_millis(150);
+/// Bytes of a console's log that are looked at for its last line, and shown when the emulator has ended.
+const TAIL: u64 = 2000;
+/// Longest console line beside a board's name.
+const LINE: usize = 90;
+
+/// Starts a cluster in `folder`.
+pub(super) async fn up(args: &VmUpArgs, folder: &Path, output: Output) -> Result<(), Failure> {
+    let cluster = prepare(args, folder)?;
+    let booted = boot(args, &cluster);
+    if let Err(error) = booted {
+        // The first error is the one to show.
+        let _ = board::shut_down_all(&cluster).await;
+        let _ = switch::stop(&cluster).await;
+        let _ = fs::remove_dir_all(folder);
+        return Err(error.into());
+    }
+    if !args.attach {
+        return wait_joined(args, &cluster, output).await;
+    }
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|source| VmError::Terminal {
+        operation: "listen for signals",
+        source,
+    })?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(|source| VmError::Terminal {
+        operation: "listen for signals",
+        source,
+    })?;
+    let stay = async {
+        wait_joined(args, &cluster, output).await?;
+        eprintln!("nesos: Ctrl-C takes the cluster down");
+        std::future::pending::<Result<(), Failure>>().await
+    };
+    let result = tokio::select! {
+        result = stay => result,
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+    };
+    super::down(folder.to_owned(), output).await?;
+    result
+}
+
+/// Checks everything that can be checked before anything is made.
+fn prepare(args: &VmUpArgs, folder: &Path) -> Result<Cluster, VmError> {
+    match Cluster::load(folder) {
+        Ok(old)
+            if old.switch_pid().is_some()
+                || old.boards.iter().any(|board| old.pid_of(board).is_some()) =>
+        {
+            return Err(VmError::Running(folder.to_owned()));
+        }
+        // The rest of one that ended with the machine.
+        Ok(_) => fs::remove_dir_all(folder).map_err(|source| VmError::File {
+            operation: "remove",
+            path: folder.to_owned(),
+            source,
+        })?,
+        Err(VmError::None(_)) => {}
+        Err(error) => return Err(error),
+    }
+    let image = match &args.image {
+        Some(folder) => nesos_image::artifacts_in(folder, IMAGE)?,
+        None => nesos_image::artifacts(IMAGE)?,
+    };
+    let absolute = |path: &Path| {
+        std::path::absolute(path).map_err(|source| VmError::File {
+            operation: "resolve",
+            path: path.to_owned(),
+            source,
+        })
+    };
+    let first = match (args.boards, args.master_runs_tasks) {
+        (1, _) | (_, true) => "both",
+        _ => "master",
+    };
+    let mut boards = vec![Board::new(1, first)];
+    boards.extend((2..=args.boards).map(|number| Board::new(number, "agent")));
+    let mut command_line = image.manifest.command_line.clone();
+    for word in &args.append {
+        command_line = format!("{command_line} {word}");
+    }
+    Ok(Cluster {
+        folder: folder.to_owned(),
+        port: free_port(args.port)?,
+        memory: args.memory,
+        cpus: args.cpus,
+        kernel: absolute(&image.kernel)?,
+        image: absolute(&image.image)?,
+        command_line,
+        machine: image.manifest.qemu.machine.clone(),
+        cpu: image.manifest.qemu.cpu.clone(),
+        boards,
+    })
+}
+
+fn boot(args: &VmUpArgs, cluster: &Cluster) -> Result<(), VmError> {
+    cluster.save()?;
+    let key = nesos_shell::tls::generate_cluster_key()?;
+    let token = nesos_shell::tls::join_token(&key)?;
+    let secrets = Secrets {
+        key: key.to_text(),
+        token: token.to_text(),
+    };
+    for board in &cluster.boards {
+        disk::make(
+            &cluster.image,
+            &cluster.disk(board),
+            args.disk,
+            board,
+            &secrets,
+        )?;
+    }
+    switch::start(cluster)?;
+    cluster
+        .boards
+        .iter()
+        .try_for_each(|board| lease::reserve(cluster, board))?;
+    cluster
+        .boards
+        .iter()
+        .try_for_each(|board| board::start(cluster, board))
+}
+
+async fn wait_joined(args: &VmUpArgs, cluster: &Cluster, output: Output) -> Result<(), Failure> {
+    let client = Client::new(cluster.master(), None);
+    let begin = Instant::now();
+    let mut view = View::new(cluster, output);
+    let mut joined: BTreeMap<&str, f64> = BTreeMap::new();
+    loop {
+        let nodes = cluster::nodes(&client).await;
+        for board in &cluster.boards {
+            if joined.contains_key(board.name.as_str()) {
+                continue;
+            }
+            let is_up = nodes.as_ref().is_ok_and(|nodes| {
+                !board.runs_tasks()
+                    || nodes
+                        .iter()
+                        .any(|node| node.active && node.answers_to(&board.name))
+            });
+            if is_up {
+                joined.insert(&board.name, begin.elapsed().as_secs_f64());
+                view.joined(board, begin.elapsed())?;
+            } else if cluster.pid_of(board).is_none() {
+                let (log, tail) = (cluster.console_log(board), tail(cluster, board));
+                return Err(VmError::Ended {
+                    node: board.name.clone(),
+                    log,
+                    tail,
+                }
+                .into());
+            } else {
+                view.booting(board, &tail(cluster, board));
+            }
+        }
+        if joined.len() == cluster.boards.len() {
+            break;
+        }
+        if begin.elapsed() > Duration::from_secs(args.timeout) {
+            let missing: Vec<&str> = cluster
+                .boards
+                .iter()
+                .map(|b| b.name.as_str())
+                .filter(|name| !joined.contains_key(name))
+                .collect();
+            let first = missing.first().copied().unwrap_or_default().to_owned();
+            return Err(VmError::NotJoined {
+                seconds: args.timeout,
+                missing: missing.join(", "),
+                first,
+            }
+            .into());
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    let master = format!("http://{}", cluster.master());
+    match output {
+        Output::Json => output::json(
+            &json!({"event": "ready", "master": master, "state_dir": cluster.folder, "seconds": joined}),
+        ),
+        Output::Table => output::line(&format!(
+            "{} boards are up; the API is {master}",
+            cluster.boards.len()
+        )),
+    }
+}
+
+/// One line per board on standard error; nothing but events for programs.
+struct View {
+    bars: Option<(MultiProgress, Vec<ProgressBar>)>,
+    output: Output,
+}
+
+impl View {
+    fn new(cluster: &Cluster, output: Output) -> Self {
+        let show = output == Output::Table && std::io::stderr().is_terminal();
+        let bars = show.then(|| {
+            let all = MultiProgress::new();
+            let style = ProgressStyle::with_template("{spinner} {prefix:<9} {wide_msg}")
+                .unwrap_or_else(|_| ProgressStyle::default_spinner());
+            let bars = cluster.boards.iter().map(|board| {
+                let bar = all.add(
+                    ProgressBar::new_spinner()
+                        .with_style(style.clone())
+                        .with_prefix(board.name.clone()),
+                );
+                bar.enable_steady_tick(POLL);
+                bar
+            });
+            let bars = bars.collect();
+            (all, bars)
+        });
+        Self { bars, output }
+    }
+
+    fn bar(&self, board: &Board) -> Option<&ProgressBar> {
+        self.bars.as_ref()?.1.get(usize::from(board.number) - 1)
+    }
+
+    fn booting(&self, board: &Board, tail: &str) {
+        if let Some(bar) = self.bar(board) {
+            let line = tail
+                .lines()
+                .rev()
+                .map(str::trim)
+                .find(|line| !line.is_empty())
+                .unwrap_or("starting");
+            bar.set_message(
+                line.chars()
+                    .filter(|c| !c.is_control())
+                    .take(LINE)
+                    .collect::<String>(),
+            );
+        }
+    }
+
+    fn joined(&mut self, board: &Board, after: Duration) -> Result<(), Failure> {
+        let what = if board.runs_tasks() {
+            "joined"
+        } else {
+            "leads"
+        };
+        let text = format!("{what} after {:.1} s", after.as_secs_f64());
+        match (self.bar(board), self.output) {
+            (Some(bar), _) => bar.finish_with_message(text),
+            (None, Output::Table) => eprintln!("nesos: {} {text}", board.name),
+            (None, Output::Json) => output::json(
+                &json!({"event": what, "name": board.name, "seconds": after.as_secs_f64()}),
+            )?,
+        }
+        Ok(())
+    }
+}
+
+fn free_port(wanted: u16) -> Result<u16, VmError> {
+    let listener =
+        TcpListener::bind(("127.0.0.1", wanted)).and_then(|listener| listener.local_addr());
+    listener
+        .map(|address| address.port())
+        .map_err(|source| VmError::Port {
+            port: wanted,
+            source,
+        })
+}
+
+fn tail(cluster: &Cluster, board: &Board) -> String {
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut log = fs::File::open(cluster.console_log(board))?;
+        let length = log.metadata()?.len();
+        log.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
+        let mut bytes = Vec::new();
+        log.take(TAIL).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    read()
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default()
+}
