@@ -12,7 +12,7 @@ use embassy_time::{Duration, Instant, Timer, with_timeout};
 use nesos_base::cluster_config::{ClusterConfig, DEFAULT_CLUSTER, MAX_FILE};
 use nesos_sys::mount::{Mount, MsFlags, make_private, mount};
 use nesos_sys::reboot::Ending;
-use nesos_sys::{clock, netlink, spawn};
+use nesos_sys::{clock, memory, netlink, spawn};
 use std::fs;
 use std::future::Future;
 use std::io::Read;
@@ -46,6 +46,9 @@ const PHASES: &[Phase<Run>] = &[
 /// How long a message on the console stays before a board that cannot boot tries again.
 const GIVE_UP_PAUSE: Duration = Duration::from_secs(10);
 
+/// How long after the boot its code is given back: the daemons have been started by then, and their first deaths seen.
+const SETTLE: Duration = Duration::from_secs(10);
+
 /// Boots the board.
 pub(crate) async fn run(board: Rc<Board>) {
     let mut sequence = Sequence::new(PHASES);
@@ -70,6 +73,9 @@ pub(crate) async fn run(board: Rc<Board>) {
     power_button::start(&board);
     let (name, id) = (board.host_name.borrow().clone(), board.node_id.borrow().clone());
     board.say("ready", &format!("{name} (node id {id})"));
+    Timer::after(SETTLE).await;
+    // PID 1 is to be small for the years after the boot; if the kernel refuses it is merely larger.
+    let _ = memory::release_code();
 }
 
 fn devices(board: &Board) -> Outcome {

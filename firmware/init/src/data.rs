@@ -5,12 +5,12 @@
 
 use crate::board::{Board, DATA};
 use crate::boot::breathe;
-use crate::disk::{self, SECTOR, SUPERBLOCK_AT, SUPERBLOCK_BYTES, Template};
+use crate::disk::{self, Extent, SECTOR, SUPERBLOCK_AT, SUPERBLOCK_BYTES, Template};
 use crate::phase::Outcome;
 use crate::root_disk;
 use nesos_sys::block::{self, BlockError};
 use nesos_sys::mount::{Mount, MountError, MsFlags, mount};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -20,8 +20,6 @@ use std::rc::Rc;
 const NUMBER: u32 = 4;
 /// An empty file system in sparse form, made by the image builder.
 const TEMPLATE: &str = "/usr/share/nesos/data.template";
-/// Largest template that is read into memory, bytes: ten times what an empty ext4 of 256 MB needs.
-const TEMPLATE_MAX: u64 = 16 << 20;
 /// Growing the file system by less is left alone: a last group that is too small is refused again and again.
 const GROW_MIN_BYTES: u64 = 32 << 20;
 /// Bytes zeroed between two chances for other tasks (the watchdog's).
@@ -41,8 +39,6 @@ enum DataError {
     Mount(#[from] MountError),
     #[error(transparent)]
     Template(#[from] disk::TemplateError),
-    #[error("{TEMPLATE} is larger than 16 MiB")]
-    TemplateSize,
 }
 
 /// Makes /data writable, one way or another.
@@ -107,13 +103,11 @@ fn read_superblock(device: &Path) -> Result<[u8; SUPERBLOCK_BYTES], DataError> {
 }
 
 async fn format(device: &Path) -> Result<(), DataError> {
-    let template = Path::new(TEMPLATE);
-    let length = fs::metadata(template).map_err(io_error("read", template))?.len();
-    if length > TEMPLATE_MAX {
-        return Err(DataError::TemplateSize);
-    }
-    let file = fs::read(template).map_err(io_error("read", template))?;
-    let template = Template::parse(&file, block::size_in_bytes(device)?)?;
+    let source_path = Path::new(TEMPLATE);
+    let source = File::open(source_path).map_err(io_error("open", source_path))?;
+    let length = source.metadata().map_err(io_error("read", source_path))?.len();
+    let partition = block::size_in_bytes(device)?;
+    let template = Template::parse(length, partition, |position, buffer| source.read_exact_at(buffer, position))?;
     let target = OpenOptions::new().write(true).open(device).map_err(io_error("open", device))?;
     // What the template leaves out must read as zero: the card may have held something else.
     let mut zeroed = 0;
@@ -123,14 +117,27 @@ async fn format(device: &Path) -> Result<(), DataError> {
         zeroed += step;
         breathe().await;
     }
-    for (offset, data) in template.extents() {
-        if template.is_superblock(offset, data) {
+    for extent in template.extents() {
+        if extent.holds_superblock() {
             target.sync_all().map_err(io_error("write", device))?;
         }
-        target.write_all_at(data, offset).map_err(io_error("write", device))?;
+        copy(&source, &target, extent).map_err(io_error("write", device))?;
         breathe().await;
     }
     target.sync_all().map_err(io_error("write", device))
+}
+
+/// Copies in small pieces: PID 1 does not keep a large buffer for the one time in its life that it formats.
+fn copy(source: &File, target: &File, extent: &Extent) -> io::Result<()> {
+    let mut buffer = [0u8; 4096];
+    let mut done = 0;
+    while done < extent.length {
+        let step = (extent.length - done).min(buffer.len() as u64) as usize;
+        source.read_exact_at(&mut buffer[..step], extent.position + done)?;
+        target.write_all_at(&buffer[..step], extent.offset + done)?;
+        done += step as u64;
+    }
+    Ok(())
 }
 
 fn grow_file_system(device: &Path) -> Result<Option<u64>, DataError> {

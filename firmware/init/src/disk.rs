@@ -3,6 +3,8 @@
 //!
 //! Invariant: every number from the disk is checked before it is used; growing changes one entry's length only.
 
+use std::io;
+
 /// Bytes of a sector, the unit of the MBR.
 pub(crate) const SECTOR: u64 = 512;
 /// Where the ext4 superblock begins, and how many bytes of it are read here.
@@ -11,6 +13,8 @@ pub(crate) const SUPERBLOCK_AT: u64 = 1024;
 pub(crate) const SUPERBLOCK_BYTES: usize = 1024;
 /// First bytes of the template.
 pub(crate) const TEMPLATE_MAGIC: &[u8; 8] = b"NSPARSE1";
+/// Extents of a template; an empty ext4 of 256 MB has about ten.
+const EXTENTS_MAX: usize = 4096;
 /// Growing by less than this is not worth the write: it is what rounding leaves over.
 const GROW_MIN_SECTORS: u64 = 2048;
 
@@ -70,14 +74,14 @@ pub(crate) fn ext4_size(superblock: &[u8; SUPERBLOCK_BYTES]) -> Option<(u64, u64
 }
 
 /// Why a template was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum TemplateError {
     /// It does not begin with the magic.
     #[error("template does not begin with NSPARSE1")]
     Magic,
     /// It ends in the middle of an extent, or an extent lies outside of the total size.
     #[error("template is damaged at byte {0}")]
-    Damaged(usize),
+    Damaged(u64),
     /// The partition is smaller than the file system in the template.
     #[error("partition of {partition} bytes is smaller than the template's {template}")]
     TooLarge {
@@ -86,39 +90,77 @@ pub(crate) enum TemplateError {
         /// Size of the partition, bytes.
         partition: u64,
     },
+    /// The template cannot be read.
+    #[error("read template: {0}")]
+    Read(#[from] io::Error),
 }
 
-/// A checked template: the non-zero extents of an empty ext4.
+/// A run of non-zero bytes in a template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// Where it goes in the partition.
+    pub(crate) offset: u64,
+    /// Bytes.
+    pub(crate) length: u64,
+    /// Where it begins in the template.
+    pub(crate) position: u64,
+}
+
+impl Extent {
+    /// True for the extent that makes the partition an ext4.
+    pub(crate) fn holds_superblock(&self) -> bool {
+        (self.offset..self.offset + self.length).contains(&SUPERBLOCK_AT)
+    }
+}
+
+/// A checked template: where the non-zero extents of an empty ext4 are.
 #[derive(Debug)]
-pub(crate) struct Template<'a> {
+pub(crate) struct Template {
     total: u64,
-    extents: Vec<(u64, &'a [u8])>,
+    extents: Vec<Extent>,
 }
 
-impl<'a> Template<'a> {
-    /// Checks `file` against a partition of `partition_bytes`.
-    pub(crate) fn parse(file: &'a [u8], partition_bytes: u64) -> Result<Template<'a>, TemplateError> {
-        let rest = file.strip_prefix(TEMPLATE_MAGIC).ok_or(TemplateError::Magic)?;
-        let damaged = |rest: &[u8]| TemplateError::Damaged(file.len() - rest.len());
-        let (total, mut rest) = rest.split_first_chunk::<8>().ok_or_else(|| damaged(rest))?;
-        let total = u64::from_le_bytes(*total);
-        if total > partition_bytes {
-            return Err(TemplateError::TooLarge { template: total, partition: partition_bytes });
+impl Template {
+    /// Checks a template of `length` bytes against a partition of `partition` bytes. `read` fills a buffer from a
+    /// position of the template; the extents' data is not read.
+    pub(crate) fn parse(
+        length: u64,
+        partition: u64,
+        mut read: impl FnMut(u64, &mut [u8]) -> io::Result<()>,
+    ) -> Result<Template, TemplateError> {
+        let mut head = [0u8; 16];
+        if length < 16 {
+            return Err(TemplateError::Magic);
         }
-        let mut extents = Vec::new();
-        while !rest.is_empty() {
-            let (offset, after) = rest.split_first_chunk::<8>().ok_or_else(|| damaged(rest))?;
-            let (length, after) = after.split_first_chunk::<4>().ok_or_else(|| damaged(rest))?;
-            let (offset, length) = (u64::from_le_bytes(*offset), u32::from_le_bytes(*length) as usize);
-            let end = offset.checked_add(length as u64).filter(|end| *end <= total);
-            if end.is_none() || after.len() < length {
-                return Err(damaged(rest));
+        read(0, &mut head)?;
+        let (magic, total) = head.split_at(8);
+        if magic != TEMPLATE_MAGIC {
+            return Err(TemplateError::Magic);
+        }
+        let mut template = Template { total: u64_at(total), extents: Vec::new() };
+        if template.total > partition {
+            return Err(TemplateError::TooLarge { template: template.total, partition });
+        }
+        let mut position = 16;
+        while position < length {
+            let damaged = TemplateError::Damaged(position);
+            if length - position < 12 || template.extents.len() >= EXTENTS_MAX {
+                return Err(damaged);
             }
-            let (data, after) = after.split_at(length);
-            extents.push((offset, data));
-            rest = after;
+            let mut header = [0u8; 12];
+            read(position, &mut header)?;
+            let bytes = u64::from(u32::from_le_bytes([header[8], header[9], header[10], header[11]]));
+            let extent = Extent { offset: u64_at(&header), length: bytes, position: position + 12 };
+            let fits = extent.offset.checked_add(bytes).is_some_and(|end| end <= template.total);
+            if !fits || length - extent.position < bytes {
+                return Err(damaged);
+            }
+            position = extent.position + bytes;
+            template.extents.push(extent);
         }
-        Ok(Template { total, extents })
+        // The superblock last: a power cut in between leaves a partition without magic, which the next boot begins anew.
+        template.extents.sort_by_key(Extent::holds_superblock);
+        Ok(template)
     }
 
     /// Size of the file system, bytes; what no extent covers is zero.
@@ -126,18 +168,14 @@ impl<'a> Template<'a> {
         self.total
     }
 
-    /// True for the extent that makes the partition an ext4.
-    pub(crate) fn is_superblock(&self, offset: u64, data: &[u8]) -> bool {
-        (offset..offset + data.len() as u64).contains(&SUPERBLOCK_AT)
+    /// The extents in the order in which to write them.
+    pub(crate) fn extents(&self) -> &[Extent] {
+        &self.extents
     }
+}
 
-    /// The extents in the order in which to write them: the superblock last, so that a power cut in between leaves
-    /// a partition without magic, which the next boot begins anew.
-    pub(crate) fn extents(&self) -> impl Iterator<Item = (u64, &'a [u8])> {
-        let others = self.extents.iter().filter(|(offset, data)| !self.is_superblock(*offset, data));
-        let last = self.extents.iter().filter(|(offset, data)| self.is_superblock(*offset, data));
-        others.chain(last).copied()
-    }
+fn u64_at(bytes: &[u8]) -> u64 {
+    bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
 #[cfg(test)]

@@ -64,23 +64,35 @@ fn template(total: u64, extents: &[(u64, &[u8])]) -> Vec<u8> {
     file
 }
 
+fn parse(file: &[u8], partition: u64) -> Result<Template, TemplateError> {
+    Template::parse(file.len() as u64, partition, |position, buffer| {
+        let start = position as usize;
+        buffer.copy_from_slice(&file[start..start + buffer.len()]);
+        Ok(())
+    })
+}
+
 #[test]
 fn the_extent_with_the_superblock_is_written_last() {
     let head = [1u8; 2048];
     let file = template(1 << 20, &[(0, &head), (4096, b"groups"), (1 << 19, b"journal")]);
-    let order: Vec<u64> = Template::parse(&file, 1 << 20).unwrap().extents().map(|(offset, _)| offset).collect();
+    let template = parse(&file, 1 << 20).unwrap();
+    let order: Vec<u64> = template.extents().iter().map(|extent| extent.offset).collect();
     assert_eq!(order, [4096, 1 << 19, 0]);
+    let groups = template.extents()[0];
+    assert_eq!(file[groups.position as usize..][..groups.length as usize], *b"groups");
 }
 
 #[test]
 fn damaged_templates_are_refused_at_every_length() {
     let file = template(8192, &[(0, &[7u8; 100]), (4096, b"abc")]);
-    let whole = [24 - 8, 24 + 4 + 100, file.len()];
+    let whole = [16, 16 + 12 + 100, file.len()];
     for length in 0..=file.len() {
-        let result = Template::parse(&file[..length], 8192);
-        assert_eq!(result.is_ok(), whole.contains(&length), "length {length}");
+        assert_eq!(parse(&file[..length], 8192).is_ok(), whole.contains(&length), "length {length}");
     }
-    assert!(matches!(Template::parse(&file, 4096), Err(TemplateError::TooLarge { .. })));
-    assert_eq!(Template::parse(&template(10, &[(8, b"abc")]), 99).unwrap_err(), TemplateError::Damaged(16));
-    assert_eq!(Template::parse(&template(10, &[(u64::MAX, b"abc")]), 99).unwrap_err(), TemplateError::Damaged(16));
+    assert!(matches!(parse(&file, 4096), Err(TemplateError::TooLarge { .. })));
+    assert!(matches!(parse(&template(10, &[(8, b"abc")]), 99), Err(TemplateError::Damaged(16))));
+    assert!(matches!(parse(&template(10, &[(u64::MAX, b"abc")]), 99), Err(TemplateError::Damaged(16))));
+    let failing = Template::parse(99, 99, |_, _| Err(io::ErrorKind::InvalidData.into()));
+    assert!(matches!(failing, Err(TemplateError::Read(_))));
 }

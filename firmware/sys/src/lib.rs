@@ -14,6 +14,7 @@ pub mod fs;
 pub mod input;
 pub mod journal_socket;
 pub mod machine;
+pub mod memory;
 pub mod mount;
 pub mod namespace;
 pub mod netlink;
