@@ -70,6 +70,7 @@ pub(super) fn busybox(config: &RootConfig, cache: &Path, debian: &Debian) -> Res
     let version = debian.version(&config.busybox)?;
     let package = debian.fetch(&config.busybox, &version)?;
     let folder = cache.join("unpacked").join(format!("{}_{}", config.busybox, version.replace(':', "_")));
+    std::fs::create_dir_all(&folder).map_err(|source| RootError::File { path: folder.clone(), source })?;
     run(Command::new("dpkg-deb").arg("-x").arg(&package).arg(&folder))?;
     // Before and after Debian merged /bin into /usr/bin.
     let path = [folder.join("bin/busybox"), folder.join("usr/bin/busybox")];
