@@ -29,7 +29,7 @@ pub(crate) fn start(spec: ExecutorSpec) -> Result<Tree, String> {
         None => None,
     };
     if spec.pid_namespace {
-        set_up_namespace()?;
+        set_up_namespace(&sandbox)?;
     } else {
         process::become_subreaper().map_err(|errno| format!("become the parent of orphans: {errno}"))?;
     }
@@ -51,14 +51,14 @@ pub(crate) fn start(spec: ExecutorSpec) -> Result<Tree, String> {
     Ok(Tree { main: spawned.pid, pid_namespace: spec.pid_namespace, cgroup })
 }
 
-fn set_up_namespace() -> Result<(), String> {
+fn set_up_namespace(sandbox: &Path) -> Result<(), String> {
     if std::process::id() != 1 {
         return Err("a PID namespace was asked for, but the helper is not PID 1 of one".to_owned());
     }
     let set_up = || {
         namespace::make_mounts_private()?;
         namespace::mount_proc()?;
-        namespace::mount_private_tmp()?;
+        namespace::mount_private_tmp(sandbox)?;
         namespace::make_sys_read_only()
     };
     set_up().map_err(|error| format!("set up the task's namespace: {error}"))

@@ -3,7 +3,11 @@
 //! Called by `nesos-executor` as PID 1 of the task's namespace. Invariant: nothing mounted here is seen outside, and
 //! the first call makes sure of that.
 
+use std::fs::{self, File};
+use std::io;
 use std::mem::size_of;
+use std::os::fd::AsRawFd;
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
@@ -34,10 +38,22 @@ pub fn mount_proc() -> Result<(), NamespaceError> {
     mount(Some("proc"), "/proc", Some("proc"), flags, None::<&str>).map_err(failed("mount /proc"))
 }
 
-/// Mounts an empty /tmp that nobody else sees and that ends with the namespace.
-pub fn mount_private_tmp() -> Result<(), NamespaceError> {
+/// Mounts an empty /tmp that nobody else sees and that ends with the namespace. `keep` (a directory) stays reachable
+/// by its path even if that leads through the old /tmp. Needs [`mount_proc`] before. Without a /tmp, does nothing.
+pub fn mount_private_tmp(keep: &Path) -> Result<(), NamespaceError> {
+    let kept = File::open(keep).map_err(|e| failed("open the directory to keep")(errno_of(&e)))?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(Some("tmpfs"), "/tmp", Some("tmpfs"), flags, Some(TMP_OPTIONS)).map_err(failed("mount /tmp"))
+    match mount(Some("tmpfs"), "/tmp", Some("tmpfs"), flags, Some(TMP_OPTIONS)) {
+        Err(Errno::ENOENT) => return Ok(()),
+        other => other.map_err(failed("mount /tmp"))?,
+    }
+    if keep.exists() {
+        return Ok(());
+    }
+    fs::create_dir_all(keep).map_err(|e| failed("make a mount point in /tmp")(errno_of(&e)))?;
+    let source = format!("/proc/self/fd/{}", kept.as_raw_fd());
+    mount(Some(source.as_str()), keep, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+        .map_err(failed("bind the directory to keep"))
 }
 
 /// Makes /sys with all that is mounted below it (the cgroup tree) read-only, so that a task running as root does not
@@ -48,6 +64,10 @@ pub fn make_sys_read_only() -> Result<(), NamespaceError> {
         Err(Errno::ENOENT | Errno::EINVAL) => Ok(()),
         other => other.map_err(failed("make /sys read-only")),
     }
+}
+
+fn errno_of(error: &io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(0))
 }
 
 fn failed(operation: &'static str) -> impl Fn(Errno) -> NamespaceError {
