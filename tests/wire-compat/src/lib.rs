@@ -3,6 +3,8 @@
 //! Not a test itself: `tests/golden.rs` pins the bytes of these samples. Invariant: each variant of each wire enum stands
 //! here once, so that a new variant without a sample fails the test.
 
+pub mod decoders;
+
 use nesos_wire::command::{AgentRecord, Command, FrameworkFacts, FrameworkRecord};
 use nesos_wire::executor::{ExecutorSpec, ExitRecord, FromExecutor, Outcome, ToExecutor};
 use nesos_wire::frame;

@@ -1,0 +1,107 @@
+//! Everything that reads bytes from outside, as functions that any bytes may be thrown at.
+//!
+//! Not tests themselves: `tests/any_bytes.rs` runs them on mutated samples, `tests/fuzz` for as long as one likes. Each
+//! returns whether the bytes were accepted, so that a test can see that it reached the inside. Invariant: none panics,
+//! and what was accepted is written and read back as the same.
+
+use nesos_api::recordio::Decoder;
+use nesos_api::scheduler::{Call, Event};
+use nesos_base::cluster_config::ClusterConfig;
+use nesos_wire::command::Command;
+use nesos_wire::executor::{ExecutorSpec, ExitRecord, FromExecutor, ToExecutor};
+use nesos_wire::frame;
+use nesos_wire::join::{JoinAnswer, JoinRequest};
+use nesos_wire::message::{AgentToMaster, MasterToAgent};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// Bound of a RecordIO record in these tests, in bytes: small, so that the bound itself is met.
+const RECORD_LIMIT: usize = 256;
+
+/// One decoder: takes any bytes, says whether it accepted them.
+pub type Target = fn(&[u8]) -> bool;
+
+/// All of them by name.
+pub const TARGETS: [(&str, Target); 5] = [
+    ("json_call", json_call),
+    ("protobuf_call", protobuf_call),
+    ("recordio", recordio),
+    ("wire_frame", wire_frame),
+    ("cluster_toml", cluster_toml),
+];
+
+/// A call or an event as JSON.
+pub fn json_call(bytes: &[u8]) -> bool {
+    let call = Call::from_json(bytes);
+    if let Ok(call) = &call {
+        let text = call.to_json();
+        assert!(text.iter().all(|byte| (b' '..=b'~').contains(byte)));
+        let again = Call::from_json(&text).expect("own JSON is read back");
+        assert_eq!(again.to_json(), text);
+    }
+    Event::from_json(bytes).is_ok() | call.is_ok()
+}
+
+/// A call or an event as protobuf.
+pub fn protobuf_call(bytes: &[u8]) -> bool {
+    let call = Call::from_protobuf(bytes);
+    if let Ok(call) = &call {
+        let written = call.to_protobuf();
+        let again = Call::from_protobuf(&written).expect("own protobuf is read back");
+        // Bytes, not structs: a NaN does not equal itself.
+        assert_eq!(again.to_protobuf(), written);
+        let _ = call.to_json();
+    }
+    Event::from_protobuf(bytes).is_ok() | call.is_ok()
+}
+
+/// A RecordIO stream, whole and in pieces: both give the same records.
+pub fn recordio(bytes: &[u8]) -> bool {
+    let whole = records(bytes, bytes.len().max(1));
+    assert_eq!(whole, records(bytes, 1));
+    assert_eq!(whole, records(bytes, 7));
+    whole.1
+}
+
+fn records(bytes: &[u8], piece: usize) -> (Vec<Vec<u8>>, bool) {
+    let mut decoder = Decoder::new(RECORD_LIMIT);
+    let mut found = Vec::new();
+    for piece in bytes.chunks(piece) {
+        decoder.push(piece);
+        while let Ok(Some(record)) = decoder.next_record() {
+            assert!((1..=RECORD_LIMIT).contains(&record.len()));
+            found.push(record);
+        }
+    }
+    (found, decoder.finish().is_ok())
+}
+
+/// A frame of any link or checkpoint.
+pub fn wire_frame(bytes: &[u8]) -> bool {
+    framed::<AgentToMaster>(bytes)
+        | framed::<MasterToAgent>(bytes)
+        | framed::<Command>(bytes)
+        | framed::<ExecutorSpec>(bytes)
+        | framed::<ExitRecord>(bytes)
+        | framed::<ToExecutor>(bytes)
+        | framed::<FromExecutor>(bytes)
+        | framed::<JoinRequest>(bytes)
+        | framed::<JoinAnswer>(bytes)
+}
+
+fn framed<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> bool {
+    let Some(Ok((message, taken))) = frame::decode::<T>(bytes) else {
+        return false;
+    };
+    assert!(taken <= bytes.len());
+    let written = frame::encode(&message).expect("what fitted a frame fits one again");
+    let (again, _) = frame::decode::<T>(&written)
+        .expect("whole")
+        .expect("own frame is read back");
+    assert_eq!(frame::encode(&again), Ok(written));
+    true
+}
+
+/// A board's `cluster.toml`.
+pub fn cluster_toml(bytes: &[u8]) -> bool {
+    ClusterConfig::parse(bytes).is_ok()
+}

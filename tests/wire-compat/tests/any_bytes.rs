@@ -1,0 +1,90 @@
+//! Damaged and random bytes through every decoder: the short form of `tests/fuzz`, in every test run.
+//!
+//! Deterministic: the same bytes on every machine. Invariant: no decoder panics, whatever it is given.
+
+use nesos_wire_compat::decoders::{TARGETS, Target};
+use nesos_wire_compat::samples;
+
+/// How many damaged inputs each decoder gets: about a second in a debug build.
+const INPUTS: u64 = 4000;
+
+const CONFIG: &str = "name = \"pi3-7\"\nrole = \"agent\"\n[cluster]\nname = \"home\"\nmaster = \"10.0.0.1:5050\"\n\
+    [network]\naddress = \"10.0.0.7/24\"\ngateway = \"10.0.0.1\"\ndns = \"10.0.0.1\"\n[api]\naccess = \"local\"\n\
+    [agent]\nattributes = \"rack:a\"\nresources = \"cpus:1\"\n";
+const CALL: &str = r#"{"framework_id":{"value":"f"},"type":"ACCEPT","accept":{"offer_ids":[{"value":"o"}],"operations":[{"type":"LAUNCH","launch":{"task_infos":[{"name":"t","task_id":{"value":"t"},"agent_id":{"value":"a"},"resources":[{"name":"cpus","type":"SCALAR","scalar":{"value":0.1}}],"command":{"value":"true"},"limits":{"cpus":{"value":"Infinity"}},"data":"AAEC"}]}}],"filters":{"refuse_seconds":"5"}}}"#;
+
+/// Inputs that the decoder accepts.
+fn seeds(target: &str) -> Vec<Vec<u8>> {
+    let call = nesos_api::scheduler::Call::from_json(CALL.as_bytes()).expect("valid");
+    match target {
+        "json_call" => vec![CALL.into()],
+        "protobuf_call" => vec![call.to_protobuf()],
+        "recordio" => vec![
+            [
+                nesos_api::recordio::encode(b"first"),
+                nesos_api::recordio::encode(b"second one"),
+            ]
+            .concat(),
+        ],
+        "wire_frame" => samples().into_iter().map(|sample| sample.bytes).collect(),
+        _ => vec![CONFIG.into(), Vec::new()],
+    }
+}
+
+/// xorshift: enough to vary inputs, the same everywhere.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound.max(1) as u64) as usize
+    }
+}
+
+/// Changes, cuts, inserts or repeats a few bytes.
+fn damage(bytes: &mut Vec<u8>, random: &mut Random) {
+    for _ in 0..=random.below(4) {
+        let at = random.below(bytes.len());
+        match random.below(6) {
+            0 => bytes.truncate(at),
+            1 => bytes.insert(at, random.next() as u8),
+            2 => bytes.extend_from_within(at..),
+            3 if !bytes.is_empty() => drop(bytes.remove(at)),
+            4 if !bytes.is_empty() => bytes[at] = [0, 0x7f, 0x80, 0xff][random.below(4)],
+            _ if !bytes.is_empty() => bytes[at] ^= 1 << random.below(8),
+            _ => {}
+        }
+    }
+}
+
+fn torture(name: &str, target: Target) {
+    let seeds = seeds(name);
+    for seed in &seeds {
+        assert!(target(seed), "{name} accepts its own seed");
+        for cut in 0..seed.len() {
+            target(&seed[..cut]);
+        }
+    }
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    for round in 0..INPUTS {
+        let mut bytes = match round % 8 {
+            0 => (0..random.below(64)).map(|_| random.next() as u8).collect(),
+            _ => seeds[random.below(seeds.len())].clone(),
+        };
+        damage(&mut bytes, &mut random);
+        target(&bytes);
+    }
+}
+
+#[test]
+fn decoders_survive_damaged_bytes() {
+    for (name, target) in TARGETS {
+        torture(name, target);
+    }
+}
