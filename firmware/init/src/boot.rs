@@ -28,9 +28,9 @@ const fn phase(name: &'static str, essential: bool, seconds: u64, run: Run) -> P
 /// What happens between the kernel and the daemons, in order.
 const PHASES: &[Phase<Run>] = &[
     phase("devices", true, 5, |board| Box::pin(async move { devices(&board) })),
+    phase("options", false, 5, |board| Box::pin(async move { options(&board) })),
     phase("watchdog", false, 5, |board| Box::pin(async move { watchdog::start(&board) })),
     phase("mounts", true, 5, |_| Box::pin(async move { mounts() })),
-    phase("options", false, 5, |board| Box::pin(async move { options(&board) })),
     phase("clock", false, 5, |_| Box::pin(async move { wall_clock() })),
     phase("disk", false, 10, |board| Box::pin(root_disk::find(board))),
     phase("boot", false, 5, |board| Box::pin(async move { boot_partition(&board) })),
@@ -231,12 +231,15 @@ async fn node_identity(board: Rc<Board>) -> Outcome {
             Timer::after(Duration::from_millis(50)).await;
         }
     }
-    let Some(id) = id else {
-        return Outcome::Degraded("neither a serial number nor an ethernet address to derive the node id from".to_owned());
-    };
     let config = match &*board.configuration.borrow() {
         Configuration::Read(config) => config.clone(),
         _ => ClusterConfig { cluster: DEFAULT_CLUSTER.to_owned(), ..ClusterConfig::default() },
+    };
+    let Some(id) = id else {
+        let host_name = identity::host_name(&config.cluster, config.name.as_deref().unwrap_or("unnamed"));
+        write_setting("/proc/sys/kernel/hostname", &host_name);
+        *board.host_name.borrow_mut() = host_name;
+        return Outcome::Degraded("no serial number and no ethernet address to derive the node id from".to_owned());
     };
     let node = config.name.unwrap_or_else(|| identity::default_name(&id));
     let host_name = identity::host_name(&config.cluster, &node);

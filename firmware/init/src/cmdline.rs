@@ -7,6 +7,8 @@ pub(crate) struct CommandLine {
     pub(crate) disk: Option<String>,
     /// `nesos.shell`: a shell on the serial console.
     pub(crate) shell: bool,
+    /// `nesos.watchdog=off`: leave the watchdog alone. QEMU's Raspberry Pi restarts at once when it is armed.
+    pub(crate) no_watchdog: bool,
     /// `nesos.*` words that mean nothing to this version, for a warning.
     pub(crate) unknown: Vec<String>,
 }
@@ -21,6 +23,8 @@ impl CommandLine {
                 ("disk", path) if !path.is_empty() => line.disk = Some(path.to_owned()),
                 ("shell", "" | "1") => line.shell = true,
                 ("shell", "0") => line.shell = false,
+                ("watchdog", "off") => line.no_watchdog = true,
+                ("watchdog", "on") => line.no_watchdog = false,
                 _ => line.unknown.push(word.to_owned()),
             }
         }
@@ -34,9 +38,9 @@ mod tests {
 
     #[test]
     fn own_words_are_read_and_the_kernels_are_left_alone() {
-        let line = CommandLine::parse("root=/dev/vda2 ro nesos.disk=/dev/vdb nesos.shell panic=10 nesos.disc=x\n");
+        let line = CommandLine::parse("root=/dev/vda2 ro nesos.disk=/dev/vdb nesos.shell nesos.watchdog=off panic=10 nesos.disc=x\n");
         assert_eq!(line.disk.as_deref(), Some("/dev/vdb"));
-        assert!(line.shell);
+        assert!(line.shell && line.no_watchdog);
         assert_eq!(line.unknown, ["nesos.disc=x"]);
         assert_eq!(CommandLine::parse(""), CommandLine::default());
     }

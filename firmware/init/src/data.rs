@@ -21,7 +21,7 @@ const NUMBER: u32 = 4;
 /// An empty file system in sparse form, made by the image builder.
 const TEMPLATE: &str = "/usr/share/nesos/data.template";
 /// Growing the file system by less is left alone: a last group that is too small is refused again and again.
-const GROW_MIN_BYTES: u64 = 32 << 20;
+const GROW_MIN_BYTES: u64 = 4 << 20;
 /// Bytes zeroed between two chances for other tasks (the watchdog's).
 const ZERO_STEP: u64 = 4 << 20;
 
@@ -62,7 +62,7 @@ async fn prepare_partition(board: &Board) -> Result<String, DataError> {
     if let Some(mebibytes) = grow_partition(&disk)? {
         words += &format!(", partition grown to {mebibytes} MiB");
     }
-    if disk::ext4_size(&read_superblock(&device)?).is_none() {
+    if !disk::is_ext4(&read_superblock(&device)?) {
         format(&device).await?;
         words += ", formatted";
     }

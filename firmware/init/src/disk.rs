@@ -59,12 +59,17 @@ fn entry_offset(number: usize) -> usize {
     446 + 16 * (number - 1)
 }
 
-/// Size of the ext4 whose superblock this is, in bytes, and its block size; `None` if it is none.
+/// True if this is the superblock of an ext4, be it damaged: then it holds somebody's data.
+pub(crate) fn is_ext4(superblock: &[u8; SUPERBLOCK_BYTES]) -> bool {
+    superblock[0x38..0x3a] == [0x53, 0xef]
+}
+
+/// Size of the ext4 whose superblock this is, in bytes, and its block size; `None` if it is none or damaged.
 pub(crate) fn ext4_size(superblock: &[u8; SUPERBLOCK_BYTES]) -> Option<(u64, u64)> {
     let word = |at: usize| {
         u64::from(u32::from_le_bytes([superblock[at], superblock[at + 1], superblock[at + 2], superblock[at + 3]]))
     };
-    if superblock[0x38..0x3a] != [0x53, 0xef] {
+    if !is_ext4(superblock) {
         return None;
     }
     // Only 64-bit file systems use the high half; elsewhere it may hold anything.

@@ -51,6 +51,7 @@ fn superblocks_are_recognised_by_their_magic() {
     assert_eq!(ext4_size(&superblock), Some(((1 << 44) + (64 << 20), 4096)));
     superblock[0x18] = 77;
     assert_eq!(ext4_size(&superblock), None);
+    assert!(is_ext4(&superblock), "a damaged file system is not an empty partition");
 }
 
 fn template(total: u64, extents: &[(u64, &[u8])]) -> Vec<u8> {

@@ -4,7 +4,7 @@
 //! waits for a daemon; a daemon's silence, flood or death costs PID 1 nothing but bounded work.
 
 use crate::board::{Board, CLUSTER_TOML, Configuration, DATA};
-use crate::journal::PRIORITY_NOTICE;
+use crate::journal::PRIORITY_OUTPUT;
 use crate::phase::Outcome;
 use crate::runtime::{self, Bell, Watched, either};
 use crate::supervise::Supervisor;
@@ -16,6 +16,7 @@ use nesos_sys::spawn::{self, Daemon};
 use std::cell::{Cell, RefCell};
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::symlink;
 use std::rc::Rc;
 
 /// Daemons are killed for memory after everything else; tasks come first.
@@ -24,6 +25,9 @@ const DAEMON_OOM_SCORE: i32 = -500;
 const ISOLATION: &str = "cgroups/cpu,cgroups/mem,namespaces/pid,filesystem/linux";
 /// Search path of daemons and, through them, of tasks.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
+/// Where masterd writes the cluster's join token, and where an agentd on the same board looks for it.
+const MASTER_TOKEN: &str = "/data/masterd/token";
+const LOCAL_TOKEN: &str = "/run/nesos/join-token";
 /// Bytes read from a daemon's output at a time, and the longest line that is kept whole.
 const OUTPUT_BYTES: usize = 1024;
 /// Reads from one daemon's output before others get their turn.
@@ -70,6 +74,11 @@ pub(crate) fn start(board: Rc<Board>) -> Outcome {
     }
     let names: Vec<&str> = definitions.iter().map(|d| d.name).collect();
     let words = names.join(" ");
+    if names.contains(&"masterd")
+        && let Err(error) = symlink(MASTER_TOKEN, LOCAL_TOKEN)
+    {
+        board.say("daemons", &format!("{LOCAL_TOKEN}: {error}"));
+    }
     for definition in definitions {
         if let Err(error) = board.services.add(&board, definition) {
             return Outcome::Failed(error.to_string());
@@ -98,7 +107,7 @@ fn daemons(config: &ClusterConfig, file: bool) -> Vec<Definition> {
     };
     let mut list = Vec::new();
     if master {
-        list.push(definition("masterd", "/usr/bin/masterd", None));
+        list.push(definition("masterd", "/usr/bin/masterd", Some("--mdns=on".to_owned())));
     }
     if agent {
         list.push(definition("agentd", "/usr/bin/agentd", Some(format!("--isolation={ISOLATION}"))));
@@ -242,7 +251,7 @@ async fn read_output(board: Rc<Board>, name: &'static str, reader: Watched<Owned
                     line.push(*byte);
                 }
                 if *byte == b'\n' || line.len() >= OUTPUT_BYTES {
-                    board.journal.output(&board, name, PRIORITY_NOTICE, &line);
+                    board.journal.output(&board, name, PRIORITY_OUTPUT, &line);
                     line.clear();
                 }
             }

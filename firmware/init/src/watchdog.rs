@@ -11,8 +11,11 @@ use nesos_sys::watchdog::Watchdog;
 /// The longest that the Raspberry Pi's watchdog can do is just under 16 seconds.
 const TIMEOUT_SECONDS: u32 = 15;
 
-/// Arms the watchdog, if the board has one.
-pub(crate) fn start(_board: &Board) -> Outcome {
+/// Arms the watchdog, if the board has one and the command line does not forbid it.
+pub(crate) fn start(board: &Board) -> Outcome {
+    if board.command_line.borrow().no_watchdog {
+        return Outcome::Done("off by the command line".to_owned());
+    }
     match Watchdog::open("/dev/watchdog", TIMEOUT_SECONDS) {
         Ok(Some(watchdog)) => {
             let seconds = watchdog.timeout_seconds();

@@ -1,8 +1,10 @@
-//! Log events of a daemon: to standard error, and to the journal's socket when there is one.
+//! Log events of a daemon: to standard error, and to the journal's socket when there is one; only to the socket if
+//! standard error ends in the journal anyway.
 //!
 //! Not a log store: on a board init keeps the journal. Called once by `main`. The journal socket may appear later than
 //! the daemon, so it is looked for again now and then; while nothing listens there, events only go to standard error.
 
+use std::os::unix::fs::MetadataExt;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -39,9 +41,17 @@ impl Level {
 /// Makes log events of this process visible from now on. A second call changes nothing.
 pub fn init(program: &'static str, level: Level) {
     let stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false).with_target(false);
+    let stderr = (!stderr_is_journal()).then_some(stderr);
     let journal = Journal { program, state: Mutex::new(State::Missing { looked: None }) };
     // Fails only if a subscriber is set already, in tests.
     let _ = tracing_subscriber::registry().with(events_only(level)).with(stderr).with(journal).try_init();
+}
+
+/// True if standard error is what JOURNAL_STREAM (`device:inode`, as systemd and init set it) says the journal reads.
+/// A task inherits the variable but not the stream, hence the comparison.
+fn stderr_is_journal() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
+    std::fs::metadata("/proc/self/fd/2").is_ok_and(|file| stream == format!("{}:{}", file.dev(), file.ino()))
 }
 
 /// Spans are switched off: tracing-journald panics on an event inside a span that it did not see begin.

@@ -33,8 +33,8 @@ const RECORDS_PER_TURN: usize = 64;
 const READER_PATIENCE: Duration = Duration::from_secs(2);
 /// The least important priority that goes to the console.
 const CONSOLE_PRIORITY: u8 = 4;
-/// Priority of plain output: what a daemon prints is rare and meant for people.
-pub(crate) const PRIORITY_NOTICE: u8 = 5;
+/// Priority of plain output: daemons log by the socket, so what they print is a panic or a refusal to start.
+pub(crate) const PRIORITY_OUTPUT: u8 = 4;
 
 /// The ring and the console's brake.
 #[derive(Debug)]
