@@ -79,6 +79,8 @@ pub struct QemuFacts {
     pub memory_mib: u32,
     /// `-dtb`, file name inside the folder.
     pub device_tree: Option<String>,
+    /// Words that `-append` needs besides [`Manifest::command_line`], for what the emulation lacks.
+    pub append: Option<String>,
 }
 
 /// Size and digest of one file.

@@ -185,7 +185,7 @@ fn refuse_strange(table: &Table, file: &str) -> Result<(), ConfigError> {
         ("root", &["busybox", "binaries", "folders", "links", "applets"]),
         ("disk", &["size_mib", "boot_mib", "slot_mib", "data_template_mib", "signature"]),
         ("boot", &["*"]),
-        ("qemu", &["machine", "cpu", "memory_mib", "device_tree"]),
+        ("qemu", &["machine", "cpu", "memory_mib", "device_tree", "append"]),
     ];
     let refused = |reason: String| Err(ConfigError::Refused { file: file.to_owned(), reason });
     for (section, value) in table {
