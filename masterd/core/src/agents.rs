@@ -319,13 +319,15 @@ impl Master {
         let key = spec.key.clone();
         let Some(framework) = self.frameworks.get_mut(&key.framework) else { return };
         let back = framework.unreachable.remove(&key.task);
-        if back.is_some() || !framework.tasks.contains_key(&key.task) {
+        let is_news = back.is_some() || !framework.tasks.contains_key(&key.task);
+        if is_news {
             let mut task = back.unwrap_or_else(|| Task::new(spec, agent.clone()));
+            // Whatever it was when it went away: the agent knows better. Whether the status is acknowledged only the
+            // agent knows; it repeats it if it has to.
             task.state = TaskState::Staging;
-            // Whatever it was when it went away: the agent knows better.
-            task.latest = latest;
-            if !latest.is_terminal() {
-                self.allocator.allocated(&key.framework, &task.spec.role, agent, &task.spec.resources);
+            task.latest = TaskState::Lost;
+            if let Some(status) = status {
+                task.record(status);
             }
             framework.tasks.insert(key.task.clone(), task);
             reconciled.returned.push(key.clone());
@@ -335,14 +337,13 @@ impl Master {
         }
         let Some(task) = framework.tasks.get_mut(&key.task) else { return };
         task.confirmed = true;
-        if latest.is_terminal() && !task.latest.is_terminal() {
-            self.allocator.recover(&key.framework, &task.spec.role, agent, &task.spec.resources);
+        let (role, resources) = (&task.spec.role, &task.spec.resources);
+        match (task.latest.is_terminal(), latest.is_terminal()) {
+            (false, true) => self.allocator.recover(&key.framework, role, agent, resources),
+            (true, false) => self.allocator.allocated(&key.framework, role, agent, resources),
+            _ => {}
         }
         task.latest = latest;
-        if let Some(status) = status {
-            // Acknowledged or not, only the agent knows: it repeats the update if it has to.
-            task.record(status);
-        }
         if let Some(kill) = task.kill.filter(|_| !latest.is_terminal()) {
             reconciled.then.push(MasterToAgent::Kill { key, grace_ms: kill.grace_ms });
         }
