@@ -4,7 +4,7 @@
 //! masterd, agentd, the `nesos` command and tests. Invariants: no input panics or takes unbounded memory; names, numbers
 //! and defaults are those of Mesos 1.11.
 //!
-//! * [`v1`]: the shared messages (`TaskInfo`, `Offer`, `Resource`, ...); [`scheduler`]: `Call` and `Event`.
+//! * [`v1`]: the shared messages (`TaskInfo`, `Offer`, `Resource`, ...); [`scheduler`] and [`executor`]: `Call` and `Event` of each.
 //! * [`recordio`]: how event streams are framed.
 //! * [`legacy`]: what `/state`, `/slaves`, `/frameworks` and `/tasks` answer.
 //!
@@ -39,6 +39,7 @@
 //! ```
 
 mod error;
+pub mod executor;
 pub mod json;
 pub mod legacy;
 pub mod message;

@@ -1,9 +1,9 @@
-//! Every call and event of the scheduler API against bytes that Nesos did not make: both formats, both directions.
+//! Every call and event of the APIs against bytes that Nesos did not make: both formats, both directions.
 //!
-//! The cases are in `golden/scheduler.txt`. Invariant: a released Nesos reads and writes these bytes for ever.
+//! The cases are in `golden/`, one file per API. Invariant: a released Nesos reads and writes these bytes for ever.
 #![allow(clippy::unwrap_used)]
 
-use nesos_api::scheduler::{Call, CallType, Event, EventType};
+use nesos_api::scheduler::{Call, Event, EventType};
 use nesos_api::{Error, message::Enumeration};
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -16,8 +16,10 @@ struct Case<'a> {
     written: &'a str,
 }
 
-fn cases() -> Vec<Case<'static>> {
-    let text = include_str!("golden/scheduler.txt");
+const SCHEDULER: &str = include_str!("golden/scheduler.txt");
+const EXECUTOR: &str = include_str!("golden/executor.txt");
+
+fn cases(text: &'static str) -> Vec<Case<'static>> {
     let blocks = text.split("\n\n").skip(1);
     blocks
         .map(|block| {
@@ -82,12 +84,13 @@ fn check<M: PartialEq + Debug>(
     message
 }
 
-#[test]
-fn calls_and_events_are_read_and_written_as_by_mesos() {
-    let (mut calls, mut events) = (BTreeSet::new(), BTreeSet::new());
-    for case in cases() {
-        match case.kind {
-            "call" => {
+/// Checks all cases of one API, and that each call and event but UNKNOWN has one.
+macro_rules! check_api {
+    ($cases:expr, $api:ident) => {{
+        use nesos_api::$api::{Call, CallType, Event, EventType};
+        let (mut calls, mut events) = (BTreeSet::new(), BTreeSet::new());
+        for case in cases($cases) {
+            if case.kind == "call" {
                 let call = check(
                     &case,
                     Call::from_json,
@@ -96,8 +99,7 @@ fn calls_and_events_are_read_and_written_as_by_mesos() {
                     Call::to_protobuf,
                 );
                 calls.insert(call.r#type.unwrap());
-            }
-            _ => {
+            } else {
                 let event = check(
                     &case,
                     Event::from_json,
@@ -108,17 +110,27 @@ fn calls_and_events_are_read_and_written_as_by_mesos() {
                 events.insert(event.r#type.unwrap());
             }
         }
-    }
-    assert_eq!(
-        calls.len(),
-        CallType::VALUES.len() - 1,
-        "every call but UNKNOWN has a case"
-    );
-    assert_eq!(
-        events.len(),
-        EventType::VALUES.len() - 1,
-        "every event but UNKNOWN has a case"
-    );
+        assert_eq!(
+            calls.len(),
+            CallType::VALUES.len() - 1,
+            "every call has a case"
+        );
+        assert_eq!(
+            events.len(),
+            EventType::VALUES.len() - 1,
+            "every event has a case"
+        );
+    }};
+}
+
+#[test]
+fn the_scheduler_api_is_read_and_written_as_by_mesos() {
+    check_api!(SCHEDULER, scheduler);
+}
+
+#[test]
+fn the_executor_api_is_read_and_written_as_by_mesos() {
+    check_api!(EXECUTOR, executor);
 }
 
 #[test]
@@ -133,7 +145,7 @@ fn a_heartbeat_has_twenty_bytes() {
 
 #[test]
 fn a_message_inside_serde_is_written_as_alone() {
-    for case in cases() {
+    for case in cases(SCHEDULER) {
         let alone: serde_json::Value = serde_json::from_str(case.written).unwrap();
         let inside = match case.kind {
             "call" => serde_json::to_value(Call::from_json(case.json.as_bytes()).unwrap()).unwrap(),

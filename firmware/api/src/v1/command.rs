@@ -1,6 +1,7 @@
 //! What runs: commands, environments, secrets, executors and their checks.
 //!
-//! Tables only, no behaviour: names, numbers and defaults are those of `mesos/v1/mesos.proto`, nested types joined to one name.
+//! Tables only, no behaviour: names, numbers and defaults are those of `mesos/v1/mesos.proto`,
+//! nested types joined to one name.
 //! Used by the daemons and the command line through the module above. Invariant: a published number never changes.
 
 use super::*;

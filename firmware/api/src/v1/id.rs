@@ -1,6 +1,7 @@
 //! Identities, times, addresses and labels: the small messages that all others are made of.
 //!
-//! Tables only, no behaviour: names, numbers and defaults are those of `mesos/v1/mesos.proto`, nested types joined to one name.
+//! Tables only, no behaviour: names, numbers and defaults are those of `mesos/v1/mesos.proto`,
+//! nested types joined to one name.
 //! Used by the daemons and the command line through the module above. Invariant: a published number never changes.
 
 use crate::message::{Bytes, messages};
