@@ -28,7 +28,7 @@ pub(crate) enum Configuration {
     /// There is no file: defaults.
     Absent,
     /// The file is right.
-    Read(ClusterConfig),
+    Read(Box<ClusterConfig>),
     /// The file is there but cannot be used: the board stays up without joining.
     Refused,
 }

@@ -201,7 +201,7 @@ fn configuration(board: &Board) -> Outcome {
         Ok(bytes) => match ClusterConfig::parse(&bytes) {
             Ok(config) => {
                 let words = format!("cluster {}, role {:?}", config.cluster, config.role).to_lowercase();
-                (Configuration::Read(config), Outcome::Done(words))
+                (Configuration::Read(Box::new(config)), Outcome::Done(words))
             }
             Err(e) => (
                 Configuration::Refused,
@@ -232,7 +232,7 @@ async fn node_identity(board: Rc<Board>) -> Outcome {
         }
     }
     let config = match &*board.configuration.borrow() {
-        Configuration::Read(config) => config.clone(),
+        Configuration::Read(config) => (**config).clone(),
         _ => ClusterConfig { cluster: DEFAULT_CLUSTER.to_owned(), ..ClusterConfig::default() },
     };
     let Some(id) = id else {

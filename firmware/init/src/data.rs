@@ -91,7 +91,7 @@ fn grow_partition(disk: &Path) -> Result<Option<u64>, DataError> {
     let file = OpenOptions::new().write(true).open(disk).map_err(io_error("open", disk))?;
     file.write_all_at(&mbr, 0).and_then(|()| file.sync_all()).map_err(io_error("write partition table of", disk))?;
     block::resize_partition(disk, NUMBER, partition.start * SECTOR, partition.sectors * SECTOR)?;
-    Ok(Some(partition.sectors * SECTOR >> 20))
+    Ok(Some((partition.sectors * SECTOR) >> 20))
 }
 
 fn read_superblock(device: &Path) -> Result<[u8; SUPERBLOCK_BYTES], DataError> {

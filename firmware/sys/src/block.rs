@@ -106,7 +106,7 @@ pub fn grow_ext4(mount_point: &Path, blocks: u64) -> Result<(), BlockError> {
 /// Capacity of a mounted file system: size of a block in bytes, number of blocks.
 pub fn file_system_size(mount_point: &Path) -> Result<(u64, u64), BlockError> {
     nix::sys::statvfs::statvfs(mount_point)
-        .map(|v| (v.fragment_size() as u64, v.blocks() as u64))
+        .map(|v| (v.fragment_size(), v.blocks()))
         .map_err(|errno| control("size", mount_point, errno))
 }
 
