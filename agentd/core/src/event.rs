@@ -241,7 +241,7 @@ pub struct Note {
     pub text: String,
 }
 
-/// Everything the shell has to do now, in this order: persist, actions, send; then log, then wait.
+/// Everything the shell has to do now, in this order: persist, send, actions; then wait.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Ready {
     /// To be made durable before anything below is done.

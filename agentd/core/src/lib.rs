@@ -1,7 +1,7 @@
 //! The agent as a pure state machine: task life cycle, status-update streams, admission, fetch plans, master link.
 //!
 //! No clock, socket, file, thread or randomness. The shell (`agentd`, or the simulator) calls [`Agent::step`] with
-//! events, then obeys [`Agent::ready`]: make `persist` durable, then do `actions` and `send`, and come back at
+//! events, then obeys [`Agent::ready`]: make `persist` durable, then `send`, then do `actions`, and come back at
 //! `deadline`. If `persist` fails, nothing else of that `Ready` may be done; it goes back as [`Event::NotStored`].
 //! Invariants are listed in [`Agent::check`].
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]

@@ -1,3 +1,44 @@
-//! agentd
+//! `agentd`: the tokio shell around `agentd-core`. Reads flags and the disk, then obeys the core until it is told to stop.
+//!
+//! Decides nothing about tasks; not the executor helper (`nesos-executor`), which outlives this process. Started by init
+//! on a board, by `nesos dev up` or a person elsewhere. Invariant: what the core wants persisted is on disk before anything
+//! else of the same `Ready` happens.
 
-fn main() {}
+mod clock;
+mod container;
+mod credentials;
+mod dial;
+mod fetcher;
+mod files;
+mod gc;
+mod http;
+mod identity;
+mod link;
+mod resources;
+mod run;
+mod sandbox;
+mod settings;
+mod state;
+mod store;
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
+fn main() -> ExitCode {
+    let values = settings::TABLE.from_process();
+    let level = nesos_shell::log::Level::parse(values.text_or_empty("logging_level"));
+    let Some(level) = level else {
+        eprintln!("agentd: --logging_level: expected {}", nesos_shell::log::Level::NAMES);
+        return ExitCode::from(2);
+    };
+    nesos_shell::log::init("agentd", level);
+    match settings::Settings::new(values).map_err(anyhow::Error::from).and_then(run::run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("agentd cannot run: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

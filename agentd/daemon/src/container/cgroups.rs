@@ -1,0 +1,108 @@
+//! The cgroups of containers: `<root>/executors` for the helpers, `<root>/<container>` for each task.
+//!
+//! Called by isolators and lives. Invariant: a task's limits are in force before its first process exists.
+
+use std::fs;
+use std::time::Duration;
+
+use nesos_sys::cgroup::{Cgroup, CgroupError, Limits, Usage};
+use nesos_wire::ContainerId;
+
+use crate::settings::SettingsError;
+
+/// Where helpers live: outside the tasks' limits, inside the agent's tree.
+const EXECUTORS: &str = "executors";
+/// Controllers that tasks are limited with.
+const CONTROLLERS: [&str; 4] = ["cpu", "memory", "pids", "io"];
+/// A group is busy until its last process is reaped: tries, and the pause between them.
+const REMOVE_TRIES: usize = 100;
+const REMOVE_PAUSE: Duration = Duration::from_millis(20);
+
+/// The agent's part of the cgroup tree.
+#[derive(Debug)]
+pub(super) struct Cgroups {
+    root: Cgroup,
+}
+
+impl Cgroups {
+    /// Makes the agent's groups below `name`.
+    pub(super) fn new(name: &str) -> Result<Self, SettingsError> {
+        let fail = |reason: String| SettingsError::new("--isolation=cgroups/…", reason);
+        let plain = !name.is_empty() && name.split('/').all(|part| !matches!(part, "" | "." | ".."));
+        if !plain {
+            return Err(SettingsError::new("--cgroups_root", "expected a relative path such as nesos"));
+        }
+        let top = Cgroup::find_root()
+            .ok_or_else(|| fail("this machine has no cgroup v2 tree with the controllers cpu and memory".into()))?;
+        let root = top.child(name);
+        let make = || {
+            top.delegate(&CONTROLLERS)?;
+            root.create()?;
+            root.delegate(&CONTROLLERS)?;
+            root.child(EXECUTORS).create()
+        };
+        make().map_err(|e: CgroupError| fail(e.to_string()))?;
+        Ok(Self { root })
+    }
+
+    /// The task's group with its limits, still empty.
+    pub(super) fn create(&self, container: &ContainerId, limits: &Limits) -> Result<Cgroup, CgroupError> {
+        let group = self.of(container);
+        group.create()?;
+        group.limit(limits)?;
+        Ok(group)
+    }
+
+    /// Where helpers are born.
+    pub(super) fn executors(&self) -> Cgroup {
+        self.root.child(EXECUTORS)
+    }
+
+    pub(super) fn usage(&self, container: &ContainerId) -> Option<Usage> {
+        let group = self.of(container);
+        group.exists().then(|| group.usage())
+    }
+
+    /// Usage, and the limits as they are in force.
+    pub(super) fn state(&self, container: &ContainerId) -> Option<(Usage, Limits)> {
+        let group = self.of(container);
+        let usage = group.exists().then(|| group.usage())?;
+        let memory_max = fs::read_to_string(group.path().join("memory.max")).ok();
+        let memory_max = memory_max.and_then(|text| text.trim().parse().ok());
+        Some((usage, Limits { memory_max, ..Limits::default() }))
+    }
+
+    /// SIGKILL to all processes of the task.
+    pub(super) fn kill(&self, container: &ContainerId) {
+        let group = self.of(container);
+        if group.exists()
+            && let Err(error) = group.kill()
+        {
+            tracing::warn!("container {container}: {error}");
+        }
+    }
+
+    /// Ends whatever is left and removes the group.
+    pub(super) async fn remove(&self, container: &ContainerId) {
+        let group = self.of(container);
+        let mut result = Ok(());
+        for _ in 0..REMOVE_TRIES {
+            if !group.exists() {
+                return;
+            }
+            self.kill(container);
+            result = group.remove();
+            if result.is_ok() {
+                return;
+            }
+            tokio::time::sleep(REMOVE_PAUSE).await;
+        }
+        if let Err(error) = result {
+            tracing::warn!("container {container}: {error}");
+        }
+    }
+
+    fn of(&self, container: &ContainerId) -> Cgroup {
+        self.root.child(container.as_str())
+    }
+}

@@ -1,0 +1,112 @@
+//! From a task's spec to a running helper: sandbox, files, cgroup, spawn.
+//!
+//! Called by `life`. Invariant: after an error no process of the container exists.
+
+use std::fs::{self, DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use agentd_core::command::{Place, executor_spec};
+use agentd_core::fetch;
+use nesos_sys::container::{SpawnPlan, spawn};
+use nesos_sys::user::{self, Credentials};
+use nesos_wire::task::TaskSpec;
+use nesos_wire::{AgentId, ContainerId, frame};
+
+use super::Context;
+use super::helper::Helper;
+use super::isolator::Setup;
+use crate::fetcher::{self, Target};
+use crate::sandbox;
+
+/// Why a task does not start.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LaunchError {
+    #[error(transparent)]
+    Sandbox(#[from] sandbox::SandboxError),
+    #[error("the task's user: {0}")]
+    User(#[from] user::UserError),
+    #[error(transparent)]
+    Plan(#[from] fetch::FetchError),
+    #[error(transparent)]
+    Fetch(#[from] fetcher::FetchFailure),
+    #[error(transparent)]
+    Cgroup(#[from] nesos_sys::cgroup::CgroupError),
+    #[error("the task's command: {0}")]
+    Frame(#[from] frame::FrameError),
+    #[error("cannot write {path}: {source}")]
+    Write { path: String, source: std::io::Error },
+    #[error("the executor helper: {0}")]
+    Spawn(#[from] nesos_sys::container::SpawnError),
+}
+
+/// What is launched, and for which agent.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) spec: TaskSpec,
+    pub(super) agent: AgentId,
+    /// `ip:port` of the agent.
+    pub(super) endpoint: String,
+}
+
+/// Starts the helper. Dropping the future before it is done leaves files, but no process.
+pub(super) async fn launch(context: &Context, container: &ContainerId, request: Request) -> Result<Helper, LaunchError> {
+    let Request { spec, agent, endpoint } = request;
+    let settings = &context.settings;
+    let (user, credentials) = user_of(&spec, settings.flags.is_on("switch_user"))?;
+    let plan = fetch::plan(&spec.command.uris)?;
+    let sandbox = sandbox::make(&settings.work_dir, &agent, &spec, container, credentials.as_ref())?;
+    let target = Target { sandbox: sandbox.clone(), user: credentials, stall_timeout: settings.stall_timeout };
+    fetcher::fetch_all(&plan, &target).await?;
+    let setup = context.isolators.prepare(&spec);
+    let cgroup_procs = match (context.isolators.cgroups(), &setup.limits) {
+        (Some(cgroups), Some(limits)) => Some(cgroups.create(container, limits)?.procs_file()),
+        _ => None,
+    };
+    let place = Place {
+        agent,
+        endpoint,
+        container: container.clone(),
+        sandbox: sandbox.display().to_string(),
+        user,
+        cgroup_procs: cgroup_procs.map(|path| path.display().to_string()),
+        pid_namespace: setup.namespaces.pid,
+        environment: setup.environment.clone(),
+    };
+    let directory = context.run_directory(container);
+    write_spec(&directory, &frame::encode(&executor_spec(&spec, place))?)?;
+    start_helper(context, directory.as_path(), &setup)
+}
+
+fn write_spec(directory: &Path, bytes: &[u8]) -> Result<(), LaunchError> {
+    let fail = |path: &Path, source| LaunchError::Write { path: path.display().to_string(), source };
+    DirBuilder::new().mode(0o700).create(directory).map_err(|e| fail(directory, e))?;
+    let path = directory.join("spec");
+    // Not synchronised: after a loss of power nobody starts a task from it.
+    fs::write(&path, bytes).map_err(|e| fail(&path, e))
+}
+
+fn start_helper(context: &Context, directory: &Path, setup: &Setup) -> Result<Helper, LaunchError> {
+    let path = directory.join("log");
+    let log = File::create(&path).map_err(|source| LaunchError::Write { path: path.display().to_string(), source })?;
+    let cgroup = context.isolators.cgroups().map(|cgroups| cgroups.executors().directory()).transpose()?;
+    let arguments = vec!["nesos-executor".into(), directory.display().to_string()];
+    let plan = SpawnPlan {
+        directory: directory.into(),
+        namespaces: setup.namespaces,
+        cgroup,
+        stderr: Some(log.into()),
+        ..SpawnPlan::new(context.settings.executor.display().to_string(), arguments)
+    };
+    let spawned = spawn(&plan)?;
+    Ok(Helper::started(directory.into(), spawned.pidfd))
+}
+
+/// The user the task runs as, by name and looked up. Only root can switch; others run everything as themselves.
+fn user_of(spec: &TaskSpec, may_switch: bool) -> Result<(Option<String>, Option<Credentials>), LaunchError> {
+    let name = spec.command.user.as_ref().filter(|name| may_switch && !name.is_empty());
+    match name.filter(|_| nix::unistd::geteuid().is_root()) {
+        Some(name) => Ok((Some(name.clone()), Some(user::lookup(name)?))),
+        None => Ok((None, None)),
+    }
+}

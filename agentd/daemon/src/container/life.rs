@@ -1,0 +1,158 @@
+//! One container from its beginning, or its adoption, to its last word.
+//!
+//! Runs as a local task of its own, one per container. Orders may come at any time. Invariant: `Finished` is told only after
+//! the helper has said so or left its record; `Vanished` only when neither a helper nor a record is there.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use agentd_core::{ContainerEvent, Finish};
+use nesos_wire::executor::{ExitRecord, FromExecutor, Outcome};
+use nesos_wire::task::TaskSpec;
+use nesos_wire::{AgentId, ContainerId};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::helper::{Connection, Helper};
+use super::launch::{self, Request};
+use super::{Context, Order};
+
+/// After an order to destroy, how long the helper may take before it is killed itself.
+const DESTROY_LIMIT: Duration = Duration::from_secs(3);
+/// How long a helper may take to end after its last word; it lingers half a second at most.
+const REAP_LIMIT: Duration = Duration::from_secs(10);
+/// How often a connection that breaks while the helper lives is made anew.
+const MAX_RECONNECTS: usize = 10;
+
+#[derive(Debug)]
+pub(super) struct Life {
+    context: Rc<Context>,
+    container: ContainerId,
+    orders: mpsc::Receiver<Order>,
+    /// When a helper that was told to destroy its task is killed itself.
+    destroy_at: Option<Instant>,
+}
+
+impl Life {
+    pub(super) fn new(context: Rc<Context>, container: ContainerId, orders: mpsc::Receiver<Order>) -> Self {
+        Self { context, container, orders, destroy_at: None }
+    }
+
+    /// Makes the container and stays with it.
+    pub(super) async fn launch(mut self, spec: TaskSpec, agent: AgentId, endpoint: String) {
+        let context = self.context.clone();
+        let container = self.container.clone();
+        let request = Request { spec, agent, endpoint };
+        let launched = tokio::select! {
+            biased;
+            launched = launch::launch(&context, &container, request) => launched.map_err(|error| error.to_string()),
+            _ = self.orders.recv() => Err("the launch was given up".to_string()),
+        };
+        let word = match launched {
+            Ok(helper) => {
+                context.tell(&container, ContainerEvent::Started).await;
+                self.watch(helper, true).await
+            }
+            Err(message) => ContainerEvent::LaunchFailed { message },
+        };
+        self.end(word).await;
+    }
+
+    /// Finds what became of a container of an earlier agentd, and stays with it.
+    pub(super) async fn adopt(mut self, rebooted: bool) {
+        let helper = Helper::of(self.context.run_directory(&self.container));
+        let word = match (helper.exit_record(), rebooted) {
+            (Some(record), _) => self.finished(record),
+            (None, true) => ContainerEvent::Vanished,
+            (None, false) => self.watch(helper, false).await,
+        };
+        self.end(word).await;
+    }
+
+    /// Ends a container that no task speaks of.
+    pub(super) async fn bury(mut self) {
+        let directory = self.context.run_directory(&self.container);
+        self.watch(Helper::of(directory.clone()), false).await;
+        self.clean_up().await;
+        if let Err(error) = std::fs::remove_dir_all(&directory) {
+            tracing::warn!("cannot remove {}: {error}", directory.display());
+        }
+    }
+
+    async fn watch(&mut self, mut helper: Helper, is_new: bool) -> ContainerEvent {
+        let mut word = None;
+        for _ in 0..MAX_RECONNECTS {
+            let Some(connection) = helper.connect().await else { break };
+            word = self.converse(connection, &helper).await;
+            if word.is_some() {
+                break;
+            }
+        }
+        // A helper that is gone, or has closed ten connections, says nothing more; its record may.
+        if word.is_none() && helper.exit_record().is_none() {
+            helper.kill_process();
+        }
+        helper.reap(REAP_LIMIT).await;
+        match word.or_else(|| helper.exit_record()) {
+            Some(record) => self.finished(record),
+            None if is_new => {
+                let log = self.context.run_directory(&self.container).join("log");
+                let text = std::fs::read_to_string(log).unwrap_or_default();
+                let text: String = text.trim().chars().take(300).collect();
+                ContainerEvent::LaunchFailed { message: format!("the executor helper ended without a record: {text}") }
+            }
+            None => ContainerEvent::Vanished,
+        }
+    }
+
+    /// Listens and passes orders on until the helper's last word, or the end of the connection.
+    async fn converse(&mut self, mut connection: Connection, helper: &Helper) -> Option<ExitRecord> {
+        loop {
+            let destroy_at = self.destroy_at;
+            tokio::select! {
+                word = connection.next() => match word? {
+                    FromExecutor::Running { .. } => self.context.tell(&self.container, ContainerEvent::Running).await,
+                    FromExecutor::Exited(record) => return Some(record),
+                },
+                Some(order) = self.orders.recv() => match order {
+                    Order::Kill(grace_ms) => connection.kill(grace_ms).await,
+                    Order::Destroy => {
+                        connection.kill(0).await;
+                        self.destroy_at.get_or_insert(Instant::now() + DESTROY_LIMIT);
+                    }
+                },
+                () = sleep_until(destroy_at) => {
+                    self.destroy_at = None;
+                    if let Some(cgroups) = self.context.isolators.cgroups() {
+                        cgroups.kill(&self.container);
+                    }
+                    helper.kill_process();
+                }
+            }
+        }
+    }
+
+    fn finished(&self, record: ExitRecord) -> ContainerEvent {
+        let has_run = !matches!(record.outcome, Outcome::NotStarted(_) | Outcome::Exit(0));
+        let limitation = has_run.then(|| self.context.isolators.limitation(&self.container)).flatten();
+        ContainerEvent::Finished(Finish { record, limitation })
+    }
+
+    async fn end(self, word: ContainerEvent) {
+        self.clean_up().await;
+        self.context.tell(&self.container, word).await;
+    }
+
+    async fn clean_up(&self) {
+        if let Some(cgroups) = self.context.isolators.cgroups() {
+            cgroups.remove(&self.container).await;
+        }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

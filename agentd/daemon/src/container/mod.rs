@@ -1,0 +1,138 @@
+//! The containerizer: one local task per container, from its sandbox to its last word.
+//!
+//! Called by `run` with the core's actions; answers with [`ContainerEvent`]s. Knows no states of tasks. Invariant: every
+//! `launch` and `adopt` ends in exactly one of `LaunchFailed`, `Finished`, `Vanished`, and before that word is sent nothing
+//! of the container runs any more.
+
+mod cgroups;
+mod helper;
+mod isolator;
+mod launch;
+mod life;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use agentd_core::{ContainerEvent, Event};
+use nesos_sys::cgroup::Usage;
+use nesos_wire::task::TaskSpec;
+use nesos_wire::{AgentId, ContainerId};
+use tokio::sync::mpsc;
+
+use crate::identity;
+use crate::settings::Settings;
+use isolator::Isolators;
+use life::Life;
+
+/// Orders that wait for one container: a kill, shorter kills, a destroy.
+const MAX_ORDERS: usize = 16;
+
+/// What a container is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// SIGTERM, then SIGKILL after so many milliseconds.
+    Kill(u32),
+    /// SIGKILL, or give the launch up.
+    Destroy,
+}
+
+/// What all containers share.
+#[derive(Debug)]
+struct Context {
+    settings: Rc<Settings>,
+    isolators: Isolators,
+    events: mpsc::Sender<Event>,
+}
+
+impl Context {
+    fn run_directory(&self, container: &ContainerId) -> PathBuf {
+        identity::runs(&self.settings.work_dir).join(container.as_str())
+    }
+
+    async fn tell(&self, container: &ContainerId, event: ContainerEvent) {
+        // Fails only when the daemon is ending; then the next one adopts the container.
+        let _ = self.events.send(Event::Container { container: container.clone(), event }).await;
+    }
+}
+
+/// All containers.
+#[derive(Debug)]
+pub(crate) struct Containerizer {
+    context: Rc<Context>,
+    orders: BTreeMap<ContainerId, mpsc::Sender<Order>>,
+}
+
+impl Containerizer {
+    /// Checks that the isolators of `--isolation` work here.
+    pub(crate) fn new(settings: Rc<Settings>, events: mpsc::Sender<Event>) -> anyhow::Result<Self> {
+        let isolators = Isolators::new(&settings)?;
+        Ok(Self { context: Rc::new(Context { settings, isolators, events }), orders: BTreeMap::new() })
+    }
+
+    pub(crate) fn launch(&mut self, container: ContainerId, spec: TaskSpec, agent: AgentId, endpoint: String) {
+        let life = self.begin(container);
+        tokio::task::spawn_local(life.launch(spec, agent, endpoint));
+    }
+
+    pub(crate) fn adopt(&mut self, container: ContainerId, rebooted: bool) {
+        let life = self.begin(container);
+        tokio::task::spawn_local(life.adopt(rebooted));
+    }
+
+    pub(crate) fn kill(&self, container: &ContainerId, grace_ms: u32) {
+        self.order(container, Order::Kill(grace_ms));
+    }
+
+    pub(crate) fn destroy(&self, container: &ContainerId) {
+        self.order(container, Order::Destroy);
+    }
+
+    /// The task's end is checkpointed and acknowledged: its exit record is not needed any more.
+    pub(crate) fn release(&mut self, container: &ContainerId) {
+        self.orders.remove(container);
+        let directory = self.context.run_directory(container);
+        if let Err(error) = fs::remove_dir_all(&directory)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!("cannot remove {}: {error}", directory.display());
+        }
+    }
+
+    /// Ends what runs in run directories that no checkpoint speaks of. `known`: containers that one does.
+    pub(crate) fn bury_strangers(&mut self, known: &[ContainerId]) {
+        let Ok(entries) = fs::read_dir(identity::runs(&self.context.settings.work_dir)) else { return };
+        for entry in entries.flatten() {
+            let Some(name) = entry.file_name().to_str().map(String::from) else { continue };
+            if known.iter().all(|container| container.as_str() != name) {
+                tracing::warn!("container {name} belongs to no task: ending it");
+                let container = ContainerId::new(name);
+                let life = self.begin(container.clone());
+                self.destroy(&container);
+                tokio::task::spawn_local(life.bury());
+            }
+        }
+    }
+
+    /// What the container uses, if its isolators can tell.
+    pub(crate) fn usage(&self, container: &ContainerId) -> Option<Usage> {
+        self.context.isolators.usage(container)
+    }
+
+    fn begin(&mut self, container: ContainerId) -> Life {
+        self.orders.retain(|_, orders| !orders.is_closed());
+        let (sender, orders) = mpsc::channel(MAX_ORDERS);
+        self.orders.insert(container.clone(), sender);
+        Life::new(self.context.clone(), container, orders)
+    }
+
+    fn order(&self, container: &ContainerId, order: Order) {
+        if let Some(orders) = self.orders.get(container) {
+            // Full: it has been told often enough. Closed: it has ended. The core insists if need be.
+            let _ = orders.try_send(order);
+        }
+    }
+}

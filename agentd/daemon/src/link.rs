@@ -1,0 +1,148 @@
+//! The link to the master: one task that dials, then carries frames both ways.
+//!
+//! Called by `run`. Invariants: at most one task exists; every dial ends in `LinkUp` or `LinkDown`, every link that was up
+//! in `LinkDown`, unless it was hung up.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use agentd_core::{Event, LinkError};
+use nesos_shell::framed::{self, FrameReader};
+use nesos_wire::message::{AgentToMaster, MasterToAgent};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::dial::{self, MasterStream};
+use crate::settings::Settings;
+
+/// Most messages that wait to be written: a head of each of 1024 streams, and answers. More means a master that does not
+/// read, and the link is given up.
+const OUTBOX: usize = 2048;
+/// How long a goodbye may take.
+const FINISH_LIMIT: Duration = Duration::from_secs(2);
+/// A master that takes no bytes for this long is given up.
+const WRITE_LIMIT: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+struct Current {
+    number: u64,
+    outbox: mpsc::Sender<AgentToMaster>,
+    task: JoinHandle<()>,
+}
+
+/// The link, if there is one.
+#[derive(Debug)]
+pub(crate) struct Links {
+    settings: Rc<Settings>,
+    events: mpsc::Sender<Event>,
+    current: Option<Current>,
+}
+
+impl Links {
+    pub(crate) fn new(settings: Rc<Settings>, events: mpsc::Sender<Event>) -> Self {
+        Self { settings, events, current: None }
+    }
+
+    pub(crate) fn dial(&mut self, number: u64, leader: Option<String>) {
+        self.drop_current();
+        let (outbox, receiver) = mpsc::channel(OUTBOX);
+        let (settings, events) = (self.settings.clone(), self.events.clone());
+        let task = tokio::task::spawn_local(async move {
+            let error = match dial::dial(&settings, leader).await {
+                Ok(stream) => carry(stream, number, receiver, &events).await,
+                Err(error) => error,
+            };
+            // Fails only when the daemon is ending.
+            let _ = events.send(Event::LinkDown { link: number, error }).await;
+        });
+        self.current = Some(Current { number, outbox, task });
+    }
+
+    pub(crate) fn hang_up(&mut self, number: u64) {
+        if self.current.as_ref().is_some_and(|current| current.number == number) {
+            self.drop_current();
+        }
+    }
+
+    /// Queues messages. An overflow gives the link up: the event to step then.
+    pub(crate) fn send(&mut self, messages: Vec<AgentToMaster>) -> Option<Event> {
+        let current = self.current.as_ref()?;
+        let link = current.number;
+        for message in messages {
+            if let Err(mpsc::error::TrySendError::Full(_)) = current.outbox.try_send(message) {
+                self.drop_current();
+                let error = LinkError::Failed("the master does not read what it is sent".into());
+                return Some(Event::LinkDown { link, error });
+            }
+        }
+        None
+    }
+
+    /// Writes what is queued and closes.
+    pub(crate) async fn finish(&mut self) {
+        if let Some(Current { outbox, mut task, .. }) = self.current.take() {
+            drop(outbox);
+            if timeout(FINISH_LIMIT, &mut task).await.is_err() {
+                task.abort();
+            }
+        }
+    }
+
+    fn drop_current(&mut self) {
+        if let Some(current) = self.current.take() {
+            current.task.abort();
+        }
+    }
+}
+
+/// Carries frames until the link breaks, or the outbox is closed and empty.
+async fn carry(
+    stream: MasterStream,
+    number: u64,
+    outbox: mpsc::Receiver<AgentToMaster>,
+    events: &mpsc::Sender<Event>,
+) -> LinkError {
+    let _ = events.send(Event::LinkUp { link: number }).await;
+    let (reader, writer) = tokio::io::split(stream);
+    let text = tokio::select! {
+        text = read_all(FrameReader::new(reader), number, events) => text,
+        text = write_all(writer, outbox) => text,
+    };
+    LinkError::Failed(text)
+}
+
+async fn read_all(
+    mut reader: FrameReader<tokio::io::ReadHalf<MasterStream>>,
+    link: u64,
+    events: &mpsc::Sender<Event>,
+) -> String {
+    loop {
+        match reader.read::<MasterToAgent>().await {
+            Ok(Some(message)) => {
+                if events.send(Event::Message { link, message }).await.is_err() {
+                    return "the agent is ending".into();
+                }
+            }
+            Ok(None) => return "the master closed the link".into(),
+            Err(error) => return error.to_string(),
+        }
+    }
+}
+
+async fn write_all(
+    mut writer: tokio::io::WriteHalf<MasterStream>,
+    mut outbox: mpsc::Receiver<AgentToMaster>,
+) -> String {
+    use tokio::io::AsyncWriteExt;
+    while let Some(message) = outbox.recv().await {
+        match timeout(WRITE_LIMIT, framed::write(&mut writer, &message)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return error.to_string(),
+            Err(_) => return "the master takes no bytes".into(),
+        }
+    }
+    // The link is over in any case.
+    let _ = writer.shutdown().await;
+    "the agent closed the link".into()
+}

@@ -1,0 +1,302 @@
+//! The loop: events into the core, the core's wishes into the world.
+//!
+//! One thread, one owner of the core. Called by `main`. Signals: SIGTERM and SIGINT end agentd and leave the tasks running;
+//! SIGUSR1 kills all tasks, says goodbye, then ends. Invariant: nothing of a `Ready` is done before its records are on disk.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+use agentd_core::{Action, Agent, Config, ContainerEvent, Event, Level, Ready, Seed};
+use nesos_base::time::Instant;
+use nesos_sys::machine;
+use nesos_wire::message::FileError;
+use nesos_wire::{ContainerId, TaskKey};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::clock::Clocks;
+use crate::container::Containerizer;
+use crate::http;
+use crate::identity;
+use crate::link::Links;
+use crate::settings::{Settings, SettingsError};
+use crate::state::View;
+use crate::store::Store;
+use crate::{files, gc, sandbox};
+
+/// Events that wait for the loop; senders wait beyond it.
+const MAX_EVENTS: usize = 256;
+/// Most events stepped before their records are synchronised together.
+const BATCH: usize = 64;
+/// Threads for copying and deleting, which ends when there is nothing to do.
+const BLOCKING_THREADS: usize = 2;
+/// Stack of those threads.
+const STACK: usize = 256 * 1024;
+/// Pause between two looks for old sandboxes when nothing happens, and at least.
+const GC_PAUSE: Duration = Duration::from_secs(3600);
+const GC_MIN_PAUSE: Duration = Duration::from_secs(60);
+
+/// Runs the agent until a signal ends it.
+pub(crate) fn run(settings: Settings) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_stack_size(STACK)
+        .build()?;
+    let result = tokio::task::LocalSet::new().block_on(&runtime, async {
+        // Held until the end: a second agentd would spoil the log.
+        let _lock = identity::lock(&settings.work_dir)?;
+        Daemon::start(Rc::new(settings)).await?.drive().await;
+        Ok(())
+    });
+    // A copy under way must not keep the process alive.
+    runtime.shutdown_background();
+    result
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    user: Signal,
+}
+
+struct Daemon {
+    settings: Rc<Settings>,
+    agent: Rc<RefCell<Agent>>,
+    containers: Rc<RefCell<Containerizer>>,
+    clocks: Rc<Clocks>,
+    store: Store,
+    links: Links,
+    events: mpsc::Receiver<Event>,
+    /// Events that the loop makes itself.
+    own_events: VecDeque<Event>,
+    signals: Signals,
+    endpoint: String,
+    gc_at: tokio::time::Instant,
+    last_gc: tokio::time::Instant,
+    is_stopping: bool,
+}
+
+impl Daemon {
+    async fn start(settings: Rc<Settings>) -> anyhow::Result<Self> {
+        let signals = Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            user: signal(SignalKind::user_defined1())?,
+        };
+        let (ip, port) = settings.listen;
+        let listener = TcpListener::bind((ip, port)).await.map_err(|e| SettingsError::new(format!("--port: listen on {ip}:{port}"), e))?;
+        let port = listener.local_addr()?.port();
+        let (sender, events) = mpsc::channel(MAX_EVENTS);
+        let containers = Rc::new(RefCell::new(Containerizer::new(settings.clone(), sender.clone())?));
+        let (store, replay) = Store::open(&identity::meta(&settings.work_dir))?;
+        if replay.skipped > 0 {
+            tracing::warn!("{} bytes of the checkpoint log were damaged and are skipped", replay.skipped);
+        }
+        let clocks = Rc::new(Clocks::new());
+        let agent = Agent::recover(config(&settings, port), seed()?, replay.records, clocks.moment());
+        let agent = Rc::new(RefCell::new(agent));
+        let view = View::new(settings.clone(), agent.clone(), containers.clone(), clocks.clone(), port);
+        tokio::task::spawn_local(http::serve(listener, Rc::new(view)));
+        let advertised = settings.advertised_ip();
+        let host = if advertised.is_empty() { "127.0.0.1" } else { &advertised };
+        tracing::info!("agentd {} listens on {ip}:{port}, node {}", env!("CARGO_PKG_VERSION"), settings.node);
+        let now = tokio::time::Instant::now();
+        let daemon = Self {
+            links: Links::new(settings.clone(), sender),
+            endpoint: format!("{host}:{port}"),
+            gc_at: now + GC_MIN_PAUSE,
+            last_gc: now,
+            own_events: VecDeque::new(),
+            is_stopping: false,
+            settings,
+            agent,
+            containers,
+            clocks,
+            store,
+            events,
+            signals,
+        };
+        daemon.containers.borrow_mut().bury_strangers(&daemon.known_containers());
+        Ok(daemon)
+    }
+
+    async fn drive(mut self) {
+        self.step(Event::Tick);
+        loop {
+            let deadline = self.obey_all();
+            if self.is_stopping {
+                tracing::info!("all tasks are gone, agentd ends");
+                return self.links.finish().await;
+            }
+            let Some(event) = self.wait(deadline).await else {
+                tracing::info!("agentd ends, its tasks live on");
+                return;
+            };
+            self.step(event);
+            for _ in 0..BATCH {
+                let Ok(event) = self.events.try_recv() else { break };
+                self.step(event);
+            }
+        }
+    }
+
+    /// The next event; `None` when agentd is to end.
+    async fn wait(&mut self, deadline: Option<Instant>) -> Option<Event> {
+        let at = deadline.map(|deadline| self.clocks.ticks.deadline(deadline));
+        let wake = at.map_or(self.gc_at, |at| at.min(self.gc_at));
+        tokio::select! {
+            // `self.links` keeps a sender, so the channel never closes.
+            event = self.events.recv() => event,
+            () = tokio::time::sleep_until(wake) => {
+                self.collect_garbage();
+                Some(Event::Tick)
+            }
+            _ = self.signals.user.recv() => Some(Event::Shutdown),
+            _ = self.signals.terminate.recv() => None,
+            _ = self.signals.interrupt.recv() => None,
+        }
+    }
+
+    fn step(&mut self, event: Event) {
+        self.agent.borrow_mut().step(event, self.clocks.moment());
+    }
+
+    /// Does everything the core wants; when it wants to be woken.
+    fn obey_all(&mut self) -> Option<Instant> {
+        loop {
+            while let Some(event) = self.own_events.pop_front() {
+                self.step(event);
+            }
+            let ready = self.agent.borrow_mut().ready();
+            if ready.is_idle() {
+                return ready.deadline;
+            }
+            self.obey(ready);
+        }
+    }
+
+    fn obey(&mut self, ready: Ready) {
+        if !ready.persist.is_empty() {
+            if let Err(error) = self.store.append(&ready.persist) {
+                return self.step(Event::NotStored { ready: Box::new(ready), reason: error.to_string() });
+            }
+            self.compact();
+        }
+        for note in ready.notes {
+            match note.level {
+                Level::Info => tracing::info!("{}", note.text),
+                Level::Warn => tracing::warn!("{}", note.text),
+            }
+        }
+        // Messages before actions: a goodbye must be in the outbox before `Stop`, an update before `HangUp`.
+        self.own_events.extend(self.links.send(ready.send));
+        for action in ready.actions {
+            self.act(action);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Dial { link, leader } => self.links.dial(link, leader),
+            Action::HangUp { link } => self.links.hang_up(link),
+            Action::Launch { container, spec } => match self.agent.borrow().id().cloned() {
+                Some(agent) => self.containers.borrow_mut().launch(container, *spec, agent, self.endpoint.clone()),
+                None => {
+                    let message = "the agent has no id yet".to_string();
+                    let event = ContainerEvent::LaunchFailed { message };
+                    self.own_events.push_back(Event::Container { container, event });
+                }
+            },
+            Action::Adopt { container, rebooted, .. } => self.containers.borrow_mut().adopt(container, rebooted),
+            Action::Kill { container, grace_ms } => self.containers.borrow().kill(&container, grace_ms),
+            Action::Destroy { container } => self.containers.borrow().destroy(&container),
+            Action::Release { container, .. } => {
+                self.containers.borrow_mut().release(&container);
+                self.gc_at = self.gc_at.min(self.last_gc + GC_MIN_PAUSE);
+            }
+            Action::ReadFile { link, request, key, container, path, offset, length } => {
+                let ended = container.as_ref().is_none_or(|container| !self.is_active(&key, container));
+                let result = match self.sandbox_of(&key, container.as_ref()) {
+                    Some(sandbox) => files::read(&sandbox, &path, offset, length, ended),
+                    None => Err(FileError::UnknownTask),
+                };
+                self.own_events.push_back(Event::FileRead { link, request, result });
+            }
+            Action::MasterTime { unix } => self.clocks.follow(unix),
+            Action::Stop => self.is_stopping = true,
+        }
+    }
+
+    fn is_active(&self, key: &TaskKey, container: &ContainerId) -> bool {
+        let agent = self.agent.borrow();
+        agent.tasks().any(|view| view.spec.key == *key && view.container == Some(container) && view.phase.is_active())
+    }
+
+    fn sandbox_of(&self, key: &TaskKey, container: Option<&ContainerId>) -> Option<std::path::PathBuf> {
+        let work_dir = &self.settings.work_dir;
+        let agent = self.agent.borrow();
+        let known = container.and_then(|container| {
+            let view = agent.tasks().find(|view| view.spec.key == *key)?;
+            let sandbox = sandbox::of_container(work_dir, agent.id()?, view.spec, container)?;
+            sandbox.is_dir().then_some(sandbox)
+        });
+        known.or_else(|| sandbox::latest_of(work_dir, key))
+    }
+
+    fn known_containers(&self) -> Vec<ContainerId> {
+        self.agent.borrow().tasks().filter_map(|view| view.container.cloned()).collect()
+    }
+
+    fn compact(&mut self) {
+        if self.store.wants_compaction() {
+            let snapshot = self.agent.borrow().snapshot();
+            if let Err(error) = self.store.compact(&snapshot) {
+                tracing::warn!("{error}");
+            }
+        }
+    }
+
+    fn collect_garbage(&mut self) {
+        let now = tokio::time::Instant::now();
+        if now < self.gc_at {
+            return;
+        }
+        self.gc_at = now + GC_PAUSE;
+        self.last_gc = now;
+        let policy = gc::Policy {
+            work_dir: self.settings.work_dir.clone(),
+            delay: self.settings.gc_delay,
+            headroom: self.settings.gc_headroom,
+            keep: self.known_containers().iter().map(ToString::to_string).collect(),
+        };
+        tokio::task::spawn_blocking(move || {
+            let removed = gc::collect(&policy);
+            if removed > 0 {
+                tracing::info!("removed {removed} old sandboxes");
+            }
+        });
+    }
+}
+
+fn config(settings: &Settings, port: u16) -> Config {
+    Config {
+        node: settings.node.clone(),
+        boot_id: machine::boot_id().unwrap_or_default(),
+        hostname: settings.hostname.clone(),
+        ip: settings.advertised_ip(),
+        port,
+        software: env!("CARGO_PKG_VERSION").into(),
+        resources: settings.resources.clone(),
+        attributes: settings.attributes.clone(),
+    }
+}
+
+fn seed() -> anyhow::Result<Seed> {
+    let mut bytes = [0; 16];
+    nesos_shell::tls::random(&mut bytes)?;
+    Ok(Seed(bytes))
+}
