@@ -37,10 +37,9 @@ impl Clients {
             // Dropping the stream is the answer to a fifth one.
             if self.list.len() < MAX_CLIENTS && stream.set_nonblocking(true).is_ok() {
                 let mut client = Client { stream, input: [0; MAX_MESSAGE], filled: 0 };
-                if client.send(state) {
-                    self.list.push(client);
-                    told += 1;
-                }
+                told += usize::from(client.send(state));
+                // One that has left its order and gone cannot be told, but is to be obeyed.
+                self.list.push(client);
             }
         }
         told

@@ -43,8 +43,8 @@ fn the_task_sees_only_itself() {
     assert_eq!(helper.record().outcome, Outcome::Exit(0));
     let output = helper.output("stdout");
     let lines: Vec<&str> = output.lines().collect();
-    // The helper, the shell, ls and grep.
-    assert_eq!(lines[0].parse::<u32>().unwrap(), 4, "{output}");
+    // The helper, the shell, ls, and grep unless ls was faster.
+    assert!(matches!(lines[0], "3" | "4"), "{output}");
     // Of the host's /tmp there is only the way to the sandbox, which the test happens to have there.
     let scratch = helper.place.folder.path().file_name().unwrap().to_str().unwrap();
     assert_eq!(lines[1..], ["nesos-executor", scratch, "0", "private"]);
@@ -138,7 +138,7 @@ fn a_full_disk_does_not_lose_the_exit_status() {
     let script = format!(
         "mount -t tmpfs -o size=64k tmpfs {base}/sandbox && mkdir {base}/sandbox/run && cp {base}/run/spec {base}/sandbox/run \
          && {} {base}/sandbox/run; cp {base}/sandbox/run/exit {base}/run; test -s {base}/sandbox/more || touch {base}/run/full",
-        env!("CARGO_BIN_EXE_nesos-executor")
+        common::program()
     );
     let mut plan = SpawnPlan::new("sh", ["sh", "-c", &script].map(str::to_owned).to_vec());
     plan.namespaces.mount = true;

@@ -78,6 +78,17 @@ fn a_kill_lets_the_task_say_goodbye() {
 }
 
 #[test]
+fn an_order_counts_even_if_its_giver_does_not_wait() {
+    let place = Place::new();
+    let spec = place.shell("echo up; exec sleep 1000");
+    let helper = place.start(&spec);
+    helper.first_line();
+    helper.connect().kill(LONG);
+    let record = helper.record();
+    assert_eq!((record.outcome, record.kill_requested), (Outcome::Signal(15), true));
+}
+
+#[test]
 fn a_deaf_task_is_killed_after_the_shortest_grace() {
     let place = Place::new();
     let spec = place.shell("trap '' TERM; echo up; while :; do sleep 0.01; done");

@@ -35,7 +35,9 @@ fn it_has_exactly_the_given_environment_directory_and_files() {
 
 #[test]
 fn signals_are_as_a_fresh_process_expects() {
-    let (_, text) = run(shell("grep -e SigBlk -e SigIgn /proc/self/status"));
+    // Without a shell between, which may ignore signals of its own.
+    let arguments = ["grep", "-e", "SigBlk", "-e", "SigIgn", "/proc/self/status"].map(str::to_owned).to_vec();
+    let (_, text) = run(SpawnPlan::new("grep", arguments));
     assert_eq!(text, "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
 }
 

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -19,7 +19,12 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// Longest wait for anything; generous, because the machine may be busy.
 pub const DEADLINE: Duration = Duration::from_secs(30);
-const PROGRAM: &str = env!("CARGO_BIN_EXE_nesos-executor");
+
+/// The helper: the one built with these tests, or the one that the environment names (in a guest the build folder does
+/// not exist).
+pub fn program() -> String {
+    std::env::var("NESOS_EXECUTOR").unwrap_or_else(|_| env!("CARGO_BIN_EXE_nesos-executor").to_owned())
+}
 
 /// Run directory and sandbox in a scratch folder.
 pub struct Place {
@@ -69,8 +74,14 @@ impl Place {
 }
 
 pub fn spawn_on(place: &Place, pid_namespace: bool) -> Spawned {
+    spawn_in(place, pid_namespace, None)
+}
+
+/// Starts the helper as agentd does.
+pub fn spawn_in(place: &Place, pid_namespace: bool, cgroup: Option<OwnedFd>) -> Spawned {
     let run = place.run().to_str().unwrap().to_owned();
-    let mut plan = SpawnPlan::new(PROGRAM, vec!["nesos-executor".to_owned(), run]);
+    let mut plan = SpawnPlan::new(program(), vec!["nesos-executor".to_owned(), run]);
+    plan.cgroup = cgroup;
     if pid_namespace {
         plan.namespaces = Namespaces::TASK;
     }
