@@ -1,1 +1,17 @@
-//! sim
+//! A whole cluster in one process and in virtual time: real cores, simulated network, disks, executors, schedulers.
+//!
+//! Everything that happens follows from one seed, so that a failing run replays exactly. First a phase with faults
+//! (broken links, partitions, crashes, reboots, full disks), checked after every step; then everything heals, and within
+//! a bounded virtual time every task must have come to an end that its framework knows of. Not here: sockets, TLS, HTTP,
+//! protobuf (tests/cluster), and what the kernel does (tests/qemu). Called by `tests/seeds.rs`.
+
+mod board;
+mod check;
+mod fault;
+mod master;
+mod net;
+mod rng;
+mod scheduler;
+mod world;
+
+pub use world::{Outcome, World, run};

@@ -1,0 +1,83 @@
+//! What must hold after every step, and what must hold in the end.
+//!
+//! The cores check their own memory; here it is compared with what really exists: containers, disks, what schedulers
+//! were told. Each sentence is a bug in a core (or in the simulation).
+
+use std::collections::BTreeSet;
+
+use agentd_core::checkpoint::Record;
+use masterd_core::check::violations;
+use nesos_wire::resource::Resources;
+
+use crate::board::Stage;
+use crate::world::World;
+
+impl World {
+    pub(crate) fn check(&mut self) {
+        if let Some(core) = &self.master.core {
+            let broken = violations(core);
+            if !broken.is_empty() {
+                return self.fail(format!("master: {}", broken.join("; ")));
+            }
+        }
+        let mut keys = BTreeSet::new();
+        let mut found = None;
+        for board in &self.boards {
+            let mut used = Resources::new();
+            for container in self.alive_on(board.index).into_values() {
+                used.add(&container.spec.resources);
+                if !keys.insert(&container.spec.key) {
+                    found = Some(format!("{} runs twice at the same time", container.spec.key));
+                }
+            }
+            if !board.resources.contains(&used) {
+                found = Some(format!("board {} is over-committed: {used:?}", board.index));
+            }
+        }
+        if let Some(found) = found {
+            self.fail(found);
+        }
+    }
+
+    /// An agent forgets a status only if its framework has seen it, or will never ask.
+    pub(crate) fn check_record(&mut self, board: usize, record: &Record) {
+        let Record::Acknowledged { key, uuid } = record else { return };
+        let is_seen = self.acknowledged.get(&key.framework).is_some_and(|seen| seen.contains(uuid));
+        if !is_seen && !self.removed.contains(&key.framework) {
+            self.fail(format!("board {board} forgets a status of {key} that was never acknowledged"));
+        }
+    }
+
+    /// Whether everything has come to its end.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.unsettled().is_empty()
+    }
+
+    /// What has not, one per line.
+    pub(crate) fn unsettled(&self) -> String {
+        let mut lines: Vec<String> = self.waiting().into_iter().collect();
+        for board in &self.boards {
+            match &board.agent {
+                None => lines.push(format!("board {} is down", board.index)),
+                Some(agent) => lines.extend(
+                    agent.tasks().map(|task| format!("board {}: {} {:?}", board.index, task.spec.key, task.latest)),
+                ),
+            }
+        }
+        for container in self.containers.values().filter(|container| !matches!(container.stage, Stage::Ended(_))) {
+            lines.push(format!("container of {} is alive", container.spec.key));
+        }
+        match &self.master.core {
+            None => lines.push("the master is down".into()),
+            Some(core) => {
+                for framework in core.frameworks() {
+                    let tasks = framework.tasks.values().chain(framework.unreachable.values());
+                    lines.extend(tasks.map(|task| format!("master: {} {:?}", task.key(), task.state)));
+                }
+                let away = core.agents().filter(|agent| !agent.is_connected());
+                lines.extend(away.map(|agent| format!("master: agent {} is {:?}", agent.id, agent.condition)));
+            }
+        }
+        lines.join("\n")
+    }
+}

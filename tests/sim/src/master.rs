@@ -1,0 +1,174 @@
+//! The master's shell: obeys the real core, keeps its registry on a simulated disk, crashes between the two.
+//!
+//! Invariant: nothing of a `Ready` leaves before its commands are on the disk, as the core demands.
+
+use std::collections::BTreeMap;
+
+use masterd_core::{Config, Event, LinkId, Master, Ready, Registry, StreamId};
+use nesos_base::time::{Duration, Instant};
+use nesos_wire::MasterId;
+use nesos_wire::command::Command;
+
+use crate::net::Frame;
+use crate::world::{Planned, World};
+
+/// The master process and its disk.
+#[derive(Debug, Default)]
+pub(crate) struct MasterNode {
+    pub(crate) core: Option<Master>,
+    /// How many processes there have been.
+    pub(crate) generation: u64,
+    pub(crate) next_link: u64,
+    pub(crate) links: BTreeMap<LinkId, usize>,
+    /// Open streams and the scheduler at the other end.
+    pub(crate) streams: BTreeMap<StreamId, usize>,
+    disk: BTreeMap<String, Vec<u8>>,
+    durable: Registry,
+    deadline: Option<Instant>,
+    is_gathering: bool,
+}
+
+impl World {
+    pub(crate) fn master_start(&mut self) {
+        if self.master.core.is_some() {
+            return;
+        }
+        self.master.generation += 1;
+        let generation = self.master.generation;
+        self.trace(&format!("master {generation} starts"));
+        let records = self.master.disk.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
+        let registry = match Registry::load(records) {
+            Ok(registry) => registry,
+            Err(error) => return self.fail(error.to_string()),
+        };
+        if registry != self.master.durable {
+            self.fail("the registry that was loaded is not the one that was written".into());
+        }
+        let mut config = Config::new(MasterId::new(format!("m{generation}")), "sim");
+        config.framework_recovery_timeout = Duration::from_secs(120);
+        self.master.core = Some(Master::new(config, registry, self.now, self.wall()));
+        self.master.deadline = None;
+        self.master.is_gathering = false;
+        self.master_ready(generation);
+    }
+
+    /// kill -9: links and streams are reset by the kernel, what was not sent is gone.
+    pub(crate) fn master_crash(&mut self) {
+        if self.master.core.take().is_none() {
+            return;
+        }
+        self.trace("master crashes");
+        let conns: Vec<usize> = self.master.links.values().copied().collect();
+        for conn in conns {
+            self.master_closes(conn);
+        }
+        self.master.links.clear();
+        for (stream, scheduler) in std::mem::take(&mut self.master.streams) {
+            let after = self.rng.latency();
+            self.plan_stream_end(scheduler, stream, after);
+        }
+        let after = self.rng.millis(100, 20_000);
+        self.plan(after, Planned::MasterStart);
+    }
+
+    pub(crate) fn master_event(&mut self, event: Event) {
+        let (now, wall) = (self.now, self.wall());
+        let Some(core) = &mut self.master.core else { return };
+        core.step(event, now, wall);
+        let generation = self.master.generation;
+        if self.master.is_gathering {
+            return;
+        }
+        if self.rng.chance(30) {
+            self.master.is_gathering = true;
+            let after = Duration::from_micros(self.rng.between(1, 3000));
+            self.plan(after, Planned::MasterReady { generation });
+        } else {
+            self.master_ready(generation);
+        }
+    }
+
+    pub(crate) fn master_tick(&mut self, generation: u64) {
+        let is_due = self.master.deadline.is_some_and(|deadline| deadline <= self.now);
+        if generation == self.master.generation && is_due {
+            self.master.deadline = None;
+            self.master_event(Event::Tick);
+        }
+    }
+
+    pub(crate) fn master_ready(&mut self, generation: u64) {
+        if generation != self.master.generation {
+            return;
+        }
+        self.master.is_gathering = false;
+        let Some(core) = &mut self.master.core else { return };
+        let ready = core.ready();
+        let deadline = ready.deadline;
+        if !ready.commands.is_empty() {
+            let is_fragile = !self.is_healed;
+            if is_fragile && self.rng.once_in(60) {
+                return self.master_crash();
+            }
+            self.persist(&ready.commands);
+            if is_fragile && self.rng.once_in(60) {
+                return self.master_crash();
+            }
+        }
+        self.send_all(ready);
+        if let Some(deadline) = deadline
+            && self.master.deadline.is_none_or(|known| deadline < known)
+        {
+            self.master.deadline = Some(deadline);
+            self.plan_at(deadline, Planned::MasterTick { generation });
+        }
+    }
+
+    fn persist(&mut self, commands: &[Command]) {
+        for command in commands {
+            self.trace(&format!("registry < {}", short(command)));
+            if let Command::RemoveFramework { framework } = command {
+                self.removed.insert(framework.clone());
+            }
+            for change in self.master.durable.apply(command) {
+                match change.value {
+                    Some(value) => self.master.disk.insert(change.key, value),
+                    None => self.master.disk.remove(&change.key),
+                };
+            }
+        }
+    }
+
+    fn send_all(&mut self, ready: Ready) {
+        for (link, message) in ready.to_agents {
+            if let Some(conn) = self.master.links.get(&link).copied() {
+                self.send_down(conn, Frame::Data(Box::new(message)));
+            }
+        }
+        for (stream, event) in ready.to_frameworks {
+            self.send_event(stream, event);
+        }
+        for link in ready.close_links {
+            if let Some(conn) = self.master.links.get(&link).copied() {
+                self.master_closes(conn);
+            }
+        }
+        for stream in ready.close_streams {
+            if let Some(scheduler) = self.master.streams.remove(&stream) {
+                let after = self.rng.latency();
+                self.plan_stream_end(scheduler, stream, after);
+            }
+        }
+    }
+}
+
+fn short(command: &Command) -> String {
+    match command {
+        Command::MasterStarted { start } => format!("start {start}"),
+        Command::AdmitAgent(record) => format!("admit {}", record.agent),
+        Command::MarkUnreachable { agent, .. } => format!("unreachable {agent}"),
+        Command::MarkReachable { agent } => format!("reachable {agent}"),
+        Command::RemoveAgent { agent } => format!("remove {agent}"),
+        Command::PutFramework(record) => format!("framework {}", record.framework),
+        Command::RemoveFramework { framework } => format!("remove {framework}"),
+    }
+}

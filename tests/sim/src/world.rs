@@ -1,0 +1,220 @@
+//! The world: its clock, what is going to happen, and the run from seed to verdict.
+//!
+//! The actors (master, boards, schedulers, network, faults) are in their own modules as further `impl World` blocks.
+//! Invariant: events happen in order of time and, at equal times, in the order in which they were planned.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use masterd_core::{Call, FrameworkEvent, StreamId, Subscribe};
+use nesos_base::time::{Duration, Instant};
+use nesos_wire::message::{AgentToMaster, MasterToAgent};
+use nesos_wire::{Attempt, ContainerId, FrameworkId, TaskKey, Uuid};
+
+use crate::board::{Board, Container};
+use crate::fault::Fault;
+use crate::master::MasterNode;
+use crate::net::{Conn, Frame};
+use crate::rng::Rng;
+use crate::scheduler::Scheduler;
+
+/// How long faults go on.
+const FAULTS: Duration = Duration::from_secs(240);
+/// How long after the healing everything may take to come to an end. Longer than an agent's longest pause between two
+/// repetitions of an update (10 min), twice.
+const HEALING: Duration = Duration::from_secs(1800);
+/// Most steps of a run: a bound against livelock, ten times what runs take.
+const MAX_STEPS: u64 = 400_000;
+
+/// Something that is going to happen.
+#[derive(Debug)]
+pub(crate) enum Planned {
+    /// The master's deadline, if it is still this one.
+    MasterTick { generation: u64 },
+    /// The master's shell obeys what has gathered.
+    MasterReady { generation: u64 },
+    MasterStart,
+    /// The agent's deadline.
+    BoardTick { board: usize, generation: u64 },
+    BoardStart { board: usize },
+    /// A dial reaches the master's port.
+    Dial { board: usize, generation: u64, link: u64 },
+    /// The dial's outcome reaches the agent.
+    DialFailed { board: usize, generation: u64, link: u64 },
+    ToMaster { conn: usize, frame: Frame<AgentToMaster> },
+    ToBoard { conn: usize, frame: Frame<MasterToAgent> },
+    /// A container's process starts, or ends by itself or because it was told to.
+    ContainerStarts { container: ContainerId },
+    ContainerEnds { container: ContainerId, exit: crate::board::Exit },
+    /// A SUBSCRIBE reaches the master's port.
+    Subscribe { scheduler: usize, subscribe: Box<Subscribe> },
+    /// Any other call.
+    Call { scheduler: usize, framework: FrameworkId, stream: StreamId, call: Box<Call> },
+    /// An event of a stream reaches the scheduler.
+    ToScheduler { scheduler: usize, stream: StreamId, event: Box<FrameworkEvent> },
+    /// The scheduler notices that its stream is over.
+    StreamEnds { scheduler: usize, stream: StreamId },
+    /// The master notices.
+    StreamGone { stream: StreamId, generation: u64 },
+    /// The scheduler does something of its own accord.
+    Think { scheduler: usize },
+    SchedulerStart { scheduler: usize },
+    Fault(Fault),
+    Heal,
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// Hash over everything that happened.
+    pub trace: u64,
+    /// How many steps it took.
+    pub steps: u64,
+    /// How many tasks were launched in containers.
+    pub launches: usize,
+    /// What was wrong; none: nothing.
+    pub failure: Option<String>,
+}
+
+/// The cluster.
+#[derive(Debug)]
+pub struct World {
+    pub(crate) rng: Rng,
+    pub(crate) now: Instant,
+    planned: BTreeMap<(Instant, u64), Planned>,
+    next_plan: u64,
+    pub(crate) master: MasterNode,
+    pub(crate) boards: Vec<Board>,
+    pub(crate) containers: BTreeMap<ContainerId, Container>,
+    pub(crate) conns: Vec<Conn>,
+    pub(crate) schedulers: Vec<Scheduler>,
+    pub(crate) is_healed: bool,
+    /// Every launch of a container that ever was.
+    pub(crate) launched: BTreeSet<(TaskKey, Attempt)>,
+    /// Frameworks that have ended as far as anybody was told.
+    pub(crate) removed: BTreeSet<FrameworkId>,
+    /// What each framework acknowledged.
+    pub(crate) acknowledged: BTreeMap<FrameworkId, BTreeSet<Uuid>>,
+    pub(crate) failure: Option<String>,
+    trace: u64,
+    steps: u64,
+    is_printing: bool,
+}
+
+/// Runs one seed to its end.
+pub fn run(seed: u64, is_printing: bool) -> Outcome {
+    World::new(seed, is_printing).run()
+}
+
+impl World {
+    fn new(seed: u64, is_printing: bool) -> Self {
+        let mut rng = Rng::new(seed);
+        let boards = (0..rng.between(1, 5) as usize).map(|index| Board::new(index, &mut rng)).collect();
+        let schedulers = (0..rng.between(1, 3) as usize).map(|index| Scheduler::new(index, &mut rng)).collect();
+        Self {
+            rng,
+            now: Instant::from_secs(1),
+            planned: BTreeMap::new(),
+            next_plan: 0,
+            master: MasterNode::default(),
+            boards,
+            containers: BTreeMap::new(),
+            conns: Vec::new(),
+            schedulers,
+            is_healed: false,
+            launched: BTreeSet::new(),
+            removed: BTreeSet::new(),
+            acknowledged: BTreeMap::new(),
+            failure: None,
+            trace: 0xcbf2_9ce4_8422_2325,
+            steps: 0,
+            is_printing,
+        }
+    }
+
+    fn run(mut self) -> Outcome {
+        self.plan(Duration::from_ticks(0), Planned::MasterStart);
+        for board in 0..self.boards.len() {
+            let after = self.rng.millis(0, 2000);
+            self.plan(after, Planned::BoardStart { board });
+        }
+        for scheduler in 0..self.schedulers.len() {
+            let after = self.rng.millis(0, 5000);
+            self.plan(after, Planned::SchedulerStart { scheduler });
+        }
+        self.plan_fault();
+        self.plan(FAULTS, Planned::Heal);
+        let limit = self.now + FAULTS + HEALING;
+        while self.failure.is_none() {
+            let Some(((at, _), planned)) = self.planned.pop_first() else { break };
+            self.now = self.now.max(at);
+            self.steps += 1;
+            if self.is_healed && self.steps.is_multiple_of(16) && self.is_settled() {
+                break;
+            }
+            if at > limit || self.steps > MAX_STEPS {
+                self.failure = Some(format!("not settled {} steps after the start:\n{}", self.steps, self.unsettled()));
+                break;
+            }
+            self.happen(planned);
+            self.check();
+        }
+        Outcome { trace: self.trace, steps: self.steps, launches: self.launched.len(), failure: self.failure }
+    }
+
+    pub(crate) fn plan(&mut self, after: Duration, planned: Planned) {
+        self.plan_at(self.now + after, planned);
+    }
+
+    pub(crate) fn plan_at(&mut self, at: Instant, planned: Planned) {
+        self.next_plan += 1;
+        self.planned.insert((at.max(self.now), self.next_plan), planned);
+    }
+
+    /// Seconds since 1970: a clock that is right.
+    pub(crate) fn wall(&self) -> f64 {
+        1_700_000_000.0 + self.now.as_micros() as f64 / 1e6
+    }
+
+    /// Notes a line of the trace: all lines together decide whether two runs were equal.
+    pub(crate) fn trace(&mut self, line: &str) {
+        let time = self.now.as_micros();
+        for byte in time.to_le_bytes().iter().chain(line.as_bytes()) {
+            self.trace = (self.trace ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        if self.is_printing {
+            println!("{:>12.6} {line}", time as f64 / 1e6);
+        }
+    }
+
+    pub(crate) fn fail(&mut self, what: String) {
+        let time = self.now.as_micros() as f64 / 1e6;
+        self.failure.get_or_insert(format!("at {time:.6} s: {what}"));
+    }
+
+    fn happen(&mut self, planned: Planned) {
+        match planned {
+            Planned::MasterTick { generation } => self.master_tick(generation),
+            Planned::MasterReady { generation } => self.master_ready(generation),
+            Planned::MasterStart => self.master_start(),
+            Planned::BoardTick { board, generation } => self.board_tick(board, generation),
+            Planned::BoardStart { board } => self.board_start(board),
+            Planned::Dial { board, generation, link } => self.dial_arrives(board, generation, link),
+            Planned::DialFailed { board, generation, link } => self.dial_failed(board, generation, link),
+            Planned::ToMaster { conn, frame } => self.to_master(conn, frame),
+            Planned::ToBoard { conn, frame } => self.to_board(conn, frame),
+            Planned::ContainerStarts { container } => self.container_starts(&container),
+            Planned::ContainerEnds { container, exit } => self.container_ends(&container, exit),
+            Planned::Subscribe { scheduler, subscribe } => self.subscribe_arrives(scheduler, *subscribe),
+            Planned::Call { scheduler, framework, stream, call } => {
+                self.call_arrives(scheduler, framework, stream, *call);
+            }
+            Planned::ToScheduler { scheduler, stream, event } => self.to_scheduler(scheduler, stream, *event),
+            Planned::StreamEnds { scheduler, stream } => self.stream_ends(scheduler, stream),
+            Planned::StreamGone { stream, generation } => self.stream_gone(stream, generation),
+            Planned::Think { scheduler } => self.think(scheduler),
+            Planned::SchedulerStart { scheduler } => self.scheduler_start(scheduler),
+            Planned::Fault(fault) => self.fault(fault),
+            Planned::Heal => self.heal(),
+        }
+    }
+}
