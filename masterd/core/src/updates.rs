@@ -56,11 +56,11 @@ impl Master {
         if frees || !task.latest.is_terminal() {
             task.latest = latest;
         }
-        // A status for a task that already ended is passed on but changes nothing.
-        if has_ended || !task.state.is_terminal() {
+        // A status for a task that already ended changes nothing, but it is passed on and can be acknowledged.
+        if !task.state.is_terminal() {
             task.record(status.clone());
-            task.unacknowledged = status.uuid.is_some().then(|| status.clone());
         }
+        task.unacknowledged = status.uuid.is_some().then(|| status.clone());
         if frees {
             let (role, resources) = (task.spec.role.clone(), task.spec.resources.clone());
             self.allocator.recover(&key.framework, &role, agent, &resources);
@@ -85,12 +85,11 @@ impl Master {
         }
         let known = self.frameworks.get_mut(framework).and_then(|framework| framework.tasks.get_mut(&key.task));
         if let Some(task) = known.filter(|task| task.agent == *agent) {
-            if task.unacknowledged.as_ref().and_then(|status| status.uuid) != Some(uuid) {
+            let Some(status) = task.unacknowledged.take_if(|status| status.uuid == Some(uuid)) else {
                 self.metrics.invalid_status_update_acknowledgements += 1;
                 return;
-            }
-            task.unacknowledged = None;
-            if task.state.is_terminal() {
+            };
+            if status.state.is_terminal() {
                 self.complete_task(&key, Some(uuid));
             }
         }
