@@ -3,6 +3,7 @@
 //! Not about HTTP: the daemons turn this into a status code and the text of its body. Made by `json` and `protobuf`.
 //! Invariant: the text names the field by its full path, so that a framework's author finds it.
 
+use crate::message::{Field, Label};
 use std::fmt::Write as _;
 
 /// Bound of the text that a decoder accepts, in bytes: far above any sensible call, far below a small board's memory.
@@ -107,13 +108,16 @@ impl Reading {
         Ok(())
     }
 
-    /// Notes that a required field of the current message is missing.
-    pub(crate) fn missing(&mut self, field: &'static str) {
-        if self.missing.len() < MAX_NAMED {
-            self.path.push(Step::Field(field));
-            let path = self.path();
-            self.path.pop();
-            self.missing.push(path);
+    /// Notes the required fields of the current message that are not in `seen`, which has one bit per field.
+    pub(crate) fn missing(&mut self, fields: &[Field], seen: u128) {
+        for (index, field) in fields.iter().enumerate() {
+            let absent = field.label == Label::Required && seen & (1 << index) == 0;
+            if absent && self.missing.len() < MAX_NAMED {
+                self.path.push(Step::Field(field.name));
+                let path = self.path();
+                self.path.pop();
+                self.missing.push(path);
+            }
         }
     }
 

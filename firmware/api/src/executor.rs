@@ -1,7 +1,8 @@
 //! The executor API: `Call` (what an executor posts to its agent) and `Event` (what its stream carries).
 //!
 //! Tables only, no behaviour: names, numbers and defaults are those of `mesos/v1/executor/executor.proto`,
-//! nested types joined to one name. Used by agentd and by tests that play an executor. Invariant: a published number never changes.
+//! nested types joined to one name. Used by agentd and by tests that play an executor.
+//! Invariant: a published number never changes.
 
 use crate::message::{Bytes, messages};
 use crate::v1::*;

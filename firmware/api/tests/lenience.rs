@@ -245,6 +245,24 @@ fn nesting_and_size_are_bounded() {
         ),
         "{error}"
     );
+    // A message in two pieces at every level would be copied at every level.
+    let mut bytes = vec![0x0a, 0xff, 0xff, 0x7f];
+    bytes.resize(4 + 0x1f_ffff, b'c');
+    for _ in 0..30 {
+        bytes = [&[0x12, 0, 0x12][..], &varint(bytes.len()), &bytes].concat();
+    }
+    let error = ContainerID::from_protobuf(&bytes).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::TooLarge {
+                limit: MAX_DECODED_BYTES,
+                ..
+            }
+        ),
+        "{error}"
+    );
+
     let body = [0x12, 0].repeat(1_000_000);
     let many = [&[0x22][..], &varint(body.len()), &body].concat();
     assert!(matches!(

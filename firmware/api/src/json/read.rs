@@ -97,7 +97,7 @@ impl<'de> Visitor<'de> for MessageReader<'_> {
             self.state.reading.leave();
             seen |= u128::from(set) << index;
         }
-        note_missing(fields, seen, self.state);
+        self.state.reading.missing(fields, seen);
         Ok(())
     }
 }
@@ -284,20 +284,11 @@ impl<'de> Visitor<'de> for ValueReader<'_> {
                 state: &mut *state,
             })?;
             if !set && let Slot::Message(message) = entry.slot("") {
-                note_missing(message.descriptor().fields, 0, state); // `null`: an empty message
+                state.reading.missing(message.descriptor().fields, 0); // `null`: an empty message
             }
             state.reading.leave();
         }
         Ok(true)
-    }
-}
-
-/// Notes the required fields that are not in `seen`, one bit per field.
-fn note_missing(fields: &[Field], seen: u128, state: &mut State) {
-    for (index, field) in fields.iter().enumerate() {
-        if field.label == Label::Required && seen & (1 << index) == 0 {
-            state.reading.missing(field.name);
-        }
     }
 }
 

@@ -58,13 +58,10 @@ fn read_message(
             (Label::Required | Label::Optional, Kind::Message, Wire::Bytes(_)) if already => true,
             (Label::Required | Label::Optional, Kind::Message, Wire::Bytes(first)) => {
                 let pieces = merged(first, number, &input);
-                read_value(
-                    field,
-                    value,
-                    Wire::Bytes(pieces.as_deref().unwrap_or(first)),
-                    reading,
-                    depth,
-                )?
+                // Each level of nesting may hold such a copy at the same time.
+                reading.spend(pieces.as_ref().map_or(0, Vec::len))?;
+                let whole = Wire::Bytes(pieces.as_deref().unwrap_or(first));
+                read_value(field, value, whole, reading, depth)?
             }
             _ => read_value(field, value, wire, reading, depth)?,
         };
@@ -76,11 +73,7 @@ fn read_message(
             seen |= bit;
         }
     }
-    for (index, field) in fields.iter().enumerate() {
-        if field.label == Label::Required && seen & (1 << index) == 0 {
-            reading.missing(field.name);
-        }
-    }
+    reading.missing(fields, seen);
     Ok(())
 }
 
