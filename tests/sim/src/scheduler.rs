@@ -247,18 +247,24 @@ impl World {
             return self.fail(format!("scheduler {scheduler} never launched {task}"));
         };
         if let (Some(uuid), Some(agent)) = (status.uuid, status.agent.clone()) {
-            if belief.is_closed && !self.acknowledged.get(&framework).is_some_and(|seen| seen.contains(&uuid)) {
+            let seen = self.acknowledged.entry(framework.clone()).or_default();
+            // A repetition: of this launch, or of an earlier one with the same id. It is acknowledged once more.
+            let is_repetition = seen.contains(&uuid);
+            if belief.is_closed && !is_repetition {
                 let what = format!("{task} of {framework} says {:?} after its acknowledged end", status.state);
                 return self.fail(what);
             }
             if acknowledges {
-                self.acknowledged.entry(framework).or_default().insert(uuid);
-                belief.is_closed |= status.state.is_terminal();
+                seen.insert(uuid);
+                belief.is_closed |= status.state.is_terminal() && !is_repetition;
                 self.call(scheduler, Call::Acknowledge { agent, task: task.clone(), uuid });
+            }
+            if is_repetition {
+                return;
             }
         }
         let Some(belief) = self.schedulers[scheduler].tasks.get_mut(&task) else { return };
-        // A late repetition does not bring an ended task back.
+        // A late answer of the master does not bring an ended task back.
         if !belief.is_closed || status.state.is_terminal() {
             belief.state = Some(status.state);
         }
