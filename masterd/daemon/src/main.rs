@@ -1,3 +1,133 @@
-//! masterd
+//! masterd: the master of a Nesos cluster. This file puts the parts together and ends them in order.
+//!
+//! Here: start, signals, exit codes (0 stopped, 1 cannot run, 2 wrong usage). Decisions are the core's
+//! (`masterd-core`), I/O is in the modules beside this one. Invariant: nothing is served before the registry has been
+//! read and locked.
 
-fn main() {}
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use anyhow::Context;
+use nesos_shell::clock::Clock;
+use nesos_shell::mdns::{self, Advertisement, Advertiser};
+use nesos_shell::tls::{self, Authority};
+use nesos_wire::join::{ALPN_AGENT, ALPN_JOIN};
+use nesos_wire::{MasterId, Uuid};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+mod about;
+mod convert;
+mod engine;
+mod gate;
+mod http;
+mod identity;
+mod join;
+mod link;
+mod options;
+mod server;
+mod store;
+
+use about::About;
+use engine::{Engine, Runner};
+use options::Options;
+use server::Server;
+
+/// Small and fast, and the same with every C library.
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
+fn main() -> ExitCode {
+    let mut random = [0; 16];
+    let drawn = tls::random(&mut random);
+    let options = Options::from_process(MasterId::new(Uuid::from_random(random).to_string()));
+    nesos_shell::log::init(options::TABLE.program, options.level);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = drawn
+        .context("draw the master's id")
+        .and_then(|()| runtime.context("start the runtime"))
+        .and_then(|runtime| runtime.block_on(run(options)));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("masterd cannot run: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: Options) -> anyhow::Result<()> {
+    let work_dir = &options.work_dir;
+    std::fs::create_dir_all(work_dir).with_context(|| format!("create {}", work_dir.display()))?;
+    let store = store::Store::open(work_dir)?;
+    let identity = identity::Identity::load(work_dir, options.key.clone())?;
+    let token_file = work_dir.join("token");
+    if identity.is_new {
+        tracing::info!("made a new cluster key; boards join with the token {}", identity.token.to_text());
+    } else {
+        tracing::info!("boards join with the token in {}", token_file.display());
+    }
+    let authority = Authority::new(&identity.key).context("make the cluster's CA")?;
+    let tls = authority.server_config(&[ALPN_AGENT, ALPN_JOIN, server::ALPN_HTTP]).context("set up TLS")?;
+    let address = SocketAddr::new(options.ip, options.port);
+    let listener = TcpListener::bind(address).await.with_context(|| format!("listen on {address}"))?;
+    let port = listener.local_addr().context("read the port")?.port();
+    let about = About {
+        hostname: options.hostname.clone(),
+        address: options.advertise_ip.or((!options.ip.is_unspecified()).then_some(options.ip)),
+        port: options.advertise_port.unwrap_or(port),
+        cluster: options.core.cluster.clone(),
+    };
+    let clock = Clock::new();
+    let (engine, mailbox) = Engine::new();
+    let doorkeeper =
+        join::Doorkeeper { authority: Arc::new(authority), token: identity.token, cluster: about.cluster.clone() };
+    let app = http::App {
+        engine,
+        about: about.clone(),
+        access: options.access.clone(),
+        flags: options.shown.clone(),
+        buffered: AtomicUsize::new(0),
+        clock,
+    };
+    let advertiser = advertise(&options, &about);
+    let runner = Runner::new(options.core.clone(), store, clock, about);
+    tracing::info!("master {} of cluster '{}' listens on {}:{port}", options.core.master, options.core.cluster, options.ip);
+    let server = Server { app: Arc::new(app), doorkeeper, tls, gate: gate::Gate::default() };
+    let serving = tokio::spawn(server.run(listener));
+    runner.run(mailbox, stopped()?).await;
+    serving.abort();
+    drop(advertiser);
+    tracing::info!("stopped; agents and their tasks go on");
+    Ok(())
+}
+
+/// Advertises by mDNS if told to. Not being found is no reason not to run.
+fn advertise(options: &Options, about: &About) -> Option<Advertiser> {
+    let what = Advertisement {
+        cluster: about.cluster.clone(),
+        node: options.node.clone(),
+        port: about.port,
+        version: about::NESOS_VERSION.into(),
+        role: options.role.into(),
+        address: options.advertise_ip,
+    };
+    mdns::advertise(&options.mdns, &what).unwrap_or_else(|error| {
+        tracing::warn!("{error}; boards find this master only by its address");
+        None
+    })
+}
+
+/// Completes on SIGTERM or SIGINT.
+fn stopped() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate()).context("watch SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("watch SIGINT")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+        }
+    })
+}

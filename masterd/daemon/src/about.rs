@@ -1,0 +1,82 @@
+//! What this master says about itself: name, address, versions.
+//!
+//! Called by the engine (MasterInfo) and the HTTP handlers. Invariant: the compatible version is digits and dots only,
+//! because clients take it apart with `int()`.
+
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+
+use nesos_api::v1;
+use nesos_wire::MasterId;
+
+/// The Mesos release whose API this master speaks.
+pub(crate) const MESOS_VERSION: &str = "1.11.0";
+/// This software's version.
+pub(crate) const NESOS_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// This master.
+#[derive(Debug, Clone)]
+pub(crate) struct About {
+    /// Name as others reach it.
+    pub(crate) hostname: String,
+    /// Address told to others, if it was given or is the one listened on.
+    pub(crate) address: Option<IpAddr>,
+    /// Port told to others.
+    pub(crate) port: u16,
+    /// Name of the cluster.
+    pub(crate) cluster: String,
+}
+
+impl About {
+    /// The address told to others; without a given one, that of the interface with the default route, which may come and
+    /// change after the start.
+    pub(crate) fn ip(&self) -> IpAddr {
+        self.address.or_else(default_address).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+    }
+
+    /// `host:port` as others reach it.
+    pub(crate) fn endpoint(&self) -> String {
+        match self.ip() {
+            IpAddr::V4(ip) => format!("{ip}:{}", self.port),
+            IpAddr::V6(ip) => format!("[{ip}]:{}", self.port),
+        }
+    }
+
+    /// `master@ip:port`.
+    pub(crate) fn pid(&self) -> String {
+        format!("master@{}", self.endpoint())
+    }
+
+    /// The public message.
+    pub(crate) fn master_info(&self, id: &MasterId) -> v1::MasterInfo {
+        let ip = self.ip();
+        let number = match ip {
+            // An in_addr as a little-endian machine reads it: that is what Mesos put there.
+            IpAddr::V4(ip) => u32::from_le_bytes(ip.octets()),
+            IpAddr::V6(_) => 0,
+        };
+        let capability = |capability| v1::MasterInfoCapability { r#type: Some(capability) };
+        v1::MasterInfo {
+            id: id.as_str().into(),
+            ip: number,
+            port: u32::from(self.port),
+            pid: Some(self.pid()),
+            hostname: Some(self.hostname.clone()),
+            version: Some(MESOS_VERSION.into()),
+            address: Some(v1::Address {
+                hostname: Some(self.hostname.clone()),
+                ip: Some(ip.to_string()),
+                port: i32::from(self.port),
+            }),
+            capabilities: vec![capability(v1::MasterInfoCapabilityType::AgentUpdate)],
+            ..v1::MasterInfo::default()
+        }
+    }
+}
+
+/// Asks the routing table; connecting a datagram socket sends nothing.
+fn default_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    // TEST-NET-1: an address that is nobody's, behind the default route.
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_unspecified())
+}

@@ -1,0 +1,164 @@
+//! Scheduler calls other than SUBSCRIBE: their protobuf to the core's `Call`.
+//!
+//! Called by the scheduler handler. `Err` is the text of a 400. Invariant: only syntax is judged here; whether an offer
+//! or task exists is the core's business and never changes the HTTP status.
+
+use masterd_core::{Call, Operation, ReconcileTask};
+use nesos_api::scheduler::{self, CallType};
+use nesos_api::v1;
+use nesos_wire::{AgentId, ExecutorId, OfferId, TaskId, Uuid};
+
+use super::launch;
+
+/// What becomes of a call.
+#[derive(Debug)]
+pub(crate) enum Intake {
+    /// To be handed to the core.
+    Call(Call),
+    /// 202 and nothing else: Mesos ignores it too, or there is nothing yet that it could be about.
+    Ignored,
+    /// 501 with this text.
+    NotImplemented(&'static str),
+}
+
+/// Converts a call of this type.
+pub(crate) fn intake(kind: CallType, call: scheduler::Call) -> Result<Intake, String> {
+    let missing = |member: &str| format!("Failed to validate scheduler::Call: Expecting '{member}' to be present");
+    Ok(Intake::Call(match kind {
+        CallType::Accept => accept(call.accept.ok_or_else(|| missing("accept"))?),
+        CallType::Decline => {
+            let decline = call.decline.ok_or_else(|| missing("decline"))?;
+            Call::Decline { offers: offers(&decline.offer_ids), refuse_seconds: refuse_seconds(decline.filters.as_ref()) }
+        }
+        CallType::Revive => Call::Revive { roles: call.revive.map(|revive| revive.roles).unwrap_or_default() },
+        CallType::Suppress => Call::Suppress { roles: call.suppress.map(|suppress| suppress.roles).unwrap_or_default() },
+        CallType::Teardown => Call::Teardown,
+        CallType::Kill => {
+            let kill = call.kill.ok_or_else(|| missing("kill"))?;
+            Call::Kill {
+                task: TaskId::new(kill.task_id.value),
+                agent: kill.agent_id.map(|id| AgentId::new(id.value)),
+                grace_ms: launch::kill_grace(kill.kill_policy.as_ref()),
+            }
+        }
+        CallType::Acknowledge => {
+            let acknowledge = call.acknowledge.ok_or_else(|| missing("acknowledge"))?;
+            let uuid: [u8; 16] = acknowledge.uuid.0.try_into().map_err(|bytes: Vec<u8>| {
+                format!("Failed to validate scheduler::Call: Not a valid UUID: {} bytes, expected 16", bytes.len())
+            })?;
+            Call::Acknowledge {
+                agent: AgentId::new(acknowledge.agent_id.value),
+                task: TaskId::new(acknowledge.task_id.value),
+                uuid: Uuid(uuid),
+            }
+        }
+        CallType::Reconcile => {
+            let tasks = call.reconcile.ok_or_else(|| missing("reconcile"))?.tasks;
+            let tasks = tasks.into_iter().map(|task| ReconcileTask {
+                task: TaskId::new(task.task_id.value),
+                agent: task.agent_id.map(|id| AgentId::new(id.value)),
+            });
+            Call::Reconcile { tasks: tasks.collect() }
+        }
+        CallType::Message => {
+            let message = call.message.ok_or_else(|| missing("message"))?;
+            Call::Message {
+                agent: AgentId::new(message.agent_id.value),
+                executor: ExecutorId::new(message.executor_id.value),
+                data: message.data.0,
+            }
+        }
+        // There are no inverse offers, operations with feedback or custom executors yet; Mesos's allocator ignores REQUEST.
+        CallType::AcceptInverseOffers
+        | CallType::DeclineInverseOffers
+        | CallType::AcknowledgeOperationStatus
+        | CallType::ReconcileOperations
+        | CallType::Request
+        | CallType::Shutdown => return Ok(Intake::Ignored),
+        CallType::UpdateFramework => {
+            return Ok(Intake::NotImplemented("UPDATE_FRAMEWORK is not supported yet; subscribe again instead"));
+        }
+        // SUBSCRIBE never comes here.
+        CallType::Subscribe | CallType::Unknown => return Ok(Intake::NotImplemented("Received 'UNKNOWN' call")),
+    }))
+}
+
+fn accept(accept: scheduler::CallAccept) -> Call {
+    Call::Accept {
+        offers: offers(&accept.offer_ids),
+        operations: accept.operations.iter().map(operation).collect(),
+        refuse_seconds: refuse_seconds(accept.filters.as_ref()),
+    }
+}
+
+fn offers(ids: &[v1::OfferID]) -> Vec<OfferId> {
+    ids.iter().map(|id| OfferId::new(id.value.as_str())).collect()
+}
+
+fn refuse_seconds(filters: Option<&v1::Filters>) -> Option<f64> {
+    filters.map(v1::Filters::refuse_seconds)
+}
+
+fn operation(operation: &v1::OfferOperation) -> Operation {
+    let unsupported = |tasks: Vec<(TaskId, AgentId)>| Operation::Unsupported {
+        tasks,
+        reason: format!("operation {} is not supported yet", operation.r#type.unwrap_or_default()),
+    };
+    match operation.r#type {
+        Some(v1::OfferOperationType::Launch) if operation.id.is_none() => {
+            let tasks = operation.launch.iter().flat_map(|launch| &launch.task_infos);
+            Operation::Launch(tasks.map(launch::task).collect())
+        }
+        Some(v1::OfferOperationType::Launch) => Operation::Unsupported {
+            tasks: names(operation.launch.iter().flat_map(|launch| &launch.task_infos)),
+            reason: "operation LAUNCH must not have an id".into(),
+        },
+        Some(v1::OfferOperationType::LaunchGroup) => {
+            unsupported(names(operation.launch_group.iter().flat_map(|group| &group.task_group.tasks)))
+        }
+        _ => unsupported(Vec::new()),
+    }
+}
+
+fn names<'a>(tasks: impl Iterator<Item = &'a v1::TaskInfo>) -> Vec<(TaskId, AgentId)> {
+    tasks.map(|task| (TaskId::new(task.task_id.value.as_str()), AgentId::new(task.agent_id.value.as_str()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn convert(kind: CallType, json: &str) -> Result<Intake, String> {
+        intake(kind, scheduler::Call::from_json(json.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn a_missing_member_is_named() {
+        assert!(convert(CallType::Accept, "{}").unwrap_err().contains("'accept'"));
+        assert!(convert(CallType::Kill, "{}").unwrap_err().contains("'kill'"));
+        assert!(matches!(convert(CallType::Revive, "{}"), Ok(Intake::Call(Call::Revive { roles })) if roles.is_empty()));
+    }
+
+    #[test]
+    fn a_short_uuid_is_refused() {
+        let json = r#"{"acknowledge":{"agent_id":{"value":"a"},"task_id":{"value":"t"},"uuid":"AAAA"}}"#;
+        assert!(convert(CallType::Acknowledge, json).unwrap_err().contains("UUID"));
+    }
+
+    #[test]
+    fn filters_have_mesoss_default() {
+        let json = r#"{"decline":{"offer_ids":[{"value":"o"}],"filters":{}}}"#;
+        let Ok(Intake::Call(Call::Decline { refuse_seconds, .. })) = convert(CallType::Decline, json) else { panic!() };
+        assert_eq!(refuse_seconds, Some(5.0));
+    }
+
+    #[test]
+    fn unsupported_operations_keep_their_tasks_names() {
+        let json = r#"{"accept":{"operations":[{"type":"LAUNCH_GROUP","launch_group":{"executor":{"executor_id":{"value":"e"}},
+            "task_group":{"tasks":[{"name":"n","task_id":{"value":"t"},"agent_id":{"value":"a"}}]}}}]}}"#;
+        let Ok(Intake::Call(Call::Accept { operations, .. })) = convert(CallType::Accept, json) else { panic!() };
+        let Operation::Unsupported { tasks, reason } = &operations[0] else { panic!() };
+        assert_eq!((tasks.len(), reason.contains("LAUNCH_GROUP")), (1, true));
+    }
+}

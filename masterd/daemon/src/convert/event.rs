@@ -1,0 +1,133 @@
+//! Events of a framework's stream: the core's form to bytes of the stream's format, one RecordIO record each.
+//!
+//! Called by the engine. Invariant: one event becomes one record, and one record one HTTP chunk (clients rely on it).
+
+use bytes::Bytes;
+use masterd_core::{FrameworkEvent, Offer};
+use nesos_api::message::Bytes as Data;
+use nesos_api::{recordio, scheduler, v1};
+
+use super::resource::{self, Shape};
+use super::status;
+
+/// In which form a client wants answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// `application/json`
+    Json,
+    /// `application/x-protobuf`
+    Protobuf,
+}
+
+impl Format {
+    /// The media type, without parameters: clients compare it as a string.
+    pub(crate) fn media_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Protobuf => "application/x-protobuf",
+        }
+    }
+}
+
+/// One event as a record.
+pub(crate) fn record(event: &scheduler::Event, format: Format) -> Bytes {
+    let bytes = match format {
+        Format::Json => event.to_json(),
+        Format::Protobuf => event.to_protobuf(),
+    };
+    recordio::encode(&bytes).into()
+}
+
+/// The only event of a stream that is refused after its headers.
+pub(crate) fn error(message: String) -> scheduler::Event {
+    scheduler::Event {
+        r#type: Some(scheduler::EventType::Error),
+        error: Some(scheduler::EventError { message }),
+        ..scheduler::Event::default()
+    }
+}
+
+/// The core's event in its public form. `refined`: the framework has RESERVATION_REFINEMENT; `master` is asked for only
+/// by SUBSCRIBED.
+pub(crate) fn public(event: FrameworkEvent, refined: bool, master: impl FnOnce() -> v1::MasterInfo) -> scheduler::Event {
+    use scheduler::EventType;
+    let mut out = scheduler::Event::default();
+    let kind = match event {
+        FrameworkEvent::Subscribed { framework, heartbeat_interval_seconds } => {
+            out.subscribed = Some(scheduler::EventSubscribed {
+                framework_id: framework.as_str().into(),
+                heartbeat_interval_seconds: Some(heartbeat_interval_seconds),
+                master_info: Some(master()),
+            });
+            EventType::Subscribed
+        }
+        FrameworkEvent::Heartbeat => EventType::Heartbeat,
+        FrameworkEvent::Offers(offers) => {
+            let offers = offers.iter().map(|o| offer(o, refined)).collect();
+            out.offers = Some(scheduler::EventOffers { offers });
+            EventType::Offers
+        }
+        FrameworkEvent::Rescind(offer) => {
+            out.rescind = Some(scheduler::EventRescind { offer_id: offer.as_str().into() });
+            EventType::Rescind
+        }
+        FrameworkEvent::Update { key, status } => {
+            out.update = Some(scheduler::EventUpdate { status: status::status(&key.task, &status) });
+            EventType::Update
+        }
+        FrameworkEvent::Message { agent, executor, data } => {
+            out.message = Some(scheduler::EventMessage {
+                agent_id: agent.as_str().into(),
+                executor_id: executor.as_str().into(),
+                data: Data(data),
+            });
+            EventType::Message
+        }
+        FrameworkEvent::Failure { agent } => {
+            let agent_id = Some(agent.as_str().into());
+            out.failure = Some(scheduler::EventFailure { agent_id, ..scheduler::EventFailure::default() });
+            EventType::Failure
+        }
+        FrameworkEvent::Error(message) => return error(message),
+    };
+    out.r#type = Some(kind);
+    out
+}
+
+/// An offer in its public form.
+pub(crate) fn offer(offer: &Offer, refined: bool) -> v1::Offer {
+    let role = offer.multi_role.then_some(offer.role.as_str());
+    let shape = Shape { allocation: role, with_role: !refined };
+    v1::Offer {
+        id: offer.id.as_str().into(),
+        framework_id: offer.framework.as_str().into(),
+        agent_id: offer.agent.as_str().into(),
+        hostname: offer.hostname.clone(),
+        url: Some(v1::URL {
+            scheme: "http".into(),
+            address: v1::Address {
+                hostname: Some(offer.hostname.clone()),
+                ip: Some(offer.ip.clone()),
+                port: i32::from(offer.port),
+            },
+            path: Some("/slave(1)".into()),
+            ..v1::URL::default()
+        }),
+        resources: resource::list(&offer.resources, &shape),
+        attributes: resource::attributes(&offer.attributes),
+        executor_ids: offer.executors.iter().map(|id| id.as_str().into()).collect(),
+        allocation_info: role.map(|role| v1::ResourceAllocationInfo { role: Some(role.into()) }),
+        ..v1::Offer::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_heartbeat_is_twenty_bytes() {
+        let event = public(FrameworkEvent::Heartbeat, true, v1::MasterInfo::default);
+        assert_eq!(&record(&event, Format::Json)[..], b"20\n{\"type\":\"HEARTBEAT\"}");
+    }
+}

@@ -1,0 +1,189 @@
+//! `TaskInfo`: what is to be run, taken out of its protobuf.
+//!
+//! Called for each task of an ACCEPT. Invariant: a task that cannot be run as its framework means it is marked invalid
+//! with a sentence, so that it gets TASK_ERROR; nothing in it is left out in silence.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use masterd_core::LaunchTask;
+use nesos_api::v1;
+use nesos_wire::resource::{Resources, Scalar};
+use nesos_wire::task::{Command, Uri};
+use nesos_wire::{AgentId, TaskId};
+
+use super::resource;
+
+/// SIGTERM to SIGKILL when the framework says nothing (Mesos's default).
+pub(crate) const DEFAULT_KILL_GRACE_MS: u32 = 3000;
+/// Largest `TaskInfo` in protobuf bytes: it is checkpointed by the agent and comes back in each `Hello`.
+const MAX_TASK_INFO: usize = 256 * 1024;
+
+/// One task of a LAUNCH.
+pub(crate) fn task(info: &v1::TaskInfo) -> LaunchTask {
+    let mut faults = Vec::new();
+    let mut note = |fault: Result<(), String>| faults.extend(fault.err());
+    note(TaskId::parse(&info.task_id.value).map(drop).map_err(|e| e.to_string()));
+    note(check_supported(info));
+    let bytes = info.to_protobuf();
+    note(if bytes.len() > MAX_TASK_INFO {
+        Err(format!("TaskInfo has {} bytes, at most {MAX_TASK_INFO} are allowed", bytes.len()))
+    } else {
+        Ok(())
+    });
+    let resources = resource::bag(&info.resources).unwrap_or_else(|fault| {
+        note(Err(fault));
+        Resources::new()
+    });
+    let role = resource::allocated_role(&info.resources).unwrap_or_else(|fault| {
+        note(Err(fault));
+        None
+    });
+    let limits = limits(info).unwrap_or_else(|fault| {
+        note(Err(fault));
+        BTreeMap::new()
+    });
+    let command = info.command.as_ref().map(command).unwrap_or(Ok(Command::default())).unwrap_or_else(|fault| {
+        note(Err(fault));
+        Command::default()
+    });
+    LaunchTask {
+        task: TaskId::new(info.task_id.value.as_str()),
+        agent: AgentId::new(info.agent_id.value.as_str()),
+        name: info.name.clone(),
+        executor: None,
+        role,
+        resources,
+        limits,
+        command,
+        kill_grace_ms: kill_grace(info.kill_policy.as_ref()).unwrap_or(DEFAULT_KILL_GRACE_MS),
+        info: bytes,
+        invalid: (!faults.is_empty()).then(|| faults.join("; ")),
+    }
+}
+
+/// A kill policy's grace period in milliseconds.
+pub(crate) fn kill_grace(policy: Option<&v1::KillPolicy>) -> Option<u32> {
+    let period: Duration = policy?.grace_period.as_ref()?.into();
+    Some(u32::try_from(period.as_millis()).unwrap_or(u32::MAX))
+}
+
+fn check_supported(info: &v1::TaskInfo) -> Result<(), String> {
+    match (&info.executor, &info.command) {
+        (None, None) => return Err("Task should have at least one (but not both) of CommandInfo or ExecutorInfo present".into()),
+        (Some(_), Some(_)) => return Err("Task should have at least one (but not both) of CommandInfo or ExecutorInfo present".into()),
+        (Some(_), None) => return Err("custom executors are not supported yet, only command tasks".into()),
+        (None, Some(_)) => {}
+    }
+    if info.health_check.is_some() || info.check.is_some() {
+        return Err("checks and health checks are not supported yet".into());
+    }
+    if info.max_completion_time.is_some() {
+        return Err("max_completion_time is not supported yet".into());
+    }
+    match info.container.as_deref() {
+        Some(container) => check_container(container),
+        None => Ok(()),
+    }
+}
+
+/// A MESOS container that asks for nothing is what every task gets.
+fn check_container(container: &v1::ContainerInfo) -> Result<(), String> {
+    let asked = match container {
+        c if c.r#type == v1::ContainerInfoType::Docker || c.docker.is_some() => "Docker containers are",
+        c if c.mesos.as_ref().is_some_and(|mesos| mesos.image.is_some()) => "container images are",
+        c if !c.volumes.is_empty() => "container volumes are",
+        c if !c.network_infos.is_empty() => "container networks are",
+        c if c.hostname.is_some() || c.linux_info.is_some() || c.rlimit_info.is_some() || c.tty_info.is_some() => {
+            "container host names, capabilities, rlimits and terminals are"
+        }
+        _ => return Ok(()),
+    };
+    Err(format!("{asked} not supported yet"))
+}
+
+fn command(info: &v1::CommandInfo) -> Result<Command, String> {
+    let mut environment = Vec::new();
+    for variable in info.environment.iter().flat_map(|environment| &environment.variables) {
+        if variable.secret.is_some() {
+            return Err(format!("environment variable '{}': secrets are not supported yet", variable.name));
+        }
+        if variable.name.is_empty() || variable.name.contains(['=', '\0']) {
+            return Err(format!("'{}' cannot be the name of an environment variable", variable.name));
+        }
+        let value = variable.value.clone();
+        environment.push((
+            variable.name.clone(),
+            value.ok_or_else(|| format!("environment variable '{}' has no value", variable.name))?,
+        ));
+    }
+    let value = info.value.clone().unwrap_or_default();
+    if value.is_empty() {
+        return Err("the command has no value".into());
+    }
+    let uris = info.uris.iter().map(|uri| Uri {
+        value: uri.value.clone(),
+        executable: uri.executable.unwrap_or(false),
+        extract: uri.extract(),
+        cache: uri.cache.unwrap_or(false),
+        output_file: uri.output_file.clone(),
+    });
+    Ok(Command {
+        shell: info.shell(),
+        value,
+        arguments: info.arguments.clone(),
+        environment,
+        uris: uris.collect(),
+        user: info.user.clone(),
+    })
+}
+
+fn limits(info: &v1::TaskInfo) -> Result<BTreeMap<String, Option<Scalar>>, String> {
+    let mut limits = BTreeMap::new();
+    for (name, limit) in &info.limits {
+        if name != "cpus" && name != "mem" {
+            return Err(format!("limit '{name}': only cpus and mem can be limited"));
+        }
+        let amount = if limit.value == f64::INFINITY { None } else { Some(resource::scalar(name, limit.value)?) };
+        limits.insert(name.clone(), amount);
+    }
+    Ok(limits)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn info(rest: &str) -> v1::TaskInfo {
+        let text = format!(r#"{{"name":"t","task_id":{{"value":"t1"}},"agent_id":{{"value":"a"}}{rest}}}"#);
+        v1::TaskInfo::from_json(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_shell_task_converts() {
+        let launch = task(&info(
+            r#","command":{"value":"sleep 1","environment":{"variables":[{"name":"A","value":"b"}]}},
+               "resources":[{"name":"cpus","type":"SCALAR","scalar":{"value":0.1}}],
+               "limits":{"cpus":{"value":"Infinity"}},"kill_policy":{"grace_period":{"nanoseconds":1500000000}}"#,
+        ));
+        assert_eq!(launch.invalid, None);
+        assert!(launch.command.shell);
+        assert_eq!(launch.command.environment, [("A".to_string(), "b".to_string())]);
+        assert_eq!((launch.kill_grace_ms, launch.limits.get("cpus")), (1500, Some(&None)));
+    }
+
+    #[test]
+    fn what_cannot_be_run_says_why() {
+        let why = |rest: &str| task(&info(rest)).invalid.unwrap();
+        assert!(why("").contains("CommandInfo or ExecutorInfo"));
+        assert!(why(r#","command":{}"#).contains("no value"));
+        assert!(why(r#","command":{"value":"x"},"health_check":{}"#).contains("health checks"));
+        let docker = r#","command":{"value":"x"},"container":{"type":"DOCKER","docker":{"image":"busybox"}}"#;
+        assert!(why(docker).contains("Docker"));
+        assert!(why(r#","command":{"value":"x"},"limits":{"disk":{"value":1}}"#).contains("'disk'"));
+        let mut odd = info(r#","command":{"value":"x"}"#);
+        odd.task_id = "a/b".into();
+        assert!(task(&odd).invalid.unwrap().contains('/'));
+    }
+}

@@ -1,0 +1,11 @@
+//! Between the public Mesos v1 types (`nesos-api`) and the core's and wire types.
+//!
+//! Pure functions, no I/O. Called by the HTTP handlers (calls in) and the engine (events out, state). Invariant: what the
+//! core cannot represent is refused with a sentence, never dropped without one.
+
+pub(crate) mod call;
+pub(crate) mod event;
+pub(crate) mod launch;
+pub(crate) mod resource;
+pub(crate) mod status;
+pub(crate) mod subscribe;

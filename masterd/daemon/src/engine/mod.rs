@@ -1,0 +1,170 @@
+//! The way to the master: a bounded mailbox for events, another for questions about its state.
+//!
+//! Not the loop itself (`run`). Called by links and HTTP handlers; a full mailbox makes them wait, and with them their
+//! peers. Invariant: whoever asks gets an answer or `None` when masterd is stopping, never silence.
+
+use masterd_core::{Answer, Call, CallRefusal, LinkId, Master, StreamId};
+use nesos_wire::message::{AgentToMaster, Hello};
+use nesos_wire::{FrameworkId, TaskKey};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::convert::subscribe::Subscription;
+use crate::link::Outbox;
+
+mod run;
+mod stream;
+
+pub(crate) use run::Runner;
+pub(crate) use stream::{StreamBody, StreamSender, channel as stream_channel};
+
+/// Events waiting for the master: a second's worth of a busy cluster; more would only hide that it cannot keep up.
+const MAX_INPUTS: usize = 1024;
+/// Questions waiting: each holds up an HTTP connection, of which there are not many more.
+const MAX_QUERIES: usize = 64;
+
+/// A question about the master's state, answered between two events.
+type Query = Box<dyn FnOnce(&Master) + Send>;
+
+/// An event together with what its answer needs.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// An agent said hello on a new link.
+    Hello {
+        /// Which link.
+        link: LinkId,
+        /// What it said.
+        hello: Box<Hello>,
+        /// Where answers go.
+        outbox: Outbox,
+    },
+    /// A later message.
+    Message {
+        /// Which link.
+        link: LinkId,
+        /// What it said.
+        message: AgentToMaster,
+    },
+    /// The link is gone.
+    Closed(LinkId),
+    /// A scheduler subscribes.
+    Subscribe {
+        /// Its new stream.
+        stream: StreamId,
+        /// What it said.
+        subscription: Box<Subscription>,
+        /// Where events go.
+        sender: StreamSender,
+    },
+    /// The stream is gone.
+    StreamClosed(StreamId),
+    /// Another scheduler call; `call` absent: only its permission is asked for.
+    Call {
+        /// Who.
+        framework: FrameworkId,
+        /// The header.
+        stream: Option<StreamId>,
+        /// The authenticated principal.
+        principal: Option<String>,
+        /// What.
+        call: Option<Call>,
+        /// Whether it was taken.
+        reply: oneshot::Sender<Result<(), CallRefusal>>,
+    },
+    /// An operator's request.
+    Operator {
+        /// What.
+        request: Request,
+        /// Its answer.
+        reply: oneshot::Sender<Answer>,
+    },
+}
+
+/// What operators ask for.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// End a framework.
+    Teardown(FrameworkId),
+    /// End a task.
+    Kill {
+        /// Which.
+        key: TaskKey,
+        /// Milliseconds.
+        grace_ms: Option<u32>,
+    },
+    /// Read a file of a sandbox.
+    ReadFile {
+        /// Whose.
+        key: TaskKey,
+        /// Relative to the sandbox.
+        path: String,
+        /// First byte.
+        offset: u64,
+        /// At most this many.
+        length: u32,
+    },
+}
+
+/// The way to the master.
+#[derive(Debug, Clone)]
+pub(crate) struct Engine {
+    inputs: mpsc::Sender<Input>,
+    queries: mpsc::Sender<Query>,
+}
+
+/// The receiving ends, for [`Runner`].
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    inputs: mpsc::Receiver<Input>,
+    queries: mpsc::Receiver<Query>,
+}
+
+impl Engine {
+    /// A mailbox and the way to it.
+    pub(crate) fn new() -> (Self, Mailbox) {
+        let (inputs, input_receiver) = mpsc::channel(MAX_INPUTS);
+        let (queries, query_receiver) = mpsc::channel(MAX_QUERIES);
+        (Self { inputs, queries }, Mailbox { inputs: input_receiver, queries: query_receiver })
+    }
+
+    /// Hands an event in; waits while the mailbox is full. `false`: masterd is stopping.
+    pub(crate) async fn send(&self, input: Input) -> bool {
+        self.inputs.send(input).await.is_ok()
+    }
+
+    /// Reads from the master's state.
+    pub(crate) async fn query<T: Send + 'static>(&self, question: impl FnOnce(&Master) -> T + Send + 'static) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        // The asker may have given up meanwhile; that is its own affair.
+        let query: Query = Box::new(move |master| drop(reply.send(question(master))));
+        self.queries.send(query).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Makes a scheduler call.
+    pub(crate) async fn call(
+        &self,
+        framework: FrameworkId,
+        stream: Option<StreamId>,
+        principal: Option<String>,
+        call: Option<Call>,
+    ) -> Option<Result<(), CallRefusal>> {
+        let (reply, answer) = oneshot::channel();
+        self.inputs.send(Input::Call { framework, stream, principal, call, reply }).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Makes an operator's request.
+    pub(crate) async fn operator(&self, request: Request) -> Option<Answer> {
+        let (reply, answer) = oneshot::channel();
+        self.inputs.send(Input::Operator { request, reply }).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Says that a stream is gone, from where one cannot wait (a destructor).
+    fn stream_closed(&self, stream: StreamId) {
+        if let Err(mpsc::error::TrySendError::Full(input)) = self.inputs.try_send(Input::StreamClosed(stream)) {
+            let inputs = self.inputs.clone();
+            tokio::spawn(async move { inputs.send(input).await });
+        }
+    }
+}

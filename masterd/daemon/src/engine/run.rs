@@ -1,0 +1,245 @@
+//! The loop that owns the master: events in, `Ready`s obeyed.
+//!
+//! Started by `main`, runs until it is told to stop. Invariant: nothing of a `Ready` leaves before its commands are on
+//! disk. When the disk refuses, no further event is taken in, what is held back is tried again, and only questions are
+//! answered.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use masterd_core::{Answer, Event, FrameworkEvent, LinkId, Master, Ready, RequestId, StreamId, Subscribe};
+use nesos_api::v1;
+use nesos_base::time::Instant;
+use nesos_shell::clock::Clock;
+use nesos_wire::command::Command;
+use nesos_wire::message::MasterToAgent;
+use tokio::sync::oneshot;
+
+use super::{Input, Mailbox, Request, StreamSender};
+use crate::about::About;
+use crate::convert::event;
+use crate::convert::subscribe::Subscription;
+use crate::link::Outbox;
+use crate::store::Store;
+
+/// Most events taken in before the core's wishes are carried out: offers are made once per batch.
+const BATCH: usize = 256;
+/// How long to wait before a refused write is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Owner of the master, the registry and all outgoing queues.
+#[derive(Debug)]
+pub(crate) struct Runner {
+    master: Master,
+    store: Store,
+    clock: Clock,
+    about: About,
+    links: BTreeMap<LinkId, Outbox>,
+    streams: BTreeMap<StreamId, Stream>,
+    waiting: BTreeMap<RequestId, oneshot::Sender<Answer>>,
+    next_request: u64,
+    /// Readys whose commands are not on disk yet.
+    held: VecDeque<Ready>,
+    deadline: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Stream {
+    sender: StreamSender,
+    /// The framework has RESERVATION_REFINEMENT.
+    refined: bool,
+}
+
+impl Runner {
+    /// A master that begins to lead with the store's registry.
+    pub(crate) fn new(config: masterd_core::Config, store: Store, clock: Clock, about: About) -> Self {
+        let master = Master::new(config, store.registry().clone(), clock.now(), Clock::wall());
+        Self {
+            master,
+            store,
+            clock,
+            about,
+            links: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            next_request: 0,
+            held: VecDeque::new(),
+            deadline: None,
+        }
+    }
+
+    /// Runs until `stop` completes.
+    pub(crate) async fn run(mut self, mut mailbox: Mailbox, stop: impl Future<Output = ()>) {
+        tokio::pin!(stop);
+        self.settle();
+        loop {
+            let is_stuck = !self.held.is_empty();
+            let due = self.deadline.map(|deadline| self.clock.deadline(deadline));
+            let retry = tokio::time::Instant::now() + RETRY;
+            tokio::select! {
+                () = &mut stop => break,
+                Some(query) = mailbox.queries.recv() => query(&self.master),
+                Some(input) = mailbox.inputs.recv(), if !is_stuck => {
+                    self.take(input);
+                    for _ in 1..BATCH {
+                        let Ok(input) = mailbox.inputs.try_recv() else { break };
+                        self.take(input);
+                    }
+                    self.settle();
+                }
+                () = tokio::time::sleep_until(due.unwrap_or(retry)), if !is_stuck && due.is_some() => {
+                    self.step(Event::Tick);
+                    self.settle();
+                }
+                () = tokio::time::sleep_until(retry), if is_stuck => self.settle(),
+            }
+        }
+    }
+
+    fn step(&mut self, event: Event) {
+        self.master.step(event, self.clock.now(), Clock::wall());
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Hello { link, hello, outbox } => {
+                self.links.insert(link, outbox);
+                self.step(Event::AgentHello { link, hello });
+            }
+            Input::Message { link, message } => self.step(Event::AgentMessage { link, message }),
+            Input::Closed(link) => {
+                self.links.remove(&link);
+                self.step(Event::AgentClosed { link });
+            }
+            Input::Subscribe { stream, subscription, sender } => self.subscribe(stream, *subscription, sender),
+            Input::StreamClosed(stream) => {
+                self.streams.remove(&stream);
+                self.step(Event::StreamClosed { stream });
+            }
+            Input::Call { framework, stream, principal, call, reply } => {
+                let verdict = self.master.check_call(&framework, stream, principal.as_deref());
+                if let (Ok(()), Some(stream), Some(call)) = (&verdict, stream, call) {
+                    self.step(Event::Call { framework, stream, call });
+                }
+                // A caller that hung up has its call carried out all the same, as in Mesos.
+                let _ = reply.send(verdict);
+            }
+            Input::Operator { request, reply } => {
+                let id = RequestId(self.next_request);
+                self.next_request += 1;
+                self.waiting.retain(|_, reply| !reply.is_closed());
+                self.waiting.insert(id, reply);
+                self.step(match request {
+                    Request::Teardown(framework) => Event::Teardown { request: id, framework },
+                    Request::Kill { key, grace_ms } => Event::KillTask { request: id, key, grace_ms },
+                    Request::ReadFile { key, path, offset, length } => {
+                        Event::ReadFile { request: id, key, path, offset, length }
+                    }
+                });
+            }
+        }
+    }
+
+    fn subscribe(&mut self, stream: StreamId, subscription: Subscription, sender: StreamSender) {
+        let Subscription { framework, mut info, facts, suppressed_roles, min_allocatable } = subscription;
+        let id = framework.clone().unwrap_or_else(|| self.master.next_framework_id());
+        info.id = Some(v1::FrameworkID::from(id.as_str()));
+        let refined = facts.is_capable("RESERVATION_REFINEMENT");
+        self.streams.insert(stream, Stream { sender, refined });
+        let info = info.to_protobuf();
+        let subscribe = Subscribe { stream, framework, facts, info, suppressed_roles, min_allocatable };
+        self.step(Event::Subscribe(Box::new(subscribe)));
+    }
+
+    /// Carries out what the core wants until it wants nothing more, or the disk refuses.
+    fn settle(&mut self) {
+        loop {
+            let ready = self.master.ready();
+            self.deadline = ready.deadline;
+            if !ready.is_idle() {
+                self.held.push_back(ready);
+            }
+            if self.held.is_empty() || !self.flush() {
+                return;
+            }
+        }
+    }
+
+    /// Persists and carries out what is held. `false`: the disk refused.
+    fn flush(&mut self) -> bool {
+        let commands: Vec<Command> = self.held.iter().flat_map(|ready| ready.commands.iter().cloned()).collect();
+        if let Err(error) = self.store.persist(&commands) {
+            tracing::error!("{error}; no event is handled until this works, trying again every {RETRY:?}");
+            return false;
+        }
+        commands.iter().for_each(log_command);
+        while let Some(ready) = self.held.pop_front() {
+            self.carry_out(ready);
+        }
+        true
+    }
+
+    fn carry_out(&mut self, ready: Ready) {
+        for (link, message) in ready.to_agents {
+            self.send_agent(link, &message);
+        }
+        for (stream, event) in ready.to_frameworks {
+            self.send_framework(stream, event);
+        }
+        for (request, answer) in ready.answers {
+            if let Some(reply) = self.waiting.remove(&request) {
+                // The asker may have hung up.
+                let _ = reply.send(answer);
+            }
+        }
+        // Dropping the sending ends lets what is queued go out first.
+        for link in ready.close_links {
+            self.links.remove(&link);
+        }
+        for stream in ready.close_streams {
+            self.streams.remove(&stream);
+        }
+    }
+
+    fn send_agent(&mut self, link: LinkId, message: &MasterToAgent) {
+        match message {
+            MasterToAgent::Welcome(welcome) => tracing::info!("agent {} is registered (link {})", welcome.agent, link.0),
+            MasterToAgent::Refused { reason } => tracing::warn!("refused the agent on link {}: {reason}", link.0),
+            _ => {}
+        }
+        let Some(outbox) = self.links.get(&link) else { return };
+        if let Err(reason) = outbox.push(message) {
+            tracing::warn!("cut agent link {}: {reason}", link.0);
+            outbox.cut();
+            self.links.remove(&link);
+            self.step(Event::AgentClosed { link });
+        }
+    }
+
+    fn send_framework(&mut self, id: StreamId, event: FrameworkEvent) {
+        let Some(stream) = self.streams.get(&id) else { return };
+        let public = event::public(event, stream.refined, || self.about.master_info(self.master.id()));
+        if !stream.sender.push(event::record(&public, stream.sender.format)) {
+            tracing::warn!("cut stream {} of a framework: it is gone or reads too slowly", id.0);
+            stream.sender.cut();
+            self.streams.remove(&id);
+            self.step(Event::StreamClosed { stream: id });
+        }
+    }
+}
+
+fn log_command(command: &Command) {
+    match command {
+        Command::MasterStarted { start } => tracing::info!("this is start {start} of the registry"),
+        Command::AdmitAgent(record) => {
+            tracing::info!("admitted agent {} ({}, node {})", record.agent, record.hostname, record.node);
+        }
+        Command::MarkUnreachable { agent, .. } => tracing::warn!("agent {agent} is unreachable"),
+        Command::MarkReachable { agent } => tracing::info!("agent {agent} is reachable again"),
+        Command::RemoveAgent { agent } => tracing::info!("removed agent {agent}"),
+        Command::PutFramework(record) => {
+            tracing::info!("framework {} ({}) is registered", record.framework, record.facts.name);
+        }
+        Command::RemoveFramework { framework } => tracing::info!("framework {framework} has ended"),
+    }
+}

@@ -1,0 +1,119 @@
+//! Answers: their body types and the shapes that all handlers share.
+//!
+//! Called by every handler. Invariant: the texts of errors are plain text, JSON has exactly `application/json`.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::{Response, StatusCode};
+
+use super::guard::Busy;
+use crate::engine::StreamBody;
+
+/// The body of an answer.
+#[derive(Debug)]
+pub(super) struct Body {
+    content: Content,
+    busy: Option<Busy>,
+}
+
+#[derive(Debug)]
+enum Content {
+    Whole(Option<Bytes>),
+    Stream(StreamBody),
+}
+
+impl Body {
+    /// Everything at once.
+    pub(super) fn whole(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        Self { content: Content::Whole((!bytes.is_empty()).then_some(bytes)), busy: None }
+    }
+
+    /// Events as they come.
+    pub(super) fn stream(stream: StreamBody) -> Self {
+        Self { content: Content::Stream(stream), busy: None }
+    }
+
+    /// Keeps this until the body has been sent or dropped.
+    pub(super) fn hold(&mut self, busy: Busy) {
+        self.busy = Some(busy);
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match &mut self.content {
+            Content::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Content::Stream(stream) => stream.poll_record(context).map(|record| record.map(|r| Ok(Frame::data(r)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.content, Content::Whole(None))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Content::Stream(_) => SizeHint::new(),
+        }
+    }
+}
+
+/// An answer of this type and content.
+pub(super) fn answer(status: StatusCode, media_type: &'static str, content: impl Into<Bytes>) -> Response<Body> {
+    with_body(status, media_type, Body::whole(content))
+}
+
+/// An answer with this body.
+pub(super) fn with_body(status: StatusCode, media_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response
+}
+
+/// A sentence.
+pub(super) fn text(status: StatusCode, sentence: impl Into<String>) -> Response<Body> {
+    answer(status, "text/plain; charset=utf-8", sentence.into())
+}
+
+/// Nothing but a status.
+pub(super) fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::whole(Bytes::new()));
+    *response.status_mut() = status;
+    response
+}
+
+/// 200 with JSON.
+pub(super) fn json(content: Vec<u8>) -> Response<Body> {
+    answer(StatusCode::OK, "application/json", content)
+}
+
+/// 405 in Mesos's words.
+pub(super) fn method_not_allowed(allowed: &'static str, received: &hyper::Method) -> Response<Body> {
+    let sentence =
+        format!("405 Method Not Allowed. Expecting one of {{ '{allowed}' }}, but received '{received}'.");
+    header(text(StatusCode::METHOD_NOT_ALLOWED, sentence), ALLOW, allowed)
+}
+
+/// 503: masterd is stopping.
+pub(super) fn stopping() -> Response<Body> {
+    text(StatusCode::SERVICE_UNAVAILABLE, "masterd is stopping")
+}
+
+/// The answer with one more header. A value that cannot be one is left out.
+pub(super) fn header(mut response: Response<Body>, name: HeaderName, value: &str) -> Response<Body> {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+    response
+}

@@ -1,0 +1,152 @@
+//! `/metrics/snapshot`: counters and gauges by Mesos's names.
+//!
+//! Called by the router. Invariant: every value is a finite number.
+
+use std::collections::BTreeMap;
+
+use hyper::Response;
+use masterd_core::{Agent, AgentCondition, Master};
+use nesos_wire::resource::Resources;
+use nesos_wire::task::TaskState;
+
+use super::Context;
+use super::answer::Body;
+use super::state::{ask, sum};
+
+type Values = BTreeMap<String, f64>;
+
+/// Answers `/metrics/snapshot`.
+pub(super) async fn snapshot(context: &Context) -> Response<Body> {
+    let clock = context.app.clock;
+    ask(context, move |master| {
+        let mut values = Values::new();
+        // The clock starts at one second.
+        let uptime = clock.now().as_micros().saturating_sub(1_000_000) as f64 / 1e6;
+        values.insert("master/uptime_secs".into(), uptime);
+        values.insert("master/elected".into(), 1.0);
+        agents(master, &mut values);
+        frameworks(master, &mut values);
+        counters(master, &mut values);
+        system(&mut values);
+        values
+    })
+    .await
+}
+
+fn agents(master: &Master, values: &mut Values) {
+    let count = |wanted: fn(&Agent) -> bool| master.agents().filter(|agent| wanted(agent)).count() as f64;
+    let connected = count(Agent::is_connected);
+    let disconnected = count(|agent| agent.condition == AgentCondition::Disconnected);
+    values.extend([
+        ("master/slaves_active".into(), connected),
+        ("master/slaves_connected".into(), connected),
+        ("master/slaves_disconnected".into(), disconnected),
+        ("master/slaves_inactive".into(), disconnected),
+        ("master/slaves_unreachable".into(), count(|agent| matches!(agent.condition, AgentCondition::Unreachable(_)))),
+        ("master/recovery_slaves".into(), count(|agent| agent.condition == AgentCondition::Recovered)),
+    ]);
+    let total = sum(master.agents().filter(|agent| agent.is_connected()).map(|agent| &agent.resources));
+    let mut used = Resources::new();
+    master.agents().filter(|agent| agent.is_connected()).for_each(|agent| used.add(&master.used_resources(agent)));
+    let offered = sum(master.offers().map(|offer| &offer.resources));
+    for name in ["cpus", "gpus", "mem", "disk"] {
+        let (all, taken) = (total.scalar(name).to_f64(), used.scalar(name).to_f64());
+        values.insert(format!("master/{name}_total"), all);
+        values.insert(format!("master/{name}_used"), taken);
+        values.insert(format!("master/{name}_percent"), if all > 0.0 { taken / all } else { 0.0 });
+        let busy = taken + offered.scalar(name).to_f64();
+        values.insert(format!("allocator/mesos/resources/{name}/total"), all);
+        values.insert(format!("allocator/mesos/resources/{name}/offered_or_allocated"), busy);
+    }
+}
+
+fn frameworks(master: &Master, values: &mut Values) {
+    let connected = master.frameworks().filter(|framework| framework.is_connected()).count() as f64;
+    let all = master.frameworks().count() as f64;
+    values.extend([
+        ("master/frameworks_active".into(), connected),
+        ("master/frameworks_connected".into(), connected),
+        ("master/frameworks_disconnected".into(), all - connected),
+        ("master/frameworks_inactive".into(), all - connected),
+        ("master/outstanding_offers".into(), master.offers().count() as f64),
+        ("allocator/mesos/offer_filters/active".into(), master.active_filters() as f64),
+    ]);
+    let now = [
+        (TaskState::Staging, "staging"),
+        (TaskState::Starting, "starting"),
+        (TaskState::Running, "running"),
+        (TaskState::Killing, "killing"),
+    ];
+    for (state, name) in now {
+        let tasks = master.frameworks().flat_map(|framework| framework.tasks.values());
+        values.insert(format!("master/tasks_{name}"), tasks.filter(|task| task.latest == state).count() as f64);
+    }
+    let unreachable: usize = master.frameworks().map(|framework| framework.unreachable.len()).sum();
+    values.insert("master/tasks_unreachable".into(), unreachable as f64);
+}
+
+fn counters(master: &Master, values: &mut Values) {
+    let m = master.metrics();
+    let ended = [
+        (TaskState::Finished, "finished"),
+        (TaskState::Failed, "failed"),
+        (TaskState::Killed, "killed"),
+        (TaskState::Lost, "lost"),
+        (TaskState::Error, "error"),
+        (TaskState::Dropped, "dropped"),
+        (TaskState::Gone, "gone"),
+        (TaskState::GoneByOperator, "gone_by_operator"),
+    ];
+    values.extend(ended.map(|(state, name)| (format!("master/tasks_{name}"), m.ended(state) as f64)));
+    let plain = [
+        ("messages_register_framework", m.messages_register_framework),
+        ("messages_reregister_framework", m.messages_reregister_framework),
+        ("messages_unregister_framework", m.messages_unregister_framework),
+        ("messages_deactivate_framework", m.messages_deactivate_framework),
+        ("messages_launch_tasks", m.messages_launch_tasks),
+        ("messages_decline_offers", m.messages_decline_offers),
+        ("messages_revive_offers", m.messages_revive_offers),
+        ("messages_suppress_offers", m.messages_suppress_offers),
+        ("messages_kill_task", m.messages_kill_task),
+        ("messages_reconcile_tasks", m.messages_reconcile_tasks),
+        ("messages_framework_to_executor", m.messages_framework_to_executor),
+        ("messages_executor_to_framework", m.messages_executor_to_framework),
+        ("messages_register_slave", m.messages_register_slave),
+        ("messages_reregister_slave", m.messages_reregister_slave),
+        ("messages_unregister_slave", m.messages_unregister_slave),
+        ("messages_status_update", m.messages_status_update),
+        ("messages_status_update_acknowledgement", m.messages_status_update_acknowledgement),
+        ("valid_status_updates", m.valid_status_updates),
+        ("invalid_status_updates", m.invalid_status_updates),
+        ("valid_status_update_acknowledgements", m.valid_status_update_acknowledgements),
+        ("invalid_status_update_acknowledgements", m.invalid_status_update_acknowledgements),
+        ("slave_registrations", m.slave_registrations),
+        ("slave_reregistrations", m.slave_reregistrations),
+        ("slave_removals", m.slave_removals),
+        ("slave_unreachable_scheduled", m.slave_unreachable_scheduled),
+        ("slave_unreachable_completed", m.slave_unreachable_completed),
+        ("tasks_launched", m.tasks_launched),
+        ("offers_sent", m.offers_sent),
+        ("offers_rescinded", m.offers_rescinded),
+    ];
+    values.extend(plain.map(|(name, value)| (format!("master/{name}"), value as f64)));
+    values.insert("allocator/mesos/allocation_runs".into(), m.allocation_runs as f64);
+    values.insert("registrar/registry_starts".into(), f64::from(master.registry().start()));
+}
+
+/// What Mesos reports of the host; left out where the kernel does not tell.
+fn system(values: &mut Values) {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let names = ["system/load_1min", "system/load_5min", "system/load_15min"];
+    for (name, text) in names.into_iter().zip(load.split_whitespace()) {
+        values.extend(text.parse().ok().map(|load: f64| (name.to_string(), load)));
+    }
+    let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    for (name, key) in [("system/mem_total_bytes", "MemTotal:"), ("system/mem_free_bytes", "MemFree:")] {
+        let line = memory.lines().find_map(|line| line.strip_prefix(key));
+        let kilobytes = line.and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok());
+        values.extend(kilobytes.map(|kilobytes| (name.to_string(), kilobytes * 1024.0)));
+    }
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    values.insert("system/cpus_total".into(), cpus as f64);
+}

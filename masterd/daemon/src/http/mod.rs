@@ -1,0 +1,115 @@
+//! HTTP on the master: one connection, one request, one answer.
+//!
+//! Here: the connection with its limits, and the shared state of all handlers; `route` finds the handler. Called by the
+//! server. Invariants: a handler never blocks, a body is never buffered beyond its bound, and every answer of an error is
+//! a sentence.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use masterd_core::StreamId;
+use nesos_shell::clock::Clock;
+use nesos_wire::Uuid;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::about::About;
+use crate::engine::Engine;
+use crate::gate::Control;
+
+pub(crate) mod access;
+mod answer;
+mod files;
+mod guard;
+mod intake;
+mod metrics;
+mod operator;
+mod query;
+mod route;
+mod scheduler;
+mod state;
+mod tasks;
+
+use access::Access;
+use answer::Body;
+
+/// Bytes of a request's head; Mesos clients send a few hundred.
+const MAX_HEAD: usize = 16 * 1024;
+/// hyper's own limit on a head, as a second net under the guard's.
+const HEAD_LIMIT: Duration = Duration::from_secs(3600);
+
+/// What all handlers share.
+#[derive(Debug)]
+pub(crate) struct App {
+    /// The way to the master.
+    pub(crate) engine: Engine,
+    /// Who this master is.
+    pub(crate) about: About,
+    /// Who may write.
+    pub(crate) access: Access,
+    /// For `/flags` and `/state`.
+    pub(crate) flags: Vec<(&'static str, String)>,
+    /// Bytes of request bodies in memory right now.
+    pub(crate) buffered: AtomicUsize,
+    /// For `/metrics/snapshot`.
+    pub(crate) clock: Clock,
+}
+
+/// Who is at the other end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer {
+    /// Where from.
+    pub(crate) address: SocketAddr,
+    /// Over TLS.
+    pub(crate) is_tls: bool,
+}
+
+/// A request with what the connection knows.
+struct Context {
+    app: Arc<App>,
+    peer: Peer,
+    control: Arc<Control>,
+}
+
+/// Serves one connection until it ends.
+pub(crate) async fn serve<S>(app: Arc<App>, stream: S, peer: Peer, control: &Arc<Control>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let guarded = guard::Guarded::new(stream, Arc::clone(control));
+    let service = service_fn(|request| {
+        let context = Context { app: Arc::clone(&app), peer, control: Arc::clone(control) };
+        answer_one(context, request)
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_LIMIT)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(guarded), service);
+    tokio::select! {
+        ended = connection => if let Err(error) = ended {
+            tracing::debug!("HTTP connection from {}: {error}", peer.address);
+        },
+        () = control.was_cut() => {}
+    }
+}
+
+async fn answer_one(context: Context, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    let busy = guard::Busy::new(Arc::clone(&context.control));
+    let mut response = route::dispatch(&context, request).await;
+    response.body_mut().hold(busy);
+    Ok(response)
+}
+
+/// Draws a new stream's id. `None`: the system's random source failed.
+fn new_stream() -> Option<StreamId> {
+    let mut bytes = [0; 16];
+    nesos_shell::tls::random(&mut bytes).ok()?;
+    Some(StreamId(Uuid::from_random(bytes)))
+}

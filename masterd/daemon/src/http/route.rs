@@ -1,0 +1,176 @@
+//! From a path to its handler: the longest registered prefix wins, as in libprocess.
+//!
+//! Called for each request. Invariants: `/master/X` is `/X`, a trailing slash does not count, and a prefix ends at a
+//! slash.
+
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue, LOCATION};
+use hyper::{Method, Request, Response, StatusCode};
+
+use super::answer::{self, Body};
+use super::query::{self, Query};
+use super::{Context, files, metrics, operator, scheduler, state, tasks};
+
+/// The read-only page.
+const PAGE: &str = include_str!("page.html");
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Route {
+    Scheduler,
+    Operator,
+    State,
+    StateSummary,
+    Slaves,
+    Frameworks,
+    Tasks,
+    Roles,
+    Health,
+    Version,
+    Redirect,
+    Flags,
+    Metrics,
+    Teardown,
+    OfTask,
+}
+
+const ROUTES: &[(&str, Route)] = &[
+    ("/api/v1", Route::Operator),
+    ("/api/v1/scheduler", Route::Scheduler),
+    ("/state", Route::State),
+    ("/state.json", Route::State),
+    ("/state-summary", Route::StateSummary),
+    ("/slaves", Route::Slaves),
+    ("/frameworks", Route::Frameworks),
+    ("/tasks", Route::Tasks),
+    ("/roles", Route::Roles),
+    ("/health", Route::Health),
+    ("/version", Route::Version),
+    ("/redirect", Route::Redirect),
+    ("/flags", Route::Flags),
+    ("/metrics/snapshot", Route::Metrics),
+    ("/teardown", Route::Teardown),
+    ("/nesos/v1/tasks", Route::OfTask),
+];
+
+/// Answers one request.
+pub(super) async fn dispatch(context: &Context, request: Request<Incoming>) -> Response<Body> {
+    let path = normal(request.uri().path()).to_string();
+    if path == "/" {
+        return page(request.method());
+    }
+    let Some(route) = find(&path) else {
+        return answer::text(StatusCode::NOT_FOUND, format!("There is nothing at '{}'", request.uri().path()));
+    };
+    match route {
+        Route::Scheduler => return scheduler::handle(context, request).await,
+        Route::Operator => return operator::handle(context, request).await,
+        Route::Teardown => return operator::teardown(context, request).await,
+        Route::OfTask => return files::handle(context, &path, request).await,
+        _ => {}
+    }
+    if !is_reading(request.method()) {
+        return answer::method_not_allowed("GET", request.method());
+    }
+    let query = Query::parse(request.uri().query().unwrap_or_default());
+    let response = match route {
+        Route::State => state::state(context).await,
+        Route::StateSummary => state::summary(context).await,
+        Route::Slaves => state::slaves(context, &query).await,
+        Route::Frameworks => state::frameworks(context, &query).await,
+        Route::Tasks => tasks::list(context, &query).await,
+        Route::Roles => state::roles(context).await,
+        Route::Version => state::version(),
+        Route::Flags => state::flags(context),
+        Route::Metrics => metrics::snapshot(context).await,
+        Route::Redirect => redirect(context),
+        _ => answer::empty(StatusCode::OK),
+    };
+    padded(response, &query).await
+}
+
+fn find(path: &str) -> Option<Route> {
+    let fits = |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    ROUTES.iter().filter(|(prefix, _)| fits(prefix)).max_by_key(|(prefix, _)| prefix.len()).map(|(_, route)| *route)
+}
+
+/// Without `/master` in front and slashes at the end.
+fn normal(path: &str) -> &str {
+    let path = match path.strip_prefix("/master") {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => rest,
+        _ => path,
+    };
+    match path.trim_end_matches('/') {
+        "" => "/",
+        path => path,
+    }
+}
+
+fn is_reading(method: &Method) -> bool {
+    method == Method::GET || method == Method::HEAD
+}
+
+fn page(method: &Method) -> Response<Body> {
+    if !is_reading(method) {
+        return answer::method_not_allowed("GET", method);
+    }
+    answer::answer(StatusCode::OK, "text/html; charset=utf-8", PAGE)
+}
+
+/// Scheme-less, as Mesos: clients take it apart at `//`, `:` and `/`.
+fn redirect(context: &Context) -> Response<Body> {
+    let location = format!("//{}", context.app.about.endpoint());
+    answer::header(answer::empty(StatusCode::TEMPORARY_REDIRECT), LOCATION, &location)
+}
+
+/// JSONP: `?jsonp=name` wraps a JSON answer into a call of that function.
+async fn padded(response: Response<Body>, query: &Query) -> Response<Body> {
+    let Some(name) = query.get("jsonp") else { return response };
+    let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.$".contains(&b));
+    if !is_name {
+        return answer::text(StatusCode::BAD_REQUEST, "'jsonp' must be the name of a function");
+    }
+    if response.headers().get(CONTENT_TYPE) != Some(&HeaderValue::from_static("application/json")) {
+        return response;
+    }
+    let bytes = match http_body_util::BodyExt::collect(response.into_body()).await {
+        Ok(collected) => collected.to_bytes(),
+        Err(error) => return answer::text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    };
+    let text = [name.as_bytes(), b"(", &bytes, b");"].concat();
+    answer::answer(StatusCode::OK, "text/javascript", text)
+}
+
+/// The decoded segments of a path behind a prefix.
+pub(super) fn segments(path: &str, prefix: &str) -> Vec<String> {
+    let rest = path.strip_prefix(prefix).unwrap_or_default();
+    rest.split('/').filter(|segment| !segment.is_empty()).map(|segment| query::decode(segment, false)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_prefix_wins() {
+        for (path, route) in [
+            ("/api/v1/scheduler", Some(Route::Scheduler)),
+            ("/api/v1/operator", Some(Route::Operator)),
+            ("/api/v1", Some(Route::Operator)),
+            ("/master/frameworks/", Some(Route::Frameworks)),
+            ("/master/api/v1/scheduler", Some(Route::Scheduler)),
+            ("/state-summary", Some(Route::StateSummary)),
+            ("/state/more", Some(Route::State)),
+            ("/stateful", None),
+            ("/mastery/state", None),
+            ("/metrics", None),
+        ] {
+            assert_eq!(find(normal(path)), route, "{path}");
+        }
+        assert_eq!(normal("/master"), "/");
+    }
+
+    #[test]
+    fn segments_are_decoded() {
+        assert_eq!(segments("/nesos/v1/tasks/f%2f/t%3A1/files/a/b", "/nesos/v1/tasks"), ["f/", "t:1", "files", "a", "b"]);
+    }
+}

@@ -1,0 +1,315 @@
+//! `/state` and the endpoints that show parts of it, in the shapes that Mesos's tools read.
+//!
+//! Called by the router. Everything is built inside the engine's turn, so each answer shows one moment. Invariant: only
+//! reads.
+
+use hyper::Response;
+use masterd_core::{Agent, AgentCondition, Framework, Master, Offer};
+use nesos_api::legacy;
+use nesos_api::v1;
+use nesos_wire::resource::{Resources, Value};
+use serde::Serialize;
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Context;
+use super::answer::{self, Body};
+use super::query::Query;
+use super::tasks::{self, TaskCounts};
+use crate::about::{About, MESOS_VERSION, NESOS_VERSION};
+use crate::convert::resource::{self, Shape};
+
+/// What agents of this software can do, in Mesos's names.
+const AGENT_CAPABILITIES: [&str; 3] = ["MULTI_ROLE", "HIERARCHICAL_ROLE", "RESERVATION_REFINEMENT"];
+
+/// `/state`
+pub(super) async fn state(context: &Context) -> Response<Body> {
+    let about = context.app.about.clone();
+    let flags = context.app.flags.iter().map(|(name, value)| ((*name).to_string(), value.clone())).collect();
+    ask(context, move |master| whole(master, &about, flags)).await
+}
+
+/// `/slaves?slave_id=`
+pub(super) async fn slaves(context: &Context, query: &Query) -> Response<Body> {
+    let wanted = query.get("slave_id").map(str::to_string);
+    ask(context, move |master| {
+        let is_wanted = |agent: &&Agent| wanted.as_deref().is_none_or(|id| agent.id.as_str() == id);
+        let (known, recovered): (Vec<&Agent>, Vec<&Agent>) = master.agents().filter(is_wanted).partition(|agent| is_known(agent));
+        legacy::Slaves {
+            slaves: known.into_iter().map(|agent| full_slave(master, agent)).collect(),
+            recovered_slaves: recovered.into_iter().filter(|agent| is_recovered(agent)).map(recovered_slave).collect(),
+        }
+    })
+    .await
+}
+
+/// `/frameworks?framework_id=`
+pub(super) async fn frameworks(context: &Context, query: &Query) -> Response<Body> {
+    let wanted = query.get("framework_id").map(str::to_string);
+    ask(context, move |master| {
+        let is_wanted = |framework: &&Framework| wanted.as_deref().is_none_or(|id| framework.id.as_str() == id);
+        let completed = master.completed_frameworks().map(|completed| &completed.framework);
+        legacy::Frameworks {
+            frameworks: master.frameworks().filter(is_wanted).map(|f| framework(master, f)).collect(),
+            completed_frameworks: completed.filter(is_wanted).map(|f| framework(master, f)).collect(),
+            ..legacy::Frameworks::default()
+        }
+    })
+    .await
+}
+
+/// `/state-summary`
+pub(super) async fn summary(context: &Context) -> Response<Body> {
+    let about = context.app.about.clone();
+    ask(context, move |master| {
+        let slaves: Vec<_> = master
+            .agents()
+            .filter(|agent| is_known(agent))
+            .map(|agent| {
+                let on_agent = |task: &&masterd_core::Task| task.agent == agent.id;
+                let tasks = master.frameworks().flat_map(tasks::of).filter(on_agent);
+                let frameworks: BTreeSet<&str> = agent.tasks.iter().map(|key| key.framework.as_str()).collect();
+                Counted { what: slave(master, agent), ids: json!({ "framework_ids": frameworks }), counts: tasks::count(tasks) }
+            })
+            .collect();
+        let frameworks: Vec<_> = master
+            .frameworks()
+            .map(|known| {
+                let slaves: BTreeSet<&str> = known.tasks.values().map(|task| task.agent.as_str()).collect();
+                let counts = tasks::count(tasks::of(known));
+                Counted { what: framework_head(master, known), ids: json!({ "slave_ids": slaves }), counts }
+            })
+            .collect();
+        json!({ "hostname": about.hostname, "cluster": about.cluster, "slaves": slaves, "frameworks": frameworks })
+    })
+    .await
+}
+
+/// `/roles`
+pub(super) async fn roles(context: &Context) -> Response<Body> {
+    ask(context, |master| {
+        let mut names: BTreeSet<&str> = BTreeSet::from(["*"]);
+        names.extend(master.config().roles.iter().map(String::as_str));
+        names.extend(master.frameworks().flat_map(|f| f.facts.roles.iter().map(String::as_str)));
+        legacy::Roles { roles: names.into_iter().map(|name| role(master, name)).collect() }
+    })
+    .await
+}
+
+/// `/version`
+pub(super) fn version() -> Response<Body> {
+    reply(&json!({
+        "build_date": "", "build_time": 0.0, "build_user": "",
+        "version": MESOS_VERSION, "nesos_version": NESOS_VERSION,
+    }))
+}
+
+/// `/flags`
+pub(super) fn flags(context: &Context) -> Response<Body> {
+    let flags = context.app.flags.iter().map(|(name, value)| ((*name).to_string(), value.clone())).collect();
+    reply(&legacy::Flags { flags })
+}
+
+/// Asks the master and answers with JSON.
+pub(super) async fn ask<T: Serialize>(
+    context: &Context,
+    question: impl FnOnce(&Master) -> T + Send + 'static,
+) -> Response<Body> {
+    let bytes = context.app.engine.query(move |master| serde_json::to_vec(&question(master))).await;
+    match bytes {
+        Some(Ok(bytes)) => answer::json(bytes),
+        Some(Err(error)) => answer::text(hyper::StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+        None => answer::stopping(),
+    }
+}
+
+fn reply(value: &impl Serialize) -> Response<Body> {
+    match serde_json::to_vec(value) {
+        Ok(bytes) => answer::json(bytes),
+        Err(error) => answer::text(hyper::StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
+}
+
+/// Something together with its counters of tasks.
+#[derive(Serialize)]
+struct Counted<T> {
+    #[serde(flatten)]
+    what: T,
+    #[serde(flatten)]
+    ids: serde_json::Value,
+    #[serde(flatten)]
+    counts: TaskCounts,
+}
+
+#[derive(Serialize)]
+struct NesosState {
+    #[serde(flatten)]
+    state: legacy::State,
+    nesos_version: &'static str,
+}
+
+fn whole(master: &Master, about: &About, flags: BTreeMap<String, String>) -> NesosState {
+    let count = |wanted: fn(&Agent) -> bool| master.agents().filter(|agent| wanted(agent)).count() as u64;
+    let pid = about.pid();
+    let state = legacy::State {
+        version: MESOS_VERSION.into(),
+        start_time: master.start_time(),
+        elected_time: Some(master.start_time()),
+        id: master.id().to_string(),
+        hostname: about.hostname.clone(),
+        capabilities: vec!["AGENT_UPDATE"],
+        activated_slaves: count(Agent::is_connected),
+        deactivated_slaves: count(|agent| agent.condition == AgentCondition::Disconnected),
+        unreachable_slaves: count(|agent| matches!(agent.condition, AgentCondition::Unreachable(_))),
+        leader: Some(pid.clone()),
+        leader_info: Some(legacy::LeaderInfo {
+            id: master.id().to_string(),
+            pid: pid.clone(),
+            port: about.port,
+            hostname: about.hostname.clone(),
+            ..legacy::LeaderInfo::default()
+        }),
+        pid,
+        cluster: Some(about.cluster.clone()),
+        flags,
+        slaves: master.agents().filter(|agent| is_known(agent)).map(|agent| slave(master, agent)).collect(),
+        recovered_slaves: master.agents().filter(|agent| is_recovered(agent)).map(recovered_slave).collect(),
+        frameworks: master.frameworks().map(|f| framework(master, f)).collect(),
+        completed_frameworks: master.completed_frameworks().map(|c| framework(master, &c.framework)).collect(),
+        ..legacy::State::default()
+    };
+    NesosState { state, nesos_version: NESOS_VERSION }
+}
+
+/// Mesos lists registered agents; unreachable ones are counted only.
+fn is_known(agent: &Agent) -> bool {
+    matches!(agent.condition, AgentCondition::Connected(_) | AgentCondition::Disconnected)
+}
+
+fn is_recovered(agent: &Agent) -> bool {
+    agent.condition == AgentCondition::Recovered
+}
+
+fn slave(master: &Master, agent: &Agent) -> legacy::Slave {
+    let total = shown(&agent.resources);
+    legacy::Slave {
+        id: agent.id.to_string(),
+        hostname: agent.hostname.clone(),
+        port: agent.port,
+        attributes: resource::attributes(&agent.attributes).iter().collect(),
+        pid: format!("slave(1)@{}:{}", agent.ip, agent.port),
+        registered_time: agent.registered_time.unwrap_or_default(),
+        reregistered_time: agent.reregistered_time,
+        unreserved_resources: total.clone(),
+        resources: total,
+        used_resources: shown(&master.used_resources(agent)),
+        offered_resources: shown(&master.offered_resources(agent)),
+        active: agent.is_connected(),
+        version: if agent.software.is_empty() { MESOS_VERSION.into() } else { agent.software.clone() },
+        capabilities: AGENT_CAPABILITIES.to_vec(),
+        ..legacy::Slave::default()
+    }
+}
+
+fn full_slave(master: &Master, agent: &Agent) -> legacy::FullSlave {
+    let full = |bag: &Resources| resource::list(bag, &Shape { allocation: None, with_role: true });
+    legacy::FullSlave {
+        slave: slave(master, agent),
+        reserved_resources_full: BTreeMap::new(),
+        unreserved_resources_full: full(&agent.resources),
+        used_resources_full: full(&master.used_resources(agent)),
+        offered_resources_full: full(&master.offered_resources(agent)),
+    }
+}
+
+fn recovered_slave(agent: &Agent) -> legacy::RecoveredSlave {
+    legacy::RecoveredSlave {
+        id: agent.id.to_string(),
+        hostname: agent.hostname.clone(),
+        port: agent.port,
+        attributes: resource::attributes(&agent.attributes).iter().collect(),
+        ..legacy::RecoveredSlave::default()
+    }
+}
+
+/// A framework without its tasks and offers.
+fn framework_head(master: &Master, known: &Framework) -> legacy::Framework {
+    let info = v1::FrameworkInfo::from_protobuf(&known.info).unwrap_or_default();
+    let used = known.tasks.values().filter(|task| task.is_using_resources()).map(|task| &task.spec.resources);
+    let used = sum(used);
+    let offered = sum(offers(master, known).map(|offer| &offer.resources));
+    legacy::Framework {
+        id: known.id.to_string(),
+        resources: shown(&sum([&used, &offered])),
+        used_resources: shown(&used),
+        offered_resources: shown(&offered),
+        active: known.is_connected(),
+        connected: known.is_connected(),
+        recovered: known.recovered,
+        registered_time: known.registered_time.unwrap_or_default(),
+        reregistered_time: known.reregistered_time,
+        unregistered_time: known.unregistered_time.unwrap_or_default(),
+        ..legacy::Framework::from(&info)
+    }
+}
+
+fn framework(master: &Master, known: &Framework) -> legacy::Framework {
+    legacy::Framework {
+        tasks: known.tasks.values().map(tasks::shown).collect(),
+        unreachable_tasks: known.unreachable.values().map(tasks::shown).collect(),
+        completed_tasks: known.completed.iter().map(tasks::shown).collect(),
+        offers: offers(master, known).map(offer).collect(),
+        ..framework_head(master, known)
+    }
+}
+
+fn offers<'a>(master: &'a Master, known: &'a Framework) -> impl Iterator<Item = &'a Offer> {
+    master.offers().filter(|offer| offer.framework == known.id)
+}
+
+fn offer(offer: &Offer) -> legacy::Offer {
+    legacy::Offer {
+        id: offer.id.to_string(),
+        framework_id: offer.framework.to_string(),
+        allocation_info: v1::ResourceAllocationInfo { role: Some(offer.role.clone()) },
+        slave_id: offer.agent.to_string(),
+        resources: shown(&offer.resources),
+    }
+}
+
+fn role(master: &Master, name: &str) -> legacy::Role {
+    let members = master.frameworks().filter(|f| f.facts.roles.iter().any(|role| role == name));
+    let tasks = master.frameworks().flat_map(|f| f.tasks.values());
+    let used = sum(tasks.filter(|task| task.is_using_resources() && task.spec.role == name).map(|task| &task.spec.resources));
+    let offered = sum(master.offers().filter(|offer| offer.role == name).map(|offer| &offer.resources));
+    legacy::Role {
+        name: name.into(),
+        weight: 1.0,
+        quota: legacy::RoleQuota { role: name.into(), consumed: scalars(&used), ..legacy::RoleQuota::default() },
+        resources: scalars(&sum([&used, &offered])),
+        allocated: scalars(&used),
+        offered: scalars(&offered),
+        reserved: BTreeMap::new(),
+        frameworks: members.map(|framework| framework.id.to_string()).collect(),
+    }
+}
+
+fn scalars(bag: &Resources) -> BTreeMap<String, f64> {
+    let scalar = |(name, value): (&str, &Value)| match value {
+        Value::Scalar(amount) => Some((name.to_string(), amount.to_f64())),
+        _ => None,
+    };
+    bag.iter().filter_map(scalar).collect()
+}
+
+fn shown(bag: &Resources) -> legacy::Resources {
+    resource::list(bag, &Shape::default()).iter().collect()
+}
+
+/// The sum of bags.
+pub(super) fn sum<'a>(bags: impl IntoIterator<Item = &'a Resources>) -> Resources {
+    bags.into_iter().fold(Resources::new(), |mut total, bag| {
+        total.add(bag);
+        total
+    })
+}

@@ -1,0 +1,204 @@
+//! masterd's flags and what they and cluster.toml come to.
+//!
+//! Called once by `main`. Invariant: a wrong flag or file ends the program with exit code 2 before anything is touched.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use masterd_core::Config;
+use nesos_base::cluster_config::{ApiAccess, ClusterConfig, DEFAULT_CLUSTER, Role};
+use nesos_base::time::Duration;
+use nesos_base::token::ClusterKey;
+use nesos_shell::flags::{Flag, Kind, Stop, Table, Values};
+use nesos_shell::log::Level;
+use nesos_shell::mdns::Mode;
+use nesos_wire::MasterId;
+use nesos_wire::resource_text;
+
+use crate::http::access::Access;
+
+/// What masterd understands.
+pub(crate) const TABLE: Table = Table {
+    program: "masterd",
+    version: env!("CARGO_PKG_VERSION"),
+    about: "the master of a Nesos cluster",
+    flags: &[
+        flag("ip", Kind::Text, Some("0.0.0.0"), "Address to listen on."),
+        flag("port", Kind::Number(0, 65535), Some("5050"), "Port for agents, schedulers and people; 0: any free one."),
+        flag("work_dir", Kind::Path, None, "Folder of the registry, the cluster key and the join token. Required."),
+        flag("cluster", Kind::Text, None, "The cluster's name; shown to people and advertised."),
+        flag("hostname", Kind::Text, None, "Name of this host as others reach it; default: the system's."),
+        flag("advertise_ip", Kind::Text, None, "Address told to others, if not the one listened on."),
+        flag("advertise_port", Kind::Number(1, 65535), None, "Port told to others, if not the one listened on."),
+        flag("config", Kind::Path, None, "A cluster.toml; command line and environment override it."),
+        flag(
+            "api_access",
+            Kind::Choice(&["local", "open", "authenticated"]),
+            Some("local"),
+            "Who may write through HTTP: this host only, anybody, or who has credentials. Reading is open to all.",
+        ),
+        flag("credentials", Kind::Path, None, "JSON file of principals and secrets, as Mesos's."),
+        flag("mdns", Kind::Text, Some("off"), "Advertise _nesos._tcp: off, on, or one interface's name."),
+        flag("agent_ping_timeout", Kind::Duration(1, 900), Some("5secs"), "Pause between pings of an agent."),
+        flag("max_agent_ping_timeouts", Kind::Number(1, 1000), Some("3"), "Unanswered pings until a link is given up."),
+        flag(
+            "agent_reregister_timeout",
+            Kind::Duration(1, 31_536_000),
+            Some("30secs"),
+            "How long an agent may be away until it is unreachable.",
+        ),
+        flag("roles", Kind::Text, None, "If given, the only roles, separated by commas."),
+        flag(
+            "min_allocatable_resources",
+            Kind::Text,
+            Some("cpus:0.01|mem:32"),
+            "An offer must hold one of these, separated by '|'.",
+        ),
+        flag("filter_gpu_resources", Kind::Bool, Some("true"), "Agents with gpus only for frameworks that know gpus."),
+        flag("logging_level", Kind::Text, Some("INFO"), "DEBUG, INFO, WARNING or ERROR."),
+        flag("quiet", Kind::Bool, Some("false"), "Log nothing but errors (Mesos's flag)."),
+    ],
+};
+
+/// How this master was started.
+#[derive(Debug)]
+pub(crate) struct Options {
+    /// Address to listen on.
+    pub(crate) ip: IpAddr,
+    /// Port to listen on.
+    pub(crate) port: u16,
+    /// Folder of its state.
+    pub(crate) work_dir: PathBuf,
+    /// Name as others reach it.
+    pub(crate) hostname: String,
+    /// Address told to others.
+    pub(crate) advertise_ip: Option<IpAddr>,
+    /// Port told to others.
+    pub(crate) advertise_port: Option<u16>,
+    /// Key from cluster.toml.
+    pub(crate) key: Option<ClusterKey>,
+    /// `master` or `both`, for the advertisement.
+    pub(crate) role: &'static str,
+    /// Node's name, for the advertisement.
+    pub(crate) node: String,
+    /// mDNS.
+    pub(crate) mdns: Mode,
+    /// Who may write.
+    pub(crate) access: Access,
+    /// The core's.
+    pub(crate) core: Config,
+    /// For `main`.
+    pub(crate) level: Level,
+    /// For `/flags`.
+    pub(crate) shown: Vec<(&'static str, String)>,
+}
+
+const fn flag(name: &'static str, kind: Kind, default: Option<&'static str>, help: &'static str) -> Flag {
+    Flag { name, kind, default, help }
+}
+
+impl Options {
+    /// Reads flags, environment and cluster.toml; prints and exits if they are wrong.
+    pub(crate) fn from_process(master: MasterId) -> Self {
+        match Self::new(TABLE.from_process(), master) {
+            Ok(options) => options,
+            Err(text) => Stop::Usage(text).exit(TABLE.program),
+        }
+    }
+
+    fn new(mut values: Values, master: MasterId) -> Result<Self, String> {
+        let config = match values.path("config") {
+            Some(path) => Some(read_config(&path)?),
+            None => None,
+        };
+        if let Some(config) = &config {
+            fill(&mut values, config)?;
+        }
+        let work_dir = values.path("work_dir").ok_or("--work_dir is required")?;
+        let hostname = values.text("hostname").map_or_else(system_hostname, Into::into);
+        let level = if values.is_on("quiet") { "ERROR" } else { values.text_or_empty("logging_level") };
+        let level = Level::parse(level).ok_or_else(|| format!("--logging_level: expected {}", Level::NAMES))?;
+        let node = config.as_ref().and_then(|config| config.name.clone()).unwrap_or_else(|| hostname.clone());
+        let master_only = config.as_ref().is_some_and(|config| config.role == Role::Master);
+        Ok(Self {
+            ip: address("ip", &values)?.ok_or("--ip: expected an address")?,
+            port: port("port", &values).unwrap_or_default(),
+            work_dir,
+            hostname,
+            advertise_ip: address("advertise_ip", &values)?,
+            advertise_port: port("advertise_port", &values),
+            key: config.and_then(|config| config.key),
+            role: if master_only { "master" } else { "both" },
+            node,
+            mdns: Mode::parse(values.text_or_empty("mdns")),
+            access: access(&values)?,
+            core: core(&values, master)?,
+            level,
+            shown: values.all().map(|(name, value)| (name, value.to_string())).collect(),
+        })
+    }
+}
+
+fn read_config(path: &std::path::Path) -> Result<ClusterConfig, String> {
+    let bytes = std::fs::read(path).map_err(|e| format!("--config: cannot read {}: {e}", path.display()))?;
+    ClusterConfig::parse(&bytes).map_err(|e| format!("--config {}: {e}", path.display()))
+}
+
+fn fill(values: &mut Values, config: &ClusterConfig) -> Result<(), String> {
+    let access = match config.api_access {
+        ApiAccess::Local => "local",
+        ApiAccess::Open => "open",
+        ApiAccess::Authenticated => "authenticated",
+    };
+    values.fill("api_access", access)?;
+    values.fill("cluster", &config.cluster)
+}
+
+fn core(values: &Values, master: MasterId) -> Result<Config, String> {
+    let mut core = Config::new(master, values.text("cluster").unwrap_or(DEFAULT_CLUSTER));
+    let duration = |name| values.duration(name).map(|d| Duration::from_micros(d.as_micros() as u64));
+    if let Some(interval) = duration("agent_ping_timeout") {
+        core.ping_interval = interval;
+    }
+    if let Some(misses) = values.number("max_agent_ping_timeouts") {
+        core.max_ping_misses = u32::try_from(misses).unwrap_or(u32::MAX);
+    }
+    if let Some(timeout) = duration("agent_reregister_timeout") {
+        core.agent_reregister_timeout = timeout;
+    }
+    if let Some(text) = values.text("roles") {
+        core.roles = text.split(',').map(str::trim).filter(|role| !role.is_empty()).map(Into::into).collect();
+    }
+    if let Some(text) = values.text("min_allocatable_resources") {
+        let parsed: Result<_, _> = text.split('|').filter(|t| !t.trim().is_empty()).map(resource_text::parse).collect();
+        core.min_allocatable = parsed.map_err(|e| format!("--min_allocatable_resources: {e}"))?;
+    }
+    core.filter_gpu_resources = values.is_on("filter_gpu_resources");
+    Ok(core)
+}
+
+fn access(values: &Values) -> Result<Access, String> {
+    match (values.text_or_empty("api_access"), values.path("credentials")) {
+        ("open", _) => Ok(Access::Open),
+        ("authenticated", Some(path)) => {
+            let bytes = std::fs::read(&path).map_err(|e| format!("--credentials: cannot read {}: {e}", path.display()))?;
+            Access::from_credentials(&bytes).map_err(|e| format!("--credentials {}: {e}", path.display()))
+        }
+        ("authenticated", None) => Err("--api_access=authenticated needs --credentials".into()),
+        _ => Ok(Access::Local),
+    }
+}
+
+fn address(name: &str, values: &Values) -> Result<Option<IpAddr>, String> {
+    let parse = |text: &str| text.parse().map_err(|_| format!("--{name}: expected an IP address, found '{text}'"));
+    values.text(name).map(parse).transpose()
+}
+
+fn port(name: &str, values: &Values) -> Option<u16> {
+    values.number(name).and_then(|port| u16::try_from(port).ok())
+}
+
+fn system_hostname() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() { "localhost".into() } else { name.trim().into() }
+}

@@ -1,0 +1,122 @@
+//! One port for everything: the first byte tells TLS from plain HTTP, ALPN tells agents, joining boards and HTTP apart.
+//!
+//! Started by `main`. Invariants: each connection is numbered in the order of acceptance (the core relies on it), no step
+//! before a request is without a time limit, and a failed connection never ends the server.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use masterd_core::LinkId;
+use nesos_shell::tls::common_name;
+use nesos_wire::join::{ALPN_AGENT, ALPN_JOIN};
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+use crate::gate::{Gate, Ticket};
+use crate::http::{self, App, Peer};
+use crate::join::Doorkeeper;
+use crate::link;
+
+/// ALPN of HTTP.
+pub(crate) const ALPN_HTTP: &[u8] = b"http/1.1";
+/// First byte of a TLS handshake record.
+const TLS_HANDSHAKE: u8 = 0x16;
+/// How long a peer may take for its first byte, and then for the TLS handshake.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+/// Pause after `accept` failed (too many open files): connections end meanwhile.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Everything a connection may need.
+#[derive(Debug)]
+pub(crate) struct Server {
+    /// HTTP.
+    pub(crate) app: Arc<App>,
+    /// First contact.
+    pub(crate) doorkeeper: Doorkeeper,
+    /// TLS.
+    pub(crate) tls: Arc<ServerConfig>,
+    /// How many may be open.
+    pub(crate) gate: Gate,
+}
+
+impl Server {
+    /// Accepts connections for ever.
+    pub(crate) async fn run(self, listener: TcpListener) {
+        let server = Arc::new(self);
+        let mut next_link = 0;
+        loop {
+            let (stream, peer) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::error!("cannot accept a connection: {error}");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let link = LinkId(next_link);
+            next_link += 1;
+            let Some(ticket) = server.gate.admit() else {
+                tracing::warn!("refused a connection from {peer}: all {} are busy", crate::gate::MAX_CONNECTIONS);
+                continue;
+            };
+            let server = Arc::clone(&server);
+            tokio::spawn(async move { server.serve(stream, peer, link, ticket).await });
+        }
+    }
+
+    async fn serve(&self, stream: TcpStream, peer: SocketAddr, link: LinkId, ticket: Ticket) {
+        let control = Arc::clone(&ticket.control);
+        let handshake = tokio::select! {
+            greeted = tokio::time::timeout(HANDSHAKE_LIMIT, self.greet(stream)) => greeted,
+            () = control.was_cut() => return,
+        };
+        match handshake {
+            Err(_) => tracing::debug!("{peer} said nothing within {HANDSHAKE_LIMIT:?}"),
+            Ok(Err(error)) => tracing::info!("connection from {peer}: {error}"),
+            Ok(Ok(Greeted::Plain(stream))) => self.http(stream, peer, false, ticket).await,
+            Ok(Ok(Greeted::Tls(stream))) => self.secured(*stream, peer, link, ticket).await,
+        }
+    }
+
+    async fn greet(&self, stream: TcpStream) -> std::io::Result<Greeted> {
+        stream.set_nodelay(true)?;
+        let mut first = [0];
+        stream.peek(&mut first).await?;
+        if first[0] != TLS_HANDSHAKE {
+            return Ok(Greeted::Plain(stream));
+        }
+        let stream = TlsAcceptor::from(Arc::clone(&self.tls)).accept(stream).await?;
+        Ok(Greeted::Tls(Box::new(stream)))
+    }
+
+    async fn secured(&self, stream: TlsStream<TcpStream>, peer: SocketAddr, link: LinkId, ticket: Ticket) {
+        let state = stream.get_ref().1;
+        let certified = state.peer_certificates().and_then(|chain| common_name(chain.first()?));
+        match state.alpn_protocol() {
+            Some(ALPN_AGENT) => match certified {
+                Some(certified) => {
+                    drop(ticket);
+                    link::serve(stream, link, certified, peer, self.app.engine.clone()).await;
+                }
+                None => tracing::warn!("agent link from {peer}: it has no certificate of this cluster"),
+            },
+            Some(ALPN_JOIN) => self.doorkeeper.serve(stream, peer).await,
+            _ => self.http(stream, peer, true, ticket).await,
+        }
+    }
+
+    async fn http<S>(&self, stream: S, peer: SocketAddr, is_tls: bool, ticket: Ticket)
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        let peer = Peer { address: peer, is_tls };
+        http::serve(Arc::clone(&self.app), stream, peer, &ticket.control).await;
+    }
+}
+
+enum Greeted {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}

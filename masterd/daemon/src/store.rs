@@ -1,0 +1,159 @@
+//! The registry on disk: LMDB, one transaction and one fsync per batch of commands.
+//!
+//! Not the registry's logic (`masterd_core::registry`): this puts its changes into a database and reads them back. Called
+//! by the engine before anything of the same `Ready` is sent. Invariant: after `persist` returned `Ok`, a power cut loses
+//! nothing of the batch; after `Err`, nothing of it is on disk.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use heed::types::{Bytes, Str};
+use heed::{Database, Env};
+use masterd_core::Registry;
+use masterd_core::registry::RegistryError;
+use nesos_wire::command::Command;
+
+mod map;
+
+/// Address space for the database; costs no memory. A registry of 10000 agents and 1000 frameworks of the largest size
+/// has 70 MB.
+const MAP_SIZE: usize = 1 << 30;
+/// Reader slots in the lock file: this process is the only one.
+const MAX_READERS: u32 = 4;
+
+/// Why the registry cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    /// The folder or its lock.
+    #[error("cannot {operation} {path}: {reason}")]
+    Folder {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The system's word.
+        reason: std::io::Error,
+    },
+    /// Another masterd runs on this folder.
+    #[error("another masterd uses {0}")]
+    InUse(PathBuf),
+    /// LMDB says no.
+    #[error("cannot {operation} the registry in {path}: {reason}")]
+    Database {
+        /// What was tried.
+        operation: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// LMDB's word.
+        reason: heed::Error,
+    },
+    /// The bytes are there, but they are no registry.
+    #[error("the registry in {path} is damaged: {reason}")]
+    Damaged {
+        /// Where.
+        path: PathBuf,
+        /// Which record.
+        reason: RegistryError,
+    },
+}
+
+/// The database and the durable copy of the registry.
+#[derive(Debug)]
+pub(crate) struct Store {
+    env: Env,
+    records: Database<Str, Bytes>,
+    registry: Registry,
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Store {
+    /// Opens (or makes) the registry in `work_dir`.
+    pub(crate) fn open(work_dir: &Path) -> Result<Self, StoreError> {
+        let path = work_dir.join("registry");
+        let folder = |operation, path: &Path| {
+            let path = path.to_path_buf();
+            move |reason| StoreError::Folder { operation, path, reason }
+        };
+        std::fs::create_dir_all(&path).map_err(folder("create", &path))?;
+        let lock_path = work_dir.join("lock");
+        let lock = File::create(&lock_path).map_err(folder("create", &lock_path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(std::fs::TryLockError::WouldBlock) => return Err(StoreError::InUse(work_dir.into())),
+            Err(std::fs::TryLockError::Error(reason)) => return Err(folder("lock", &lock_path)(reason)),
+        }
+        let database = |operation| {
+            let path = path.clone();
+            move |reason| StoreError::Database { operation, path, reason }
+        };
+        let env = map::open(&path, MAP_SIZE, MAX_READERS).map_err(database("open"))?;
+        let mut txn = env.write_txn().map_err(database("open"))?;
+        let records = env.create_database(&mut txn, None).map_err(database("open"))?;
+        let registry = load(&records, &txn).map_err(database("read"))?;
+        let registry = registry.map_err(|reason| StoreError::Damaged { path: path.clone(), reason })?;
+        txn.commit().map_err(database("open"))?;
+        Ok(Self { env, records, registry, path, _lock: lock })
+    }
+
+    /// What is durable.
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Makes the commands durable, in order, all or nothing.
+    pub(crate) fn persist(&mut self, commands: &[Command]) -> Result<(), StoreError> {
+        if commands.is_empty() {
+            return Ok(());
+        }
+        let mut next = self.registry.clone();
+        let written = self.write(&mut next, commands);
+        written.map_err(|reason| StoreError::Database { operation: "write", path: self.path.clone(), reason })?;
+        self.registry = next;
+        Ok(())
+    }
+
+    fn write(&self, next: &mut Registry, commands: &[Command]) -> Result<(), heed::Error> {
+        let mut txn = self.env.write_txn()?;
+        for change in commands.iter().flat_map(|command| next.apply(command)) {
+            match change.value {
+                Some(value) => self.records.put(&mut txn, &change.key, &value)?,
+                None => {
+                    self.records.delete(&mut txn, &change.key)?;
+                }
+            }
+        }
+        txn.commit()
+    }
+}
+
+type Loaded = Result<Result<Registry, RegistryError>, heed::Error>;
+
+fn load(records: &Database<Str, Bytes>, txn: &heed::RwTxn<'_>) -> Loaded {
+    let rows = records.iter(txn)?.collect::<Result<Vec<_>, _>>()?;
+    Ok(Registry::load(rows))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use nesos_wire::FrameworkId;
+
+    #[test]
+    fn what_was_persisted_is_there_after_reopening() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::open(dir.path()).unwrap();
+        assert!(matches!(Store::open(dir.path()), Err(StoreError::InUse(_))));
+        store.persist(&[Command::MasterStarted { start: 1 }]).unwrap();
+        let framework = FrameworkId::new("m-0000");
+        store
+            .persist(&[Command::RemoveFramework { framework: framework.clone() }, Command::MasterStarted { start: 2 }])
+            .unwrap();
+        let registry = store.registry().clone();
+        drop(store);
+        let store = Store::open(dir.path()).unwrap();
+        assert_eq!(*store.registry(), registry);
+        assert!(registry.is_removed(&framework) && registry.start() == 2);
+    }
+}
