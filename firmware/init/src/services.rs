@@ -215,8 +215,10 @@ impl Services {
 impl Service {
     fn start(&self) -> std::io::Result<u32> {
         let Definition { name, program, arguments, .. } = &self.definition;
-        // Missing only if /data is broken, which the daemon itself reports better.
-        let _ = fs::create_dir_all(format!("{DATA}/{name}"));
+        if self.output.is_some() {
+            // Fails only if /data is broken, which the daemon itself reports better.
+            let _ = fs::create_dir_all(format!("{DATA}/{name}"));
+        }
         let output = self.output.as_ref().map(|output| output.as_fd());
         let mut environment = vec![("PATH".to_owned(), PATH.to_owned())];
         if let Some(stream) = output.and_then(spawn::journal_stream) {
