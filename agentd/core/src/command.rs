@@ -28,6 +28,8 @@ pub struct Place {
     pub cgroup_procs: Option<String>,
     /// The helper is PID 1 of a new PID namespace.
     pub pid_namespace: bool,
+    /// The helper has a mount namespace of its own.
+    pub mount_namespace: bool,
     /// From the isolators: below the task's own environment.
     pub environment: Vec<(String, String)>,
 }
@@ -51,6 +53,7 @@ pub fn executor_spec(spec: &TaskSpec, place: Place) -> ExecutorSpec {
         user: place.user,
         cgroup_procs: place.cgroup_procs,
         pid_namespace: place.pid_namespace,
+        mount_namespace: place.mount_namespace,
         kill_grace_ms: spec.kill_grace_ms,
     }
 }
@@ -93,6 +96,7 @@ mod tests {
             user: None,
             cgroup_procs: None,
             pid_namespace: false,
+            mount_namespace: false,
             environment: vec![("A".into(), "isolator".into()), ("B".into(), "isolator".into())],
         }
     }

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, UNIX_EPOCH};
 
 use nesos_sys::disk;
 
@@ -21,6 +21,8 @@ pub(crate) struct Policy {
     pub(crate) work_dir: PathBuf,
     pub(crate) delay: Duration,
     pub(crate) headroom: f64,
+    /// The system's wall clock, by which files are dated: seconds since 1970.
+    pub(crate) unix: f64,
     /// Containers of tasks that the agent knows.
     pub(crate) keep: BTreeSet<String>,
 }
@@ -28,7 +30,7 @@ pub(crate) struct Policy {
 /// One pass; how many sandboxes went. Blocking.
 pub(crate) fn collect(policy: &Policy) -> usize {
     let limit = age_limit(policy, used_part(&policy.work_dir));
-    let now = SystemTime::now();
+    let now = UNIX_EPOCH + Duration::try_from_secs_f64(policy.unix).unwrap_or_default();
     let mut removed = 0;
     for runs in runs(&policy.work_dir) {
         for sandbox in entries(&runs) {
@@ -99,6 +101,7 @@ mod tests {
             work_dir: work_dir.into(),
             delay: Duration::from_secs(delay),
             headroom: 0.1,
+            unix: nesos_shell::clock::Clock::wall(),
             keep: BTreeSet::from(["known".to_string()]),
         }
     }

@@ -271,6 +271,7 @@ impl Daemon {
             work_dir: self.settings.work_dir.clone(),
             delay: self.settings.gc_delay,
             headroom: self.settings.gc_headroom,
+            unix: nesos_shell::clock::Clock::wall(),
             keep: self.known_containers().iter().map(ToString::to_string).collect(),
         };
         tokio::task::spawn_blocking(move || {

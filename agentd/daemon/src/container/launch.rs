@@ -71,6 +71,7 @@ pub(super) async fn launch(context: &Context, container: &ContainerId, request: 
         user,
         cgroup_procs: cgroup_procs.map(|path| path.display().to_string()),
         pid_namespace: setup.namespaces.pid,
+        mount_namespace: setup.namespaces.mount,
         environment: setup.environment.clone(),
     };
     let directory = context.run_directory(container);

@@ -1,0 +1,176 @@
+//! A real agentd with real tasks, and a master that the test plays.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fs;
+
+use common::{Master, key, run, shell, until};
+use nesos_wire::message::{AgentToMaster, FileError, MasterToAgent};
+use nesos_wire::task::{Reason, TaskState, Uri};
+use nix::sys::signal::Signal;
+
+/// Waits for the file `go` in its sandbox, then ends with status 7.
+const WAITER: &str = "echo begun; while [ ! -e go ]; do sleep 0.02; done; echo done; exit 7";
+
+#[test]
+fn a_task_runs_and_its_output_and_status_arrive() {
+    run(async {
+        let mut master = Master::new().await;
+        master.start_agent();
+        let (mut link, hello) = master.link().await;
+        assert_eq!((hello.hostname.as_str(), hello.agent, hello.tasks.len()), ("test", None, 0));
+        link.launch(shell("t", "echo out $MESOS_TASK_ID; echo err >&2; pwd; exit 3")).await;
+        let (states, last) = link.until(TaskState::Failed).await;
+        assert_eq!(states, [TaskState::Starting, TaskState::Running, TaskState::Failed]);
+        assert_eq!(last.status.message, "Command exited with status 3");
+        assert!(link.text("t", "stdout").await.starts_with("out t\n/"));
+        assert_eq!(link.text("t", "stderr").await, "err\n");
+        assert!(link.read_file("t", "stdout").await.unwrap().ended);
+        assert_eq!(link.read_file("t", "nothing").await, Err(FileError::NotFound));
+        assert_eq!(link.read_file("t", "../../../../../../../../../meta/checkpoint.log").await, Err(FileError::Forbidden));
+        assert_eq!(link.read_file("stranger", "stdout").await, Err(FileError::UnknownTask));
+        until("the run directory to go", || fs::read_dir(master.work_dir().join("run")).unwrap().next().is_none().then_some(())).await;
+    });
+}
+
+#[test]
+fn tasks_outlive_a_killed_agentd_and_their_status_arrives() {
+    run(async {
+        let mut master = Master::new().await;
+        master.start_agent();
+        let (mut link, _) = master.link().await;
+        for task in ["later", "meanwhile"] {
+            link.launch(shell(task, WAITER)).await;
+            link.until(TaskState::Running).await;
+        }
+        master.kill_agent();
+        fs::write(master.sandbox("meanwhile").join("go"), "").unwrap();
+        let exit = |task: &str| {
+            let container = fs::read_link(master.sandbox(task)).unwrap();
+            master.work_dir().join("run").join(container).join("exit")
+        };
+        let record = exit("meanwhile");
+        until("the exit record", || record.exists().then_some(())).await;
+        master.start_agent();
+        let (mut link, hello) = master.link().await;
+        assert_eq!(hello.tasks.len(), 2);
+        assert_eq!(hello.agent.map(|id| id.to_string()).as_deref(), Some("m-S1"));
+        let (_, update) = link.until(TaskState::Failed).await;
+        assert_eq!((update.key.clone(), update.status.message.as_str()), (key("meanwhile"), "Command exited with status 7"));
+        fs::write(master.sandbox("later").join("go"), "").unwrap();
+        let (_, update) = link.until(TaskState::Failed).await;
+        assert_eq!((update.key.clone(), update.status.message.as_str()), (key("later"), "Command exited with status 7"));
+        assert_eq!(link.text("later", "stdout").await, "begun\ndone\n");
+    });
+}
+
+#[test]
+fn an_unacknowledged_end_is_told_again_after_a_restart() {
+    run(async {
+        let mut master = Master::new().await;
+        master.start_agent();
+        let (mut link, _) = master.link().await;
+        link.launch(shell("t", "true")).await;
+        let Some(AgentToMaster::Update(first)) = link.next().await else { panic!("an update") };
+        assert_eq!(first.status.state, TaskState::Starting);
+        let log = master.work_dir().join("meta/checkpoint.log");
+        let has_finished = || String::from_utf8_lossy(&fs::read(&log).unwrap()).contains("Command exited with status 0");
+        until("the end to be checkpointed", || has_finished().then_some(())).await;
+        master.kill_agent();
+        master.start_agent();
+        let (mut link, hello) = master.link().await;
+        assert_eq!(hello.tasks[0].latest, TaskState::Finished);
+        let (states, _) = link.until(TaskState::Finished).await;
+        assert_eq!(states, [TaskState::Starting, TaskState::Running, TaskState::Finished]);
+        until("the record to be freed", || fs::read_dir(master.work_dir().join("run")).unwrap().next().is_none().then_some(())).await;
+    });
+}
+
+#[test]
+fn a_kill_ends_the_whole_tree() {
+    run(async {
+        let mut master = Master::new().await;
+        master.start_agent();
+        let (mut link, _) = master.link().await;
+        link.launch(shell("t", "trap '' TERM; sleep 1000 & echo $! > child; while :; do sleep 0.05; done")).await;
+        link.until(TaskState::Running).await;
+        let child = until("the child", || fs::read_to_string(master.sandbox("t").join("child")).ok().filter(|text| text.ends_with('\n'))).await;
+        link.send(&MasterToAgent::Kill { key: key("t"), grace_ms: Some(100) }).await;
+        let (states, update) = link.until(TaskState::Killed).await;
+        assert_eq!(states, [TaskState::Killing, TaskState::Killed]);
+        assert_eq!(update.status.message, "Command terminated by signal SIGKILL");
+        let gone = || !std::path::Path::new(&format!("/proc/{}", child.trim())).exists();
+        until("the child to be gone", || gone().then_some(())).await;
+    });
+}
+
+#[test]
+fn files_are_fetched_and_hostile_names_fail_the_launch() {
+    run(async {
+        let mut master = Master::new().await;
+        let tool = master.folder.path().join("tool");
+        fs::write(&tool, "#!/bin/sh\necho fetched\n").unwrap();
+        master.start_agent();
+        let (mut link, _) = master.link().await;
+        let uri = |output_file: Option<&str>| Uri {
+            value: format!("file://{}", tool.display()),
+            executable: true,
+            extract: false,
+            cache: false,
+            output_file: output_file.map(Into::into),
+        };
+        let mut task = shell("t", "./bin/run");
+        task.command.uris = vec![uri(Some("bin/run"))];
+        link.launch(task).await;
+        link.until(TaskState::Finished).await;
+        assert_eq!(link.text("t", "stdout").await, "fetched\n");
+        let mut hostile = shell("hostile", "true");
+        hostile.command.uris = vec![uri(Some("../escaped"))];
+        link.launch(hostile).await;
+        let (_, update) = link.until(TaskState::Failed).await;
+        assert_eq!(update.status.reason, Some(Reason::ContainerLaunchFailed));
+        assert!(update.status.message.contains("'../escaped' is not a name"), "{}", update.status.message);
+    });
+}
+
+#[test]
+fn a_program_that_is_not_there_fails_with_its_name() {
+    run(async {
+        let mut master = Master::new().await;
+        master.start_agent();
+        let (mut link, _) = master.link().await;
+        let mut task = shell("t", "/no/such/program");
+        task.command.shell = false;
+        link.launch(task).await;
+        let (_, update) = link.until(TaskState::Failed).await;
+        assert_eq!(update.status.reason, Some(Reason::ContainerLaunchFailed));
+        assert!(update.status.message.contains("/no/such/program"), "{}", update.status.message);
+    });
+}
+
+#[test]
+fn sigterm_leaves_tasks_and_sigusr1_ends_them_with_a_goodbye() {
+    run(async {
+        let mut master = Master::new().await;
+        master.start_agent();
+        let (mut link, _) = master.link().await;
+        link.launch(shell("t", "sleep 1000")).await;
+        link.until(TaskState::Running).await;
+        master.signal(Signal::SIGTERM);
+        assert!(master.agent_ends().await.success());
+        master.start_agent();
+        let (mut link, hello) = master.link().await;
+        assert_eq!(hello.tasks[0].latest, TaskState::Running);
+        master.signal(Signal::SIGUSR1);
+        loop {
+            match link.next().await.expect("the link is open") {
+                AgentToMaster::Goodbye => break,
+                AgentToMaster::Update(update) => link.acknowledge(&update).await,
+                _ => {}
+            }
+        }
+        assert!(master.agent_ends().await.success());
+        assert_eq!(fs::read_dir(master.work_dir().join("run")).unwrap().count(), 0);
+    });
+}
