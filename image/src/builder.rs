@@ -15,7 +15,7 @@ mod volume;
 pub use config::{Board, BootSource, ConfigError, RootConfig, boards, load};
 pub use debian::{Debian, DebianError};
 pub use kernel::{Kernel, KernelError, build_kernel};
-pub use output::{BuildError, Inputs, build_image};
+pub use output::{BuildError, Inputs, build_image, digest};
 pub use rootfs::{RootError, write_root};
 pub use template::{TEMPLATE_MAGIC, TemplateError, data_template};
 pub use tools::{Progress, Silent, ToolError, cache_folder, run};

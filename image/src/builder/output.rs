@@ -85,6 +85,7 @@ pub fn build_image(board: &Board, inputs: &Inputs<'_>, progress: &dyn Progress) 
     let debian = Debian::new(inputs.cache);
     let kernel = build_kernel(board, inputs.cache, &debian, progress)?;
     create(inputs.output)?;
+    // Without a manifest a folder is no result: nobody takes a half-written build for a whole one.
     drop(std::fs::remove_file(inputs.output.join("manifest.json")));
 
     progress.begin("root file system");
@@ -210,6 +211,11 @@ impl Write for DigestWriter<'_> {
     }
 }
 
+/// SHA-256 in hex.
+pub fn digest(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
 /// Lower-case hex.
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -229,4 +235,80 @@ fn read(path: &Path) -> Result<Vec<u8>, BuildError> {
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
     std::fs::write(path, bytes).map_err(|source| BuildError::File { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::config::load;
+    use super::super::volume::boot_volume;
+    use super::*;
+    use fatfs::{FileSystem, FsOptions};
+    use std::io::Read;
+
+    fn small_image(path: &Path) -> Board {
+        let configs = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("board-configs");
+        let board = load(&configs, "qemu-virt").unwrap();
+        let files = [("slot-a/cmdline.txt".to_owned(), b"root=x".to_vec())].into();
+        let boot = boot_volume(board.layout.boot.length, board.signature, &files).unwrap();
+        write_disk(&board, &boot, b"hsqs", path).unwrap();
+        board
+    }
+
+    fn boot_file(image: &Path, name: &str) -> Vec<u8> {
+        let slice = crate::Slice::new(File::open(image).unwrap(), crate::read_table(image).unwrap().boot);
+        let volume = FileSystem::new(slice, FsOptions::new()).unwrap();
+        let mut bytes = Vec::new();
+        volume.root_dir().open_file(name).unwrap().read_to_end(&mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn an_image_is_personalised_again_and_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let image = folder.path().join("a.img");
+        let board = small_image(&image);
+        assert_eq!(crate::read_table(&image).unwrap(), board.layout);
+        for content in ["name = 'long name of a first board'\n".repeat(100), "name = 'b'\n".to_owned(), String::new()] {
+            crate::personalise(&image, content.as_bytes()).unwrap();
+            assert_eq!(boot_file(&image, "cluster.toml"), content.as_bytes());
+            assert_eq!(boot_file(&image, "slot-a/cmdline.txt"), b"root=x");
+        }
+        crate::grow(&image, 256 << 20).unwrap();
+        assert_eq!(std::fs::metadata(&image).unwrap().len(), 256 << 20);
+        assert_eq!(crate::read_table(&image).unwrap(), board.layout);
+        let error = crate::grow(&image, 1 << 20).unwrap_err().to_string();
+        assert!(error.contains("would cut its partitions"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_image_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("holiday.jpg");
+        std::fs::write(&path, vec![1; 4096]).unwrap();
+        let error = crate::personalise(&path, b"").unwrap_err().to_string();
+        assert!(error.contains("not a Nesos image"), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), vec![1; 4096]);
+    }
+
+    #[test]
+    fn an_image_is_packed_and_unpacked_without_loss() {
+        let folder = tempfile::tempdir().unwrap();
+        let (image, packed) = (folder.path().join("a.img"), folder.path().join("a.zst"));
+        small_image(&image);
+        compress(&image, &packed).unwrap();
+        let unpacked = zstd::decode_all(File::open(&packed).unwrap()).unwrap();
+        assert!(unpacked == std::fs::read(&image).unwrap());
+    }
+
+    #[test]
+    fn the_example_configuration_is_one() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("board-configs/boot/cluster-example.toml");
+        let text = std::fs::read_to_string(path).unwrap();
+        nesos_base::cluster_config::ClusterConfig::parse(text.as_bytes()).unwrap();
+        // With every commented key switched on, except the token, which has to be a real one.
+        let all: Vec<_> = text.lines().map(|line| line.strip_prefix("# ").filter(|rest| rest.contains(" = ") || rest.starts_with('[')).unwrap_or(line)).collect();
+        let all: Vec<_> = all.into_iter().filter(|line| !line.starts_with("token")).collect();
+        nesos_base::cluster_config::ClusterConfig::parse(all.join("\n").as_bytes()).unwrap();
+    }
 }

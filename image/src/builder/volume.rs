@@ -32,8 +32,42 @@ pub(super) fn boot_volume(length: u64, volume_id: u32, files: &BTreeMap<String, 
         }
         write_file(&folder, name, content).map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))?;
     }
+    // Counting fills in the summary of free space, which checkers miss otherwise.
+    volume.stats()?;
     volume.unmount()?;
-    Ok(disk.into_inner())
+    let mut made = disk.into_inner();
+    made.chunks_mut(CLUSTER_BYTES as usize).for_each(mend_dots);
+    Ok(made)
+}
+
+/// fatfs 0.3 gives `.` and `..` long names, and `..` of a folder in the root the root's cluster number instead of 0: a checker that
+/// repairs this (Windows, fsck) loses the folders. Rewrites the first entries of a folder, if `cluster` begins one.
+fn mend_dots(cluster: &mut [u8]) {
+    /// First cluster of the root folder, as fatfs formats.
+    const ROOT_CLUSTER: [u8; 2] = [2, 0];
+    const ENTRY: usize = 32;
+    const ATTRIBUTE: usize = 11;
+    const LONG_NAME: u8 = 0x0f;
+    const DELETED: u8 = 0xe5;
+    let entry = |number: usize| &cluster[number * ENTRY..][..ENTRY];
+    let is_folder = cluster.len() >= 4 * ENTRY
+        && entry(0)[ATTRIBUTE] == LONG_NAME
+        && entry(1).starts_with(b".          ")
+        && entry(2)[ATTRIBUTE] == LONG_NAME
+        && entry(3).starts_with(b"..         ");
+    if !is_folder {
+        return;
+    }
+    let [dot, dot_dot] = [1, 3].map(|number| entry(number).to_vec());
+    cluster[..ENTRY].copy_from_slice(&dot);
+    cluster[ENTRY..2 * ENTRY].copy_from_slice(&dot_dot);
+    let parent = &mut cluster[ENTRY..2 * ENTRY];
+    if parent[26..28] == ROOT_CLUSTER && parent[20..22] == [0, 0] {
+        parent[26..28].fill(0);
+    }
+    for unused in [2, 3] {
+        cluster[unused * ENTRY] = DELETED;
+    }
 }
 
 #[cfg(test)]

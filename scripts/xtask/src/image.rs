@@ -6,10 +6,14 @@ use crate::cross;
 use crate::report::Report;
 use anyhow::{Context, Result, ensure};
 use nesos_image::Manifest;
-use nesos_image::builder::{self, Board, Debian, Inputs, cache_folder};
+use nesos_image::builder::{self, Board, BootSource, Debian, Inputs, cache_folder};
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+/// Beside an image: the digest of what it was made from.
+const KEY_FILE: &str = ".inputs";
 
 /// Flags of the subcommand.
 #[derive(Debug, clap::Args)]
@@ -45,7 +49,13 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     let programs = cross::build(root)?;
     for board in &boards {
         let folder = nesos_image::images_folder().join(&board.name);
-        build(root, board, &programs, &cache_folder()?, &folder)?;
+        let key = inputs_key(root, board, &programs)?;
+        if !arguments.update && is_current(&folder, board, &key) {
+            eprintln!("image of {}: up to date", board.name);
+        } else {
+            build(root, board, &programs, &cache_folder()?, &folder)?;
+            std::fs::write(folder.join(KEY_FILE), &key)?;
+        }
         println!("{}", folder.join(format!("nesos-{}.img", board.name)).display());
     }
     if arguments.check_reproducible {
@@ -59,6 +69,28 @@ fn build(root: &Path, board: &Board, programs: &BTreeMap<String, PathBuf>, cache
     let inputs = Inputs { cache, programs, output, version: env!("CARGO_PKG_VERSION"), build_id: &build_id, epoch: cross::epoch(root)? };
     eprintln!("image of {} ({})", board.name, board.description);
     builder::build_image(board, &inputs, &Report::default()).with_context(|| format!("image of {}", board.name))
+}
+
+/// Digest of all that decides an image's bytes, this program included.
+fn inputs_key(root: &Path, board: &Board, programs: &BTreeMap<String, PathBuf>) -> Result<String> {
+    let mut text = format!("{board:?}\n{}\n{}\n", build_id(root), cross::epoch(root)?);
+    let mut files: Vec<PathBuf> = programs.values().chain(&board.fragments).cloned().collect();
+    files.extend(board.boot.values().filter_map(|source| match source {
+        BootSource::File(path) => Some(path.clone()),
+        _ => None,
+    }));
+    files.push(std::env::current_exe()?);
+    for path in files {
+        let bytes = std::fs::read(&path).with_context(|| path.display().to_string())?;
+        writeln!(text, "{} {}", path.display(), builder::digest(&bytes))?;
+    }
+    Ok(builder::digest(text.as_bytes()))
+}
+
+/// Whether `folder` holds a whole build of the inputs named by `key`.
+fn is_current(folder: &Path, board: &Board, key: &str) -> bool {
+    nesos_image::artifacts_in(folder, &board.name).is_ok()
+        && std::fs::read_to_string(folder.join(KEY_FILE)).is_ok_and(|found| found == key)
 }
 
 /// The commit, with a mark where files differ from it.
@@ -77,6 +109,7 @@ fn check(root: &Path, boards: &[Board], with_kernel: bool) -> Result<()> {
     let mut differences = Vec::new();
     for board in boards {
         let first = nesos_image::artifacts(&board.name)?;
+        // The first build's key says nothing about the second's folder: always built.
         let second = build(root, board, &programs, &cache, &scratch.join(&board.name))?;
         for (name, facts) in &second.files {
             if first.manifest.files.get(name) != Some(facts) {
