@@ -34,7 +34,8 @@ impl Follower {
         }
     }
 
-    /// Reads to the present end of the file. A sandbox or file that is not there yet is an empty one.
+    /// Reads to the present end of the file. A sandbox or file that is not there yet is an empty one; one that is there no
+    /// more is an error (a master that has just started does not know the task until its agent is back).
     pub(crate) async fn read_to_end(
         &mut self,
         client: &Client,
@@ -44,7 +45,9 @@ impl Follower {
             let path = format!("{}?offset={}&length={PIECE}", self.path, self.offset);
             let bytes = match client.bytes(&path).await {
                 Ok((_, bytes)) => bytes,
-                Err(error) if error.status() == Some(StatusCode::NOT_FOUND) => return Ok(()),
+                Err(error) if error.status() == Some(StatusCode::NOT_FOUND) && self.offset == 0 => {
+                    return Ok(());
+                }
                 Err(error) => return Err(FileReadError::Http(error)),
             };
             if bytes.is_empty() {

@@ -1,1 +1,14 @@
-//! c
+//! Harness for tests with real processes: the `nesos` command, a cluster made by `nesos dev up`, plain HTTP, waiting.
+//!
+//! Everything panics with a sentence: this is test code. Used by tests/cluster, tests/qemu and tests/clients. Invariants: no test
+//! touches a network but loopback, nothing outlives its test, and waiting means looking at a condition until a deadline.
+#![allow(clippy::expect_used, clippy::panic)]
+
+mod command;
+mod dev;
+pub mod http;
+mod wait;
+
+pub use command::{Ended, Nesos, Running, binary};
+pub use dev::DevCluster;
+pub use wait::eventually;

@@ -5,6 +5,7 @@
 //! it goes on; the framework is torn down in every case but a lost master.
 
 mod attach;
+mod ending;
 mod fit;
 mod job;
 mod scheduler;
@@ -20,7 +21,8 @@ use crate::args::{Output, RunArgs};
 use crate::failure::{REFUSED, UNREACHABLE, USAGE};
 use crate::http::{Client, HttpError};
 use crate::output::Progress;
-use scheduler::{Ending, Scheduler};
+use ending::Ending;
+use scheduler::Scheduler;
 
 /// Why there is no exit code of a task.
 #[derive(Debug, thiserror::Error)]

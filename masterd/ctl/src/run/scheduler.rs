@@ -1,6 +1,7 @@
 //! The framework half of `nesos run`: subscribe, take one offer, follow one task to its end, survive masters.
 //!
-//! Called by `run`. Invariant: every update with a uuid is acknowledged, and every offer is answered.
+//! Called by `run`. Invariant: every update with a uuid is acknowledged, the last one when the output has been read, and
+//! every offer is answered.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::ending::Ending;
 use super::job::{FAILOVER_SECONDS, Job};
 use super::stream::EventStream;
 use super::{RunError, Stage};
@@ -34,61 +36,6 @@ const REFUSE_UNFIT: f64 = 5.0;
 const REFUSE_DONE: f64 = 600.0;
 /// Launches that got lost before the agent had them (offer withdrawn, agent gone) and are tried again.
 const MAX_DROPS: u32 = 5;
-/// What a shell says for "ended by Ctrl-C".
-const INTERRUPTED: u8 = 130;
-/// What a shell says for signal 0: signals are added.
-const SIGNAL_BASE: u8 = 128;
-
-/// How the task ended.
-#[derive(Debug)]
-pub(super) struct Ending {
-    /// Mesos's state name.
-    pub(super) state: TaskState,
-    /// The agent's sentence.
-    pub(super) message: String,
-    /// Where it ran.
-    pub(super) node: String,
-    interrupted: bool,
-}
-
-impl Ending {
-    /// The task's own code, or what a shell would say for its end.
-    pub(super) fn exit_code(&self) -> u8 {
-        match self.state {
-            TaskState::Finished => 0,
-            TaskState::Killed if self.interrupted => INTERRUPTED,
-            TaskState::Killed => exit_code_in(&self.message).unwrap_or(SIGNAL_BASE + 9),
-            TaskState::Failed => exit_code_in(&self.message).unwrap_or(1),
-            _ => 1,
-        }
-    }
-
-    /// What the person should read, unless the exit code says it all.
-    pub(super) fn explanation(&self) -> Option<String> {
-        if self.state == TaskState::Finished
-            || (self.state == TaskState::Failed && self.message.contains("exited with status"))
-        {
-            return None;
-        }
-        let state = self
-            .state
-            .name()
-            .strip_prefix("TASK_")
-            .unwrap_or_default()
-            .to_lowercase();
-        let place = if self.node.is_empty() {
-            String::new()
-        } else {
-            format!(" on {}", self.node)
-        };
-        let text = if self.message.is_empty() {
-            String::new()
-        } else {
-            format!(": {}", self.message)
-        };
-        Some(format!("task {state}{place}{text}"))
-    }
-}
 
 /// The framework.
 pub(super) struct Scheduler<'a> {
@@ -103,6 +50,7 @@ pub(super) struct Scheduler<'a> {
     node: String,
     drops: u32,
     interrupted: bool,
+    last_acknowledgement: Option<Call>,
 }
 
 impl<'a> Scheduler<'a> {
@@ -124,6 +72,7 @@ impl<'a> Scheduler<'a> {
             node: String::new(),
             drops: 0,
             interrupted: false,
+            last_acknowledgement: None,
         }
     }
 
@@ -166,13 +115,25 @@ impl<'a> Scheduler<'a> {
         }
     }
 
-    /// Says goodbye, so that the master keeps nothing of this run. A master that is away forgets it by the timeout.
+    /// Acknowledges the end and says goodbye, so that the master keeps nothing of this run. A master that is away forgets
+    /// it by the timeout.
     pub(super) async fn tear_down(&mut self) {
-        let call = self.call(CallType::Teardown);
-        if let (Some(stream), Some(_)) = (self.stream.take(), &self.framework)
-            && let Err(error) = stream.post(self.client, &call).await
-        {
-            self.progress.borrow().note(&format!("tear down: {error}"));
+        let calls = [
+            self.last_acknowledgement.take(),
+            self.framework
+                .is_some()
+                .then(|| self.call(CallType::Teardown)),
+        ];
+        let Some(stream) = self.stream.take() else {
+            return;
+        };
+        for call in calls.into_iter().flatten() {
+            if let Err(error) = stream.post(self.client, &call).await {
+                self.progress
+                    .borrow()
+                    .note(&format!("say goodbye: {error}"));
+                return;
+            }
         }
     }
 
@@ -328,17 +289,23 @@ impl<'a> Scheduler<'a> {
     }
 
     async fn on_update(&mut self, status: TaskStatus) -> Result<Option<Ending>, RunError> {
+        let is_last = is_terminal(status.state) && status.task_id == self.task_id();
         if let (Some(uuid), Some(agent_id)) = (status.uuid.clone(), status.agent_id.clone()) {
             let acknowledge = CallAcknowledge {
                 agent_id,
                 task_id: status.task_id.clone(),
                 uuid,
             };
-            self.post(&Call {
+            let call = Call {
                 acknowledge: Some(acknowledge),
                 ..self.call(CallType::Acknowledge)
-            })
-            .await?;
+            };
+            if is_last {
+                // The agent may forget the task once this is acknowledged, and its output is still to be read.
+                self.last_acknowledgement = Some(call);
+            } else {
+                self.post(&call).await?;
+            }
         }
         if status.task_id != self.task_id() {
             return Ok(None);
@@ -485,78 +452,4 @@ fn is_terminal(state: TaskState) -> bool {
         state,
         Finished | Failed | Killed | Error | Lost | Dropped | Gone | GoneByOperator
     )
-}
-
-/// The exit code in the agent's sentences: `Command exited with status 3`, `Command terminated by signal SIGKILL`, and
-/// in those of Mesos's agents, `Command terminated with signal Killed`.
-fn exit_code_in(message: &str) -> Option<u8> {
-    if let Some((_, rest)) = message.split_once("exited with status ") {
-        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
-        return digits.parse().ok();
-    }
-    let rest = ["terminated by signal ", "terminated with signal "]
-        .iter()
-        .find_map(|words| Some(message.split_once(words)?.1))?;
-    let word = rest
-        .split([' ', ',', ';', ':', '(', '.'])
-        .next()
-        .unwrap_or_default();
-    let name = if word.starts_with("SIG") {
-        word.to_owned()
-    } else {
-        format!("SIG{}", word.to_uppercase())
-    };
-    let number = match (
-        word.parse::<i32>(),
-        name.parse::<nix::sys::signal::Signal>(),
-    ) {
-        (Ok(number), _) => number,
-        (_, Ok(signal)) => signal as i32,
-        // strsignal(3)'s words, as Mesos prints them.
-        _ if rest.starts_with("Killed") => 9,
-        _ if rest.starts_with("Terminated") => 15,
-        _ if rest.starts_with("Segmentation") => 11,
-        _ if rest.starts_with("Aborted") => 6,
-        _ => return None,
-    };
-    u8::try_from(number).ok()?.checked_add(SIGNAL_BASE)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn exit_codes_come_from_mesoss_sentences() {
-        assert_eq!(exit_code_in("Command exited with status 3"), Some(3));
-        assert_eq!(
-            exit_code_in("Command terminated with signal Killed"),
-            Some(137)
-        );
-        assert_eq!(
-            exit_code_in("Command terminated by signal SIGTERM"),
-            Some(143)
-        );
-        assert_eq!(exit_code_in("Command terminated by signal 34"), Some(162));
-        assert_eq!(exit_code_in("Memory limit exceeded"), None);
-    }
-
-    #[test]
-    fn an_ending_has_a_code_and_speaks_only_if_needed() {
-        let ending = |state, message: &str, interrupted| Ending {
-            state,
-            message: message.to_owned(),
-            node: "board-2".to_owned(),
-            interrupted,
-        };
-        let quiet = ending(TaskState::Failed, "Command exited with status 7", false);
-        assert_eq!((quiet.exit_code(), quiet.explanation()), (7, None));
-        let oom = ending(TaskState::Failed, "Memory limit exceeded", false);
-        assert_eq!(
-            oom.explanation().as_deref(),
-            Some("task failed on board-2: Memory limit exceeded")
-        );
-        assert_eq!(ending(TaskState::Killed, "", true).exit_code(), INTERRUPTED);
-        assert_eq!(ending(TaskState::Lost, "", false).exit_code(), 1);
-    }
 }

@@ -47,7 +47,7 @@ fn cluster_toml(board: &Board, Secrets { key, token }: &Secrets) -> String {
     if board.role != "agent" {
         text.push_str(&format!("key = \"{key}\"\n"));
     }
-    if board.runs_tasks() {
+    if board.role == "agent" {
         text.push_str(&format!("token = \"{token}\"\n"));
     }
     // Requests reach the board through the forwarded port of 127.0.0.1, so they come from this machine's users alone.

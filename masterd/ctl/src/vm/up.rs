@@ -104,7 +104,7 @@ fn prepare(args: &VmUpArgs, folder: &Path) -> Result<Cluster, VmError> {
     let mut boards = vec![Board::new(1, first)];
     boards.extend((2..=args.boards).map(|number| Board::new(number, "agent")));
     let mut command_line = image.manifest.command_line.clone();
-    for word in &args.append {
+    for word in image.manifest.qemu.append.iter().chain(&args.append) {
         command_line = format!("{command_line} {word}");
     }
     Ok(Cluster {
