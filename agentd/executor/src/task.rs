@@ -28,11 +28,7 @@ pub(crate) fn start(spec: ExecutorSpec) -> Result<Tree, String> {
         Some(procs) => Some(cgroup_of_procs_file(procs).map_err(|e| format!("open cgroup {}: {e}", procs.display()))?),
         None => None,
     };
-    if spec.pid_namespace {
-        set_up_namespace(&sandbox)?;
-    } else {
-        process::become_subreaper().map_err(|errno| format!("become the parent of orphans: {errno}"))?;
-    }
+    set_up_surroundings(&spec, &sandbox)?;
     let user = spec.user.as_deref().map(lookup).transpose().map_err(|e| e.to_string())?;
     let plan = SpawnPlan {
         environment: spec.environment,
@@ -51,13 +47,22 @@ pub(crate) fn start(spec: ExecutorSpec) -> Result<Tree, String> {
     Ok(Tree { main: spawned.pid, pid_namespace: spec.pid_namespace, cgroup })
 }
 
-fn set_up_namespace(sandbox: &Path) -> Result<(), String> {
-    if std::process::id() != 1 {
+/// The helper's part of the isolation that agentd has begun with the namespaces.
+fn set_up_surroundings(spec: &ExecutorSpec, sandbox: &Path) -> Result<(), String> {
+    if spec.pid_namespace && std::process::id() != 1 {
         return Err("a PID namespace was asked for, but the helper is not PID 1 of one".to_owned());
     }
+    if !spec.pid_namespace {
+        process::become_subreaper().map_err(|errno| format!("become the parent of orphans: {errno}"))?;
+    }
+    if !spec.pid_namespace && !spec.mount_namespace {
+        return Ok(());
+    }
     let set_up = || {
-        namespace::make_mounts_private()?;
-        namespace::mount_proc()?;
+        namespace::enter_own_mounts()?;
+        if spec.pid_namespace {
+            namespace::mount_proc()?;
+        }
         namespace::mount_private_tmp(sandbox)?;
         namespace::make_sys_read_only()
     };

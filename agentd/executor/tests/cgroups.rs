@@ -7,7 +7,7 @@ mod common;
 use std::fs;
 use std::time::Duration;
 
-use common::{Helper, Place, lives, spawn_in, until};
+use common::{Helper, Place, lives, namespaces_of, spawn_in, until};
 use nesos_sys::cgroup::{Cgroup, Limits};
 use nesos_wire::executor::{ExecutorSpec, Outcome};
 use nesos_wire::frame;
@@ -44,7 +44,7 @@ impl Branch {
         spec.cgroup_procs = Some(self.task.procs_file().to_str().unwrap().to_owned());
         change(&mut spec);
         fs::write(place.run().join("spec"), frame::encode(&spec).unwrap()).unwrap();
-        let spawned = spawn_in(&place, spec.pid_namespace, Some(self.executors.directory().unwrap()));
+        let spawned = spawn_in(&place, namespaces_of(&spec), Some(self.executors.directory().unwrap()));
         Helper { place, spawned }
     }
 }
@@ -61,7 +61,7 @@ impl Drop for Branch {
 fn helper_and_task_are_each_in_their_own_group() {
     for pid_namespace in [false, true] {
         let Some(branch) = Branch::new("groups", &Limits::default()) else { return };
-        let helper = branch.start("echo up; sleep 1000 & wait", |spec| spec.pid_namespace = pid_namespace);
+        let helper = branch.start("echo up; sleep 1000 & wait", |spec| (spec.pid_namespace, spec.mount_namespace) = (pid_namespace, pid_namespace));
         helper.first_line();
         let members = |group: &Cgroup| -> Vec<u32> {
             fs::read_to_string(group.procs_file()).unwrap().lines().map(|line| line.parse().unwrap()).collect()
@@ -86,7 +86,7 @@ fn too_much_memory_ends_the_task_and_is_counted() {
     for pid_namespace in [false, true] {
         let Some(branch) = Branch::new("memory", &limits) else { return };
         let helper = branch.start("sleep 1000 & dd if=/dev/zero of=/dev/null bs=64M count=1; echo survived", |spec| {
-            spec.pid_namespace = pid_namespace;
+            (spec.pid_namespace, spec.mount_namespace) = (pid_namespace, pid_namespace);
         });
         let record = helper.record();
         assert_eq!((record.outcome, record.kill_requested), (Outcome::Signal(9), false));
@@ -114,7 +114,7 @@ fn a_fork_bomb_stays_in_its_box_and_ends() {
     for pid_namespace in [false, true] {
         let Some(branch) = Branch::new("pids", &limits) else { return };
         let bomb = "bomb() { while :; do setsid sh -c 'sleep 1000' & done; }; echo up; bomb 2> /dev/null";
-        let helper = branch.start(bomb, |spec| spec.pid_namespace = pid_namespace);
+        let helper = branch.start(bomb, |spec| (spec.pid_namespace, spec.mount_namespace) = (pid_namespace, pid_namespace));
         helper.first_line();
         until("a full box, or the shell gave up", || branch.task.usage().pids == 16 || helper.spawned.pidfd.has_ended());
         if !helper.spawned.pidfd.has_ended() {

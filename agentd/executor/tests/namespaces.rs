@@ -25,7 +25,7 @@ fn allowed() -> bool {
 fn start(text: &str, change: impl FnOnce(&mut ExecutorSpec)) -> Helper {
     let place = Place::new();
     let mut spec = place.shell(text);
-    spec.pid_namespace = true;
+    (spec.pid_namespace, spec.mount_namespace) = (true, true);
     change(&mut spec);
     place.start(&spec)
 }
@@ -61,6 +61,60 @@ fn sys_is_read_only_inside_and_as_it_was_outside() {
     let output = helper.output("stdout");
     assert!(output.starts_with("0\n") && output.contains("Read-only file system"), "{output}");
     assert!(fs::read_to_string("/proc/self/mounts").unwrap().lines().any(|line| line.contains(" /sys sysfs rw")));
+}
+
+#[test]
+fn a_mount_namespace_alone_hides_tmp_and_keeps_process_ids() {
+    if !allowed() {
+        return;
+    }
+    let helper = start("echo $$; ls -A /tmp; sleep 1000 & exit 3", |spec| spec.pid_namespace = false);
+    let mut client = helper.connect();
+    let running = client.next();
+    assert_eq!(helper.record().outcome, Outcome::Exit(3));
+    let scratch = helper.place.folder.path().file_name().unwrap().to_str().unwrap();
+    let output = helper.output("stdout");
+    let (pid, rest) = output.split_once('\n').unwrap();
+    assert_eq!(rest, format!("{scratch}\n"));
+    // The start is seen only by a client that was quick.
+    if let Some(FromExecutor::Running { pid: told }) = running {
+        assert_eq!(pid, told.to_string());
+    }
+}
+
+#[test]
+fn a_pid_namespace_that_nobody_made_is_refused() {
+    let place = Place::new();
+    let mut spec = place.shell("true");
+    spec.pid_namespace = true;
+    let bytes = nesos_wire::frame::encode(&spec).unwrap();
+    let reason = place.start_raw(&bytes, Namespaces::NONE).reason();
+    assert_eq!(reason, "a PID namespace was asked for, but the helper is not PID 1 of one");
+}
+
+#[test]
+fn mounts_never_reach_a_caller_that_made_no_namespace() {
+    if !allowed() {
+        return;
+    }
+    let place = Place::new();
+    let spec = ExecutorSpec { mount_namespace: true, ..place.shell("ls -A /tmp") };
+    fs::write(place.run().join("spec"), nesos_wire::frame::encode(&spec).unwrap()).unwrap();
+    // The caller is a shell in a namespace of the test's, so that a failure stays in there.
+    let (run, table) = (place.run(), "cat /proc/self/mountinfo");
+    let script = format!(
+        "mount --make-rprivate / && cd {0} && {table} > before && {1} {0}; {table} > after",
+        run.display(),
+        common::program()
+    );
+    let mut plan = SpawnPlan::new("sh", ["sh", "-c", &script].map(str::to_owned).to_vec());
+    plan.namespaces.mount = true;
+    let helper = Helper { spawned: spawn(&plan).unwrap(), place };
+    assert_eq!(helper.record().outcome, Outcome::Exit(0));
+    let read = |name: &str| fs::read_to_string(run.join(name)).unwrap();
+    assert_eq!(read("after"), read("before"));
+    let scratch = helper.place.folder.path().file_name().unwrap().to_str().unwrap();
+    assert_eq!(helper.output("stdout"), format!("{scratch}\n"), "the task's own /tmp");
 }
 
 #[test]

@@ -8,7 +8,8 @@ use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
-use common::{Place, lives, spawn_on, until};
+use common::{Place, lives, spawn_in, until};
+use nesos_sys::container::Namespaces;
 use nesos_sys::reap::Exit;
 use nesos_sys::signal::Signal;
 use nesos_wire::executor::{FromExecutor, Outcome};
@@ -185,7 +186,7 @@ fn what_cannot_start_says_why() {
 
 #[test]
 fn a_damaged_spec_is_refused_in_words() {
-    let start = |bytes: &[u8]| Place::new().start_raw(bytes, false).reason();
+    let start = |bytes: &[u8]| Place::new().start_raw(bytes, Namespaces::NONE).reason();
     let good = frame::encode(&Place::new().shell("true")).unwrap();
     assert_eq!(start(b""), "the file spec is cut off after 0 bytes");
     assert!(start(&good[..good.len() - 1]).starts_with("the file spec is cut off after "));
@@ -212,13 +213,13 @@ fn a_second_helper_leaves_the_first_alone() {
     let spec = place.shell("echo up; while [ ! -e go ]; do sleep 0.01; done; exit 3");
     let helper = place.start(&spec);
     helper.first_line();
-    let second = spawn_on(&helper.place, false);
+    let second = spawn_in(&helper.place, Namespaces::NONE, None);
     assert_eq!(second.pidfd.wait().unwrap(), Exit::Code(1));
     assert!(helper.log().contains("has this directory been used before?"), "{}", helper.log());
     fs::write(helper.place.sandbox().join("go"), "").unwrap();
     assert_eq!(helper.record().outcome, Outcome::Exit(3));
     assert_eq!(helper.output("stdout"), "up\n");
-    let third = spawn_on(&helper.place, false);
+    let third = spawn_in(&helper.place, Namespaces::NONE, None);
     assert_eq!(third.pidfd.wait().unwrap(), Exit::Code(1));
     assert_eq!(helper.record().outcome, Outcome::Exit(3));
 }

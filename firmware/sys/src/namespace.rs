@@ -1,7 +1,6 @@
 //! What a process does inside its new PID and mount namespaces before its task starts.
 //!
-//! Called by `nesos-executor` as PID 1 of the task's namespace. Invariant: nothing mounted here is seen outside, and
-//! the first call makes sure of that.
+//! Called by `nesos-executor` as PID 1 of the task's namespace. Invariant: nothing mounted here is seen outside; [`enter_own_mounts`] sees to that.
 
 use std::fs::{self, File};
 use std::io;
@@ -11,6 +10,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 
 /// Permission bits and size of the private /tmp. Its pages count as memory of whoever writes them.
 const TMP_OPTIONS: &str = "mode=1777,size=50%";
@@ -25,8 +25,10 @@ pub struct NamespaceError {
     pub errno: Errno,
 }
 
-/// Cuts the mount table off from the one it was copied from. First of all.
-pub fn make_mounts_private() -> Result<(), NamespaceError> {
+/// Takes a copy of the mount table and cuts it off from the one it was copied from. First of all: it never trusts the
+/// caller to have made a namespace, because the mounts below would otherwise change the whole machine.
+pub fn enter_own_mounts() -> Result<(), NamespaceError> {
+    unshare(CloneFlags::CLONE_NEWNS).map_err(failed("make a mount namespace"))?;
     let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     let done = mount(None::<&str>, "/", None::<&str>, flags, None::<&str>);
     done.map_err(failed("make mounts private"))

@@ -228,6 +228,7 @@ fn executor_and_join() -> Vec<Sample> {
         user: Some("nobody".into()),
         cgroup_procs: Some("/c".into()),
         pid_namespace: true,
+        mount_namespace: true,
         kill_grace_ms: 3000,
     };
     let request = JoinRequest {

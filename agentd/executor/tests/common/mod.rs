@@ -57,34 +57,34 @@ impl Place {
             user: None,
             cgroup_procs: None,
             pid_namespace: false,
+            mount_namespace: false,
             kill_grace_ms: 3000,
         }
     }
 
     pub fn start(self, spec: &ExecutorSpec) -> Helper {
-        self.start_raw(&frame::encode(spec).unwrap(), spec.pid_namespace)
+        self.start_raw(&frame::encode(spec).unwrap(), namespaces_of(spec))
     }
 
     /// Starts a helper on any bytes as its spec.
-    pub fn start_raw(self, spec: &[u8], pid_namespace: bool) -> Helper {
+    pub fn start_raw(self, spec: &[u8], namespaces: Namespaces) -> Helper {
         fs::write(self.run().join("spec"), spec).unwrap();
-        let spawned = spawn_on(&self, pid_namespace);
+        let spawned = spawn_in(&self, namespaces, None);
         Helper { place: self, spawned }
     }
 }
 
-pub fn spawn_on(place: &Place, pid_namespace: bool) -> Spawned {
-    spawn_in(place, pid_namespace, None)
+/// The namespaces that agentd makes for this spec.
+pub fn namespaces_of(spec: &ExecutorSpec) -> Namespaces {
+    Namespaces { pid: spec.pid_namespace, mount: spec.mount_namespace, ..Namespaces::NONE }
 }
 
 /// Starts the helper as agentd does.
-pub fn spawn_in(place: &Place, pid_namespace: bool, cgroup: Option<OwnedFd>) -> Spawned {
+pub fn spawn_in(place: &Place, namespaces: Namespaces, cgroup: Option<OwnedFd>) -> Spawned {
     let run = place.run().to_str().unwrap().to_owned();
     let mut plan = SpawnPlan::new(program(), vec!["nesos-executor".to_owned(), run]);
     plan.cgroup = cgroup;
-    if pid_namespace {
-        plan.namespaces = Namespaces::TASK;
-    }
+    plan.namespaces = namespaces;
     let log = fs::OpenOptions::new().create(true).append(true).open(place.run().join("log")).unwrap();
     plan.stderr = Some(log.into());
     spawn(&plan).unwrap()
