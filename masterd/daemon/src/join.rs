@@ -47,12 +47,12 @@ impl Doorkeeper {
         };
         let answer = match self.judge(&request) {
             Ok(certificate) => {
-                tracing::info!("node {} ({}) at {peer} joined the cluster", request.node, request.hostname);
+                tracing::info!("node {} ({:?}) at {peer} joined the cluster", request.node, request.hostname);
                 let ca = self.authority.certificate().to_vec();
                 JoinAnswer::Accepted { certificate, ca, cluster: self.cluster.clone() }
             }
             Err(reason) => {
-                tracing::warn!("refused node {} ({}) at {peer}: {reason}", request.node, request.hostname);
+                tracing::warn!("refused node {:?} ({:?}) at {peer}: {reason}", request.node.as_str(), request.hostname);
                 JoinAnswer::Refused { reason }
             }
         };

@@ -115,7 +115,7 @@ where
         }
     };
     let (outbox, outgoing) = queue();
-    tracing::info!("agent link {} from {peer}: node {} ({})", link.0, hello.node, hello.hostname);
+    tracing::info!("agent link {} from {peer}: node {} ({:?})", link.0, hello.node, hello.hostname);
     if !engine.send(Input::Hello { link, hello: Box::new(hello), outbox }).await {
         return;
     }

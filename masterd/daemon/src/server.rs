@@ -75,7 +75,7 @@ impl Server {
         match handshake {
             Err(_) => tracing::debug!("{peer} said nothing within {HANDSHAKE_LIMIT:?}"),
             Ok(Err(error)) => tracing::info!("connection from {peer}: {error}"),
-            Ok(Ok(Greeted::Plain(stream))) => self.http(stream, peer, false, ticket).await,
+            Ok(Ok(Greeted::Plain(stream))) => self.http(stream, peer, ticket).await,
             Ok(Ok(Greeted::Tls(stream))) => self.secured(*stream, peer, link, ticket).await,
         }
     }
@@ -103,15 +103,15 @@ impl Server {
                 None => tracing::warn!("agent link from {peer}: it has no certificate of this cluster"),
             },
             Some(ALPN_JOIN) => self.doorkeeper.serve(stream, peer).await,
-            _ => self.http(stream, peer, true, ticket).await,
+            _ => self.http(stream, peer, ticket).await,
         }
     }
 
-    async fn http<S>(&self, stream: S, peer: SocketAddr, is_tls: bool, ticket: Ticket)
+    async fn http<S>(&self, stream: S, peer: SocketAddr, ticket: Ticket)
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
-        let peer = Peer { address: peer, is_tls };
+        let peer = Peer { address: peer };
         http::serve(Arc::clone(&self.app), stream, peer, &ticket.control).await;
     }
 }

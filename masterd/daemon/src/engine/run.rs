@@ -12,6 +12,7 @@ use nesos_api::v1;
 use nesos_base::time::Instant;
 use nesos_shell::clock::Clock;
 use nesos_wire::command::Command;
+use nesos_wire::frame::FrameError;
 use nesos_wire::message::MasterToAgent;
 use tokio::sync::oneshot;
 
@@ -19,7 +20,7 @@ use super::{Input, Mailbox, Request, StreamSender};
 use crate::about::About;
 use crate::convert::event;
 use crate::convert::subscribe::Subscription;
-use crate::link::Outbox;
+use crate::link::{Outbox, OutboxError};
 use crate::store::Store;
 
 /// Most events taken in before the core's wishes are carried out: offers are made once per batch.
@@ -208,7 +209,7 @@ impl Runner {
             _ => {}
         }
         let Some(outbox) = self.links.get(&link) else { return };
-        if let Err(reason) = outbox.push(message) {
+        if let Err(reason) = push_split(outbox, message) {
             tracing::warn!("cut agent link {}: {reason}", link.0);
             outbox.cut();
             self.links.remove(&link);
@@ -228,17 +229,30 @@ impl Runner {
     }
 }
 
+/// Sends a launch of many large tasks in as many messages as it takes: one ACCEPT may hold more than fits a frame.
+fn push_split(outbox: &Outbox, message: &MasterToAgent) -> Result<(), OutboxError> {
+    match (outbox.push(message), message) {
+        (Err(OutboxError::Frame(FrameError::TooLarge { .. })), MasterToAgent::Launch { tasks }) if tasks.len() > 1 => {
+            let (first, second) = tasks.split_at(tasks.len() / 2);
+            push_split(outbox, &MasterToAgent::Launch { tasks: first.to_vec() })?;
+            push_split(outbox, &MasterToAgent::Launch { tasks: second.to_vec() })
+        }
+        (result, _) => result,
+    }
+}
+
+/// Names are quoted: they come from outside and must not make lines of their own.
 fn log_command(command: &Command) {
     match command {
         Command::MasterStarted { start } => tracing::info!("this is start {start} of the registry"),
         Command::AdmitAgent(record) => {
-            tracing::info!("admitted agent {} ({}, node {})", record.agent, record.hostname, record.node);
+            tracing::info!("admitted agent {} ({:?}, node {})", record.agent, record.hostname, record.node);
         }
         Command::MarkUnreachable { agent, .. } => tracing::warn!("agent {agent} is unreachable"),
         Command::MarkReachable { agent } => tracing::info!("agent {agent} is reachable again"),
         Command::RemoveAgent { agent } => tracing::info!("removed agent {agent}"),
         Command::PutFramework(record) => {
-            tracing::info!("framework {} ({}) is registered", record.framework, record.facts.name);
+            tracing::info!("framework {} ({:?}) is registered", record.framework, record.facts.name);
         }
         Command::RemoveFramework { framework } => tracing::info!("framework {framework} has ended"),
     }

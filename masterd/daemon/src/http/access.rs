@@ -118,7 +118,7 @@ mod tests {
     use hyper::header::HeaderValue;
 
     fn peer(text: &str) -> Peer {
-        Peer { address: text.parse().unwrap(), is_tls: false }
+        Peer { address: text.parse().unwrap() }
     }
 
     fn headers(pairs: &[(hyper::header::HeaderName, &str)]) -> HeaderMap {

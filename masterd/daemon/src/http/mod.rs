@@ -66,8 +66,6 @@ pub(crate) struct App {
 pub(crate) struct Peer {
     /// Where from.
     pub(crate) address: SocketAddr,
-    /// Over TLS.
-    pub(crate) is_tls: bool,
 }
 
 /// A request with what the connection knows.
