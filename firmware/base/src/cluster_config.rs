@@ -164,7 +164,7 @@ impl ClusterConfig {
         }
         let text =
             core::str::from_utf8(bytes).map_err(|e| ConfigError::NotText(e.valid_up_to()))?;
-        let raw: RawConfig = toml::from_str(text).map_err(|e| ConfigError::Toml(redact(&e)))?;
+        let raw: RawConfig = toml::from_str(text).map_err(|e| ConfigError::Toml(redact(text, &e)))?;
         raw.check()
     }
 }
@@ -265,7 +265,7 @@ impl RawNetwork {
 }
 
 /// The parser's message with its line number, without the quoted line: it may hold a secret.
-fn redact(error: &toml::de::Error) -> String {
+fn redact(text: &str, error: &toml::de::Error) -> String {
     let line = error.to_string();
     let place = line
         .lines()
@@ -273,11 +273,23 @@ fn redact(error: &toml::de::Error) -> String {
         .filter(|l| l.starts_with("TOML parse error"))
         .unwrap_or_default();
     let place = place.trim_start_matches("TOML parse error").trim();
-    if place.is_empty() {
-        error.message().into()
-    } else {
-        format!("{place}: {}", error.message().replace('\n', ", "))
+    let message = error.message().replace('\n', ", ");
+    let key = error.span().and_then(|span| key_at(text, span.start));
+    match (place, key.filter(|key| !message.contains(key))) {
+        ("", _) => message,
+        (_, Some(key)) => format!("{place}: {key}: {message}"),
+        (_, None) => format!("{place}: {message}"),
     }
+}
+
+/// The key of the line that holds byte `at`; nothing that may be part of a value.
+fn key_at(text: &str, at: usize) -> Option<&str> {
+    let start = text.get(..at)?.rfind('\n').map_or(0, |end| end + 1);
+    let (key, _) = text.get(start..)?.lines().next()?.split_once('=')?;
+    let key = key.trim();
+    let is_key = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'.';
+    // The longest key of the file has ten letters.
+    ((1..=40).contains(&key.len()) && key.bytes().all(is_key)).then_some(key)
 }
 
 /// A name that becomes part of a DNS label: letters, digits and hyphens, at most 30 so that `<cluster>-<node>` fits 63.
@@ -362,7 +374,9 @@ mod tests {
     #[test]
     fn errors_name_key_and_expectation() {
         assert!(error("nmae = 'x'").contains("nmae"));
-        assert!(error("role = 'boss'").contains("master"));
+        let role = error("name = 'x'\nrole = 'boss'");
+        assert!(role.contains("line 2") && role.contains("role: ") && role.contains("master"), "{role}");
+        assert!(error("role = 7").contains("role: "));
         assert!(error("name = 'a b'").contains("name: expected 1 to 30 letters"));
         assert!(error("[network]\naddress = '10.0.0.1'").contains("network.address"));
         assert!(error("[cluster]\nmaster = 'x'").contains("cluster.master: expected host:port"));
