@@ -24,8 +24,7 @@ pub struct ExecutorSpec {
     pub cgroup_procs: Option<String>,
     /// The helper is PID 1 of a new PID namespace and must mount a `/proc` of its own and reap.
     pub pid_namespace: bool,
-    /// The helper has a mount namespace of its own and must cut it off, with a private `/tmp`. Set whenever
-    /// `pid_namespace` is.
+    /// The helper makes itself a mount table of its own: private `/tmp`, `/sys` read-only. Implied by `pid_namespace`.
     pub mount_namespace: bool,
     /// SIGTERM to SIGKILL when no other grace period is given, milliseconds.
     pub kill_grace_ms: u32,
