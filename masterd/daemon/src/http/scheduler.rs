@@ -130,7 +130,8 @@ fn streaming(stream: StreamId, format: Format, body: Body) -> Response<Body> {
 /// The header's UUID; a text that is none becomes one that no stream ever has.
 fn stream_id(text: &[u8]) -> StreamId {
     let digits: String = text.iter().filter(|byte| **byte != b'-').map(|byte| char::from(*byte)).collect();
-    let number = u128::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 32);
+    let is_uuid = digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let number = u128::from_str_radix(&digits, 16).ok().filter(|_| is_uuid);
     StreamId(Uuid(number.unwrap_or_default().to_be_bytes()))
 }
 
