@@ -4,7 +4,8 @@
 //! masterd, agentd, the `nesos` command and tests. Invariants: no input panics or takes unbounded memory; names, numbers
 //! and defaults are those of Mesos 1.11.
 //!
-//! * [`v1`]: the shared messages (`TaskInfo`, `Offer`, `Resource`, ...); [`scheduler`] and [`executor`]: `Call` and `Event` of each.
+//! * [`v1`]: the shared messages (`TaskInfo`, `Offer`, `Resource`, ...).
+//! * [`scheduler`], [`executor`]: `Call` and `Event` of each API; [`operator`]: `Call`, `Response`, `Event` of master and agent.
 //! * [`recordio`]: how event streams are framed.
 //! * [`legacy`]: what `/state`, `/slaves`, `/frameworks` and `/tasks` answer.
 //!
@@ -43,6 +44,7 @@ pub mod executor;
 pub mod json;
 pub mod legacy;
 pub mod message;
+pub mod operator;
 pub mod protobuf;
 pub mod recordio;
 pub mod scheduler;

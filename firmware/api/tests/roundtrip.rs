@@ -6,6 +6,7 @@
 
 use nesos_api::legacy;
 use nesos_api::message::{Enumeration, FieldValue, Item, Kind, Label, Message, Slot};
+use nesos_api::operator::{agent, master};
 use nesos_api::scheduler::{Call, Event};
 use nesos_api::v1::{AgentInfo, MasterInfo, Task, TaskState};
 use proptest::prelude::*;
@@ -203,6 +204,8 @@ fn tables_are_sound() {
     let mut seen = std::collections::BTreeSet::new();
     walk(&mut Call::default(), &mut seen);
     walk(&mut Event::default(), &mut seen);
+    walk(&mut master::Response::default(), &mut seen);
+    walk(&mut agent::Response::default(), &mut seen);
     assert!(seen.len() > 100, "{} messages reached", seen.len());
     assert!(
         TaskState::VALUES
