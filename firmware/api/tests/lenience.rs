@@ -65,75 +65,77 @@ fn an_unknown_name_unsets_an_optional_enumeration_only() {
     assert_eq!(error.to_string(), r#"state: no such name: "TASK_FUTURE""#);
 }
 
+/// JSON that is no call, and what the error says.
+const REFUSED: &[(&str, &str)] = &[
+    ("", "EOF while parsing a value at line 1 column 0"),
+    (
+        "[]",
+        "invalid type: sequence, expected a JSON object at line 1 column 2",
+    ),
+    (
+        "\"x\"",
+        "invalid type: string \"x\", expected a JSON object at line 1 column 3",
+    ),
+    (
+        "null",
+        "invalid type: null, expected a JSON object at line 1 column 4",
+    ),
+    (
+        "{\"type\":\"KILL\"} x",
+        "trailing characters at line 1 column 17",
+    ),
+    ("{\"type\":}", "expected value at line 1 column 9"),
+    (r#"{"type":1}"#, "type: not expecting a JSON number"),
+    (r#"{"type":["KILL"]}"#, "type: not expecting a JSON array"),
+    (r#"{"type":true}"#, "type: not expecting a JSON boolean"),
+    (r#"{"type":{}}"#, "type: not expecting a JSON object"),
+    (r#"{"kill":"t1"}"#, "kill: not expecting a JSON string"),
+    (r#"{"kill":{}}"#, "kill.task_id: required field is missing"),
+    (
+        r#"{"kill":{"task_id":{"value":null}}}"#,
+        "kill.task_id.value: required field is missing",
+    ),
+    (
+        r#"{"kill":{"task_id":{"value":7}}}"#,
+        "kill.task_id.value: not expecting a JSON number",
+    ),
+    (
+        r#"{"acknowledge":{"uuid":"AAE"}}"#,
+        "acknowledge.uuid: not base64: Invalid padding",
+    ),
+    (
+        r#"{"acknowledge":{}}"#,
+        "acknowledge.agent_id, acknowledge.task_id, acknowledge.uuid: required field is missing",
+    ),
+    (
+        r#"{"decline":{"filters":{"refuse_seconds":"soon"}}}"#,
+        "decline.filters.refuse_seconds: string is not a number",
+    ),
+    (
+        r#"{"decline":{"filters":{"refuse_seconds":""}}}"#,
+        "decline.filters.refuse_seconds: string is not a number",
+    ),
+    (
+        r#"{"decline":{"offer_ids":[{"value":"a"},{}]}}"#,
+        "decline.offer_ids[1].value: required field is missing",
+    ),
+    (
+        r#"{"accept":{"operations":[{},{"launch":{"task_infos":[{"name":"t","task_id":{"value":"t"}}]}}]}}"#,
+        "accept.operations[1].launch.task_infos[0].agent_id: required field is missing",
+    ),
+    (
+        r#"{"subscribe":{"framework_info":{"user":"u","name":"n","checkpoint":"yes"}}}"#,
+        "subscribe.framework_info.checkpoint: string is not a boolean",
+    ),
+    (
+        r#"{"subscribe":{"framework_info":{"user":"u","name":"n","offer_filters":{"a b":7}}}}"#,
+        r#"subscribe.framework_info.offer_filters["a b"]: not expecting a JSON number"#,
+    ),
+];
+
 #[test]
 fn errors_name_the_field() {
-    let table: &[(&str, &str)] = &[
-        ("", "EOF while parsing a value at line 1 column 0"),
-        (
-            "[]",
-            "invalid type: sequence, expected a JSON object at line 1 column 2",
-        ),
-        (
-            "\"x\"",
-            "invalid type: string \"x\", expected a JSON object at line 1 column 3",
-        ),
-        (
-            "null",
-            "invalid type: null, expected a JSON object at line 1 column 4",
-        ),
-        (
-            "{\"type\":\"KILL\"} x",
-            "trailing characters at line 1 column 17",
-        ),
-        ("{\"type\":}", "expected value at line 1 column 9"),
-        (r#"{"type":1}"#, "type: not expecting a JSON number"),
-        (r#"{"type":["KILL"]}"#, "type: not expecting a JSON array"),
-        (r#"{"type":true}"#, "type: not expecting a JSON boolean"),
-        (r#"{"type":{}}"#, "type: not expecting a JSON object"),
-        (r#"{"kill":"t1"}"#, "kill: not expecting a JSON string"),
-        (r#"{"kill":{}}"#, "kill.task_id: required field is missing"),
-        (
-            r#"{"kill":{"task_id":{"value":null}}}"#,
-            "kill.task_id.value: required field is missing",
-        ),
-        (
-            r#"{"kill":{"task_id":{"value":7}}}"#,
-            "kill.task_id.value: not expecting a JSON number",
-        ),
-        (
-            r#"{"acknowledge":{"uuid":"AAE"}}"#,
-            "acknowledge.uuid: not base64: Invalid padding",
-        ),
-        (
-            r#"{"acknowledge":{}}"#,
-            "acknowledge.agent_id, acknowledge.task_id, acknowledge.uuid: required field is missing",
-        ),
-        (
-            r#"{"decline":{"filters":{"refuse_seconds":"soon"}}}"#,
-            "decline.filters.refuse_seconds: string is not a number",
-        ),
-        (
-            r#"{"decline":{"filters":{"refuse_seconds":""}}}"#,
-            "decline.filters.refuse_seconds: string is not a number",
-        ),
-        (
-            r#"{"decline":{"offer_ids":[{"value":"a"},{}]}}"#,
-            "decline.offer_ids[1].value: required field is missing",
-        ),
-        (
-            r#"{"accept":{"operations":[{},{"launch":{"task_infos":[{"name":"t","task_id":{"value":"t"}}]}}]}}"#,
-            "accept.operations[1].launch.task_infos[0].agent_id: required field is missing",
-        ),
-        (
-            r#"{"subscribe":{"framework_info":{"user":"u","name":"n","checkpoint":"yes"}}}"#,
-            "subscribe.framework_info.checkpoint: string is not a boolean",
-        ),
-        (
-            r#"{"subscribe":{"framework_info":{"user":"u","name":"n","offer_filters":{"a b":7}}}}"#,
-            r#"subscribe.framework_info.offer_filters["a b"]: not expecting a JSON number"#,
-        ),
-    ];
-    for (json, text) in table {
+    for (json, text) in REFUSED {
         assert_eq!(
             Call::from_json(json.as_bytes()).unwrap_err().to_string(),
             *text,
