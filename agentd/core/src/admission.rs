@@ -92,6 +92,11 @@ impl Agent {
             let text = format!("The agent holds {} tasks, which is its limit", crate::MAX_TASKS);
             return Verdict::Bounce(Draft::agent(lost, Reason::InvalidOffers, text));
         }
+        let held: usize = self.tasks.values().map(|task| spec_bytes(&task.spec)).sum();
+        if held + spec_bytes(spec) > crate::MAX_SPEC_BYTES {
+            let text = format!("The descriptions of this agent's tasks would exceed {} bytes", crate::MAX_SPEC_BYTES);
+            return Verdict::Bounce(Draft::agent(lost, Reason::InvalidOffers, text));
+        }
         if self.shutdown_at.is_some() {
             return Verdict::Refuse(Draft::agent(lost, Reason::AgentRemoved, "The agent is shutting down"));
         }
@@ -127,6 +132,18 @@ impl Agent {
         self.tasks.insert(key.clone(), task);
         self.finish(&key, draft);
     }
+}
+
+/// An upper bound of the spec's encoded size, statuses and small fields included.
+fn spec_bytes(spec: &TaskSpec) -> usize {
+    const SMALL_FIELDS: usize = 1024;
+    let command = &spec.command;
+    let environment: usize = command.environment.iter().map(|(name, value)| name.len() + value.len() + 10).sum();
+    let arguments: usize = command.arguments.iter().map(|argument| argument.len() + 5).sum();
+    let uris: usize = command.uris.iter().map(|uri| uri.value.len() + uri.output_file.as_ref().map_or(0, String::len) + 16).sum();
+    let ids = 2 * (spec.key.framework.as_str().len() + spec.key.task.as_str().len() + spec.executor.as_str().len());
+    let texts = spec.name.len() + spec.role.len() + command.value.len();
+    SMALL_FIELDS + spec.info.len() + spec.framework_info.len() + environment + arguments + uris + ids + texts
 }
 
 fn draft_unstored(reason: &str) -> Draft {

@@ -382,7 +382,9 @@ impl Agent {
                 task.stream.pause();
                 true
             }
-            _ => false,
+            Some(_) => false,
+            // Forgotten in the same `Ready` (a shutdown): what is not on disk must not have been said.
+            None => update.status.uuid.is_some(),
         }
     }
 

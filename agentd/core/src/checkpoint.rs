@@ -58,6 +58,14 @@ pub enum Record {
     },
 }
 
+impl Record {
+    /// Whether it must have reached the disk before the rest of its `Ready` is done. The others may be lost with the
+    /// power: then an acknowledged status is told again, which frameworks must bear in any case.
+    pub fn must_sync(&self) -> bool {
+        !matches!(self, Self::Acknowledged { .. } | Self::Forgotten { .. })
+    }
+}
+
 /// First bytes of an entry: what a reader looks for behind a damaged one.
 const MAGIC: [u8; 4] = *b"nRc1";
 /// Magic, length, CRC.

@@ -244,7 +244,7 @@ pub struct Note {
 /// Everything the shell has to do now, in this order: persist, send, actions; then wait.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Ready {
-    /// To be made durable before anything below is done.
+    /// To be made durable before anything below is done; see [`Record::must_sync`].
     pub persist: Vec<Record>,
     /// To be started.
     pub actions: Vec<Action>,

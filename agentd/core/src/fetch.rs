@@ -23,17 +23,21 @@ pub enum Source {
     Http(String),
 }
 
-/// Archive formats that are unpacked.
+/// Archive formats that are unpacked: Mesos's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Archive {
     /// `.tar`
     Tar,
     /// `.tar.gz`, `.tgz`
     TarGz,
+    /// `.tar.bz2`, `.tbz2`
+    TarBz2,
+    /// `.tar.xz`, `.txz`
+    TarXz,
     /// `.gz`: one compressed file.
     Gz,
-    /// A format that Mesos unpacks and Nesos does not: it is left as it is, with a note.
-    Unsupported,
+    /// `.zip`
+    Zip,
 }
 
 /// One file to fetch.
@@ -148,16 +152,17 @@ fn is_plain_name(name: &str) -> bool {
 }
 
 fn archive(name: &str) -> Option<Archive> {
+    // `.gz` after `.tar.gz`: the first that fits counts.
     const KNOWN: [(&str, Archive); 9] = [
         (".tar", Archive::Tar),
         (".tar.gz", Archive::TarGz),
         (".tgz", Archive::TarGz),
+        (".tar.bz2", Archive::TarBz2),
+        (".tbz2", Archive::TarBz2),
+        (".tar.xz", Archive::TarXz),
+        (".txz", Archive::TarXz),
         (".gz", Archive::Gz),
-        (".tar.bz2", Archive::Unsupported),
-        (".tbz2", Archive::Unsupported),
-        (".tar.xz", Archive::Unsupported),
-        (".txz", Archive::Unsupported),
-        (".zip", Archive::Unsupported),
+        (".zip", Archive::Zip),
     ];
     KNOWN.iter().find(|(suffix, _)| name.ends_with(suffix)).map(|(_, archive)| *archive)
 }

@@ -32,6 +32,8 @@ pub use task::Phase;
 /// Most tasks an agent holds, ended but unacknowledged ones included: a `Hello` must fit into one frame, and no board
 /// this is for runs more.
 pub const MAX_TASKS: usize = 1024;
+/// Most bytes that the specs of all tasks may have together: a `Hello` must fit into one frame with room to spare.
+pub const MAX_SPEC_BYTES: usize = nesos_wire::frame::MAX_FRAME * 3 / 4;
 /// Most statuses that wait in one task's stream. A command task makes five at most; the bound is for what comes later.
 pub const MAX_UPDATES: usize = 64;
 /// How many ended tasks are remembered, so that a repeated launch of one of them is recognised.

@@ -1,7 +1,7 @@
 //! Brings a task's files into its sandbox: copies of local files, and downloads over HTTP.
 //!
-//! Called by the containerizer before the task starts, with a plan from `agentd_core::fetch`. Not yet: archives (they are
-//! left packed, with a line in the task's stderr) and the cache. Invariant: bounded in size, in time without progress and
+//! Called by the containerizer before the task starts, with a plan from `agentd_core::fetch`. Not yet: the cache (a URI
+//! that asks for it is fetched anew). Invariant: bounded in size, in time without progress and
 //! in redirects; nothing is written outside the sandbox.
 
 use std::fs::{self, File};
@@ -19,6 +19,8 @@ use nesos_sys::fs::{Access, give_to, open_beneath};
 use nesos_sys::user::Credentials;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+mod unpack;
 
 /// Largest file fetched: more than any board has to spare for one task.
 const MAX_SIZE: u64 = 2 * 1024 * 1024 * 1024;
@@ -48,8 +50,12 @@ pub(crate) async fn fetch_all(plan: &[Fetch], target: &Target) -> Result<(), Fet
             Source::Path(path) | Source::Http(path) => path.clone(),
         };
         fetch_one(fetch, target).await.map_err(|reason| FetchFailure { uri, reason })?;
-        if fetch.extract.is_some() {
-            note_packed(fetch, target);
+    }
+    // After all fetching: what is unpacked may hold links, and nothing is fetched through those.
+    for fetch in plan {
+        if let Some(archive) = fetch.extract {
+            let uri = fetch.target.clone();
+            unpack::unpack(archive, &fetch.target, target).await.map_err(|reason| FetchFailure { uri, reason })?;
         }
     }
     Ok(())
@@ -155,7 +161,7 @@ fn redirect(url: &str, response: &Response<Incoming>) -> Result<String, String> 
 
 fn create(fetch: &Fetch, target: &Target) -> Result<File, String> {
     let relative = Path::new(&fetch.target);
-    // The task does not run yet and archives are not unpacked, so nobody can have planted a link here.
+    // The task does not run yet and nothing is unpacked yet, so nobody can have planted a link here.
     if let Some(folder) = relative.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::create_dir_all(target.sandbox.join(folder)).map_err(|e| e.to_string())?;
     }
@@ -165,16 +171,6 @@ fn create(fetch: &Fetch, target: &Target) -> Result<File, String> {
         give_to(&file, user.uid, user.gid).map_err(|e| e.to_string())?;
     }
     Ok(file)
-}
-
-/// Tells whoever reads the task's output why its archive is still one.
-fn note_packed(fetch: &Fetch, target: &Target) {
-    let text = format!("nesos: {} is left packed: unpacking is not supported yet\n", fetch.target);
-    tracing::warn!("{}", text.trim_end());
-    if let Ok(mut stderr) = open_beneath(&target.sandbox, Path::new("stderr"), Access::Append) {
-        // The note is a courtesy.
-        let _ = stderr.write_all(text.as_bytes());
-    }
 }
 
 fn too_large() -> String {

@@ -3,7 +3,7 @@
 //! Flag names are Mesos's where Mesos has the flag. Called by `main`. Invariant: a [`Settings`] needs no further checks.
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use nesos_base::cluster_config::{self, ClusterConfig};
@@ -192,9 +192,9 @@ pub(crate) fn local_token() -> Option<JoinToken> {
     JoinToken::parse(&text).ok()
 }
 
-/// The master on the same board, if there is one that has left its token.
+/// The master on the same board, if there is to be one: init makes the name before masterd has written the token.
 pub(crate) fn local_master() -> Option<String> {
-    Path::new(LOCAL_TOKEN).exists().then(|| LOCAL_MASTER.to_string())
+    std::fs::symlink_metadata(LOCAL_TOKEN).is_ok().then(|| LOCAL_MASTER.to_string())
 }
 
 fn master(flags: &Values, is_local: bool) -> Result<Option<String>, SettingsError> {

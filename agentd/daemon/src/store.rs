@@ -1,7 +1,7 @@
 //! The checkpoint log: an append-only file of `agentd_core::checkpoint` entries.
 //!
-//! Durability: every append ends with fdatasync before the core's other wishes are done; nothing is written while nothing
-//! changes. A failed append leaves the file as it was. Invariants: the file always begins with whole entries up to
+//! Durability: an append ends with fdatasync before the core's other wishes are done, except when all its records may be
+//! lost with the power (`Record::must_sync`); nothing is written while nothing changes. A failed append leaves the file as it was. Invariants: the file always begins with whole entries up to
 //! `length`; a compacted log replaces the old one by rename, after both file and directory are synchronised.
 
 use std::fs::{self, File, OpenOptions};
@@ -58,13 +58,15 @@ impl Store {
         Ok((store, replay))
     }
 
-    /// Makes `records` durable, all or none.
+    /// Appends `records`, all or none, and makes them durable unless all of them can bear to be lost.
     pub(crate) fn append(&mut self, records: &[Record]) -> Result<(), StoreError> {
         let mut bytes = Vec::with_capacity(256 * records.len());
         for record in records {
             checkpoint::append(&mut bytes, record).map_err(|e| self.error("append to", e))?;
         }
-        let written = self.file.write_all_at(&bytes, self.length).and_then(|()| self.file.sync_data());
+        let must_sync = records.iter().any(Record::must_sync);
+        let written = self.file.write_all_at(&bytes, self.length);
+        let written = written.and_then(|()| if must_sync { self.file.sync_data() } else { Ok(()) });
         if let Err(error) = written {
             // If this fails too, the next append overwrites the same place, and a reader skips a torn entry.
             let _ = self.file.set_len(self.length);

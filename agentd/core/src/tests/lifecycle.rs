@@ -103,6 +103,23 @@ fn more_than_there_is_is_refused() {
 }
 
 #[test]
+fn a_hello_always_fits_into_a_frame() {
+    let mut bench = Bench::live();
+    for number in 0..200 {
+        let mut task = spec(&format!("t{number}"), 1);
+        task.resources = resource_text::parse("cpus:0.001").expect("valid");
+        task.info = vec![0; 100_000];
+        bench.launch(task);
+    }
+    let update = bench.last_update();
+    assert_eq!((update.status.state, update.status.uuid), (TaskState::Dropped, None));
+    bench.reconnect();
+    let hello = bench.hello();
+    assert!(hello.tasks.len() > 20);
+    assert!(nesos_wire::frame::encode(&AgentToMaster::Hello(hello)).is_ok());
+}
+
+#[test]
 fn resources_are_free_only_when_the_container_is_gone() {
     let mut bench = Bench::live();
     for task in ["a", "b", "c", "d"] {

@@ -116,8 +116,8 @@ impl Helper {
     }
 
     /// Waits for the helper's end, at most `limit`, and collects it if it is this process's child.
-    pub(super) async fn reap(&mut self, limit: Duration) {
-        let Some(process) = self.process.take() else { return };
+    pub(super) async fn reap(self, limit: Duration) {
+        let Some(process) = self.process else { return };
         let collect = async {
             // Before the first look, so that no end falls between look and wait.
             let Ok(mut child_ended) = signal(SignalKind::child()) else { return };

@@ -11,7 +11,7 @@ use nesos_wire::executor::{ExitRecord, FromExecutor, Outcome};
 use nesos_wire::task::TaskSpec;
 use nesos_wire::{AgentId, ContainerId};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::helper::{Connection, Helper};
 use super::launch::{self, Request};
@@ -19,6 +19,8 @@ use super::{Context, Order};
 
 /// After an order to destroy, how long the helper may take before it is killed itself.
 const DESTROY_LIMIT: Duration = Duration::from_secs(3);
+/// How long the news of the helper's start waits for the news that the task runs.
+const FIRST_WORD: Duration = Duration::from_millis(30);
 /// How long a helper may take to end after its last word; it lingers half a second at most.
 const REAP_LIMIT: Duration = Duration::from_secs(10);
 /// How often a connection that breaks while the helper lives is made anew.
@@ -49,10 +51,7 @@ impl Life {
             _ = self.orders.recv() => Err("the launch was given up".to_string()),
         };
         let word = match launched {
-            Ok(helper) => {
-                context.tell(&container, ContainerEvent::Started).await;
-                self.watch(helper, true).await
-            }
+            Ok(helper) => self.watch(helper, true).await,
             Err(message) => ContainerEvent::LaunchFailed { message },
         };
         self.end(word).await;
@@ -83,7 +82,7 @@ impl Life {
         let mut word = None;
         for _ in 0..MAX_RECONNECTS {
             let Some(connection) = helper.connect().await else { break };
-            word = self.converse(connection, &helper).await;
+            word = self.converse(connection, &helper, is_new).await;
             if word.is_some() {
                 break;
             }
@@ -92,8 +91,9 @@ impl Life {
         if word.is_none() && helper.exit_record().is_none() {
             helper.kill_process();
         }
-        helper.reap(REAP_LIMIT).await;
-        match word.or_else(|| helper.exit_record()) {
+        let word = word.or_else(|| helper.exit_record());
+        tokio::task::spawn_local(helper.reap(REAP_LIMIT));
+        match word {
             Some(record) => self.finished(record),
             None if is_new => {
                 let log = self.context.run_directory(&self.container).join("log");
@@ -106,11 +106,24 @@ impl Life {
     }
 
     /// Listens and passes orders on until the helper's last word, or the end of the connection.
-    async fn converse(&mut self, mut connection: Connection, helper: &Helper) -> Option<ExitRecord> {
+    async fn converse(&mut self, mut connection: Connection, helper: &Helper, is_new: bool) -> Option<ExitRecord> {
+        let mut first = None;
+        if is_new {
+            // "Started" and "running" mostly come together, and then cost one write to the disk instead of two.
+            first = timeout(FIRST_WORD, connection.next()).await.ok().flatten();
+            self.context.tell(&self.container, ContainerEvent::Started).await;
+        }
         loop {
             let destroy_at = self.destroy_at;
+            let next = async {
+                match first.take() {
+                    Some(word) => Some(word),
+                    None => connection.next().await,
+                }
+            };
             tokio::select! {
-                word = connection.next() => match word? {
+                biased;
+                word = next => match word? {
                     FromExecutor::Running { .. } => self.context.tell(&self.container, ContainerEvent::Running).await,
                     FromExecutor::Exited(record) => return Some(record),
                 },
