@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use agentd_core::checkpoint::Record;
 use masterd_core::check::violations;
+use nesos_wire::FrameworkId;
 use nesos_wire::resource::Resources;
 
 use crate::board::Stage;
@@ -59,9 +60,10 @@ impl World {
         for board in &self.boards {
             match &board.agent {
                 None => lines.push(format!("board {} is down", board.index)),
-                Some(agent) => lines.extend(
-                    agent.tasks().map(|task| format!("board {}: {} {:?}", board.index, task.spec.key, task.latest)),
-                ),
+                Some(agent) => {
+                    let tasks = agent.tasks().filter(|task| !self.is_abandoned(&task.spec.key.framework));
+                    lines.extend(tasks.map(|task| format!("board {}: {} {:?}", board.index, task.spec.key, task.latest)));
+                }
             }
         }
         for container in self.containers.values().filter(|container| !matches!(container.stage, Stage::Ended(_))) {
@@ -70,7 +72,7 @@ impl World {
         match &self.master.core {
             None => lines.push("the master is down".into()),
             Some(core) => {
-                for framework in core.frameworks() {
+                for framework in core.frameworks().filter(|framework| !self.is_abandoned(&framework.id)) {
                     let tasks = framework.tasks.values().chain(framework.unreachable.values());
                     lines.extend(tasks.map(|task| format!("master: {} {:?}", task.key(), task.state)));
                 }
@@ -79,5 +81,12 @@ impl World {
             }
         }
         lines.join("\n")
+    }
+
+    /// No scheduler claims this framework any more (its TEARDOWN was lost), and its failover timeout is still running.
+    fn is_abandoned(&self, id: &FrameworkId) -> bool {
+        let known = self.master.core.as_ref().and_then(|core| core.framework(id));
+        let is_claimed = self.schedulers.iter().any(|scheduler| scheduler.id.as_ref() == Some(id));
+        known.is_some_and(|framework| !framework.is_connected()) && !is_claimed
     }
 }

@@ -315,6 +315,12 @@ impl World {
             37 => {
                 self.call(scheduler, Call::Teardown);
                 self.begin_anew(scheduler);
+                let known = &mut self.schedulers[scheduler];
+                known.is_subscribed = false;
+                if let Some(stream) = known.stream.take() {
+                    // May arrive before the call, which then fails: the framework ends by its failover timeout.
+                    self.close_stream_at_master(stream);
+                }
             }
             _ => {}
         }
