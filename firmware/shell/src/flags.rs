@@ -95,11 +95,16 @@ impl Table {
         arguments: impl IntoIterator<Item = OsString>,
         environment: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Values, Stop> {
-        let mut values = Values { table: self, values: BTreeMap::new() };
+        let mut values = Values {
+            table: self,
+            values: BTreeMap::new(),
+        };
         let mut parser = lexopt::Parser::from_args(arguments);
         while let Some(argument) = parser.next().map_err(|e| Stop::Usage(e.to_string()))? {
             match argument {
-                lexopt::Arg::Long("help") | lexopt::Arg::Short('h') => return Err(Stop::Answer(self.help())),
+                lexopt::Arg::Long("help") | lexopt::Arg::Short('h') => {
+                    return Err(Stop::Answer(self.help()));
+                }
                 lexopt::Arg::Long("version") => {
                     return Err(Stop::Answer(format!("{} {}\n", self.program, self.version)));
                 }
@@ -107,20 +112,31 @@ impl Table {
                     let name = name.replace('-', "_");
                     values.argument(&name, &mut parser)?;
                 }
-                lexopt::Arg::Short(letter) => return Err(Stop::Usage(format!("unknown flag '-{letter}'"))),
+                lexopt::Arg::Short(letter) => {
+                    return Err(Stop::Usage(format!("unknown flag '-{letter}'")));
+                }
                 lexopt::Arg::Value(value) => {
-                    return Err(Stop::Usage(format!("unexpected argument '{}'", value.to_string_lossy())));
+                    return Err(Stop::Usage(format!(
+                        "unexpected argument '{}'",
+                        value.to_string_lossy()
+                    )));
                 }
             }
         }
         for flag in self.flags {
             let variable = format!("NESOS_{}", flag.name.to_ascii_uppercase());
             if let Some(value) = environment(&variable) {
-                let value = value.into_string().map_err(|_| Stop::Usage(format!("{variable} is not UTF-8 text")))?;
-                values.set(flag, &value, Origin::Environment).map_err(|e| Stop::Usage(format!("{variable}: {e}")))?;
+                let value = value
+                    .into_string()
+                    .map_err(|_| Stop::Usage(format!("{variable} is not UTF-8 text")))?;
+                values
+                    .set(flag, &value, Origin::Environment)
+                    .map_err(|e| Stop::Usage(format!("{variable}: {e}")))?;
             }
             if let Some(value) = flag.default {
-                values.set(flag, value, Origin::Default).map_err(Stop::Usage)?;
+                values
+                    .set(flag, value, Origin::Default)
+                    .map_err(Stop::Usage)?;
             }
         }
         Ok(values)
@@ -131,12 +147,19 @@ impl Table {
     }
 
     fn unknown(&self, name: &str) -> Stop {
-        let near = self.flags.iter().map(|f| (text::distance(name, f.name), f.name)).min();
+        let near = self
+            .flags
+            .iter()
+            .map(|f| (text::distance(name, f.name), f.name))
+            .min();
         Stop::Usage(match near {
             Some((distance, near)) if distance <= 2 + near.len() / 6 => {
                 format!("unknown flag '--{name}', did you mean '--{near}'?")
             }
-            _ => format!("unknown flag '--{name}'; '{} --help' lists them", self.program),
+            _ => format!(
+                "unknown flag '--{name}'; '{} --help' lists them",
+                self.program
+            ),
         })
     }
 
@@ -167,20 +190,30 @@ impl Stop {
             Self::Answer(text) => drop(std::io::stdout().write_all(text.as_bytes())),
             Self::Usage(text) => drop(writeln!(std::io::stderr(), "{program}: {text}")),
         }
-        std::process::exit(if matches!(self, Self::Answer(_)) { 0 } else { 2 })
+        std::process::exit(if matches!(self, Self::Answer(_)) {
+            0
+        } else {
+            2
+        })
     }
 }
 
 impl Values {
     /// A file's value: counts unless command line or environment gave one. `Err` names flag and expectation.
     pub fn fill(&mut self, name: &str, value: &str) -> Result<(), String> {
-        let flag = self.table.find(name).ok_or_else(|| format!("there is no flag '{name}'"))?;
+        let flag = self
+            .table
+            .find(name)
+            .ok_or_else(|| format!("there is no flag '{name}'"))?;
         self.set(flag, value, Origin::File)
     }
 
     /// The value as text; for [`Kind::Text`], [`Kind::Path`], [`Kind::Choice`].
     pub fn text(&self, name: &str) -> Option<&str> {
-        debug_assert!(self.table.find(name).is_some(), "flag {name} is not in the table");
+        debug_assert!(
+            self.table.find(name).is_some(),
+            "flag {name} is not in the table"
+        );
         self.values.get(name).map(|(value, _)| value.as_str())
     }
 
@@ -211,34 +244,53 @@ impl Values {
 
     /// Whether somebody gave the value, rather than its default counting.
     pub fn is_given(&self, name: &str) -> bool {
-        self.values.get(name).is_some_and(|(_, origin)| *origin > Origin::Default)
+        self.values
+            .get(name)
+            .is_some_and(|(_, origin)| *origin > Origin::Default)
     }
 
     /// Every flag that has a value, for `/flags` and `/state`.
     pub fn all(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.values.iter().map(|(name, (value, _))| (*name, value.as_str()))
+        self.values
+            .iter()
+            .map(|(name, (value, _))| (*name, value.as_str()))
     }
 
     fn argument(&mut self, name: &str, parser: &mut lexopt::Parser) -> Result<(), Stop> {
         let usage = |text: String| Stop::Usage(format!("--{name}: {text}"));
         let table = self.table;
-        let (flag, value) = match (table.find(name), name.strip_prefix("no_").and_then(|n| table.find(n))) {
-            (Some(flag), _) if flag.kind == Kind::Bool => {
-                (flag, parser.optional_value().unwrap_or_else(|| "true".into()))
-            }
-            (Some(flag), _) => (flag, parser.value().map_err(|_| usage("a value is missing".into()))?),
+        let (flag, value) = match (
+            table.find(name),
+            name.strip_prefix("no_").and_then(|n| table.find(n)),
+        ) {
+            (Some(flag), _) if flag.kind == Kind::Bool => (
+                flag,
+                parser.optional_value().unwrap_or_else(|| "true".into()),
+            ),
+            (Some(flag), _) => (
+                flag,
+                parser
+                    .value()
+                    .map_err(|_| usage("a value is missing".into()))?,
+            ),
             (None, Some(flag)) if flag.kind == Kind::Bool => (flag, "false".into()),
             _ => return Err(table.unknown(name)),
         };
         if self.values.contains_key(flag.name) {
             return Err(usage("given twice".into()));
         }
-        let value = value.into_string().map_err(|_| usage("the value is not UTF-8 text".into()))?;
+        let value = value
+            .into_string()
+            .map_err(|_| usage("the value is not UTF-8 text".into()))?;
         self.set(flag, &value, Origin::CommandLine).map_err(usage)
     }
 
     fn set(&mut self, flag: &'static Flag, value: &str, origin: Origin) -> Result<(), String> {
-        if self.values.get(flag.name).is_some_and(|(_, have)| *have >= origin) {
+        if self
+            .values
+            .get(flag.name)
+            .is_some_and(|(_, have)| *have >= origin)
+        {
             return Ok(());
         }
         let value = text::check(flag.kind, value)?;

@@ -58,7 +58,11 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 
     /// Takes frames of at most `limit` bytes: for peers that are not yet trusted.
     pub fn with_limit(stream: R, limit: usize) -> Self {
-        Self { stream, buffer: Vec::new(), limit: limit.min(MAX_FRAME) }
+        Self {
+            stream,
+            buffer: Vec::new(),
+            limit: limit.min(MAX_FRAME),
+        }
     }
 
     /// From now on takes frames of at most `limit` bytes.
@@ -84,7 +88,10 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 
     /// As [`read`](Self::read), but a whole message must come within `limit`.
-    pub async fn read_within<T: DeserializeOwned>(&mut self, limit: Duration) -> Result<Option<T>, LinkError> {
+    pub async fn read_within<T: DeserializeOwned>(
+        &mut self,
+        limit: Duration,
+    ) -> Result<Option<T>, LinkError> {
         match tokio::time::timeout(limit, self.read()).await {
             Ok(result) => result,
             Err(_) => Err(LinkError::Silent(limit)),
@@ -98,7 +105,10 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         };
         let len = frame::body_len(*header)?;
         if len > self.limit {
-            return Err(LinkError::OverLimit { len, limit: self.limit });
+            return Err(LinkError::OverLimit {
+                len,
+                limit: self.limit,
+            });
         }
         Ok((HEADER + len).saturating_sub(self.buffer.len()))
     }
@@ -106,7 +116,9 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     fn take<T: DeserializeOwned>(&mut self) -> Result<T, LinkError> {
         // `missing` said that a whole frame is here; anything else would be a bug and reads as a truncated frame.
         let decoded = frame::decode(&self.buffer);
-        let (message, used) = decoded.ok_or(LinkError::Truncated { have: self.buffer.len() })??;
+        let (message, used) = decoded.ok_or(LinkError::Truncated {
+            have: self.buffer.len(),
+        })??;
         self.buffer.drain(..used);
         if self.buffer.is_empty() && self.buffer.capacity() > 4 * RESERVE {
             self.buffer = Vec::new();
@@ -116,7 +128,10 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 }
 
 /// Writes one message and flushes. Not cancel-safe: a dropped future may leave half a frame; close the link then.
-pub async fn write<T: Serialize>(stream: &mut (impl AsyncWrite + Unpin), message: &T) -> Result<(), LinkError> {
+pub async fn write<T: Serialize>(
+    stream: &mut (impl AsyncWrite + Unpin),
+    message: &T,
+) -> Result<(), LinkError> {
     let bytes = frame::encode(message)?;
     stream.write_all(&bytes).await?;
     stream.flush().await?;
@@ -130,7 +145,11 @@ mod tests {
     use nesos_wire::message::MasterToAgent;
 
     fn run(future: impl Future<Output = ()>) {
-        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future);
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap()
+            .block_on(future);
     }
 
     #[test]
@@ -139,7 +158,9 @@ mod tests {
             let (mut a, b) = tokio::io::duplex(3);
             let sender = async move {
                 for sequence in 0..20 {
-                    write(&mut a, &MasterToAgent::Ping { sequence }).await.unwrap();
+                    write(&mut a, &MasterToAgent::Ping { sequence })
+                        .await
+                        .unwrap();
                 }
             };
             let receiver = async move {
@@ -161,7 +182,10 @@ mod tests {
             a.write_all(&[0xff, 0xff, 0xff, 0x7f]).await.unwrap();
             let mut reader = FrameReader::new(b);
             let error = reader.read::<MasterToAgent>().await.unwrap_err();
-            assert!(matches!(error, LinkError::Frame(FrameError::TooLarge { .. })), "{error}");
+            assert!(
+                matches!(error, LinkError::Frame(FrameError::TooLarge { .. })),
+                "{error}"
+            );
             assert!(reader.buffer.capacity() <= RESERVE);
         });
     }
@@ -172,7 +196,13 @@ mod tests {
             let (mut a, b) = tokio::io::duplex(64);
             a.write_all(&5000u32.to_le_bytes()).await.unwrap();
             let mut reader = FrameReader::with_limit(b, 4096);
-            assert!(matches!(reader.read::<MasterToAgent>().await, Err(LinkError::OverLimit { len: 5000, limit: 4096 })));
+            assert!(matches!(
+                reader.read::<MasterToAgent>().await,
+                Err(LinkError::OverLimit {
+                    len: 5000,
+                    limit: 4096
+                })
+            ));
         });
     }
 
@@ -182,10 +212,15 @@ mod tests {
             let (mut a, b) = tokio::io::duplex(64);
             a.write_all(&[9, 0]).await.unwrap();
             let mut reader = FrameReader::new(b);
-            let silent = reader.read_within::<MasterToAgent>(Duration::from_millis(5)).await;
+            let silent = reader
+                .read_within::<MasterToAgent>(Duration::from_millis(5))
+                .await;
             assert!(matches!(silent, Err(LinkError::Silent(_))));
             drop(a);
-            assert!(matches!(reader.read::<MasterToAgent>().await, Err(LinkError::Truncated { have: 2 })));
+            assert!(matches!(
+                reader.read::<MasterToAgent>().await,
+                Err(LinkError::Truncated { have: 2 })
+            ));
         });
     }
 }

@@ -6,7 +6,7 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::filter::{FilterFn, LevelFilter};
@@ -40,18 +40,31 @@ impl Level {
 
 /// Makes log events of this process visible from now on. A second call changes nothing.
 pub fn init(program: &'static str, level: Level) {
-    let stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false).with_target(false);
+    let stderr = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false);
     let stderr = (!stderr_is_journal()).then_some(stderr);
-    let journal = Journal { program, state: Mutex::new(State::Missing { looked: None }) };
+    let journal = Journal {
+        program,
+        state: Mutex::new(State::Missing { looked: None }),
+    };
     // Fails only if a subscriber is set already, in tests.
-    let _ = tracing_subscriber::registry().with(events_only(level)).with(stderr).with(journal).try_init();
+    let _ = tracing_subscriber::registry()
+        .with(events_only(level))
+        .with(stderr)
+        .with(journal)
+        .try_init();
 }
 
 /// True if standard error is what JOURNAL_STREAM (`device:inode`, as systemd and init set it) says the journal reads.
 /// A task inherits the variable but not the stream, hence the comparison.
 fn stderr_is_journal() -> bool {
-    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
-    std::fs::metadata("/proc/self/fd/2").is_ok_and(|file| stream == format!("{}:{}", file.dev(), file.ino()))
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else {
+        return false;
+    };
+    std::fs::metadata("/proc/self/fd/2")
+        .is_ok_and(|file| stream == format!("{}:{}", file.dev(), file.ino()))
 }
 
 /// Spans are switched off: tracing-journald panics on an event inside a span that it did not see begin.
@@ -66,14 +79,18 @@ struct Journal {
 }
 
 enum State {
-    Missing { looked: Option<Instant> },
+    Missing {
+        looked: Option<tokio::time::Instant>,
+    },
     Open(Box<tracing_journald::Layer>),
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Journal {
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         // A poisoned lock means that a log call panicked: logging must not panic again.
-        let Ok(mut state) = self.state.lock() else { return };
+        let Ok(mut state) = self.state.lock() else {
+            return;
+        };
         if let State::Missing { looked } = &*state {
             if looked.is_some_and(|at| at.elapsed() < RETRY) {
                 return;
@@ -83,7 +100,11 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Journal {
                     let layer = layer.with_syslog_identifier(self.program.into());
                     *state = State::Open(Box::new(layer));
                 }
-                Err(_) => *state = State::Missing { looked: Some(Instant::now()) },
+                Err(_) => {
+                    *state = State::Missing {
+                        looked: Some(tokio::time::Instant::now()),
+                    }
+                }
             }
         }
         if let State::Open(layer) = &*state {

@@ -6,7 +6,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use mdns_sd::{DaemonEvent, IfKind, Receiver, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo};
+use mdns_sd::{
+    DaemonEvent, IfKind, Receiver, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent,
+    ServiceInfo,
+};
 
 /// The service type of masters.
 pub const SERVICE: &str = "_nesos._tcp.local.";
@@ -89,39 +92,69 @@ pub struct Browser {
 
 /// Advertises a master. `Ok(None)` with [`Mode::Off`].
 pub fn advertise(mode: &Mode, what: &Advertisement) -> Result<Option<Advertiser>, MdnsError> {
-    let Some(daemon) = start(mode)? else { return Ok(None) };
+    let Some(daemon) = start(mode)? else {
+        return Ok(None);
+    };
     let name = host_label(&what.cluster, &what.node);
     let host = format!("{name}.local.");
-    let properties =
-        [("cluster", what.cluster.as_str()), ("version", what.version.as_str()), ("role", what.role.as_str())];
+    let properties = [
+        ("cluster", what.cluster.as_str()),
+        ("version", what.version.as_str()),
+        ("role", what.role.as_str()),
+    ];
     let info = match what.address {
-        Some(address) => ServiceInfo::new(SERVICE, &name, &host, address, what.port, &properties[..]),
+        Some(address) => {
+            ServiceInfo::new(SERVICE, &name, &host, address, what.port, &properties[..])
+        }
         None => ServiceInfo::new(SERVICE, &name, &host, "", what.port, &properties[..])
             .map(ServiceInfo::enable_addr_auto),
     };
-    let info = info.map_err(|reason| MdnsError { operation: "describe the service", reason })?;
+    let info = info.map_err(|reason| MdnsError {
+        operation: "describe the service",
+        reason,
+    })?;
     let full_name = info.get_fullname().to_string();
     if let Ok(events) = daemon.monitor() {
         tokio::spawn(report(events));
     }
-    daemon.register(info).map_err(|reason| MdnsError { operation: "advertise the service", reason })?;
+    daemon.register(info).map_err(|reason| MdnsError {
+        operation: "advertise the service",
+        reason,
+    })?;
     Ok(Some(Advertiser { daemon, full_name }))
 }
 
 /// Begins to look for masters of `cluster`, or of any. `Ok(None)` with [`Mode::Off`].
 pub fn browse(mode: &Mode, cluster: Option<&str>) -> Result<Option<Browser>, MdnsError> {
-    let Some(daemon) = start(mode)? else { return Ok(None) };
-    let events = daemon.browse(SERVICE).map_err(|reason| MdnsError { operation: "browse", reason })?;
-    Ok(Some(Browser { daemon, events, cluster: cluster.map(Into::into) }))
+    let Some(daemon) = start(mode)? else {
+        return Ok(None);
+    };
+    let events = daemon.browse(SERVICE).map_err(|reason| MdnsError {
+        operation: "browse",
+        reason,
+    })?;
+    Ok(Some(Browser {
+        daemon,
+        events,
+        cluster: cluster.map(Into::into),
+    }))
 }
 
 impl Browser {
     /// The next master found or changed; `None` when the responder has ended. Cancel-safe.
     pub async fn next(&mut self) -> Option<Found> {
         loop {
-            let ServiceEvent::ServiceResolved(service) = self.events.recv_async().await.ok()? else { continue };
+            let ServiceEvent::ServiceResolved(service) = self.events.recv_async().await.ok()?
+            else {
+                continue;
+            };
             let found = found(&service);
-            if !found.addresses.is_empty() && self.cluster.as_ref().is_none_or(|wanted| *wanted == found.cluster) {
+            if !found.addresses.is_empty()
+                && self
+                    .cluster
+                    .as_ref()
+                    .is_none_or(|wanted| *wanted == found.cluster)
+            {
                 return Some(found);
             }
         }
@@ -129,19 +162,26 @@ impl Browser {
 
     /// The next master within `limit`.
     pub async fn next_within(&mut self, limit: Duration) -> Option<Found> {
-        tokio::time::timeout(limit, self.next()).await.ok().flatten()
+        tokio::time::timeout(limit, self.next())
+            .await
+            .ok()
+            .flatten()
     }
 }
 
 impl std::fmt::Debug for Advertiser {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Advertiser").field("full_name", &self.full_name).finish_non_exhaustive()
+        f.debug_struct("Advertiser")
+            .field("full_name", &self.full_name)
+            .finish_non_exhaustive()
     }
 }
 
 impl std::fmt::Debug for Browser {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Browser").field("cluster", &self.cluster).finish_non_exhaustive()
+        f.debug_struct("Browser")
+            .field("cluster", &self.cluster)
+            .finish_non_exhaustive()
     }
 }
 
@@ -167,15 +207,27 @@ pub fn host_label(cluster: &str, node: &str) -> String {
         Some(rest) if rest.is_empty() || rest.starts_with('-') => node.to_string(),
         _ => format!("{cluster}-{node}"),
     };
-    let safe = joined.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' });
-    safe.take(MAX_LABEL).collect::<String>().trim_matches('-').to_string()
+    let safe = joined.chars().map(|c| {
+        if c.is_ascii_alphanumeric() {
+            c.to_ascii_lowercase()
+        } else {
+            '-'
+        }
+    });
+    safe.take(MAX_LABEL)
+        .collect::<String>()
+        .trim_matches('-')
+        .to_string()
 }
 
 fn start(mode: &Mode) -> Result<Option<ServiceDaemon>, MdnsError> {
     if *mode == Mode::Off {
         return Ok(None);
     }
-    let failed = |reason| MdnsError { operation: "open its socket", reason };
+    let failed = |reason| MdnsError {
+        operation: "open its socket",
+        reason,
+    };
     let daemon = ServiceDaemon::new().map_err(failed)?;
     match mode {
         // Loopback is of no use to other boards, and 127.0.0.1 would be advertised to them.
@@ -195,7 +247,8 @@ async fn report(events: Receiver<DaemonEvent>) {
             DaemonEvent::NameChange(change) => {
                 tracing::warn!(
                     "mDNS: another host uses the name {}, this one is now {}",
-                    change.original, change.new_name
+                    change.original,
+                    change.new_name
                 );
             }
             DaemonEvent::Error(error) => tracing::warn!("mDNS: {error}"),
@@ -206,11 +259,24 @@ async fn report(events: Receiver<DaemonEvent>) {
 }
 
 fn found(service: &ResolvedService) -> Found {
-    let mut addresses: Vec<SocketAddr> = service.addresses.iter().filter_map(|ip| socket(ip, service.port)).collect();
+    let mut addresses: Vec<SocketAddr> = service
+        .addresses
+        .iter()
+        .filter_map(|ip| socket(ip, service.port))
+        .collect();
     addresses.sort();
-    let text = |key| service.get_property_val_str(key).unwrap_or_default().to_string();
+    let text = |key| {
+        service
+            .get_property_val_str(key)
+            .unwrap_or_default()
+            .to_string()
+    };
     Found {
-        name: service.fullname.trim_end_matches(SERVICE).trim_end_matches('.').to_string(),
+        name: service
+            .fullname
+            .trim_end_matches(SERVICE)
+            .trim_end_matches('.')
+            .to_string(),
         cluster: text("cluster"),
         addresses,
     }

@@ -30,7 +30,9 @@ impl About {
     /// The address told to others; without a given one, that of the interface with the default route, which may come and
     /// change after the start.
     pub(crate) fn ip(&self) -> IpAddr {
-        self.address.or_else(default_address).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+        self.address
+            .or_else(default_address)
+            .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
     }
 
     /// `host:port` as others reach it.
@@ -54,7 +56,9 @@ impl About {
             IpAddr::V4(ip) => u32::from_le_bytes(ip.octets()),
             IpAddr::V6(_) => 0,
         };
-        let capability = |capability| v1::MasterInfoCapability { r#type: Some(capability) };
+        let capability = |capability| v1::MasterInfoCapability {
+            r#type: Some(capability),
+        };
         v1::MasterInfo {
             id: id.as_str().into(),
             ip: number,
@@ -78,5 +82,9 @@ fn default_address() -> Option<IpAddr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     // TEST-NET-1: an address that is nobody's, behind the default route.
     socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
-    socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_unspecified())
+    socket
+        .local_addr()
+        .ok()
+        .map(|address| address.ip())
+        .filter(|ip| !ip.is_unspecified())
 }

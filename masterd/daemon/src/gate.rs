@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// HTTP connections and handshakes at a time: each costs some 20 KB, and processes have 1024 files by default.
 pub(crate) const MAX_CONNECTIONS: usize = 512;
@@ -37,7 +37,8 @@ impl Control {
     /// A request begins (`true`) or its answer has been handed over (`false`).
     pub(crate) fn set_busy(&self, is_busy: bool) {
         *lock(&self.idle) = if is_busy { None } else { Some(Instant::now()) };
-        self.requests.fetch_add(u64::from(is_busy), Ordering::Relaxed);
+        self.requests
+            .fetch_add(u64::from(is_busy), Ordering::Relaxed);
     }
 
     /// How many requests have begun.
@@ -75,7 +76,10 @@ impl Gate {
     pub(crate) fn admit(&self) -> Option<Ticket> {
         let mut open = lock(&self.0);
         if open.connections.len() >= MAX_CONNECTIONS {
-            let idle = open.connections.iter().filter_map(|(number, control)| Some(((*lock(&control.idle))?, *number)));
+            let idle = open
+                .connections
+                .iter()
+                .filter_map(|(number, control)| Some(((*lock(&control.idle))?, *number)));
             let (_, number) = idle.min()?;
             if let Some(control) = open.connections.remove(&number) {
                 control.cut();
@@ -86,7 +90,11 @@ impl Gate {
         let control = Arc::new(Control::default());
         control.set_busy(false);
         open.connections.insert(number, Arc::clone(&control));
-        Some(Ticket { gate: self.clone(), number, control })
+        Some(Ticket {
+            gate: self.clone(),
+            number,
+            control,
+        })
     }
 }
 
@@ -109,16 +117,24 @@ mod tests {
     #[test]
     fn the_longest_idle_connection_makes_room() {
         let gate = Gate::default();
-        let tickets: Vec<Ticket> = (0..MAX_CONNECTIONS).map(|_| gate.admit().unwrap()).collect();
-        tickets.iter().for_each(|ticket| ticket.control.set_busy(true));
+        let tickets: Vec<Ticket> = (0..MAX_CONNECTIONS)
+            .map(|_| gate.admit().unwrap())
+            .collect();
+        tickets
+            .iter()
+            .for_each(|ticket| ticket.control.set_busy(true));
         assert!(gate.admit().is_none());
         tickets[7].control.set_busy(false);
         tickets[3].control.set_busy(false);
         let newcomer = gate.admit().unwrap();
-        let waited = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-            let cut = tickets[7].control.was_cut();
-            tokio::time::timeout(std::time::Duration::from_secs(5), cut).await
-        });
+        let waited = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap()
+            .block_on(async {
+                let cut = tickets[7].control.was_cut();
+                tokio::time::timeout(std::time::Duration::from_secs(5), cut).await
+            });
         assert!(waited.is_ok());
         drop(newcomer);
         assert!(gate.admit().is_some());

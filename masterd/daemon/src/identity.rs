@@ -57,10 +57,19 @@ impl Identity {
         let stored = match std::fs::read_to_string(&path) {
             Ok(text) => {
                 let key = ClusterKey::parse(&text);
-                Some(key.map_err(|reason| IdentityError::NotAKey { path: path.clone(), reason })?)
+                Some(key.map_err(|reason| IdentityError::NotAKey {
+                    path: path.clone(),
+                    reason,
+                })?)
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(reason) => return Err(IdentityError::File { operation: "read", path, reason }),
+            Err(reason) => {
+                return Err(IdentityError::File {
+                    operation: "read",
+                    path,
+                    reason,
+                });
+            }
         };
         let is_new = given.is_none() && stored.is_none();
         let key = match given.or_else(|| stored.clone()) {
@@ -69,7 +78,10 @@ impl Identity {
         };
         if stored.as_ref() != Some(&key) {
             if stored.is_some() {
-                tracing::warn!("the cluster key in cluster.toml replaces the one in {}", path.display());
+                tracing::warn!(
+                    "the cluster key in cluster.toml replaces the one in {}",
+                    path.display()
+                );
             }
             write_secret(&path, &key.to_text())?;
         }
@@ -87,7 +99,11 @@ fn write_secret(path: &Path, text: &str) -> Result<(), IdentityError> {
     }
     let failed = |operation, path: &Path| {
         let path = path.to_path_buf();
-        move |reason| IdentityError::File { operation, path, reason }
+        move |reason| IdentityError::File {
+            operation,
+            path,
+            reason,
+        }
     };
     let temporary = path.with_extension("new");
     // A leftover of a crash may have another mode.
@@ -98,7 +114,9 @@ fn write_secret(path: &Path, text: &str) -> Result<(), IdentityError> {
         .mode(0o600)
         .open(&temporary)
         .map_err(failed("create", &temporary))?;
-    file.write_all(content.as_bytes()).and_then(|()| file.sync_all()).map_err(failed("write", &temporary))?;
+    file.write_all(content.as_bytes())
+        .and_then(|()| file.sync_all())
+        .map_err(failed("write", &temporary))?;
     std::fs::rename(&temporary, path).map_err(failed("rename to", path))
 }
 
@@ -113,13 +131,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let first = Identity::load(dir.path(), None).unwrap();
         let again = Identity::load(dir.path(), None).unwrap();
-        assert!(first.is_new && !again.is_new && first.key == again.key && first.token == again.token);
+        assert!(
+            first.is_new && !again.is_new && first.key == again.key && first.token == again.token
+        );
         for name in [KEY_FILE, TOKEN_FILE] {
-            let mode = std::fs::metadata(dir.path().join(name)).unwrap().permissions().mode();
+            let mode = std::fs::metadata(dir.path().join(name))
+                .unwrap()
+                .permissions()
+                .mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");
         }
         let given = Identity::load(dir.path(), Some(ClusterKey([1; 32]))).unwrap();
         assert!(given.token != first.token);
-        assert_eq!(Identity::load(dir.path(), None).unwrap().key, ClusterKey([1; 32]));
+        assert_eq!(
+            Identity::load(dir.path(), None).unwrap().key,
+            ClusterKey([1; 32])
+        );
     }
 }

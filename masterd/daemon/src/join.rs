@@ -35,7 +35,11 @@ pub(crate) struct Doorkeeper {
 
 impl Doorkeeper {
     /// Answers one request.
-    pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(&self, mut stream: S, peer: SocketAddr) {
+    pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        mut stream: S,
+        peer: SocketAddr,
+    ) {
         let mut reader = FrameReader::with_limit(&mut stream, MAX_REQUEST);
         let request: JoinRequest = match reader.read_within(REQUEST_LIMIT).await {
             Ok(Some(request)) => request,
@@ -47,12 +51,24 @@ impl Doorkeeper {
         };
         let answer = match self.judge(&request) {
             Ok(certificate) => {
-                tracing::info!("node {} ({:?}) at {peer} joined the cluster", request.node, request.hostname);
+                tracing::info!(
+                    "node {} ({:?}) at {peer} joined the cluster",
+                    request.node,
+                    request.hostname
+                );
                 let ca = self.authority.certificate().to_vec();
-                JoinAnswer::Accepted { certificate, ca, cluster: self.cluster.clone() }
+                JoinAnswer::Accepted {
+                    certificate,
+                    ca,
+                    cluster: self.cluster.clone(),
+                }
             }
             Err(reason) => {
-                tracing::warn!("refused node {:?} ({:?}) at {peer}: {reason}", request.node.as_str(), request.hostname);
+                tracing::warn!(
+                    "refused node {:?} ({:?}) at {peer}: {reason}",
+                    request.node.as_str(),
+                    request.hostname
+                );
                 JoinAnswer::Refused { reason }
             }
         };
@@ -68,14 +84,21 @@ impl Doorkeeper {
     /// The board's certificate, or a sentence for its console.
     fn judge(&self, request: &JoinRequest) -> Result<Vec<u8>, String> {
         version::negotiate(request.version).map_err(|e| e.to_string())?;
-        let secret = tls::secrets_match(&request.secret, &self.token.secret).map_err(|e| e.to_string())?;
+        let secret =
+            tls::secrets_match(&request.secret, &self.token.secret).map_err(|e| e.to_string())?;
         if !secret {
-            return Err("the join token is wrong: its second half is not this cluster's secret".into());
+            return Err(
+                "the join token is wrong: its second half is not this cluster's secret".into(),
+            );
         }
         let node = NodeId::parse(request.node.as_str()).map_err(|e| e.to_string())?;
         if node.as_str().len() > MAX_COMMON_NAME {
-            return Err(format!("the node id is longer than {MAX_COMMON_NAME} bytes"));
+            return Err(format!(
+                "the node id is longer than {MAX_COMMON_NAME} bytes"
+            ));
         }
-        self.authority.issue_node(&node, request.public_key).map_err(|e| e.to_string())
+        self.authority
+            .issue_node(&node, request.public_key)
+            .map_err(|e| e.to_string())
     }
 }

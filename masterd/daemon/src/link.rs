@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use masterd_core::LinkId;
 use nesos_shell::framed::{FrameReader, LinkError};
+use nesos_wire::NodeId;
 use nesos_wire::frame::{self, FrameError};
 use nesos_wire::id::IdError;
 use nesos_wire::message::{AgentToMaster, Hello, MasterToAgent};
-use nesos_wire::NodeId;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
 
@@ -96,8 +96,13 @@ impl Outbox {
 }
 
 /// Serves a link until it ends. `certified` is the common name of the agent's certificate.
-pub(crate) async fn serve<S>(stream: S, link: LinkId, certified: String, peer: SocketAddr, engine: Engine)
-where
+pub(crate) async fn serve<S>(
+    stream: S,
+    link: LinkId,
+    certified: String,
+    peer: SocketAddr,
+    engine: Engine,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (read, mut write) = tokio::io::split(stream);
@@ -107,16 +112,34 @@ where
         Ok(None) => return,
         Err(fault) => {
             tracing::warn!("agent link {} from {peer}: {fault}", link.0);
-            let refusal = MasterToAgent::Refused { reason: fault.to_string() };
+            let refusal = MasterToAgent::Refused {
+                reason: fault.to_string(),
+            };
             // It may not listen any more.
-            let _ = tokio::time::timeout(WRITE_LIMIT, nesos_shell::framed::write(&mut write, &refusal)).await;
+            let _ = tokio::time::timeout(
+                WRITE_LIMIT,
+                nesos_shell::framed::write(&mut write, &refusal),
+            )
+            .await;
             let _ = write.shutdown().await;
             return;
         }
     };
     let (outbox, outgoing) = queue();
-    tracing::info!("agent link {} from {peer}: node {} ({:?})", link.0, hello.node, hello.hostname);
-    if !engine.send(Input::Hello { link, hello: Box::new(hello), outbox }).await {
+    tracing::info!(
+        "agent link {} from {peer}: node {} ({:?})",
+        link.0,
+        hello.node,
+        hello.hostname
+    );
+    if !engine
+        .send(Input::Hello {
+            link,
+            hello: Box::new(hello),
+            outbox,
+        })
+        .await
+    {
         return;
     }
     let ended = tokio::select! {
@@ -134,8 +157,19 @@ fn queue() -> (Outbox, Outgoing) {
     let (sender, receiver) = mpsc::channel(MAX_MESSAGES);
     let queued = Arc::new(AtomicUsize::new(0));
     let cut = Arc::new(Notify::new());
-    let outgoing = Outgoing { frames: receiver, queued: Arc::clone(&queued), cut: Arc::clone(&cut) };
-    (Outbox { frames: sender, queued, cut }, outgoing)
+    let outgoing = Outgoing {
+        frames: receiver,
+        queued: Arc::clone(&queued),
+        cut: Arc::clone(&cut),
+    };
+    (
+        Outbox {
+            frames: sender,
+            queued,
+            cut,
+        },
+        outgoing,
+    )
 }
 
 async fn first_message<R: AsyncRead + Unpin>(
@@ -151,7 +185,10 @@ async fn first_message<R: AsyncRead + Unpin>(
     // Postcard does not check ids.
     NodeId::parse(hello.node.as_str())?;
     if hello.node.as_str() != certified {
-        return Err(Fault::OtherNode { said: hello.node, certified: certified.into() });
+        return Err(Fault::OtherNode {
+            said: hello.node,
+            certified: certified.into(),
+        });
     }
     if hello.ip.is_empty() {
         hello.ip = peer.ip().to_canonical().to_string();
@@ -172,7 +209,10 @@ async fn read_all<R: AsyncRead + Unpin>(
     Ok(())
 }
 
-async fn write_all<W: AsyncWrite + Unpin>(write: &mut W, mut outgoing: Outgoing) -> Result<(), Fault> {
+async fn write_all<W: AsyncWrite + Unpin>(
+    write: &mut W,
+    mut outgoing: Outgoing,
+) -> Result<(), Fault> {
     loop {
         let frame = tokio::select! {
             frame = outgoing.frames.recv() => frame,

@@ -44,7 +44,9 @@ fn main() -> ExitCode {
     let drawn = tls::random(&mut random);
     let options = Options::from_process(MasterId::new(Uuid::from_random(random).to_string()));
     nesos_shell::log::init(options::TABLE.program, options.level);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let result = drawn
         .context("draw the master's id")
         .and_then(|()| runtime.context("start the runtime"))
@@ -65,25 +67,37 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let identity = identity::Identity::load(work_dir, options.key.clone())?;
     let token_file = work_dir.join("token");
     if identity.is_new {
-        tracing::info!("made a new cluster key; boards join with the token {}", identity.token.to_text());
+        tracing::info!(
+            "made a new cluster key; boards join with the token {}",
+            identity.token.to_text()
+        );
     } else {
         tracing::info!("boards join with the token in {}", token_file.display());
     }
     let authority = Authority::new(&identity.key).context("make the cluster's CA")?;
-    let tls = authority.server_config(&[ALPN_AGENT, ALPN_JOIN, server::ALPN_HTTP]).context("set up TLS")?;
+    let tls = authority
+        .server_config(&[ALPN_AGENT, ALPN_JOIN, server::ALPN_HTTP])
+        .context("set up TLS")?;
     let address = SocketAddr::new(options.ip, options.port);
-    let listener = TcpListener::bind(address).await.with_context(|| format!("listen on {address}"))?;
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("listen on {address}"))?;
     let port = listener.local_addr().context("read the port")?.port();
     let about = About {
         hostname: options.hostname.clone(),
-        address: options.advertise_ip.or((!options.ip.is_unspecified()).then_some(options.ip)),
+        address: options
+            .advertise_ip
+            .or((!options.ip.is_unspecified()).then_some(options.ip)),
         port: options.advertise_port.unwrap_or(port),
         cluster: options.core.cluster.clone(),
     };
     let clock = Clock::new();
     let (engine, mailbox) = Engine::new();
-    let doorkeeper =
-        join::Doorkeeper { authority: Arc::new(authority), token: identity.token, cluster: about.cluster.clone() };
+    let doorkeeper = join::Doorkeeper {
+        authority: Arc::new(authority),
+        token: identity.token,
+        cluster: about.cluster.clone(),
+    };
     let app = http::App {
         engine,
         about: about.clone(),
@@ -94,8 +108,18 @@ async fn run(options: Options) -> anyhow::Result<()> {
     };
     let advertiser = advertise(&options, &about);
     let runner = Runner::new(options.core.clone(), store, clock, about);
-    tracing::info!("master {} of cluster '{}' listens on {}:{port}", options.core.master, options.core.cluster, options.ip);
-    let server = Server { app: Arc::new(app), doorkeeper, tls, gate: gate::Gate::default() };
+    tracing::info!(
+        "master {} of cluster '{}' listens on {}:{port}",
+        options.core.master,
+        options.core.cluster,
+        options.ip
+    );
+    let server = Server {
+        app: Arc::new(app),
+        doorkeeper,
+        tls,
+        gate: gate::Gate::default(),
+    };
     let serving = tokio::spawn(server.run(listener));
     runner.run(mailbox, stopped()?).await;
     serving.abort();

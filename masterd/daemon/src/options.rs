@@ -24,39 +24,114 @@ pub(crate) const TABLE: Table = Table {
     about: "the master of a Nesos cluster",
     flags: &[
         flag("ip", Kind::Text, Some("0.0.0.0"), "Address to listen on."),
-        flag("port", Kind::Number(0, 65535), Some("5050"), "Port for agents, schedulers and people; 0: any free one."),
-        flag("work_dir", Kind::Path, None, "Folder of the registry, the cluster key and the join token. Required."),
-        flag("cluster", Kind::Text, None, "The cluster's name; shown to people and advertised."),
-        flag("hostname", Kind::Text, None, "Name of this host as others reach it; default: the system's."),
-        flag("advertise_ip", Kind::Text, None, "Address told to others, if not the one listened on."),
-        flag("advertise_port", Kind::Number(1, 65535), None, "Port told to others, if not the one listened on."),
-        flag("config", Kind::Path, None, "A cluster.toml; command line and environment override it."),
+        flag(
+            "port",
+            Kind::Number(0, 65535),
+            Some("5050"),
+            "Port for agents, schedulers and people; 0: any free one.",
+        ),
+        flag(
+            "work_dir",
+            Kind::Path,
+            None,
+            "Folder of the registry, the cluster key and the join token. Required.",
+        ),
+        flag(
+            "cluster",
+            Kind::Text,
+            None,
+            "The cluster's name; shown to people and advertised.",
+        ),
+        flag(
+            "hostname",
+            Kind::Text,
+            None,
+            "Name of this host as others reach it; default: the system's.",
+        ),
+        flag(
+            "advertise_ip",
+            Kind::Text,
+            None,
+            "Address told to others, if not the one listened on.",
+        ),
+        flag(
+            "advertise_port",
+            Kind::Number(1, 65535),
+            None,
+            "Port told to others, if not the one listened on.",
+        ),
+        flag(
+            "config",
+            Kind::Path,
+            None,
+            "A cluster.toml; command line and environment override it.",
+        ),
         flag(
             "api_access",
             Kind::Choice(&["local", "open", "authenticated"]),
             Some("local"),
             "Who may write through HTTP: this host only, anybody, or who has credentials. Reading is open to all.",
         ),
-        flag("credentials", Kind::Path, None, "JSON file of principals and secrets, as Mesos's."),
-        flag("mdns", Kind::Text, Some("off"), "Advertise _nesos._tcp: off, on, or one interface's name."),
-        flag("agent_ping_timeout", Kind::Duration(1, 900), Some("5secs"), "Pause between pings of an agent."),
-        flag("max_agent_ping_timeouts", Kind::Number(1, 1000), Some("3"), "Unanswered pings until a link is given up."),
+        flag(
+            "credentials",
+            Kind::Path,
+            None,
+            "JSON file of principals and secrets, as Mesos's.",
+        ),
+        flag(
+            "mdns",
+            Kind::Text,
+            Some("off"),
+            "Advertise _nesos._tcp: off, on, or one interface's name.",
+        ),
+        flag(
+            "agent_ping_timeout",
+            Kind::Duration(1, 900),
+            Some("5secs"),
+            "Pause between pings of an agent.",
+        ),
+        flag(
+            "max_agent_ping_timeouts",
+            Kind::Number(1, 1000),
+            Some("3"),
+            "Unanswered pings until a link is given up.",
+        ),
         flag(
             "agent_reregister_timeout",
             Kind::Duration(1, 31_536_000),
             Some("30secs"),
             "How long an agent may be away until it is unreachable.",
         ),
-        flag("roles", Kind::Text, None, "If given, the only roles, separated by commas."),
+        flag(
+            "roles",
+            Kind::Text,
+            None,
+            "If given, the only roles, separated by commas.",
+        ),
         flag(
             "min_allocatable_resources",
             Kind::Text,
             Some("cpus:0.01|mem:32"),
             "An offer must hold one of these, separated by '|'.",
         ),
-        flag("filter_gpu_resources", Kind::Bool, Some("true"), "Agents with gpus only for frameworks that know gpus."),
-        flag("logging_level", Kind::Text, Some("INFO"), "DEBUG, INFO, WARNING or ERROR."),
-        flag("quiet", Kind::Bool, Some("false"), "Log nothing but errors (Mesos's flag)."),
+        flag(
+            "filter_gpu_resources",
+            Kind::Bool,
+            Some("true"),
+            "Agents with gpus only for frameworks that know gpus.",
+        ),
+        flag(
+            "logging_level",
+            Kind::Text,
+            Some("INFO"),
+            "DEBUG, INFO, WARNING or ERROR.",
+        ),
+        flag(
+            "quiet",
+            Kind::Bool,
+            Some("false"),
+            "Log nothing but errors (Mesos's flag).",
+        ),
     ],
 };
 
@@ -93,8 +168,18 @@ pub(crate) struct Options {
     pub(crate) shown: Vec<(&'static str, String)>,
 }
 
-const fn flag(name: &'static str, kind: Kind, default: Option<&'static str>, help: &'static str) -> Flag {
-    Flag { name, kind, default, help }
+const fn flag(
+    name: &'static str,
+    kind: Kind,
+    default: Option<&'static str>,
+    help: &'static str,
+) -> Flag {
+    Flag {
+        name,
+        kind,
+        default,
+        help,
+    }
 }
 
 impl Options {
@@ -115,11 +200,23 @@ impl Options {
             fill(&mut values, config)?;
         }
         let work_dir = values.path("work_dir").ok_or("--work_dir is required")?;
-        let hostname = values.text("hostname").map_or_else(system_hostname, Into::into);
-        let level = if values.is_on("quiet") { "ERROR" } else { values.text_or_empty("logging_level") };
-        let level = Level::parse(level).ok_or_else(|| format!("--logging_level: expected {}", Level::NAMES))?;
-        let node = config.as_ref().and_then(|config| config.name.clone()).unwrap_or_else(|| hostname.clone());
-        let master_only = config.as_ref().is_some_and(|config| config.role == Role::Master);
+        let hostname = values
+            .text("hostname")
+            .map_or_else(system_hostname, Into::into);
+        let level = if values.is_on("quiet") {
+            "ERROR"
+        } else {
+            values.text_or_empty("logging_level")
+        };
+        let level = Level::parse(level)
+            .ok_or_else(|| format!("--logging_level: expected {}", Level::NAMES))?;
+        let node = config
+            .as_ref()
+            .and_then(|config| config.name.clone())
+            .unwrap_or_else(|| hostname.clone());
+        let master_only = config
+            .as_ref()
+            .is_some_and(|config| config.role == Role::Master);
         Ok(Self {
             ip: address("ip", &values)?.ok_or("--ip: expected an address")?,
             port: port("port", &values).unwrap_or_default(),
@@ -134,13 +231,17 @@ impl Options {
             access: access(&values)?,
             core: core(&values, master)?,
             level,
-            shown: values.all().map(|(name, value)| (name, value.to_string())).collect(),
+            shown: values
+                .all()
+                .map(|(name, value)| (name, value.to_string()))
+                .collect(),
         })
     }
 }
 
 fn read_config(path: &std::path::Path) -> Result<ClusterConfig, String> {
-    let bytes = std::fs::read(path).map_err(|e| format!("--config: cannot read {}: {e}", path.display()))?;
+    let bytes = std::fs::read(path)
+        .map_err(|e| format!("--config: cannot read {}: {e}", path.display()))?;
     ClusterConfig::parse(&bytes).map_err(|e| format!("--config {}: {e}", path.display()))
 }
 
@@ -156,7 +257,11 @@ fn fill(values: &mut Values, config: &ClusterConfig) -> Result<(), String> {
 
 fn core(values: &Values, master: MasterId) -> Result<Config, String> {
     let mut core = Config::new(master, values.text("cluster").unwrap_or(DEFAULT_CLUSTER));
-    let duration = |name| values.duration(name).map(|d| Duration::from_micros(d.as_micros() as u64));
+    let duration = |name| {
+        values
+            .duration(name)
+            .map(|d| Duration::from_micros(d.as_micros() as u64))
+    };
     if let Some(interval) = duration("agent_ping_timeout") {
         core.ping_interval = interval;
     }
@@ -167,10 +272,19 @@ fn core(values: &Values, master: MasterId) -> Result<Config, String> {
         core.agent_reregister_timeout = timeout;
     }
     if let Some(text) = values.text("roles") {
-        core.roles = text.split(',').map(str::trim).filter(|role| !role.is_empty()).map(Into::into).collect();
+        core.roles = text
+            .split(',')
+            .map(str::trim)
+            .filter(|role| !role.is_empty())
+            .map(Into::into)
+            .collect();
     }
     if let Some(text) = values.text("min_allocatable_resources") {
-        let parsed: Result<_, _> = text.split('|').filter(|t| !t.trim().is_empty()).map(resource_text::parse).collect();
+        let parsed: Result<_, _> = text
+            .split('|')
+            .filter(|t| !t.trim().is_empty())
+            .map(resource_text::parse)
+            .collect();
         core.min_allocatable = parsed.map_err(|e| format!("--min_allocatable_resources: {e}"))?;
     }
     core.filter_gpu_resources = values.is_on("filter_gpu_resources");
@@ -178,11 +292,16 @@ fn core(values: &Values, master: MasterId) -> Result<Config, String> {
 }
 
 fn access(values: &Values) -> Result<Access, String> {
-    match (values.text_or_empty("api_access"), values.path("credentials")) {
+    match (
+        values.text_or_empty("api_access"),
+        values.path("credentials"),
+    ) {
         ("open", _) => Ok(Access::Open),
         ("authenticated", Some(path)) => {
-            let bytes = std::fs::read(&path).map_err(|e| format!("--credentials: cannot read {}: {e}", path.display()))?;
-            Access::from_credentials(&bytes).map_err(|e| format!("--credentials {}: {e}", path.display()))
+            let bytes = std::fs::read(&path)
+                .map_err(|e| format!("--credentials: cannot read {}: {e}", path.display()))?;
+            Access::from_credentials(&bytes)
+                .map_err(|e| format!("--credentials {}: {e}", path.display()))
         }
         ("authenticated", None) => Err("--api_access=authenticated needs --credentials".into()),
         _ => Ok(Access::Local),
@@ -190,15 +309,24 @@ fn access(values: &Values) -> Result<Access, String> {
 }
 
 fn address(name: &str, values: &Values) -> Result<Option<IpAddr>, String> {
-    let parse = |text: &str| text.parse().map_err(|_| format!("--{name}: expected an IP address, found '{text}'"));
+    let parse = |text: &str| {
+        text.parse()
+            .map_err(|_| format!("--{name}: expected an IP address, found '{text}'"))
+    };
     values.text(name).map(parse).transpose()
 }
 
 fn port(name: &str, values: &Values) -> Option<u16> {
-    values.number(name).and_then(|port| u16::try_from(port).ok())
+    values
+        .number(name)
+        .and_then(|port| u16::try_from(port).ok())
 }
 
 fn system_hostname() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    if name.trim().is_empty() { "localhost".into() } else { name.trim().into() }
+    if name.trim().is_empty() {
+        "localhost".into()
+    } else {
+        name.trim().into()
+    }
 }

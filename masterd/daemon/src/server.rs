@@ -58,7 +58,10 @@ impl Server {
             let link = LinkId(next_link);
             next_link += 1;
             let Some(ticket) = server.gate.admit() else {
-                tracing::warn!("refused a connection from {peer}: all {} are busy", crate::gate::MAX_CONNECTIONS);
+                tracing::warn!(
+                    "refused a connection from {peer}: all {} are busy",
+                    crate::gate::MAX_CONNECTIONS
+                );
                 continue;
             };
             let server = Arc::clone(&server);
@@ -87,20 +90,32 @@ impl Server {
         if first[0] != TLS_HANDSHAKE {
             return Ok(Greeted::Plain(stream));
         }
-        let stream = TlsAcceptor::from(Arc::clone(&self.tls)).accept(stream).await?;
+        let stream = TlsAcceptor::from(Arc::clone(&self.tls))
+            .accept(stream)
+            .await?;
         Ok(Greeted::Tls(Box::new(stream)))
     }
 
-    async fn secured(&self, stream: TlsStream<TcpStream>, peer: SocketAddr, link: LinkId, ticket: Ticket) {
+    async fn secured(
+        &self,
+        stream: TlsStream<TcpStream>,
+        peer: SocketAddr,
+        link: LinkId,
+        ticket: Ticket,
+    ) {
         let state = stream.get_ref().1;
-        let certified = state.peer_certificates().and_then(|chain| common_name(chain.first()?));
+        let certified = state
+            .peer_certificates()
+            .and_then(|chain| common_name(chain.first()?));
         match state.alpn_protocol() {
             Some(ALPN_AGENT) => match certified {
                 Some(certified) => {
                     drop(ticket);
                     link::serve(stream, link, certified, peer, self.app.engine.clone()).await;
                 }
-                None => tracing::warn!("agent link from {peer}: it has no certificate of this cluster"),
+                None => {
+                    tracing::warn!("agent link from {peer}: it has no certificate of this cluster")
+                }
             },
             Some(ALPN_JOIN) => self.doorkeeper.serve(stream, peer).await,
             _ => self.http(stream, peer, ticket).await,

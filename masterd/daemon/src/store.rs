@@ -73,27 +73,50 @@ impl Store {
         let path = work_dir.join("registry");
         let folder = |operation, path: &Path| {
             let path = path.to_path_buf();
-            move |reason| StoreError::Folder { operation, path, reason }
+            move |reason| StoreError::Folder {
+                operation,
+                path,
+                reason,
+            }
         };
         std::fs::create_dir_all(&path).map_err(folder("create", &path))?;
         let lock_path = work_dir.join("lock");
         let lock = File::create(&lock_path).map_err(folder("create", &lock_path))?;
         match lock.try_lock() {
             Ok(()) => {}
-            Err(std::fs::TryLockError::WouldBlock) => return Err(StoreError::InUse(work_dir.into())),
-            Err(std::fs::TryLockError::Error(reason)) => return Err(folder("lock", &lock_path)(reason)),
+            Err(std::fs::TryLockError::WouldBlock) => {
+                return Err(StoreError::InUse(work_dir.into()));
+            }
+            Err(std::fs::TryLockError::Error(reason)) => {
+                return Err(folder("lock", &lock_path)(reason));
+            }
         }
         let database = |operation| {
             let path = path.clone();
-            move |reason| StoreError::Database { operation, path, reason }
+            move |reason| StoreError::Database {
+                operation,
+                path,
+                reason,
+            }
         };
         let env = map::open(&path, MAP_SIZE, MAX_READERS).map_err(database("open"))?;
         let mut txn = env.write_txn().map_err(database("open"))?;
-        let records = env.create_database(&mut txn, None).map_err(database("open"))?;
+        let records = env
+            .create_database(&mut txn, None)
+            .map_err(database("open"))?;
         let registry = load(&records, &txn).map_err(database("read"))?;
-        let registry = registry.map_err(|reason| StoreError::Damaged { path: path.clone(), reason })?;
+        let registry = registry.map_err(|reason| StoreError::Damaged {
+            path: path.clone(),
+            reason,
+        })?;
         txn.commit().map_err(database("open"))?;
-        Ok(Self { env, records, registry, path, _lock: lock })
+        Ok(Self {
+            env,
+            records,
+            registry,
+            path,
+            _lock: lock,
+        })
     }
 
     /// What is durable.
@@ -108,7 +131,11 @@ impl Store {
         }
         let mut next = self.registry.clone();
         let written = self.write(&mut next, commands);
-        written.map_err(|reason| StoreError::Database { operation: "write", path: self.path.clone(), reason })?;
+        written.map_err(|reason| StoreError::Database {
+            operation: "write",
+            path: self.path.clone(),
+            reason,
+        })?;
         self.registry = next;
         Ok(())
     }
@@ -145,10 +172,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut store = Store::open(dir.path()).unwrap();
         assert!(matches!(Store::open(dir.path()), Err(StoreError::InUse(_))));
-        store.persist(&[Command::MasterStarted { start: 1 }]).unwrap();
+        store
+            .persist(&[Command::MasterStarted { start: 1 }])
+            .unwrap();
         let framework = FrameworkId::new("m-0000");
         store
-            .persist(&[Command::RemoveFramework { framework: framework.clone() }, Command::MasterStarted { start: 2 }])
+            .persist(&[
+                Command::RemoveFramework {
+                    framework: framework.clone(),
+                },
+                Command::MasterStarted { start: 2 },
+            ])
             .unwrap();
         let registry = store.registry().clone();
         drop(store);

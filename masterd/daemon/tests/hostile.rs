@@ -24,15 +24,23 @@ fn a_wrong_token_is_refused_with_a_sentence_on_both_sides() {
     let master = Master::start(dir.path(), 0, &[]);
     let address = master.address();
     run(async {
-        let mut token = JoinToken::parse(&std::fs::read_to_string(dir.path().join("token")).unwrap()).unwrap();
+        let mut token =
+            JoinToken::parse(&std::fs::read_to_string(dir.path().join("token")).unwrap()).unwrap();
         let (answer, _) = join(&address, &token, "bad/name").await;
         assert!(matches!(answer, JoinAnswer::Refused { reason } if reason.contains('/')));
         token.secret[0] ^= 1;
         let (answer, _) = join(&address, &token, "thief").await;
-        assert!(matches!(answer, JoinAnswer::Refused { reason } if reason.contains("join token is wrong")));
+        assert!(
+            matches!(answer, JoinAnswer::Refused { reason } if reason.contains("join token is wrong"))
+        );
     });
     let line = master.wait_log("thief");
-    assert!(line.contains("host-thief") && line.contains("127.0.0.1") && line.contains("join token is wrong"), "{line}");
+    assert!(
+        line.contains("host-thief")
+            && line.contains("127.0.0.1")
+            && line.contains("join token is wrong"),
+        "{line}"
+    );
 }
 
 #[test]
@@ -47,15 +55,23 @@ fn agents_that_are_not_who_they_say_are_refused() {
         hello.node = NodeId::new("n2");
         agent.say(&AgentToMaster::Hello(hello)).await;
         let answer = agent.hear().await;
-        assert!(matches!(answer, MasterToAgent::Refused { ref reason } if reason.contains("'n1'")), "{answer:?}");
+        assert!(
+            matches!(answer, MasterToAgent::Refused { ref reason } if reason.contains("'n1'")),
+            "{answer:?}"
+        );
         assert!(agent.hear_or_end().await.is_none());
 
         let mut impatient = node.dial(&address).await;
         impatient.say(&AgentToMaster::Goodbye).await;
-        assert!(matches!(impatient.hear().await, MasterToAgent::Refused { reason } if reason.contains("Hello")));
+        assert!(
+            matches!(impatient.hear().await, MasterToAgent::Refused { reason } if reason.contains("Hello"))
+        );
 
         // The spy trusts the master's CA, but its own certificate is from elsewhere.
-        let spy = common::agent::Board { ca: node.ca.clone(), ..foreign_board("n1") };
+        let spy = common::agent::Board {
+            ca: node.ca.clone(),
+            ..foreign_board("n1")
+        };
         assert!(spy.dial(&address).await.hear_or_end().await.is_none());
         is_in_order(&address, dir.path(), "n3").await;
     });
@@ -68,7 +84,11 @@ fn huge_and_malformed_frames_end_only_their_link() {
     let address = master.address();
     run(async {
         let node = board(&address, dir.path(), "n1").await;
-        for bytes in [&[0xff; 64][..], &[0, 0, 0x40, 0, 1, 2, 3], &[3, 0, 0, 0, 0xee, 0xee, 0xee]] {
+        for bytes in [
+            &[0xff; 64][..],
+            &[0, 0, 0x40, 0, 1, 2, 3],
+            &[3, 0, 0, 0, 0xee, 0xee, 0xee],
+        ] {
             let (mut agent, _) = node.register(&address).await;
             agent.writer.write_all(bytes).await.unwrap();
             if bytes.len() == 7 && bytes[2] == 0x40 {
@@ -79,7 +99,9 @@ fn huge_and_malformed_frames_end_only_their_link() {
         }
         let mut early = node.dial(&address).await;
         early.writer.write_all(&[0xff; 64]).await.unwrap();
-        assert!(matches!(early.hear().await, MasterToAgent::Refused { reason } if reason.contains("bytes was announced")));
+        assert!(
+            matches!(early.hear().await, MasterToAgent::Refused { reason } if reason.contains("bytes was announced"))
+        );
         is_in_order(&address, dir.path(), "n2").await;
     });
 }
@@ -92,7 +114,9 @@ fn a_body_beyond_the_bound_is_413_before_it_is_read() {
     run(async {
         let headers = [("Content-Type", "application/json")];
         let mut client = Client::connect(&address).await;
-        client.send(&head("POST", "/api/v1/scheduler", &headers, 1 << 30)).await;
+        client
+            .send(&head("POST", "/api/v1/scheduler", &headers, 1 << 30))
+            .await;
         assert_eq!(client.answer().await.status, 413, "by its announced length");
 
         let mut client = Client::connect(&address).await;
@@ -121,11 +145,18 @@ fn a_body_beyond_the_bound_is_413_before_it_is_read() {
             () = sending => Vec::new(),
         };
         // The reset may overtake the answer; a whole gigabyte may not get through.
-        assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 413"), "{}", String::from_utf8_lossy(&answer));
+        assert!(
+            answer.is_empty() || answer.starts_with(b"HTTP/1.1 413"),
+            "{}",
+            String::from_utf8_lossy(&answer)
+        );
         is_in_order(&address, dir.path(), "n1").await;
     });
     let memory = std::fs::read_to_string(format!("/proc/{}/status", master.pid())).unwrap();
-    let peak = memory.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak = memory
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
     let kilobytes: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
     assert!(kilobytes < 64 * 1024, "peak memory {kilobytes} kB");
 }
@@ -177,7 +208,11 @@ fn slow_senders_are_cut_and_idle_connections_are_not() {
         later.send(b"GET /he").await;
         assert!(silent.ends().await && half.ends().await && later.ends().await);
         idle.send(&head("GET", "/health", &[], 0)).await;
-        assert_eq!(idle.answer().await.status, 200, "an idle connection is kept");
+        assert_eq!(
+            idle.answer().await.status,
+            200,
+            "an idle connection is kept"
+        );
     });
 }
 
@@ -202,7 +237,10 @@ fn a_scheduler_that_does_not_read_is_cut() {
     let master = Master::start(dir.path(), 0, &[]);
     let address = master.address();
     run(async {
-        let (mut agent, _) = board(&address, dir.path(), "n1").await.register(&address).await;
+        let (mut agent, _) = board(&address, dir.path(), "n1")
+            .await
+            .register(&address)
+            .await;
         let deaf = Scheduler::subscribe(&address, r#","failover_timeout":600"#, None).await;
         let framework = nesos_wire::FrameworkId::new(deaf.framework.as_str());
         let message = AgentToMaster::FrameworkMessage {

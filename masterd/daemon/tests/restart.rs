@@ -30,8 +30,12 @@ fn after_a_kill_the_same_agents_and_frameworks_return() {
         assert_eq!(state["frameworks"][0]["id"], framework.as_str());
         let (_link, again) = node.register(&address).await;
         assert_eq!(again, agent, "the same board is the same agent");
-        let mut scheduler = Scheduler::subscribe(&address, r#","failover_timeout":600"#, Some(&framework)).await;
-        assert_eq!(scheduler.wait("OFFERS").await["offers"]["offers"][0]["agent_id"]["value"], agent.as_str());
+        let mut scheduler =
+            Scheduler::subscribe(&address, r#","failover_timeout":600"#, Some(&framework)).await;
+        assert_eq!(
+            scheduler.wait("OFFERS").await["offers"]["offers"][0]["agent_id"]["value"],
+            agent.as_str()
+        );
     });
     assert_eq!(master.terminate(), Some(0));
 }
@@ -41,7 +45,11 @@ fn a_second_masterd_on_the_same_folder_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let _master = Master::start(dir.path(), 0, &[]);
     let second = std::process::Command::new(env!("CARGO_BIN_EXE_masterd"))
-        .args(["--ip=127.0.0.1", "--port=0", &format!("--work_dir={}", dir.path().display())])
+        .args([
+            "--ip=127.0.0.1",
+            "--port=0",
+            &format!("--work_dir={}", dir.path().display()),
+        ])
         .output()
         .unwrap();
     assert_eq!(second.status.code(), Some(1));
@@ -56,12 +64,21 @@ fn wrong_usage_ends_with_2_and_a_sentence() {
     let config = format!("--config={}", config.display());
     for (flags, expected) in [
         (vec!["--work_dri=/x"], "did you mean '--work_dir'?"),
-        (vec!["--port=70000"], "--port: expected a number from 0 to 65535"),
+        (
+            vec!["--port=70000"],
+            "--port: expected a number from 0 to 65535",
+        ),
         (vec![], "--work_dir is required"),
         (vec!["--work_dir=/x", &config], "nmae"),
-        (vec!["--work_dir=/x", "--api_access=authenticated"], "--credentials"),
+        (
+            vec!["--work_dir=/x", "--api_access=authenticated"],
+            "--credentials",
+        ),
     ] {
-        let output = std::process::Command::new(env!("CARGO_BIN_EXE_masterd")).args(&flags).output().unwrap();
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_masterd"))
+            .args(&flags)
+            .output()
+            .unwrap();
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(2), "{flags:?}");
         assert!(text.contains(expected), "{flags:?}: {text}");

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::agent::board;
+use common::agent::{Agent, board};
 use common::http::{Client, Scheduler, get, head, parse, request};
 use common::{Master, run};
 use nesos_wire::message::{AgentToMaster, FileChunk, FileError, MasterToAgent, TaskUpdate};
@@ -25,7 +25,11 @@ fn status(spec: &TaskSpec, state: TaskState) -> AgentToMaster {
         data: Vec::new(),
         unreachable_time: None,
     };
-    AgentToMaster::Update(TaskUpdate { key: spec.key.clone(), status, latest: state })
+    AgentToMaster::Update(TaskUpdate {
+        key: spec.key.clone(),
+        status,
+        latest: state,
+    })
 }
 
 fn launch(offer: &serde_json::Value, task: &str) -> String {
@@ -39,14 +43,71 @@ fn launch(offer: &serde_json::Value, task: &str) -> String {
     )
 }
 
+/// Both updates of a task's life, each acknowledged by the scheduler and that heard by the agent.
+async fn update_and_acknowledge(
+    agent: &mut Agent,
+    id: &str,
+    scheduler: &mut Scheduler,
+    spec: &TaskSpec,
+) {
+    let life = [
+        (TaskState::Running, "TASK_RUNNING"),
+        (TaskState::Finished, "TASK_FINISHED"),
+    ];
+    for (state, name) in life {
+        agent.say(&status(spec, state)).await;
+        let update = scheduler.wait("UPDATE").await;
+        let status = &update["update"]["status"];
+        assert_eq!(status["state"], name);
+        assert_eq!(status["task_id"]["value"], "t:1");
+        assert_eq!(status["container_status"]["container_id"]["value"], "c1");
+        let uuid = status["uuid"].as_str().unwrap();
+        let acknowledge = format!(
+            r#""type":"ACKNOWLEDGE","acknowledge":{{"agent_id":{{"value":"{id}"}},"task_id":{{"value":"t:1"}},"uuid":"{uuid}"}}"#
+        );
+        assert_eq!(scheduler.call(&acknowledge).await, 202);
+        let expected = Uuid::from_random([state as u8; 16]);
+        assert!(
+            matches!(agent.hear().await, MasterToAgent::Acknowledge { uuid, .. } if uuid == expected)
+        );
+    }
+}
+
+/// A scheduler whose task `t:1` runs on the agent.
+async fn running(address: &str, agent: &mut Agent) -> Scheduler {
+    let mut scheduler = Scheduler::subscribe(address, "", None).await;
+    let offers = scheduler.wait("OFFERS").await;
+    let offer = &offers["offers"]["offers"][0];
+    assert_eq!(
+        offer["allocation_info"],
+        serde_json::Value::Null,
+        "no MULTI_ROLE"
+    );
+    scheduler.call(&launch(offer, "t:1")).await;
+    let MasterToAgent::Launch { tasks } = agent.hear().await else {
+        panic!("no launch")
+    };
+    agent.say(&status(&tasks[0], TaskState::Running)).await;
+    scheduler.wait("UPDATE").await;
+    scheduler
+}
+
 #[test]
 fn a_task_passes_from_offer_to_acknowledged_end() {
     let dir = tempfile::tempdir().unwrap();
     let master = Master::start(dir.path(), 0, &[]);
     let address = master.address();
     run(async {
-        let (mut agent, agent_id) = board(&address, dir.path(), "n1").await.register(&address).await;
-        let mut scheduler = Scheduler::subscribe(&address, r#","roles":["lab"],"capabilities":[{"type":"MULTI_ROLE"}]"#, None).await;
+        let (mut agent, agent_id) = board(&address, dir.path(), "n1")
+            .await
+            .register(&address)
+            .await;
+        let mut scheduler = Scheduler::subscribe(
+            &address,
+            r#","roles":["lab"],"capabilities":[{"type":"MULTI_ROLE"}]"#,
+            None,
+        )
+        .await;
         let heartbeat = scheduler.client.chunk().await.unwrap();
         assert_eq!(&heartbeat[..], b"20\n{\"type\":\"HEARTBEAT\"}");
         let offers = scheduler.wait("OFFERS").await;
@@ -56,66 +117,86 @@ fn a_task_passes_from_offer_to_acknowledged_end() {
         assert_eq!(offer["url"]["address"]["ip"], "127.0.0.1");
         assert_eq!(offer["attributes"][0]["text"]["value"], "a");
         assert_eq!(scheduler.call(&launch(offer, "t:1")).await, 202);
-        let MasterToAgent::Launch { tasks } = agent.hear().await else { panic!("no launch") };
+        let MasterToAgent::Launch { tasks } = agent.hear().await else {
+            panic!("no launch")
+        };
         let spec = &tasks[0];
-        assert_eq!((spec.key.task.as_str(), spec.command.value.as_str(), spec.role.as_str()), ("t:1", "true", "lab"));
+        assert_eq!(
+            (
+                spec.key.task.as_str(),
+                spec.command.value.as_str(),
+                spec.role.as_str()
+            ),
+            ("t:1", "true", "lab")
+        );
 
-        for (state, name) in [(TaskState::Running, "TASK_RUNNING"), (TaskState::Finished, "TASK_FINISHED")] {
-            agent.say(&status(spec, state)).await;
-            let update = scheduler.wait("UPDATE").await;
-            let status = &update["update"]["status"];
-            assert_eq!((status["state"].as_str(), status["task_id"]["value"].as_str()), (Some(name), Some("t:1")));
-            assert_eq!(status["container_status"]["container_id"]["value"], "c1");
-            let uuid = status["uuid"].as_str().unwrap();
-            let acknowledge = format!(
-                r#""type":"ACKNOWLEDGE","acknowledge":{{"agent_id":{{"value":"{agent_id}"}},"task_id":{{"value":"t:1"}},"uuid":"{uuid}"}}"#
-            );
-            assert_eq!(scheduler.call(&acknowledge).await, 202);
-            assert!(matches!(agent.hear().await, MasterToAgent::Acknowledge { uuid, .. } if uuid == Uuid::from_random([state as u8; 16])));
-        }
+        update_and_acknowledge(&mut agent, &agent_id, &mut scheduler, spec).await;
         let state = get(&address, "/state").await.json();
         let framework = &state["frameworks"][0];
         assert_eq!(framework["tasks"].as_array().unwrap().len(), 0);
         assert_eq!(framework["completed_tasks"][0]["state"], "TASK_FINISHED");
-        assert_eq!(get(&address, "/tasks?task_id=t:1").await.json()["tasks"][0]["slave_id"], agent_id.as_str());
+        assert_eq!(
+            get(&address, "/tasks?task_id=t:1").await.json()["tasks"][0]["slave_id"],
+            agent_id.as_str()
+        );
         let metrics = get(&address, "/metrics/snapshot").await.json();
-        assert_eq!((&metrics["master/tasks_finished"], &metrics["master/slaves_active"]), (&1.0.into(), &1.0.into()));
+        assert_eq!(
+            (
+                &metrics["master/tasks_finished"],
+                &metrics["master/slaves_active"]
+            ),
+            (&1.0.into(), &1.0.into())
+        );
         assert_eq!(scheduler.call(r#""type":"TEARDOWN""#).await, 202);
-        assert_eq!(get(&address, "/frameworks").await.json()["completed_frameworks"][0]["name"], "test");
+        assert_eq!(
+            get(&address, "/frameworks").await.json()["completed_frameworks"][0]["name"],
+            "test"
+        );
     });
 }
 
 #[test]
-fn files_and_kill_go_through_the_agents_link() {
+fn files_are_read_through_the_agents_link() {
     let dir = tempfile::tempdir().unwrap();
     let master = Master::start(dir.path(), 0, &[]);
     let address = master.address();
     run(async {
-        let (mut agent, _) = board(&address, dir.path(), "n1").await.register(&address).await;
-        let mut scheduler = Scheduler::subscribe(&address, "", None).await;
-        let offers = scheduler.wait("OFFERS").await;
-        assert_eq!(offers["offers"]["offers"][0]["allocation_info"], serde_json::Value::Null);
-        scheduler.call(&launch(&offers["offers"]["offers"][0], "t:1")).await;
-        let MasterToAgent::Launch { tasks } = agent.hear().await else { panic!("no launch") };
-        agent.say(&status(&tasks[0], TaskState::Running)).await;
-        scheduler.wait("UPDATE").await;
-
-        let base = format!("/nesos/v1/tasks/{}/t%3A1", scheduler.framework);
-        let results = [
-            (Ok(FileChunk { offset: 5, data: b"\x00hello".to_vec(), size: 11, ended: false }), 200),
+        let (mut agent, _) = board(&address, dir.path(), "n1")
+            .await
+            .register(&address)
+            .await;
+        let scheduler = running(&address, &mut agent).await;
+        let base = format!("/nesos/v1/tasks/{}/t%3A1/files", scheduler.framework);
+        let chunk = FileChunk {
+            offset: 5,
+            data: b"\x00hello".to_vec(),
+            size: 11,
+            ended: false,
+        };
+        for (result, status) in [
+            (Ok(chunk), 200),
             (Err(FileError::NotFound), 404),
             (Err(FileError::Forbidden), 403),
             (Err(FileError::Io("broken card".into())), 500),
-        ];
-        for (result, status) in results {
-            let path = format!("{base}/files/out/a%20b?offset=5&length=6");
-            let reading = get(&address, &path);
+        ] {
+            let path = format!("{base}/out/a%20b?offset=5&length=6");
             let serving = async {
-                let MasterToAgent::ReadFile { request, path, offset, length, .. } = agent.hear().await else { panic!() };
+                let MasterToAgent::ReadFile {
+                    request,
+                    path,
+                    offset,
+                    length,
+                    ..
+                } = agent.hear().await
+                else {
+                    panic!()
+                };
                 assert_eq!((path.as_str(), offset, length), ("out/a b", 5, 6));
-                agent.say(&AgentToMaster::FileData { request, result }).await;
+                agent
+                    .say(&AgentToMaster::FileData { request, result })
+                    .await;
             };
-            let (answer, ()) = tokio::join!(reading, serving);
+            let (answer, ()) = tokio::join!(get(&address, &path), serving);
             assert_eq!(answer.status, status);
             if status == 200 {
                 assert_eq!(answer.body, b"\x00hello");
@@ -123,18 +204,55 @@ fn files_and_kill_go_through_the_agents_link() {
                 assert_eq!(answer.header("nesos-task-ended"), Some("false"));
             }
         }
-        assert_eq!(get(&address, &format!("{base}/files/stdout?offset=x")).await.status, 400);
-        assert_eq!(get(&address, "/nesos/v1/tasks/f/t/files/stdout").await.status, 404);
+        assert_eq!(
+            get(&address, &format!("{base}/stdout?offset=x"))
+                .await
+                .status,
+            400
+        );
+        assert_eq!(
+            get(&address, "/nesos/v1/tasks/f/t/files/stdout")
+                .await
+                .status,
+            404
+        );
         assert_eq!(get(&address, "/nesos/v1/tasks/f").await.status, 404);
-        let kill = format!("{base}/kill?grace_ms=7");
-        assert_eq!(get(&address, &kill).await.status, 405);
-        assert_eq!(request(&address, "POST", &kill, &[], b"").await.status, 202);
-        assert!(matches!(agent.hear().await, MasterToAgent::Kill { grace_ms: Some(7), .. }));
         drop(agent);
         let mut status = 0;
         while status != 503 {
-            status = get(&address, &format!("{base}/files/stdout")).await.status;
+            status = get(&address, &format!("{base}/stdout")).await.status;
         }
+    });
+}
+
+#[test]
+fn an_operator_ends_a_task() {
+    let dir = tempfile::tempdir().unwrap();
+    let master = Master::start(dir.path(), 0, &[]);
+    let address = master.address();
+    run(async {
+        let (mut agent, _) = board(&address, dir.path(), "n1")
+            .await
+            .register(&address)
+            .await;
+        let scheduler = running(&address, &mut agent).await;
+        let kill = format!(
+            "/nesos/v1/tasks/{}/t%3A1/kill?grace_ms=7",
+            scheduler.framework
+        );
+        assert_eq!(get(&address, &kill).await.status, 405);
+        assert_eq!(request(&address, "POST", &kill, &[], b"").await.status, 202);
+        let heard = agent.hear().await;
+        assert!(
+            matches!(
+                heard,
+                MasterToAgent::Kill {
+                    grace_ms: Some(7),
+                    ..
+                }
+            ),
+            "{heard:?}"
+        );
     });
 }
 
@@ -144,20 +262,48 @@ fn protobuf_is_spoken_too() {
     let dir = tempfile::tempdir().unwrap();
     let master = Master::start(dir.path(), 0, &[]);
     run(async {
-        let framework_info = nesos_api::v1::FrameworkInfo { user: "u".into(), name: "n".into(), ..Default::default() };
-        let subscribe = Some(CallSubscribe { framework_info, ..Default::default() });
-        let call = Call { r#type: Some(CallType::Subscribe), subscribe, ..Default::default() }.to_protobuf();
+        let framework_info = nesos_api::v1::FrameworkInfo {
+            user: "u".into(),
+            name: "n".into(),
+            ..Default::default()
+        };
+        let subscribe = Some(CallSubscribe {
+            framework_info,
+            ..Default::default()
+        });
+        let call = Call {
+            r#type: Some(CallType::Subscribe),
+            subscribe,
+            ..Default::default()
+        }
+        .to_protobuf();
         let mut client = Client::connect(&master.address()).await;
-        let headers = [("Content-Type", "application/x-protobuf"), ("Accept", "application/x-protobuf")];
-        client.send(&head("POST", "/master/api/v1/scheduler", &headers, call.len())).await;
+        let headers = [
+            ("Content-Type", "application/x-protobuf"),
+            ("Accept", "application/x-protobuf"),
+        ];
+        client
+            .send(&head(
+                "POST",
+                "/master/api/v1/scheduler",
+                &headers,
+                call.len(),
+            ))
+            .await;
         client.send(&call).await;
         let answer = client.head().await;
-        assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/x-protobuf")));
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (200, Some("application/x-protobuf"))
+        );
         let chunk = client.chunk().await.unwrap();
         let newline = chunk.iter().position(|byte| *byte == b'\n').unwrap();
         let event = Event::from_protobuf(&chunk[newline + 1..]).unwrap();
         assert_eq!(event.r#type, Some(EventType::Subscribed));
-        assert_eq!(event.subscribed.unwrap().heartbeat_interval_seconds, Some(15.0));
+        assert_eq!(
+            event.subscribed.unwrap().heartbeat_interval_seconds,
+            Some(15.0)
+        );
     });
 }
 
@@ -166,17 +312,32 @@ fn a_bad_subscription_gets_one_error_event() {
     let dir = tempfile::tempdir().unwrap();
     let master = Master::start(dir.path(), 0, &["--roles=lab"]);
     run(async {
-        for info in [r#","roles":["a"]"#, r#","failover_timeout":-5"#, r#","role":"other""#, r#","role":"a b""#] {
-            let body = format!(r#"{{"type":"SUBSCRIBE","subscribe":{{"framework_info":{{"user":"u","name":"n"{info}}}}}}}"#);
+        for info in [
+            r#","roles":["a"]"#,
+            r#","failover_timeout":-5"#,
+            r#","role":"other""#,
+            r#","role":"a b""#,
+        ] {
+            let body = format!(
+                r#"{{"type":"SUBSCRIBE","subscribe":{{"framework_info":{{"user":"u","name":"n"{info}}}}}}}"#
+            );
             let headers = [("Content-Type", "application/json")];
             let mut client = Client::connect(&master.address()).await;
-            client.send(&head("POST", "/api/v1/scheduler", &headers, body.len())).await;
+            client
+                .send(&head("POST", "/api/v1/scheduler", &headers, body.len()))
+                .await;
             client.send(body.as_bytes()).await;
             let answer = client.answer().await;
             assert_eq!(answer.status, 200, "{info}");
             assert_eq!(parse(&answer.body)["type"], "ERROR", "{info}");
         }
-        assert_eq!(get(&master.address(), "/state").await.json()["frameworks"].as_array().unwrap().len(), 0);
+        assert_eq!(
+            get(&master.address(), "/state").await.json()["frameworks"]
+                .as_array()
+                .unwrap()
+                .len(),
+            0
+        );
     });
 }
 
@@ -188,7 +349,10 @@ fn a_second_stream_replaces_the_first() {
     run(async {
         let mut first = Scheduler::subscribe(&address, "", None).await;
         let second = Scheduler::subscribe(&address, "", Some(&first.framework)).await;
-        assert_eq!(first.wait("ERROR").await["error"]["message"], "Framework failed over");
+        assert_eq!(
+            first.wait("ERROR").await["error"]["message"],
+            "Framework failed over"
+        );
         assert_eq!(first.event().await, None, "the stream ends");
         assert_eq!(first.call(r#""type":"REVIVE""#).await, 400);
         assert_eq!(second.call(r#""type":"REVIVE""#).await, 202);

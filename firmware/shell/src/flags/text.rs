@@ -43,8 +43,12 @@ pub(super) fn check(kind: Kind, value: &str) -> Result<String, String> {
             _ => expected(format!("a number from {min} to {max}")),
         },
         Kind::Duration(min, max) => match parse_duration(value) {
-            Some(d) if d >= Duration::from_secs(min) && d <= Duration::from_secs(max) => Ok(value.into()),
-            _ => expected(format!("a duration from {min}secs to {max}secs such as 15secs")),
+            Some(d) if d >= Duration::from_secs(min) && d <= Duration::from_secs(max) => {
+                Ok(value.into())
+            }
+            _ => expected(format!(
+                "a duration from {min}secs to {max}secs such as 15secs"
+            )),
         },
         Kind::Choice(words) if words.contains(&value) => Ok(value.into()),
         Kind::Choice(words) => expected(words.join(" or ")),

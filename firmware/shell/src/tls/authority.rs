@@ -9,8 +9,8 @@ use nesos_base::token::ClusterKey;
 use nesos_wire::id::NodeId;
 use nesos_wire::join::SERVER_NAME;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    PKCS_ED25519, PublicKeyData, SignatureAlgorithm,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PKCS_ED25519, PublicKeyData, SignatureAlgorithm,
 };
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -32,8 +32,15 @@ impl Authority {
         let mut params = params("nesos cluster CA", &[])?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        let certificate = params.self_signed(&pair).map_err(|e| failed("the CA's certificate", &e))?.der().clone();
-        Ok(Self { certificate, issuer: Issuer::new(params, pair) })
+        let certificate = params
+            .self_signed(&pair)
+            .map_err(|e| failed("the CA's certificate", &e))?
+            .der()
+            .clone();
+        Ok(Self {
+            certificate,
+            issuer: Issuer::new(params, pair),
+        })
     }
 
     /// The CA's certificate, DER.
@@ -46,7 +53,10 @@ impl Authority {
         let mut params = params(node.as_str(), &[])?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let signed = params.signed_by(&RawKey(public_key), &self.issuer);
-        Ok(signed.map_err(|e| failed("the node's certificate", &e))?.der().to_vec())
+        Ok(signed
+            .map_err(|e| failed("the node's certificate", &e))?
+            .der()
+            .to_vec())
     }
 
     /// The server side of every TLS link: offers these ALPN names, asks for a client certificate but does not insist.
@@ -55,12 +65,20 @@ impl Authority {
         let mut params = params(SERVER_NAME, &[SERVER_NAME.to_string()])?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let signed = params.signed_by(&key_pair(&key)?, &self.issuer);
-        let leaf = signed.map_err(|e| failed("the master's certificate", &e))?.der().clone();
-        let clients =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots(&self.certificate)?), provider())
-                .allow_unauthenticated()
-                .build()
-                .map_err(|e| TlsError::Certificate { what: "the CA's certificate", reason: e.to_string() })?;
+        let leaf = signed
+            .map_err(|e| failed("the master's certificate", &e))?
+            .der()
+            .clone();
+        let clients = WebPkiClientVerifier::builder_with_provider(
+            Arc::new(roots(&self.certificate)?),
+            provider(),
+        )
+        .allow_unauthenticated()
+        .build()
+        .map_err(|e| TlsError::Certificate {
+            what: "the CA's certificate",
+            reason: e.to_string(),
+        })?;
         let mut config = ServerConfig::builder_with_details(provider(), Arc::new(FixedTime))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .and_then(|builder| {
@@ -69,7 +87,10 @@ impl Authority {
                     .with_client_cert_verifier(clients)
                     .with_single_cert(chain, PrivateKeyDer::Pkcs8(key.to_pkcs8()))
             })
-            .map_err(|e| TlsError::Certificate { what: "the master's certificate", reason: e.to_string() })?;
+            .map_err(|e| TlsError::Certificate {
+                what: "the master's certificate",
+                reason: e.to_string(),
+            })?;
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         config.send_tls13_tickets = 0;
         config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -92,16 +113,23 @@ impl PublicKeyData for RawKey {
 
 /// rcgen's default validity is 1975 to 4096, which is what we want: boards without a clock exist.
 fn params(common_name: &str, names: &[String]) -> Result<CertificateParams, TlsError> {
-    let mut params = CertificateParams::new(names).map_err(|e| failed("the subject's names", &e))?;
+    let mut params =
+        CertificateParams::new(names).map_err(|e| failed("the subject's names", &e))?;
     params.distinguished_name = rcgen::DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, common_name);
+    params
+        .distinguished_name
+        .push(DnType::CommonName, common_name);
     Ok(params)
 }
 
 fn key_pair(key: &NodeKey) -> Result<KeyPair, TlsError> {
-    KeyPair::from_pkcs8_der_and_sign_algo(&key.to_pkcs8(), &PKCS_ED25519).map_err(|_| TlsError::Key("the seed"))
+    KeyPair::from_pkcs8_der_and_sign_algo(&key.to_pkcs8(), &PKCS_ED25519)
+        .map_err(|_| TlsError::Key("the seed"))
 }
 
 fn failed(what: &'static str, error: &rcgen::Error) -> TlsError {
-    TlsError::Certificate { what, reason: error.to_string() }
+    TlsError::Certificate {
+        what,
+        reason: error.to_string(),
+    }
 }

@@ -50,7 +50,10 @@ fn any(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (len, rest) = match first {
         0..=0x7f => (usize::from(first), rest),
         0x81 => (usize::from(*rest.first()?), rest.get(1..)?),
-        0x82 => (usize::from(u16::from_be_bytes([*rest.first()?, *rest.get(1)?])), rest.get(2..)?),
+        0x82 => (
+            usize::from(u16::from_be_bytes([*rest.first()?, *rest.get(1)?])),
+            rest.get(2..)?,
+        ),
         // Our certificates have a few hundred bytes.
         _ => return None,
     };
@@ -63,7 +66,13 @@ mod tests {
 
     #[test]
     fn broken_bytes_have_no_name() {
-        for bad in [&[][..], &[0x30], &[0x30, 0x82, 1], &[0x30, 2, 0x30, 0], &[0x30, 0x84, 0, 0, 0, 1]] {
+        for bad in [
+            &[][..],
+            &[0x30],
+            &[0x30, 0x82, 1],
+            &[0x30, 2, 0x30, 0],
+            &[0x30, 0x84, 0, 0, 0, 1],
+        ] {
             assert_eq!(common_name(bad), None);
         }
     }

@@ -63,16 +63,24 @@ pub fn generate_cluster_key() -> Result<ClusterKey, TlsError> {
 
 /// Fills `bytes` with random ones.
 pub fn random(bytes: &mut [u8]) -> Result<(), TlsError> {
-    SystemRandom::new().fill(bytes).map_err(|_| TlsError::Random)
+    SystemRandom::new()
+        .fill(bytes)
+        .map_err(|_| TlsError::Random)
 }
 
 /// The token that lets boards into the cluster of this key. The same for ever for the same key.
 pub fn join_token(key: &ClusterKey) -> Result<JoinToken, TlsError> {
     let public_key = NodeKey::from_bytes(key.0).public_key()?;
-    let tag = ring::hmac::sign(&ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &key.0), JOIN_TOKEN_LABEL);
+    let tag = ring::hmac::sign(
+        &ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &key.0),
+        JOIN_TOKEN_LABEL,
+    );
     let mut secret = [0; 16];
     secret.copy_from_slice(&tag.as_ref()[..16]);
-    Ok(JoinToken { pin: pin::pin_of(&public_key), secret })
+    Ok(JoinToken {
+        pin: pin::pin_of(&public_key),
+        secret,
+    })
 }
 
 /// Compares two secrets without telling by its duration where they differ.
@@ -115,13 +123,19 @@ impl NodeKey {
 
     /// What is certified.
     pub fn public_key(&self) -> Result<[u8; 32], TlsError> {
-        let pair = Ed25519KeyPair::from_seed_unchecked(&self.0).map_err(|_| TlsError::Key("the seed"))?;
-        pair.public_key().as_ref().try_into().map_err(|_| TlsError::Key("the public key"))
+        let pair =
+            Ed25519KeyPair::from_seed_unchecked(&self.0).map_err(|_| TlsError::Key("the seed"))?;
+        pair.public_key()
+            .as_ref()
+            .try_into()
+            .map_err(|_| TlsError::Key("the public key"))
     }
 
     /// PKCS#8 version 1: what rustls and rcgen read.
     fn to_pkcs8(&self) -> PrivatePkcs8KeyDer<'static> {
-        const HEAD: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+        const HEAD: [u8; 16] = [
+            0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20,
+        ];
         let mut der = HEAD.to_vec();
         der.extend_from_slice(&self.0);
         PrivatePkcs8KeyDer::from(der)
@@ -131,23 +145,36 @@ impl NodeKey {
 /// Client side of first contact (ALPN `nesos-join/1`): trusts only the CA that the token pins, has no certificate.
 pub fn join_client(token: &JoinToken) -> Result<Arc<ClientConfig>, TlsError> {
     let verifier = Arc::new(pin::PinnedCa::new(token.pin, provider()));
-    let mut config = client_builder()?.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+    let mut config = client_builder()?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
     finish_client(&mut config, ALPN_JOIN);
     Ok(Arc::new(config))
 }
 
 /// Client side of the agent link (ALPN `nesos-agent/1`): trusts the cluster's CA, shows its own certificate.
-pub fn link_client(ca: &[u8], certificate: &[u8], key: &NodeKey) -> Result<Arc<ClientConfig>, TlsError> {
+pub fn link_client(
+    ca: &[u8],
+    certificate: &[u8],
+    key: &NodeKey,
+) -> Result<Arc<ClientConfig>, TlsError> {
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(ca)?), provider())
         .build()
-        .map_err(|e| TlsError::Certificate { what: "the CA's certificate", reason: e.to_string() })?;
+        .map_err(|e| TlsError::Certificate {
+            what: "the CA's certificate",
+            reason: e.to_string(),
+        })?;
     let mut config = client_builder()?
         .with_webpki_verifier(verifier)
         .with_client_auth_cert(
             vec![CertificateDer::from(certificate.to_vec())],
             PrivateKeyDer::Pkcs8(key.to_pkcs8()),
         )
-        .map_err(|e| TlsError::Certificate { what: "the node's certificate", reason: e.to_string() })?;
+        .map_err(|e| TlsError::Certificate {
+            what: "the node's certificate",
+            reason: e.to_string(),
+        })?;
     finish_client(&mut config, ALPN_AGENT);
     Ok(Arc::new(config))
 }
@@ -155,7 +182,10 @@ pub fn link_client(ca: &[u8], certificate: &[u8], key: &NodeKey) -> Result<Arc<C
 /// Client side for people's tools (ALPN `http/1.1`): trusts the CA that the token pins, has no certificate.
 pub fn http_client(token: &JoinToken) -> Result<Arc<ClientConfig>, TlsError> {
     let verifier = Arc::new(pin::PinnedCa::new(token.pin, provider()));
-    let mut config = client_builder()?.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+    let mut config = client_builder()?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
     finish_client(&mut config, b"http/1.1");
     Ok(Arc::new(config))
 }
@@ -165,15 +195,21 @@ pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
     config: Arc<ClientConfig>,
     stream: S,
 ) -> Result<tokio_rustls::client::TlsStream<S>, TlsError> {
-    let name = ServerName::try_from(SERVER_NAME)
-        .map_err(|e| TlsError::Certificate { what: "the server's name", reason: e.to_string() })?;
+    let name = ServerName::try_from(SERVER_NAME).map_err(|e| TlsError::Certificate {
+        what: "the server's name",
+        reason: e.to_string(),
+    })?;
     Ok(TlsConnector::from(config).connect(name, stream).await?)
 }
 
-fn client_builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, TlsError> {
+fn client_builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, TlsError>
+{
     ClientConfig::builder_with_details(provider(), Arc::new(FixedTime))
         .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(|e| TlsError::Certificate { what: "TLS 1.3", reason: e.to_string() })
+        .map_err(|e| TlsError::Certificate {
+            what: "TLS 1.3",
+            reason: e.to_string(),
+        })
 }
 
 fn finish_client(config: &mut ClientConfig, alpn: &[u8]) {
@@ -189,7 +225,10 @@ fn roots(ca: &[u8]) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     roots
         .add(CertificateDer::from(ca))
-        .map_err(|e| TlsError::Certificate { what: "the CA's certificate", reason: e.to_string() })?;
+        .map_err(|e| TlsError::Certificate {
+            what: "the CA's certificate",
+            reason: e.to_string(),
+        })?;
     Ok(roots)
 }
 

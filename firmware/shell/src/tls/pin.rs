@@ -54,7 +54,9 @@ impl ServerCertVerifier for PinnedCa {
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let other_cluster = "the master belongs to another cluster: its CA is not the one that the join token names";
-        let roots = self.pinned_root(chain).ok_or_else(|| Error::General(other_cluster.into()))?;
+        let roots = self
+            .pinned_root(chain)
+            .ok_or_else(|| Error::General(other_cluster.into()))?;
         WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&self.provider))
             .build()
             .map_err(|_| Error::InvalidCertificate(CertificateError::UnknownIssuer))?
@@ -81,6 +83,8 @@ impl ServerCertVerifier for PinnedCa {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }

@@ -9,7 +9,10 @@ use tokio_rustls::TlsAcceptor;
 const KEY: ClusterKey = ClusterKey([7; 32]);
 
 fn run<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+        .block_on(future)
 }
 
 /// Handshake in memory: the client's result, and the server's view of ALPN and client certificate.
@@ -17,15 +20,22 @@ fn run<T>(future: impl Future<Output = T>) -> T {
 fn shake(
     authority: &Authority,
     client: Arc<ClientConfig>,
-) -> (Result<(), TlsError>, Option<(Option<Vec<u8>>, Option<String>)>) {
-    let server = authority.server_config(&[ALPN_AGENT, ALPN_JOIN, b"http/1.1"]).unwrap();
+) -> (
+    Result<(), TlsError>,
+    Option<(Option<Vec<u8>>, Option<String>)>,
+) {
+    let server = authority
+        .server_config(&[ALPN_AGENT, ALPN_JOIN, b"http/1.1"])
+        .unwrap();
     run(async {
         let (a, b) = tokio::io::duplex(16 * 1024);
         let serve = async {
             let mut stream = TlsAcceptor::from(server).accept(b).await.ok()?;
             let state = stream.get_ref().1;
             let alpn = state.alpn_protocol().map(<[u8]>::to_vec);
-            let name = state.peer_certificates().and_then(|chain| common_name(&chain[0]));
+            let name = state
+                .peer_certificates()
+                .and_then(|chain| common_name(&chain[0]));
             let mut byte = [0];
             stream.read_exact(&mut byte).await.ok()?;
             Some((alpn, name))
@@ -43,8 +53,14 @@ fn shake(
 #[test]
 fn token_is_a_function_of_the_key() {
     assert_eq!(join_token(&KEY).unwrap(), join_token(&KEY).unwrap());
-    assert_ne!(join_token(&KEY).unwrap(), join_token(&ClusterKey([8; 32])).unwrap());
-    assert_eq!(Authority::new(&KEY).unwrap().certificate(), Authority::new(&KEY).unwrap().certificate());
+    assert_ne!(
+        join_token(&KEY).unwrap(),
+        join_token(&ClusterKey([8; 32])).unwrap()
+    );
+    assert_eq!(
+        Authority::new(&KEY).unwrap().certificate(),
+        Authority::new(&KEY).unwrap().certificate()
+    );
 }
 
 #[test]
@@ -63,11 +79,19 @@ fn a_board_joins_with_the_token_and_links_with_its_certificate() {
 
     let key = NodeKey::generate().unwrap();
     let node = NodeId::new("rpi3-00000000deadbeef");
-    let certificate = authority.issue_node(&node, key.public_key().unwrap()).unwrap();
+    let certificate = authority
+        .issue_node(&node, key.public_key().unwrap())
+        .unwrap();
     assert_eq!(common_name(&certificate).as_deref(), Some(node.as_str()));
-    let (client, server) = shake(&authority, link_client(authority.certificate(), &certificate, &key).unwrap());
+    let (client, server) = shake(
+        &authority,
+        link_client(authority.certificate(), &certificate, &key).unwrap(),
+    );
     client.unwrap();
-    assert_eq!(server, Some((Some(ALPN_AGENT.to_vec()), Some(node.to_string()))));
+    assert_eq!(
+        server,
+        Some((Some(ALPN_AGENT.to_vec()), Some(node.to_string())))
+    );
 }
 
 #[test]
@@ -79,10 +103,18 @@ fn another_clusters_master_is_not_trusted() {
 
 #[test]
 fn another_clusters_node_is_not_trusted() {
-    let (ours, theirs) = (Authority::new(&KEY).unwrap(), Authority::new(&ClusterKey([9; 32])).unwrap());
+    let (ours, theirs) = (
+        Authority::new(&KEY).unwrap(),
+        Authority::new(&ClusterKey([9; 32])).unwrap(),
+    );
     let key = NodeKey::generate().unwrap();
-    let certificate = theirs.issue_node(&NodeId::new("spy"), key.public_key().unwrap()).unwrap();
-    let (_, server) = shake(&ours, link_client(ours.certificate(), &certificate, &key).unwrap());
+    let certificate = theirs
+        .issue_node(&NodeId::new("spy"), key.public_key().unwrap())
+        .unwrap();
+    let (_, server) = shake(
+        &ours,
+        link_client(ours.certificate(), &certificate, &key).unwrap(),
+    );
     assert_eq!(server, None);
 }
 
@@ -90,7 +122,9 @@ fn another_clusters_node_is_not_trusted() {
 fn a_certificate_without_its_key_is_useless() {
     let authority = Authority::new(&KEY).unwrap();
     let key = NodeKey::generate().unwrap();
-    let certificate = authority.issue_node(&NodeId::new("n"), key.public_key().unwrap()).unwrap();
+    let certificate = authority
+        .issue_node(&NodeId::new("n"), key.public_key().unwrap())
+        .unwrap();
     let other = NodeKey::generate().unwrap();
     let refused_early = link_client(authority.certificate(), &certificate, &other);
     if let Ok(config) = refused_early {

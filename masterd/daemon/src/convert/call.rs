@@ -23,43 +23,24 @@ pub(crate) enum Intake {
 
 /// Converts a call of this type.
 pub(crate) fn intake(kind: CallType, call: scheduler::Call) -> Result<Intake, String> {
-    let missing = |member: &str| format!("Failed to validate scheduler::Call: Expecting '{member}' to be present");
+    let missing = |member: &str| {
+        format!("Failed to validate scheduler::Call: Expecting '{member}' to be present")
+    };
     Ok(Intake::Call(match kind {
         CallType::Accept => accept(call.accept.ok_or_else(|| missing("accept"))?),
-        CallType::Decline => {
-            let decline = call.decline.ok_or_else(|| missing("decline"))?;
-            Call::Decline { offers: offers(&decline.offer_ids), refuse_seconds: refuse_seconds(decline.filters.as_ref()) }
-        }
-        CallType::Revive => Call::Revive { roles: call.revive.map(|revive| revive.roles).unwrap_or_default() },
-        CallType::Suppress => Call::Suppress { roles: call.suppress.map(|suppress| suppress.roles).unwrap_or_default() },
+        CallType::Decline => decline(call.decline.ok_or_else(|| missing("decline"))?),
+        CallType::Revive => Call::Revive {
+            roles: call.revive.unwrap_or_default().roles,
+        },
+        CallType::Suppress => Call::Suppress {
+            roles: call.suppress.unwrap_or_default().roles,
+        },
         CallType::Teardown => Call::Teardown,
-        CallType::Kill => {
-            let kill = call.kill.ok_or_else(|| missing("kill"))?;
-            Call::Kill {
-                task: TaskId::new(kill.task_id.value),
-                agent: kill.agent_id.map(|id| AgentId::new(id.value)),
-                grace_ms: launch::kill_grace(kill.kill_policy.as_ref()),
-            }
-        }
+        CallType::Kill => kill(call.kill.ok_or_else(|| missing("kill"))?),
         CallType::Acknowledge => {
-            let acknowledge = call.acknowledge.ok_or_else(|| missing("acknowledge"))?;
-            let uuid: [u8; 16] = acknowledge.uuid.0.try_into().map_err(|bytes: Vec<u8>| {
-                format!("Failed to validate scheduler::Call: Not a valid UUID: {} bytes, expected 16", bytes.len())
-            })?;
-            Call::Acknowledge {
-                agent: AgentId::new(acknowledge.agent_id.value),
-                task: TaskId::new(acknowledge.task_id.value),
-                uuid: Uuid(uuid),
-            }
+            acknowledge(call.acknowledge.ok_or_else(|| missing("acknowledge"))?)?
         }
-        CallType::Reconcile => {
-            let tasks = call.reconcile.ok_or_else(|| missing("reconcile"))?.tasks;
-            let tasks = tasks.into_iter().map(|task| ReconcileTask {
-                task: TaskId::new(task.task_id.value),
-                agent: task.agent_id.map(|id| AgentId::new(id.value)),
-            });
-            Call::Reconcile { tasks: tasks.collect() }
-        }
+        CallType::Reconcile => reconcile(call.reconcile.ok_or_else(|| missing("reconcile"))?),
         CallType::Message => {
             let message = call.message.ok_or_else(|| missing("message"))?;
             Call::Message {
@@ -76,11 +57,52 @@ pub(crate) fn intake(kind: CallType, call: scheduler::Call) -> Result<Intake, St
         | CallType::Request
         | CallType::Shutdown => return Ok(Intake::Ignored),
         CallType::UpdateFramework => {
-            return Ok(Intake::NotImplemented("UPDATE_FRAMEWORK is not supported yet; subscribe again instead"));
+            return Ok(Intake::NotImplemented(
+                "UPDATE_FRAMEWORK is not supported yet; subscribe again instead",
+            ));
         }
         // SUBSCRIBE never comes here.
-        CallType::Subscribe | CallType::Unknown => return Ok(Intake::NotImplemented("Received 'UNKNOWN' call")),
+        CallType::Subscribe | CallType::Unknown => {
+            return Ok(Intake::NotImplemented("Received 'UNKNOWN' call"));
+        }
     }))
+}
+
+fn decline(decline: scheduler::CallDecline) -> Call {
+    Call::Decline {
+        offers: offers(&decline.offer_ids),
+        refuse_seconds: refuse_seconds(decline.filters.as_ref()),
+    }
+}
+
+fn kill(kill: scheduler::CallKill) -> Call {
+    Call::Kill {
+        task: TaskId::new(kill.task_id.value),
+        agent: kill.agent_id.map(|id| AgentId::new(id.value)),
+        grace_ms: launch::kill_grace(kill.kill_policy.as_ref()),
+    }
+}
+
+fn acknowledge(acknowledge: scheduler::CallAcknowledge) -> Result<Call, String> {
+    let uuid: [u8; 16] = acknowledge.uuid.0.try_into().map_err(|bytes: Vec<u8>| {
+        let found = bytes.len();
+        format!("Failed to validate scheduler::Call: Not a valid UUID: {found} bytes, expected 16")
+    })?;
+    Ok(Call::Acknowledge {
+        agent: AgentId::new(acknowledge.agent_id.value),
+        task: TaskId::new(acknowledge.task_id.value),
+        uuid: Uuid(uuid),
+    })
+}
+
+fn reconcile(reconcile: scheduler::CallReconcile) -> Call {
+    let tasks = reconcile.tasks.into_iter().map(|task| ReconcileTask {
+        task: TaskId::new(task.task_id.value),
+        agent: task.agent_id.map(|id| AgentId::new(id.value)),
+    });
+    Call::Reconcile {
+        tasks: tasks.collect(),
+    }
 }
 
 fn accept(accept: scheduler::CallAccept) -> Call {
@@ -92,7 +114,9 @@ fn accept(accept: scheduler::CallAccept) -> Call {
 }
 
 fn offers(ids: &[v1::OfferID]) -> Vec<OfferId> {
-    ids.iter().map(|id| OfferId::new(id.value.as_str())).collect()
+    ids.iter()
+        .map(|id| OfferId::new(id.value.as_str()))
+        .collect()
 }
 
 fn refuse_seconds(filters: Option<&v1::Filters>) -> Option<f64> {
@@ -102,26 +126,47 @@ fn refuse_seconds(filters: Option<&v1::Filters>) -> Option<f64> {
 fn operation(operation: &v1::OfferOperation) -> Operation {
     let unsupported = |tasks: Vec<(TaskId, AgentId)>| Operation::Unsupported {
         tasks,
-        reason: format!("operation {} is not supported yet", operation.r#type.unwrap_or_default()),
+        reason: format!(
+            "operation {} is not supported yet",
+            operation.r#type.unwrap_or_default()
+        ),
     };
     match operation.r#type {
         Some(v1::OfferOperationType::Launch) if operation.id.is_none() => {
-            let tasks = operation.launch.iter().flat_map(|launch| &launch.task_infos);
+            let tasks = operation
+                .launch
+                .iter()
+                .flat_map(|launch| &launch.task_infos);
             Operation::Launch(tasks.map(launch::task).collect())
         }
         Some(v1::OfferOperationType::Launch) => Operation::Unsupported {
-            tasks: names(operation.launch.iter().flat_map(|launch| &launch.task_infos)),
+            tasks: names(
+                operation
+                    .launch
+                    .iter()
+                    .flat_map(|launch| &launch.task_infos),
+            ),
             reason: "operation LAUNCH must not have an id".into(),
         },
-        Some(v1::OfferOperationType::LaunchGroup) => {
-            unsupported(names(operation.launch_group.iter().flat_map(|group| &group.task_group.tasks)))
-        }
+        Some(v1::OfferOperationType::LaunchGroup) => unsupported(names(
+            operation
+                .launch_group
+                .iter()
+                .flat_map(|group| &group.task_group.tasks),
+        )),
         _ => unsupported(Vec::new()),
     }
 }
 
 fn names<'a>(tasks: impl Iterator<Item = &'a v1::TaskInfo>) -> Vec<(TaskId, AgentId)> {
-    tasks.map(|task| (TaskId::new(task.task_id.value.as_str()), AgentId::new(task.agent_id.value.as_str()))).collect()
+    tasks
+        .map(|task| {
+            (
+                TaskId::new(task.task_id.value.as_str()),
+                AgentId::new(task.agent_id.value.as_str()),
+            )
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -135,21 +180,40 @@ mod tests {
 
     #[test]
     fn a_missing_member_is_named() {
-        assert!(convert(CallType::Accept, "{}").unwrap_err().contains("'accept'"));
-        assert!(convert(CallType::Kill, "{}").unwrap_err().contains("'kill'"));
-        assert!(matches!(convert(CallType::Revive, "{}"), Ok(Intake::Call(Call::Revive { roles })) if roles.is_empty()));
+        assert!(
+            convert(CallType::Accept, "{}")
+                .unwrap_err()
+                .contains("'accept'")
+        );
+        assert!(
+            convert(CallType::Kill, "{}")
+                .unwrap_err()
+                .contains("'kill'")
+        );
+        assert!(
+            matches!(convert(CallType::Revive, "{}"), Ok(Intake::Call(Call::Revive { roles })) if roles.is_empty())
+        );
     }
 
     #[test]
     fn a_short_uuid_is_refused() {
-        let json = r#"{"acknowledge":{"agent_id":{"value":"a"},"task_id":{"value":"t"},"uuid":"AAAA"}}"#;
-        assert!(convert(CallType::Acknowledge, json).unwrap_err().contains("UUID"));
+        let json =
+            r#"{"acknowledge":{"agent_id":{"value":"a"},"task_id":{"value":"t"},"uuid":"AAAA"}}"#;
+        assert!(
+            convert(CallType::Acknowledge, json)
+                .unwrap_err()
+                .contains("UUID")
+        );
     }
 
     #[test]
     fn filters_have_mesoss_default() {
         let json = r#"{"decline":{"offer_ids":[{"value":"o"}],"filters":{}}}"#;
-        let Ok(Intake::Call(Call::Decline { refuse_seconds, .. })) = convert(CallType::Decline, json) else { panic!() };
+        let Ok(Intake::Call(Call::Decline { refuse_seconds, .. })) =
+            convert(CallType::Decline, json)
+        else {
+            panic!()
+        };
         assert_eq!(refuse_seconds, Some(5.0));
     }
 
@@ -157,8 +221,13 @@ mod tests {
     fn unsupported_operations_keep_their_tasks_names() {
         let json = r#"{"accept":{"operations":[{"type":"LAUNCH_GROUP","launch_group":{"executor":{"executor_id":{"value":"e"}},
             "task_group":{"tasks":[{"name":"n","task_id":{"value":"t"},"agent_id":{"value":"a"}}]}}}]}}"#;
-        let Ok(Intake::Call(Call::Accept { operations, .. })) = convert(CallType::Accept, json) else { panic!() };
-        let Operation::Unsupported { tasks, reason } = &operations[0] else { panic!() };
+        let Ok(Intake::Call(Call::Accept { operations, .. })) = convert(CallType::Accept, json)
+        else {
+            panic!()
+        };
+        let Operation::Unsupported { tasks, reason } = &operations[0] else {
+            panic!()
+        };
         assert_eq!((tasks.len(), reason.contains("LAUNCH_GROUP")), (1, true));
     }
 }

@@ -49,11 +49,18 @@ pub(crate) fn error(message: String) -> scheduler::Event {
 
 /// The core's event in its public form. `refined`: the framework has RESERVATION_REFINEMENT; `master` is asked for only
 /// by SUBSCRIBED.
-pub(crate) fn public(event: FrameworkEvent, refined: bool, master: impl FnOnce() -> v1::MasterInfo) -> scheduler::Event {
+pub(crate) fn public(
+    event: FrameworkEvent,
+    refined: bool,
+    master: impl FnOnce() -> v1::MasterInfo,
+) -> scheduler::Event {
     use scheduler::EventType;
     let mut out = scheduler::Event::default();
     let kind = match event {
-        FrameworkEvent::Subscribed { framework, heartbeat_interval_seconds } => {
+        FrameworkEvent::Subscribed {
+            framework,
+            heartbeat_interval_seconds,
+        } => {
             out.subscribed = Some(scheduler::EventSubscribed {
                 framework_id: framework.as_str().into(),
                 heartbeat_interval_seconds: Some(heartbeat_interval_seconds),
@@ -68,14 +75,22 @@ pub(crate) fn public(event: FrameworkEvent, refined: bool, master: impl FnOnce()
             EventType::Offers
         }
         FrameworkEvent::Rescind(offer) => {
-            out.rescind = Some(scheduler::EventRescind { offer_id: offer.as_str().into() });
+            out.rescind = Some(scheduler::EventRescind {
+                offer_id: offer.as_str().into(),
+            });
             EventType::Rescind
         }
         FrameworkEvent::Update { key, status } => {
-            out.update = Some(scheduler::EventUpdate { status: status::status(&key.task, &status) });
+            out.update = Some(scheduler::EventUpdate {
+                status: status::status(&key.task, &status),
+            });
             EventType::Update
         }
-        FrameworkEvent::Message { agent, executor, data } => {
+        FrameworkEvent::Message {
+            agent,
+            executor,
+            data,
+        } => {
             out.message = Some(scheduler::EventMessage {
                 agent_id: agent.as_str().into(),
                 executor_id: executor.as_str().into(),
@@ -85,7 +100,10 @@ pub(crate) fn public(event: FrameworkEvent, refined: bool, master: impl FnOnce()
         }
         FrameworkEvent::Failure { agent } => {
             let agent_id = Some(agent.as_str().into());
-            out.failure = Some(scheduler::EventFailure { agent_id, ..scheduler::EventFailure::default() });
+            out.failure = Some(scheduler::EventFailure {
+                agent_id,
+                ..scheduler::EventFailure::default()
+            });
             EventType::Failure
         }
         FrameworkEvent::Error(message) => return error(message),
@@ -97,7 +115,10 @@ pub(crate) fn public(event: FrameworkEvent, refined: bool, master: impl FnOnce()
 /// An offer in its public form.
 pub(crate) fn offer(offer: &Offer, refined: bool) -> v1::Offer {
     let role = offer.multi_role.then_some(offer.role.as_str());
-    let shape = Shape { allocation: role, with_role: !refined };
+    let shape = Shape {
+        allocation: role,
+        with_role: !refined,
+    };
     v1::Offer {
         id: offer.id.as_str().into(),
         framework_id: offer.framework.as_str().into(),
@@ -115,8 +136,14 @@ pub(crate) fn offer(offer: &Offer, refined: bool) -> v1::Offer {
         }),
         resources: resource::list(&offer.resources, &shape),
         attributes: resource::attributes(&offer.attributes),
-        executor_ids: offer.executors.iter().map(|id| id.as_str().into()).collect(),
-        allocation_info: role.map(|role| v1::ResourceAllocationInfo { role: Some(role.into()) }),
+        executor_ids: offer
+            .executors
+            .iter()
+            .map(|id| id.as_str().into())
+            .collect(),
+        allocation_info: role.map(|role| v1::ResourceAllocationInfo {
+            role: Some(role.into()),
+        }),
         ..v1::Offer::default()
     }
 }
@@ -128,6 +155,9 @@ mod tests {
     #[test]
     fn a_heartbeat_is_twenty_bytes() {
         let event = public(FrameworkEvent::Heartbeat, true, v1::MasterInfo::default);
-        assert_eq!(&record(&event, Format::Json)[..], b"20\n{\"type\":\"HEARTBEAT\"}");
+        assert_eq!(
+            &record(&event, Format::Json)[..],
+            b"20\n{\"type\":\"HEARTBEAT\"}"
+        );
     }
 }

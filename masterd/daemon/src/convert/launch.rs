@@ -23,11 +23,18 @@ const MAX_TASK_INFO: usize = 256 * 1024;
 pub(crate) fn task(info: &v1::TaskInfo) -> LaunchTask {
     let mut faults = Vec::new();
     let mut note = |fault: Result<(), String>| faults.extend(fault.err());
-    note(TaskId::parse(&info.task_id.value).map(drop).map_err(|e| e.to_string()));
+    note(
+        TaskId::parse(&info.task_id.value)
+            .map(drop)
+            .map_err(|e| e.to_string()),
+    );
     note(check_supported(info));
     let bytes = info.to_protobuf();
     note(if bytes.len() > MAX_TASK_INFO {
-        Err(format!("TaskInfo has {} bytes, at most {MAX_TASK_INFO} are allowed", bytes.len()))
+        Err(format!(
+            "TaskInfo has {} bytes, at most {MAX_TASK_INFO} are allowed",
+            bytes.len()
+        ))
     } else {
         Ok(())
     });
@@ -43,10 +50,15 @@ pub(crate) fn task(info: &v1::TaskInfo) -> LaunchTask {
         note(Err(fault));
         BTreeMap::new()
     });
-    let command = info.command.as_ref().map(command).unwrap_or(Ok(Command::default())).unwrap_or_else(|fault| {
-        note(Err(fault));
-        Command::default()
-    });
+    let command = info
+        .command
+        .as_ref()
+        .map(command)
+        .unwrap_or(Ok(Command::default()))
+        .unwrap_or_else(|fault| {
+            note(Err(fault));
+            Command::default()
+        });
     LaunchTask {
         task: TaskId::new(info.task_id.value.as_str()),
         agent: AgentId::new(info.agent_id.value.as_str()),
@@ -70,9 +82,17 @@ pub(crate) fn kill_grace(policy: Option<&v1::KillPolicy>) -> Option<u32> {
 
 fn check_supported(info: &v1::TaskInfo) -> Result<(), String> {
     match (&info.executor, &info.command) {
-        (None, None) => return Err("Task should have at least one (but not both) of CommandInfo or ExecutorInfo present".into()),
-        (Some(_), Some(_)) => return Err("Task should have at least one (but not both) of CommandInfo or ExecutorInfo present".into()),
-        (Some(_), None) => return Err("custom executors are not supported yet, only command tasks".into()),
+        (None, None) => return Err(
+            "Task should have at least one (but not both) of CommandInfo or ExecutorInfo present"
+                .into(),
+        ),
+        (Some(_), Some(_)) => return Err(
+            "Task should have at least one (but not both) of CommandInfo or ExecutorInfo present"
+                .into(),
+        ),
+        (Some(_), None) => {
+            return Err("custom executors are not supported yet, only command tasks".into());
+        }
         (None, Some(_)) => {}
     }
     if info.health_check.is_some() || info.check.is_some() {
@@ -90,11 +110,17 @@ fn check_supported(info: &v1::TaskInfo) -> Result<(), String> {
 /// A MESOS container that asks for nothing is what every task gets.
 fn check_container(container: &v1::ContainerInfo) -> Result<(), String> {
     let asked = match container {
-        c if c.r#type == v1::ContainerInfoType::Docker || c.docker.is_some() => "Docker containers are",
+        c if c.r#type == v1::ContainerInfoType::Docker || c.docker.is_some() => {
+            "Docker containers are"
+        }
         c if c.mesos.as_ref().is_some_and(|mesos| mesos.image.is_some()) => "container images are",
         c if !c.volumes.is_empty() => "container volumes are",
         c if !c.network_infos.is_empty() => "container networks are",
-        c if c.hostname.is_some() || c.linux_info.is_some() || c.rlimit_info.is_some() || c.tty_info.is_some() => {
+        c if c.hostname.is_some()
+            || c.linux_info.is_some()
+            || c.rlimit_info.is_some()
+            || c.tty_info.is_some() =>
+        {
             "container host names, capabilities, rlimits and terminals are"
         }
         _ => return Ok(()),
@@ -104,17 +130,28 @@ fn check_container(container: &v1::ContainerInfo) -> Result<(), String> {
 
 fn command(info: &v1::CommandInfo) -> Result<Command, String> {
     let mut environment = Vec::new();
-    for variable in info.environment.iter().flat_map(|environment| &environment.variables) {
+    for variable in info
+        .environment
+        .iter()
+        .flat_map(|environment| &environment.variables)
+    {
         if variable.secret.is_some() {
-            return Err(format!("environment variable '{}': secrets are not supported yet", variable.name));
+            return Err(format!(
+                "environment variable '{}': secrets are not supported yet",
+                variable.name
+            ));
         }
         if variable.name.is_empty() || variable.name.contains(['=', '\0']) {
-            return Err(format!("'{}' cannot be the name of an environment variable", variable.name));
+            return Err(format!(
+                "'{}' cannot be the name of an environment variable",
+                variable.name
+            ));
         }
         let value = variable.value.clone();
         environment.push((
             variable.name.clone(),
-            value.ok_or_else(|| format!("environment variable '{}' has no value", variable.name))?,
+            value
+                .ok_or_else(|| format!("environment variable '{}' has no value", variable.name))?,
         ));
     }
     let value = info.value.clone().unwrap_or_default();
@@ -144,7 +181,11 @@ fn limits(info: &v1::TaskInfo) -> Result<BTreeMap<String, Option<Scalar>>, Strin
         if name != "cpus" && name != "mem" {
             return Err(format!("limit '{name}': only cpus and mem can be limited"));
         }
-        let amount = if limit.value == f64::INFINITY { None } else { Some(resource::scalar(name, limit.value)?) };
+        let amount = if limit.value == f64::INFINITY {
+            None
+        } else {
+            Some(resource::scalar(name, limit.value)?)
+        };
         limits.insert(name.clone(), amount);
     }
     Ok(limits)
@@ -156,7 +197,9 @@ mod tests {
     use super::*;
 
     fn info(rest: &str) -> v1::TaskInfo {
-        let text = format!(r#"{{"name":"t","task_id":{{"value":"t1"}},"agent_id":{{"value":"a"}}{rest}}}"#);
+        let text = format!(
+            r#"{{"name":"t","task_id":{{"value":"t1"}},"agent_id":{{"value":"a"}}{rest}}}"#
+        );
         v1::TaskInfo::from_json(text.as_bytes()).unwrap()
     }
 
@@ -169,8 +212,14 @@ mod tests {
         ));
         assert_eq!(launch.invalid, None);
         assert!(launch.command.shell);
-        assert_eq!(launch.command.environment, [("A".to_string(), "b".to_string())]);
-        assert_eq!((launch.kill_grace_ms, launch.limits.get("cpus")), (1500, Some(&None)));
+        assert_eq!(
+            launch.command.environment,
+            [("A".to_string(), "b".to_string())]
+        );
+        assert_eq!(
+            (launch.kill_grace_ms, launch.limits.get("cpus")),
+            (1500, Some(&None))
+        );
     }
 
     #[test]
@@ -181,7 +230,9 @@ mod tests {
         assert!(why(r#","command":{"value":"x"},"health_check":{}"#).contains("health checks"));
         let docker = r#","command":{"value":"x"},"container":{"type":"DOCKER","docker":{"image":"busybox"}}"#;
         assert!(why(docker).contains("Docker"));
-        assert!(why(r#","command":{"value":"x"},"limits":{"disk":{"value":1}}"#).contains("'disk'"));
+        assert!(
+            why(r#","command":{"value":"x"},"limits":{"disk":{"value":1}}"#).contains("'disk'")
+        );
         let mut odd = info(r#","command":{"value":"x"}"#);
         odd.task_id = "a/b".into();
         assert!(task(&odd).invalid.unwrap().contains('/'));

@@ -25,7 +25,10 @@ pub(crate) fn bag(resources: &[v1::Resource]) -> Result<Resources, String> {
         if let Some(have) = bag.get(&resource.name)
             && std::mem::discriminant(have) != std::mem::discriminant(&value)
         {
-            return Err(format!("resource '{}' stands there with two types", resource.name));
+            return Err(format!(
+                "resource '{}' stands there with two types",
+                resource.name
+            ));
         }
         bag.insert(&resource.name, value);
     }
@@ -34,17 +37,23 @@ pub(crate) fn bag(resources: &[v1::Resource]) -> Result<Resources, String> {
 
 /// The role in the resources' `allocation_info`, if one is given. `Err`: two different ones.
 pub(crate) fn allocated_role(resources: &[v1::Resource]) -> Result<Option<String>, String> {
-    let mut roles = resources.iter().filter_map(|r| r.allocation_info.as_ref()?.role.as_ref());
+    let mut roles = resources
+        .iter()
+        .filter_map(|r| r.allocation_info.as_ref()?.role.as_ref());
     let first = roles.next();
     match (first, roles.find(|role| Some(*role) != first)) {
-        (Some(a), Some(b)) => Err(format!("resources are allocated to two roles, '{a}' and '{b}'")),
+        (Some(a), Some(b)) => Err(format!(
+            "resources are allocated to two roles, '{a}' and '{b}'"
+        )),
         _ => Ok(first.cloned()),
     }
 }
 
 /// A bag to the public list.
 pub(crate) fn list(bag: &Resources, shape: &Shape<'_>) -> Vec<v1::Resource> {
-    bag.iter().map(|(name, value)| resource(name, value, shape)).collect()
+    bag.iter()
+        .map(|(name, value)| resource(name, value, shape))
+        .collect()
 }
 
 /// Attributes to the public list.
@@ -56,7 +65,9 @@ pub(crate) fn attributes(attributes: &[Attribute]) -> Vec<v1::Attribute> {
 pub(crate) fn scalar(name: &str, value: f64) -> Result<Scalar, String> {
     match Scalar::from_f64(value) {
         Some(scalar) if scalar.0 >= 0 => Ok(scalar),
-        _ => Err(format!("resource '{name}': {value} is not a finite amount of zero or more")),
+        _ => Err(format!(
+            "resource '{name}': {value} is not a finite amount of zero or more"
+        )),
     }
 }
 
@@ -72,7 +83,10 @@ fn check_plain(resource: &v1::Resource) -> Result<(), String> {
         r if r.provider_id.is_some() => "resource providers are",
         _ => return Ok(()),
     };
-    Err(format!("resource '{}': {kind} not supported yet", resource.name))
+    Err(format!(
+        "resource '{}': {kind} not supported yet",
+        resource.name
+    ))
 }
 
 fn value(resource: &v1::Resource) -> Result<Value, String> {
@@ -82,18 +96,32 @@ fn value(resource: &v1::Resource) -> Result<Value, String> {
     }
     match resource.r#type {
         v1::ValueType::Scalar => {
-            let amount = resource.scalar.as_ref().ok_or_else(|| format!("resource '{name}' lacks its scalar"))?;
+            let amount = resource
+                .scalar
+                .as_ref()
+                .ok_or_else(|| format!("resource '{name}' lacks its scalar"))?;
             Ok(Value::Scalar(scalar(name, amount.value)?))
         }
         v1::ValueType::Ranges => {
-            let ranges = resource.ranges.as_ref().ok_or_else(|| format!("resource '{name}' lacks its ranges"))?;
+            let ranges = resource
+                .ranges
+                .as_ref()
+                .ok_or_else(|| format!("resource '{name}' lacks its ranges"))?;
             if let Some(bad) = ranges.range.iter().find(|range| range.begin > range.end) {
-                return Err(format!("resource '{name}': range {}-{} is upside down", bad.begin, bad.end));
+                return Err(format!(
+                    "resource '{name}': range {}-{} is upside down",
+                    bad.begin, bad.end
+                ));
             }
-            Ok(Value::Ranges(Ranges::new(ranges.range.iter().map(|range| range.begin..=range.end))))
+            Ok(Value::Ranges(Ranges::new(
+                ranges.range.iter().map(|range| range.begin..=range.end),
+            )))
         }
         v1::ValueType::Set => {
-            let set = resource.set.as_ref().ok_or_else(|| format!("resource '{name}' lacks its set"))?;
+            let set = resource
+                .set
+                .as_ref()
+                .ok_or_else(|| format!("resource '{name}' lacks its set"))?;
             Ok(Value::Set(set.item.iter().cloned().collect()))
         }
         v1::ValueType::Text => Err(format!("resource '{name}': a resource cannot be text")),
@@ -103,34 +131,54 @@ fn value(resource: &v1::Resource) -> Result<Value, String> {
 fn resource(name: &str, value: &Value, shape: &Shape<'_>) -> v1::Resource {
     let mut resource = match value {
         Value::Scalar(scalar) => v1::Resource::scalar(name, scalar.to_f64()),
-        Value::Ranges(ranges) => v1::Resource::ranges(name, ranges.iter().map(std::ops::RangeInclusive::into_inner)),
+        Value::Ranges(ranges) => v1::Resource::ranges(
+            name,
+            ranges.iter().map(std::ops::RangeInclusive::into_inner),
+        ),
         Value::Set(set) => v1::Resource {
             name: name.into(),
             r#type: v1::ValueType::Set,
-            set: Some(v1::ValueSet { item: set.iter().cloned().collect() }),
+            set: Some(v1::ValueSet {
+                item: set.iter().cloned().collect(),
+            }),
             ..v1::Resource::default()
         },
     };
     resource.role = shape.with_role.then(|| "*".into());
-    resource.allocation_info = shape.allocation.map(|role| v1::ResourceAllocationInfo { role: Some(role.into()) });
+    resource.allocation_info = shape.allocation.map(|role| v1::ResourceAllocationInfo {
+        role: Some(role.into()),
+    });
     resource
 }
 
 fn attribute(attribute: &Attribute) -> v1::Attribute {
-    let mut out = v1::Attribute { name: attribute.name.clone(), ..v1::Attribute::default() };
+    let mut out = v1::Attribute {
+        name: attribute.name.clone(),
+        ..v1::Attribute::default()
+    };
     match &attribute.value {
         AttributeValue::Scalar(scalar) => {
             out.r#type = v1::ValueType::Scalar;
-            out.scalar = Some(v1::ValueScalar { value: scalar.to_f64() });
+            out.scalar = Some(v1::ValueScalar {
+                value: scalar.to_f64(),
+            });
         }
         AttributeValue::Ranges(ranges) => {
             out.r#type = v1::ValueType::Ranges;
-            let range = ranges.iter().map(|r| v1::ValueRange { begin: *r.start(), end: *r.end() }).collect();
+            let range = ranges
+                .iter()
+                .map(|r| v1::ValueRange {
+                    begin: *r.start(),
+                    end: *r.end(),
+                })
+                .collect();
             out.ranges = Some(v1::ValueRanges { range });
         }
         AttributeValue::Text(text) => {
             out.r#type = v1::ValueType::Text;
-            out.text = Some(v1::ValueText { value: text.clone() });
+            out.text = Some(v1::ValueText {
+                value: text.clone(),
+            });
         }
     }
     out
@@ -143,9 +191,15 @@ mod tests {
 
     #[test]
     fn lists_and_bags_convert_both_ways() {
-        let list_in = [v1::Resource::scalar("cpus", 0.1), v1::Resource::ranges("ports", [(5, 9), (1, 4)])];
+        let list_in = [
+            v1::Resource::scalar("cpus", 0.1),
+            v1::Resource::ranges("ports", [(5, 9), (1, 4)]),
+        ];
         let bag = bag(&list_in).unwrap();
-        let shape = Shape { allocation: Some("lab"), with_role: true };
+        let shape = Shape {
+            allocation: Some("lab"),
+            with_role: true,
+        };
         let list_out = list(&bag, &shape);
         assert_eq!(list_out[0].scalar.as_ref().unwrap().value, 0.1);
         assert_eq!(list_out[1].ranges.as_ref().unwrap().range.len(), 1);
@@ -160,6 +214,10 @@ mod tests {
         assert!(bag(&[reserved]).unwrap_err().contains("reserved"));
         assert!(bag(&[v1::Resource::scalar("cpus", -1.0)]).is_err());
         assert!(bag(&[v1::Resource::scalar("cpus", f64::NAN)]).is_err());
-        assert!(bag(&[v1::Resource::ranges("ports", [(9, 5)])]).unwrap_err().contains("upside down"));
+        assert!(
+            bag(&[v1::Resource::ranges("ports", [(9, 5)])])
+                .unwrap_err()
+                .contains("upside down")
+        );
     }
 }

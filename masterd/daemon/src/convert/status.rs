@@ -50,7 +50,9 @@ pub(crate) fn status(task: &TaskId, status: &TaskStatus) -> v1::TaskStatus {
         uuid: status.uuid.map(|uuid| Bytes(uuid.0.to_vec())),
         healthy: status.healthy,
         container_status: container,
-        unreachable_time: status.unreachable_time.map(|at| v1::TimeInfo { nanoseconds: (at * 1e9) as i64 }),
+        unreachable_time: status.unreachable_time.map(|at| v1::TimeInfo {
+            nanoseconds: (at * 1e9) as i64,
+        }),
         ..v1::TaskStatus::default()
     }
 }
@@ -61,7 +63,9 @@ pub(crate) fn task(task: &masterd_core::Task) -> v1::Task {
     // Written by this master or one before it; a damaged one leaves the display poorer, nothing else.
     let info = v1::TaskInfo::from_protobuf(&spec.info).unwrap_or_default();
     let has_executor = info.executor.is_some();
-    let limit = |amount: &Option<Scalar>| v1::ValueScalar { value: amount.map_or(f64::INFINITY, Scalar::to_f64) };
+    let limit = |amount: &Option<Scalar>| v1::ValueScalar {
+        value: amount.map_or(f64::INFINITY, Scalar::to_f64),
+    };
     v1::Task {
         name: spec.name.clone(),
         task_id: spec.key.task.as_str().into(),
@@ -69,8 +73,18 @@ pub(crate) fn task(task: &masterd_core::Task) -> v1::Task {
         executor_id: has_executor.then(|| spec.executor.as_str().into()),
         agent_id: task.agent.as_str().into(),
         state: state(task.latest),
-        resources: resource::list(&spec.resources, &Shape { allocation: Some(&spec.role), with_role: false }),
-        statuses: task.statuses.iter().map(|s| status(&spec.key.task, s)).collect(),
+        resources: resource::list(
+            &spec.resources,
+            &Shape {
+                allocation: Some(&spec.role),
+                with_role: false,
+            },
+        ),
+        statuses: task
+            .statuses
+            .iter()
+            .map(|s| status(&spec.key.task, s))
+            .collect(),
         status_update_state: Some(state(task.state)),
         labels: info.labels,
         discovery: info.discovery,
@@ -78,7 +92,11 @@ pub(crate) fn task(task: &masterd_core::Task) -> v1::Task {
         health_check: info.health_check,
         kill_policy: info.kill_policy,
         user: spec.command.user.clone(),
-        limits: spec.limits.iter().map(|(name, amount)| (name.clone(), limit(amount))).collect(),
+        limits: spec
+            .limits
+            .iter()
+            .map(|(name, amount)| (name.clone(), limit(amount)))
+            .collect(),
         ..v1::Task::default()
     }
 }

@@ -46,8 +46,13 @@ pub(crate) fn subscription(
     call: CallSubscribe,
     principal: Option<&str>,
 ) -> Result<Subscription, Refusal> {
-    let CallSubscribe { framework_info: mut info, suppressed_roles, offer_constraints: _ } = call;
-    let text = |id: Option<&v1::FrameworkID>| id.map(|id| id.value.clone()).filter(|id| !id.is_empty());
+    let CallSubscribe {
+        framework_info: mut info,
+        suppressed_roles,
+        offer_constraints: _,
+    } = call;
+    let text =
+        |id: Option<&v1::FrameworkID>| id.map(|id| id.value.clone()).filter(|id| !id.is_empty());
     let (outer, inner) = (text(id), text(info.id.as_ref()));
     if outer != inner {
         return Err(Refusal::Status(
@@ -63,14 +68,19 @@ pub(crate) fn subscription(
         )));
     }
     let framework = match &inner {
-        Some(id) => Some(FrameworkId::parse(id).map_err(|e| Refusal::Event(format!("Invalid framework id: {e}")))?),
+        Some(id) => Some(
+            FrameworkId::parse(id)
+                .map_err(|e| Refusal::Event(format!("Invalid framework id: {e}")))?,
+        ),
         None => {
             info.id = None;
             None
         }
     };
     if info.to_protobuf().len() > MAX_FRAMEWORK_INFO {
-        return Err(Refusal::Status(format!("FrameworkInfo is larger than {MAX_FRAMEWORK_INFO} bytes")));
+        return Err(Refusal::Status(format!(
+            "FrameworkInfo is larger than {MAX_FRAMEWORK_INFO} bytes"
+        )));
     }
     Ok(Subscription {
         framework,
@@ -85,7 +95,10 @@ fn facts(info: &v1::FrameworkInfo) -> Result<FrameworkFacts, Refusal> {
     let multi_role = info.has_capability(FrameworkInfoCapabilityType::MultiRole);
     let roles = match (multi_role, &info.role, info.roles.as_slice()) {
         (true, Some(_), _) => {
-            return Err(Refusal::Event("'FrameworkInfo.role' must not be set when the framework is MULTI_ROLE capable".into()));
+            return Err(Refusal::Event(
+                "'FrameworkInfo.role' must not be set when the framework is MULTI_ROLE capable"
+                    .into(),
+            ));
         }
         (true, None, roles) => roles.to_vec(),
         (false, _, [_, ..]) => {
@@ -98,7 +111,9 @@ fn facts(info: &v1::FrameworkInfo) -> Result<FrameworkFacts, Refusal> {
     let failover_timeout = info.failover_timeout();
     // Mesos refuses what its Duration (63 bits of nanoseconds) cannot hold.
     if !failover_timeout.is_finite() || !(0.0..=9.2e9).contains(&failover_timeout) {
-        return Err(Refusal::Event(format!("The framework failover_timeout ({failover_timeout}) is invalid")));
+        return Err(Refusal::Event(format!(
+            "The framework failover_timeout ({failover_timeout}) is invalid"
+        )));
     }
     let mut capabilities: Vec<String> = info
         .capabilities
@@ -122,13 +137,16 @@ fn facts(info: &v1::FrameworkInfo) -> Result<FrameworkFacts, Refusal> {
 fn min_allocatable(info: &v1::FrameworkInfo) -> Result<BTreeMap<String, Vec<Resources>>, Refusal> {
     let mut filters = BTreeMap::new();
     for (role, filter) in &info.offer_filters {
-        let Some(minimum) = &filter.min_allocatable_resources else { continue };
+        let Some(minimum) = &filter.min_allocatable_resources else {
+            continue;
+        };
         let mut list = Vec::new();
         for quantities in &minimum.quantities {
             let mut bag = Resources::new();
             for (name, amount) in &quantities.quantities {
-                let amount = scalar(name, amount.value)
-                    .map_err(|e| Refusal::Event(format!("Invalid offer filter of role '{role}': {e}")))?;
+                let amount = scalar(name, amount.value).map_err(|e| {
+                    Refusal::Event(format!("Invalid offer filter of role '{role}': {e}"))
+                })?;
                 bag.insert(name, Value::Scalar(amount));
             }
             list.push(bag);
@@ -153,26 +171,52 @@ mod tests {
         let plain = subscription(None, call(""), None).unwrap();
         assert_eq!(plain.facts.roles, ["*"]);
         let multi = call(r#","roles":["a","b"],"capabilities":[{"type":"MULTI_ROLE"}]"#);
-        assert_eq!(subscription(None, multi, None).unwrap().facts.roles, ["a", "b"]);
-        assert!(matches!(subscription(None, call(r#","roles":["a"]"#), None), Err(Refusal::Event(_))));
+        assert_eq!(
+            subscription(None, multi, None).unwrap().facts.roles,
+            ["a", "b"]
+        );
+        assert!(matches!(
+            subscription(None, call(r#","roles":["a"]"#), None),
+            Err(Refusal::Event(_))
+        ));
         let both = call(r#","role":"a","capabilities":[{"type":"MULTI_ROLE"}]"#);
-        assert!(matches!(subscription(None, both, None), Err(Refusal::Event(_))));
+        assert!(matches!(
+            subscription(None, both, None),
+            Err(Refusal::Event(_))
+        ));
     }
 
     #[test]
     fn ids_and_principals_must_agree() {
         let with_id = r#","id":{"value":"f1"}"#;
-        assert!(matches!(subscription(None, call(with_id), None), Err(Refusal::Status(_))));
+        assert!(matches!(
+            subscription(None, call(with_id), None),
+            Err(Refusal::Status(_))
+        ));
         let same = subscription(Some(&"f1".into()), call(with_id), None).unwrap();
         assert_eq!(same.framework, Some(FrameworkId::new("f1")));
-        assert_eq!(subscription(Some(&"".into()), call(""), None).unwrap().framework, None);
-        assert!(matches!(subscription(None, call(""), Some("p")), Err(Refusal::Status(_))));
+        assert_eq!(
+            subscription(Some(&"".into()), call(""), None)
+                .unwrap()
+                .framework,
+            None
+        );
+        assert!(matches!(
+            subscription(None, call(""), Some("p")),
+            Err(Refusal::Status(_))
+        ));
         assert!(subscription(None, call(r#","principal":"p""#), Some("p")).is_ok());
     }
 
     #[test]
     fn odd_numbers_are_refused() {
-        assert!(matches!(subscription(None, call(r#","failover_timeout":-1"#), None), Err(Refusal::Event(_))));
-        assert!(matches!(subscription(None, call(r#","failover_timeout":"Infinity""#), None), Err(Refusal::Event(_))));
+        assert!(matches!(
+            subscription(None, call(r#","failover_timeout":-1"#), None),
+            Err(Refusal::Event(_))
+        ));
+        assert!(matches!(
+            subscription(None, call(r#","failover_timeout":"Infinity""#), None),
+            Err(Refusal::Event(_))
+        ));
     }
 }

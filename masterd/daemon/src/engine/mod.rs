@@ -123,7 +123,13 @@ impl Engine {
     pub(crate) fn new() -> (Self, Mailbox) {
         let (inputs, input_receiver) = mpsc::channel(MAX_INPUTS);
         let (queries, query_receiver) = mpsc::channel(MAX_QUERIES);
-        (Self { inputs, queries }, Mailbox { inputs: input_receiver, queries: query_receiver })
+        (
+            Self { inputs, queries },
+            Mailbox {
+                inputs: input_receiver,
+                queries: query_receiver,
+            },
+        )
     }
 
     /// Hands an event in; waits while the mailbox is full. `false`: masterd is stopping.
@@ -132,7 +138,10 @@ impl Engine {
     }
 
     /// Reads from the master's state.
-    pub(crate) async fn query<T: Send + 'static>(&self, question: impl FnOnce(&Master) -> T + Send + 'static) -> Option<T> {
+    pub(crate) async fn query<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Master) -> T + Send + 'static,
+    ) -> Option<T> {
         let (reply, answer) = oneshot::channel();
         // The asker may have given up meanwhile; that is its own affair.
         let query: Query = Box::new(move |master| drop(reply.send(question(master))));
@@ -149,20 +158,34 @@ impl Engine {
         call: Option<Call>,
     ) -> Option<Result<(), CallRefusal>> {
         let (reply, answer) = oneshot::channel();
-        self.inputs.send(Input::Call { framework, stream, principal, call, reply }).await.ok()?;
+        self.inputs
+            .send(Input::Call {
+                framework,
+                stream,
+                principal,
+                call,
+                reply,
+            })
+            .await
+            .ok()?;
         answer.await.ok()
     }
 
     /// Makes an operator's request.
     pub(crate) async fn operator(&self, request: Request) -> Option<Answer> {
         let (reply, answer) = oneshot::channel();
-        self.inputs.send(Input::Operator { request, reply }).await.ok()?;
+        self.inputs
+            .send(Input::Operator { request, reply })
+            .await
+            .ok()?;
         answer.await.ok()
     }
 
     /// Says that a stream is gone, from where one cannot wait (a destructor).
     fn stream_closed(&self, stream: StreamId) {
-        if let Err(mpsc::error::TrySendError::Full(input)) = self.inputs.try_send(Input::StreamClosed(stream)) {
+        if let Err(mpsc::error::TrySendError::Full(input)) =
+            self.inputs.try_send(Input::StreamClosed(stream))
+        {
             let inputs = self.inputs.clone();
             tokio::spawn(async move { inputs.send(input).await });
         }

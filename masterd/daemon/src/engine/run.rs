@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use masterd_core::{Answer, Event, FrameworkEvent, LinkId, Master, Ready, RequestId, StreamId, Subscribe};
+use masterd_core::{
+    Answer, Event, FrameworkEvent, LinkId, Master, Ready, RequestId, StreamId, Subscribe,
+};
 use nesos_api::v1;
 use nesos_base::time::Instant;
 use nesos_shell::clock::Clock;
@@ -53,7 +55,12 @@ struct Stream {
 
 impl Runner {
     /// A master that begins to lead with the store's registry.
-    pub(crate) fn new(config: masterd_core::Config, store: Store, clock: Clock, about: About) -> Self {
+    pub(crate) fn new(
+        config: masterd_core::Config,
+        store: Store,
+        clock: Clock,
+        about: About,
+    ) -> Self {
         let master = Master::new(config, store.registry().clone(), clock.now(), Clock::wall());
         Self {
             master,
@@ -103,7 +110,11 @@ impl Runner {
 
     fn take(&mut self, input: Input) {
         match input {
-            Input::Hello { link, hello, outbox } => {
+            Input::Hello {
+                link,
+                hello,
+                outbox,
+            } => {
                 self.links.insert(link, outbox);
                 self.step(Event::AgentHello { link, hello });
             }
@@ -112,43 +123,92 @@ impl Runner {
                 self.links.remove(&link);
                 self.step(Event::AgentClosed { link });
             }
-            Input::Subscribe { stream, subscription, sender } => self.subscribe(stream, *subscription, sender),
+            Input::Subscribe {
+                stream,
+                subscription,
+                sender,
+            } => self.subscribe(stream, *subscription, sender),
             Input::StreamClosed(stream) => {
                 self.streams.remove(&stream);
                 self.step(Event::StreamClosed { stream });
             }
-            Input::Call { framework, stream, principal, call, reply } => {
-                let verdict = self.master.check_call(&framework, stream, principal.as_deref());
+            Input::Call {
+                framework,
+                stream,
+                principal,
+                call,
+                reply,
+            } => {
+                let verdict = self
+                    .master
+                    .check_call(&framework, stream, principal.as_deref());
                 if let (Ok(()), Some(stream), Some(call)) = (&verdict, stream, call) {
-                    self.step(Event::Call { framework, stream, call });
+                    self.step(Event::Call {
+                        framework,
+                        stream,
+                        call,
+                    });
                 }
                 // A caller that hung up has its call carried out all the same, as in Mesos.
                 let _ = reply.send(verdict);
             }
-            Input::Operator { request, reply } => {
-                let id = RequestId(self.next_request);
-                self.next_request += 1;
-                self.waiting.retain(|_, reply| !reply.is_closed());
-                self.waiting.insert(id, reply);
-                self.step(match request {
-                    Request::Teardown(framework) => Event::Teardown { request: id, framework },
-                    Request::Kill { key, grace_ms } => Event::KillTask { request: id, key, grace_ms },
-                    Request::ReadFile { key, path, offset, length } => {
-                        Event::ReadFile { request: id, key, path, offset, length }
-                    }
-                });
-            }
+            Input::Operator { request, reply } => self.operator(request, reply),
         }
     }
 
+    fn operator(&mut self, request: Request, reply: oneshot::Sender<Answer>) {
+        let id = RequestId(self.next_request);
+        self.next_request += 1;
+        self.waiting.retain(|_, reply| !reply.is_closed());
+        self.waiting.insert(id, reply);
+        self.step(match request {
+            Request::Teardown(framework) => Event::Teardown {
+                request: id,
+                framework,
+            },
+            Request::Kill { key, grace_ms } => Event::KillTask {
+                request: id,
+                key,
+                grace_ms,
+            },
+            Request::ReadFile {
+                key,
+                path,
+                offset,
+                length,
+            } => Event::ReadFile {
+                request: id,
+                key,
+                path,
+                offset,
+                length,
+            },
+        });
+    }
+
     fn subscribe(&mut self, stream: StreamId, subscription: Subscription, sender: StreamSender) {
-        let Subscription { framework, mut info, facts, suppressed_roles, min_allocatable } = subscription;
-        let id = framework.clone().unwrap_or_else(|| self.master.next_framework_id());
+        let Subscription {
+            framework,
+            mut info,
+            facts,
+            suppressed_roles,
+            min_allocatable,
+        } = subscription;
+        let id = framework
+            .clone()
+            .unwrap_or_else(|| self.master.next_framework_id());
         info.id = Some(v1::FrameworkID::from(id.as_str()));
         let refined = facts.is_capable("RESERVATION_REFINEMENT");
         self.streams.insert(stream, Stream { sender, refined });
         let info = info.to_protobuf();
-        let subscribe = Subscribe { stream, framework, facts, info, suppressed_roles, min_allocatable };
+        let subscribe = Subscribe {
+            stream,
+            framework,
+            facts,
+            info,
+            suppressed_roles,
+            min_allocatable,
+        };
         self.step(Event::Subscribe(Box::new(subscribe)));
     }
 
@@ -168,9 +228,15 @@ impl Runner {
 
     /// Persists and carries out what is held. `false`: the disk refused.
     fn flush(&mut self) -> bool {
-        let commands: Vec<Command> = self.held.iter().flat_map(|ready| ready.commands.iter().cloned()).collect();
+        let commands: Vec<Command> = self
+            .held
+            .iter()
+            .flat_map(|ready| ready.commands.iter().cloned())
+            .collect();
         if let Err(error) = self.store.persist(&commands) {
-            tracing::error!("{error}; no event is handled until this works, trying again every {RETRY:?}");
+            tracing::error!(
+                "{error}; no event is handled until this works, trying again every {RETRY:?}"
+            );
             return false;
         }
         commands.iter().for_each(log_command);
@@ -204,11 +270,17 @@ impl Runner {
 
     fn send_agent(&mut self, link: LinkId, message: &MasterToAgent) {
         match message {
-            MasterToAgent::Welcome(welcome) => tracing::info!("agent {} is registered (link {})", welcome.agent, link.0),
-            MasterToAgent::Refused { reason } => tracing::warn!("refused the agent on link {}: {reason}", link.0),
+            MasterToAgent::Welcome(welcome) => {
+                tracing::info!("agent {} is registered (link {})", welcome.agent, link.0)
+            }
+            MasterToAgent::Refused { reason } => {
+                tracing::warn!("refused the agent on link {}: {reason}", link.0)
+            }
             _ => {}
         }
-        let Some(outbox) = self.links.get(&link) else { return };
+        let Some(outbox) = self.links.get(&link) else {
+            return;
+        };
         if let Err(reason) = push_split(outbox, message) {
             tracing::warn!("cut agent link {}: {reason}", link.0);
             outbox.cut();
@@ -218,10 +290,20 @@ impl Runner {
     }
 
     fn send_framework(&mut self, id: StreamId, event: FrameworkEvent) {
-        let Some(stream) = self.streams.get(&id) else { return };
-        let public = event::public(event, stream.refined, || self.about.master_info(self.master.id()));
-        if !stream.sender.push(event::record(&public, stream.sender.format)) {
-            tracing::warn!("cut stream {} of a framework: it is gone or reads too slowly", id.0);
+        let Some(stream) = self.streams.get(&id) else {
+            return;
+        };
+        let public = event::public(event, stream.refined, || {
+            self.about.master_info(self.master.id())
+        });
+        if !stream
+            .sender
+            .push(event::record(&public, stream.sender.format))
+        {
+            tracing::warn!(
+                "cut stream {} of a framework: it is gone or reads too slowly",
+                id.0
+            );
             stream.sender.cut();
             self.streams.remove(&id);
             self.step(Event::StreamClosed { stream: id });
@@ -232,10 +314,22 @@ impl Runner {
 /// Sends a launch of many large tasks in as many messages as it takes: one ACCEPT may hold more than fits a frame.
 fn push_split(outbox: &Outbox, message: &MasterToAgent) -> Result<(), OutboxError> {
     match (outbox.push(message), message) {
-        (Err(OutboxError::Frame(FrameError::TooLarge { .. })), MasterToAgent::Launch { tasks }) if tasks.len() > 1 => {
+        (Err(OutboxError::Frame(FrameError::TooLarge { .. })), MasterToAgent::Launch { tasks })
+            if tasks.len() > 1 =>
+        {
             let (first, second) = tasks.split_at(tasks.len() / 2);
-            push_split(outbox, &MasterToAgent::Launch { tasks: first.to_vec() })?;
-            push_split(outbox, &MasterToAgent::Launch { tasks: second.to_vec() })
+            push_split(
+                outbox,
+                &MasterToAgent::Launch {
+                    tasks: first.to_vec(),
+                },
+            )?;
+            push_split(
+                outbox,
+                &MasterToAgent::Launch {
+                    tasks: second.to_vec(),
+                },
+            )
         }
         (result, _) => result,
     }
@@ -246,13 +340,22 @@ fn log_command(command: &Command) {
     match command {
         Command::MasterStarted { start } => tracing::info!("this is start {start} of the registry"),
         Command::AdmitAgent(record) => {
-            tracing::info!("admitted agent {} ({:?}, node {})", record.agent, record.hostname, record.node);
+            tracing::info!(
+                "admitted agent {} ({:?}, node {})",
+                record.agent,
+                record.hostname,
+                record.node
+            );
         }
         Command::MarkUnreachable { agent, .. } => tracing::warn!("agent {agent} is unreachable"),
         Command::MarkReachable { agent } => tracing::info!("agent {agent} is reachable again"),
         Command::RemoveAgent { agent } => tracing::info!("removed agent {agent}"),
         Command::PutFramework(record) => {
-            tracing::info!("framework {} ({:?}) is registered", record.framework, record.facts.name);
+            tracing::info!(
+                "framework {} ({:?}) is registered",
+                record.framework,
+                record.facts.name
+            );
         }
         Command::RemoveFramework { framework } => tracing::info!("framework {framework} has ended"),
     }

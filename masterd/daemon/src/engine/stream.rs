@@ -41,11 +41,29 @@ pub(crate) struct StreamBody {
 }
 
 /// Both ends of a new stream on this connection.
-pub(crate) fn channel(stream: StreamId, format: Format, connection: Arc<Control>, engine: Engine) -> (StreamSender, StreamBody) {
+pub(crate) fn channel(
+    stream: StreamId,
+    format: Format,
+    connection: Arc<Control>,
+    engine: Engine,
+) -> (StreamSender, StreamBody) {
     let (sender, receiver) = mpsc::channel(MAX_RECORDS);
     let queued = Arc::new(AtomicUsize::new(0));
-    let body = StreamBody { records: receiver, queued: Arc::clone(&queued), stream, engine };
-    (StreamSender { records: sender, queued, connection, format }, body)
+    let body = StreamBody {
+        records: receiver,
+        queued: Arc::clone(&queued),
+        stream,
+        engine,
+    };
+    (
+        StreamSender {
+            records: sender,
+            queued,
+            connection,
+            format,
+        },
+        body,
+    )
 }
 
 impl StreamSender {

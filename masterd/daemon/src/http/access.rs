@@ -46,7 +46,9 @@ impl std::fmt::Debug for Access {
         match self {
             Self::Local => f.write_str("Local"),
             Self::Open => f.write_str("Open"),
-            Self::Authenticated(known) => f.debug_tuple("Authenticated").field(&known.keys()).finish(),
+            Self::Authenticated(known) => {
+                f.debug_tuple("Authenticated").field(&known.keys()).finish()
+            }
         }
     }
 }
@@ -56,7 +58,11 @@ impl Access {
     pub(crate) fn from_credentials(bytes: &[u8]) -> Result<Self, String> {
         // serde_json's message quotes no content, so no secret gets into the log.
         let parsed: Credentials = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
-        let known = parsed.credentials.into_iter().map(|one| (one.principal, one.secret)).collect();
+        let known = parsed
+            .credentials
+            .into_iter()
+            .map(|one| (one.principal, one.secret))
+            .collect();
         Ok(Self::Authenticated(known))
     }
 
@@ -73,15 +79,22 @@ impl Access {
                 "Writing through this API is allowed from the master's own host only. \
                  To allow it from elsewhere set [api] access = \"open\" or \"authenticated\" in cluster.toml (--api_access).",
             )),
-            Self::Local if is_foreign_page(headers) => {
-                Err(refuse("A page of another origin may not write through this API."))
-            }
+            Self::Local if is_foreign_page(headers) => Err(refuse(
+                "A page of another origin may not write through this API.",
+            )),
             Self::Local => Ok(None),
             Self::Authenticated(known) => match authenticate(known, headers) {
                 Some(principal) => Ok(Some(principal)),
                 None => {
-                    let response = answer::text(StatusCode::UNAUTHORIZED, "A principal and its secret are required.");
-                    Err(Box::new(answer::header(response, WWW_AUTHENTICATE, &format!("Basic realm=\"{realm}\""))))
+                    let response = answer::text(
+                        StatusCode::UNAUTHORIZED,
+                        "A principal and its secret are required.",
+                    );
+                    Err(Box::new(answer::header(
+                        response,
+                        WWW_AUTHENTICATE,
+                        &format!("Basic realm=\"{realm}\""),
+                    )))
                 }
             },
         }
@@ -94,14 +107,25 @@ fn refuse(sentence: &str) -> Box<Response<Body>> {
 
 /// A browser names the page's origin; one that is not this server's must not use the browser's place on loopback.
 fn is_foreign_page(headers: &HeaderMap) -> bool {
-    let Some(origin) = headers.get(ORIGIN).map(|value| value.as_bytes()) else { return false };
-    let host = headers.get(HOST).map(|value| value.as_bytes()).unwrap_or_default();
-    let authority = [&b"http://"[..], b"https://"].iter().find_map(|scheme| origin.strip_prefix(*scheme));
+    let Some(origin) = headers.get(ORIGIN).map(|value| value.as_bytes()) else {
+        return false;
+    };
+    let host = headers
+        .get(HOST)
+        .map(|value| value.as_bytes())
+        .unwrap_or_default();
+    let authority = [&b"http://"[..], b"https://"]
+        .iter()
+        .find_map(|scheme| origin.strip_prefix(*scheme));
     authority != Some(host)
 }
 
 fn authenticate(known: &BTreeMap<String, String>, headers: &HeaderMap) -> Option<String> {
-    let encoded = headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Basic ")?;
+    let encoded = headers
+        .get(AUTHORIZATION)?
+        .to_str()
+        .ok()?
+        .strip_prefix("Basic ")?;
     let decoded = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
     let (principal, secret) = decoded.split_once(':')?;
     // An unknown principal costs the same comparison as a known one.
@@ -118,15 +142,22 @@ mod tests {
     use hyper::header::HeaderValue;
 
     fn peer(text: &str) -> Peer {
-        Peer { address: text.parse().unwrap() }
+        Peer {
+            address: text.parse().unwrap(),
+        }
     }
 
     fn headers(pairs: &[(hyper::header::HeaderName, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap()))
+            .collect()
     }
 
     fn status(access: &Access, from: &str, map: &HeaderMap) -> u16 {
-        access.check(peer(from), map, SCHEDULER_REALM).map_or_else(|refusal| refusal.status().as_u16(), |_| 200)
+        access
+            .check(peer(from), map, SCHEDULER_REALM)
+            .map_or_else(|refusal| refusal.status().as_u16(), |_| 200)
     }
 
     #[test]
@@ -139,14 +170,29 @@ mod tests {
         assert_eq!(status(&Access::Open, "10.0.0.9:9", &none), 200);
         let own = headers(&[(ORIGIN, "http://localhost:5050"), (HOST, "localhost:5050")]);
         let foreign = headers(&[(ORIGIN, "http://evil.example"), (HOST, "localhost:5050")]);
-        assert_eq!((status(&Access::Local, "127.0.0.1:9", &own), status(&Access::Local, "127.0.0.1:9", &foreign)), (200, 403));
+        assert_eq!(
+            (
+                status(&Access::Local, "127.0.0.1:9", &own),
+                status(&Access::Local, "127.0.0.1:9", &foreign)
+            ),
+            (200, 403)
+        );
     }
 
     #[test]
     fn credentials_are_checked() {
-        let access = Access::from_credentials(br#"{"credentials":[{"principal":"p","secret":"s"}]}"#).unwrap();
-        let with = |text: &str| headers(&[(AUTHORIZATION, &format!("Basic {}", STANDARD.encode(text)))]);
-        assert_eq!(access.check(peer("10.0.0.9:9"), &with("p:s"), SCHEDULER_REALM).unwrap().as_deref(), Some("p"));
+        let access =
+            Access::from_credentials(br#"{"credentials":[{"principal":"p","secret":"s"}]}"#)
+                .unwrap();
+        let with =
+            |text: &str| headers(&[(AUTHORIZATION, &format!("Basic {}", STANDARD.encode(text)))]);
+        assert_eq!(
+            access
+                .check(peer("10.0.0.9:9"), &with("p:s"), SCHEDULER_REALM)
+                .unwrap()
+                .as_deref(),
+            Some("p")
+        );
         for bad in ["p:x", "q:s", "p:", "q:", "nothing"] {
             assert_eq!(status(&access, "127.0.0.1:9", &with(bad)), 401, "{bad}");
         }

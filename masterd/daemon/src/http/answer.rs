@@ -31,12 +31,18 @@ impl Body {
     /// Everything at once.
     pub(super) fn whole(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        Self { content: Content::Whole((!bytes.is_empty()).then_some(bytes)), busy: None }
+        Self {
+            content: Content::Whole((!bytes.is_empty()).then_some(bytes)),
+            busy: None,
+        }
     }
 
     /// Events as they come.
     pub(super) fn stream(stream: StreamBody) -> Self {
-        Self { content: Content::Stream(stream), busy: None }
+        Self {
+            content: Content::Stream(stream),
+            busy: None,
+        }
     }
 
     /// Keeps this until the body has been sent or dropped.
@@ -49,10 +55,15 @@ impl hyper::body::Body for Body {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match &mut self.content {
             Content::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Content::Stream(stream) => stream.poll_record(context).map(|record| record.map(|r| Ok(Frame::data(r)))),
+            Content::Stream(stream) => stream
+                .poll_record(context)
+                .map(|record| record.map(|r| Ok(Frame::data(r)))),
         }
     }
 
@@ -62,22 +73,34 @@ impl hyper::body::Body for Body {
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
-            Content::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Content::Whole(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
             Content::Stream(_) => SizeHint::new(),
         }
     }
 }
 
 /// An answer of this type and content.
-pub(super) fn answer(status: StatusCode, media_type: &'static str, content: impl Into<Bytes>) -> Response<Body> {
+pub(super) fn answer(
+    status: StatusCode,
+    media_type: &'static str,
+    content: impl Into<Bytes>,
+) -> Response<Body> {
     with_body(status, media_type, Body::whole(content))
 }
 
 /// An answer with this body.
-pub(super) fn with_body(status: StatusCode, media_type: &'static str, body: Body) -> Response<Body> {
+pub(super) fn with_body(
+    status: StatusCode,
+    media_type: &'static str,
+    body: Body,
+) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     response
 }
 
@@ -99,10 +122,18 @@ pub(super) fn json(content: Vec<u8>) -> Response<Body> {
 }
 
 /// 405 in Mesos's words.
-pub(super) fn method_not_allowed(allowed: &'static str, received: &hyper::Method) -> Response<Body> {
-    let sentence =
-        format!("405 Method Not Allowed. Expecting one of {{ '{allowed}' }}, but received '{received}'.");
-    header(text(StatusCode::METHOD_NOT_ALLOWED, sentence), ALLOW, allowed)
+pub(super) fn method_not_allowed(
+    allowed: &'static str,
+    received: &hyper::Method,
+) -> Response<Body> {
+    let sentence = format!(
+        "405 Method Not Allowed. Expecting one of {{ '{allowed}' }}, but received '{received}'."
+    );
+    header(
+        text(StatusCode::METHOD_NOT_ALLOWED, sentence),
+        ALLOW,
+        allowed,
+    )
 }
 
 /// 503: masterd is stopping.
@@ -111,7 +142,11 @@ pub(super) fn stopping() -> Response<Body> {
 }
 
 /// The answer with one more header. A value that cannot be one is left out.
-pub(super) fn header(mut response: Response<Body>, name: HeaderName, value: &str) -> Response<Body> {
+pub(super) fn header(
+    mut response: Response<Body>,
+    name: HeaderName,
+    value: &str,
+) -> Response<Body> {
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(name, value);
     }

@@ -26,40 +26,78 @@ const FILE_SIZE: HeaderName = HeaderName::from_static("nesos-file-size");
 const TASK_ENDED: HeaderName = HeaderName::from_static("nesos-task-ended");
 
 /// Answers `…/files/<path>?offset=&length=` (GET) and `…/kill?grace_ms=` (POST).
-pub(super) async fn handle(context: &Context, path: &str, request: Request<Incoming>) -> Response<Body> {
+pub(super) async fn handle(
+    context: &Context,
+    path: &str,
+    request: Request<Incoming>,
+) -> Response<Body> {
     let segments = route::segments(path, "/nesos/v1/tasks");
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let [framework, task, what, rest @ ..] = segments.as_slice() else {
-        return answer::text(StatusCode::NOT_FOUND, "expected /nesos/v1/tasks/<framework>/<task>/files/<path>");
+        return answer::text(
+            StatusCode::NOT_FOUND,
+            "expected /nesos/v1/tasks/<framework>/<task>/files/<path>",
+        );
     };
-    let key = TaskKey { framework: FrameworkId::new(framework.as_str()), task: TaskId::new(task.as_str()) };
+    let key = TaskKey {
+        framework: FrameworkId::new(framework.as_str()),
+        task: TaskId::new(task.as_str()),
+    };
     match (what.as_str(), rest.is_empty()) {
         ("files", false) => read(context, request.method(), key, rest.join("/"), &query).await,
         ("kill", true) => kill(context, &request, key, &query).await,
-        _ => answer::text(StatusCode::NOT_FOUND, format!("a task has 'files/<path>' and 'kill', not '{what}'")),
+        _ => answer::text(
+            StatusCode::NOT_FOUND,
+            format!("a task has 'files/<path>' and 'kill', not '{what}'"),
+        ),
     }
 }
 
-async fn read(context: &Context, method: &Method, key: TaskKey, path: String, query: &Query) -> Response<Body> {
+async fn read(
+    context: &Context,
+    method: &Method,
+    key: TaskKey,
+    path: String,
+    query: &Query,
+) -> Response<Body> {
     if method != Method::GET && method != Method::HEAD {
         return answer::method_not_allowed("GET", method);
     }
     let (offset, length) = match (query.number("offset"), query.number("length")) {
         (Ok(offset), Ok(length)) => (offset.unwrap_or(0), length.unwrap_or(MAX_FILE_CHUNK as u64)),
-        (Err(sentence), _) | (_, Err(sentence)) => return answer::text(StatusCode::BAD_REQUEST, sentence),
+        (Err(sentence), _) | (_, Err(sentence)) => {
+            return answer::text(StatusCode::BAD_REQUEST, sentence);
+        }
     };
     let length = length.min(MAX_FILE_CHUNK as u64) as u32;
-    let request = engine::Request::ReadFile { key, path, offset, length };
+    let request = engine::Request::ReadFile {
+        key,
+        path,
+        offset,
+        length,
+    };
     match tokio::time::timeout(READ_LIMIT, context.app.engine.operator(request)).await {
-        Err(_) => answer::text(StatusCode::GATEWAY_TIMEOUT, format!("the agent did not answer within {READ_LIMIT:?}")),
+        Err(_) => answer::text(
+            StatusCode::GATEWAY_TIMEOUT,
+            format!("the agent did not answer within {READ_LIMIT:?}"),
+        ),
         Ok(Some(Answer::File(Ok(chunk)))) => chunk_answer(chunk),
         Ok(Some(Answer::File(Err(error)))) => file_error(&error),
         Ok(other) => plain(other),
     }
 }
 
-async fn kill(context: &Context, request: &Request<Incoming>, key: TaskKey, query: &Query) -> Response<Body> {
-    if let Err(refusal) = context.app.access.check(context.peer, request.headers(), READWRITE_REALM) {
+async fn kill(
+    context: &Context,
+    request: &Request<Incoming>,
+    key: TaskKey,
+    query: &Query,
+) -> Response<Body> {
+    if let Err(refusal) = context
+        .app
+        .access
+        .check(context.peer, request.headers(), READWRITE_REALM)
+    {
         return *refusal;
     }
     if request.method() != Method::POST {
@@ -69,7 +107,12 @@ async fn kill(context: &Context, request: &Request<Incoming>, key: TaskKey, quer
         Ok(grace_ms) => grace_ms.map(|grace| u32::try_from(grace).unwrap_or(u32::MAX)),
         Err(sentence) => return answer::text(StatusCode::BAD_REQUEST, sentence),
     };
-    match context.app.engine.operator(engine::Request::Kill { key, grace_ms }).await {
+    match context
+        .app
+        .engine
+        .operator(engine::Request::Kill { key, grace_ms })
+        .await
+    {
         Some(Answer::Done) => answer::empty(StatusCode::ACCEPTED),
         other => plain(other),
     }
@@ -80,7 +123,9 @@ pub(super) fn plain(answer: Option<Answer>) -> Response<Body> {
     match answer {
         Some(Answer::Done | Answer::File(_)) => answer::empty(StatusCode::OK),
         Some(Answer::NotFound(sentence)) => answer::text(StatusCode::NOT_FOUND, sentence),
-        Some(Answer::Unavailable(sentence)) => answer::text(StatusCode::SERVICE_UNAVAILABLE, sentence),
+        Some(Answer::Unavailable(sentence)) => {
+            answer::text(StatusCode::SERVICE_UNAVAILABLE, sentence)
+        }
         None => answer::stopping(),
     }
 }
@@ -88,7 +133,11 @@ pub(super) fn plain(answer: Option<Answer>) -> Response<Body> {
 fn chunk_answer(chunk: FileChunk) -> Response<Body> {
     let response = answer::answer(StatusCode::OK, "application/octet-stream", chunk.data);
     let response = answer::header(response, FILE_SIZE, &chunk.size.to_string());
-    answer::header(response, TASK_ENDED, if chunk.ended { "true" } else { "false" })
+    answer::header(
+        response,
+        TASK_ENDED,
+        if chunk.ended { "true" } else { "false" },
+    )
 }
 
 fn file_error(error: &FileError) -> Response<Body> {

@@ -52,19 +52,32 @@ impl Drop for Busy {
 
 impl<S> Guarded<S> {
     pub(super) fn new(inner: S, control: Arc<Control>) -> Self {
-        Self { inner, control, head: Some(Box::pin(sleep(HEAD_LIMIT))), write: None, requests: 0 }
+        Self {
+            inner,
+            control,
+            head: Some(Box::pin(sleep(HEAD_LIMIT))),
+            write: None,
+            requests: 0,
+        }
     }
 
     fn is_overdue(timer: &mut Option<Timer>, context: &mut Context<'_>) -> bool {
-        timer.as_mut().is_some_and(|timer| timer.as_mut().poll(context).is_ready())
+        timer
+            .as_mut()
+            .is_some_and(|timer| timer.as_mut().poll(context).is_ready())
     }
 
-    fn writing<T>(&mut self, context: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn writing<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        polled: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
         if polled.is_ready() {
             self.write = None;
             return polled;
         }
-        self.write.get_or_insert_with(|| Box::pin(sleep(WRITE_LIMIT)));
+        self.write
+            .get_or_insert_with(|| Box::pin(sleep(WRITE_LIMIT)));
         if Self::is_overdue(&mut self.write, context) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
@@ -73,7 +86,11 @@ impl<S> Guarded<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let requests = this.control.requests();
         if this.requests != requests {
@@ -96,7 +113,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.inner).poll_write(context, bytes);
         self.writing(context, polled)
     }

@@ -25,7 +25,10 @@ const BODY_LIMIT: Duration = Duration::from_secs(60);
 /// The request's Content-Type as Mesos judges it: exact texts, no parameters.
 pub(super) fn content_type(headers: &HeaderMap) -> Result<Format, Box<Response<Body>>> {
     match headers.get(CONTENT_TYPE).map(|value| value.as_bytes()) {
-        None => Err(Box::new(answer::text(StatusCode::BAD_REQUEST, "Expecting 'Content-Type' to be present"))),
+        None => Err(Box::new(answer::text(
+            StatusCode::BAD_REQUEST,
+            "Expecting 'Content-Type' to be present",
+        ))),
         Some(b"application/json") => Ok(Format::Json),
         Some(b"application/x-protobuf") => Ok(Format::Protobuf),
         Some(_) => Err(Box::new(answer::text(
@@ -39,21 +42,35 @@ pub(super) fn content_type(headers: &HeaderMap) -> Result<Format, Box<Response<B
 pub(super) async fn body(app: &Arc<App>, body: Incoming) -> Result<Vec<u8>, Box<Response<Body>>> {
     match tokio::time::timeout(BODY_LIMIT, read(&app.buffered, body)).await {
         Ok(result) => result,
-        Err(_) => Err(refuse(StatusCode::REQUEST_TIMEOUT, format!("The body did not arrive within {BODY_LIMIT:?}"))),
+        Err(_) => Err(refuse(
+            StatusCode::REQUEST_TIMEOUT,
+            format!("The body did not arrive within {BODY_LIMIT:?}"),
+        )),
     }
 }
 
 async fn read(total: &AtomicUsize, mut body: Incoming) -> Result<Vec<u8>, Box<Response<Body>>> {
-    let too_large =
-        || refuse(StatusCode::PAYLOAD_TOO_LARGE, format!("The body is larger than {MAX_BODY} bytes"));
+    let too_large = || {
+        refuse(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("The body is larger than {MAX_BODY} bytes"),
+        )
+    };
     if body.size_hint().lower() > MAX_BODY as u64 {
         return Err(too_large());
     }
     let mut share = Share { total, bytes: 0 };
     let mut whole = Vec::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|e| refuse(StatusCode::BAD_REQUEST, format!("Failed to read the body: {e}")))?;
-        let Ok(data) = frame.into_data() else { continue };
+        let frame = frame.map_err(|e| {
+            refuse(
+                StatusCode::BAD_REQUEST,
+                format!("Failed to read the body: {e}"),
+            )
+        })?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
         if whole.len() + data.len() > MAX_BODY {
             return Err(too_large());
         }
@@ -68,7 +85,11 @@ async fn read(total: &AtomicUsize, mut body: Incoming) -> Result<Vec<u8>, Box<Re
 
 /// The rest of the body is not read, so the connection cannot go on.
 fn refuse(status: StatusCode, sentence: String) -> Box<Response<Body>> {
-    Box::new(answer::header(answer::text(status, sentence), CONNECTION, "close"))
+    Box::new(answer::header(
+        answer::text(status, sentence),
+        CONNECTION,
+        "close",
+    ))
 }
 
 /// One body's part of the total; given back when dropped. The body's own memory lives on a little longer, in one handler.

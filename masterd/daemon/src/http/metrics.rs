@@ -34,7 +34,8 @@ pub(super) async fn snapshot(context: &Context) -> Response<Body> {
 }
 
 fn agents(master: &Master, values: &mut Values) {
-    let count = |wanted: fn(&Agent) -> bool| master.agents().filter(|agent| wanted(agent)).count() as f64;
+    let count =
+        |wanted: fn(&Agent) -> bool| master.agents().filter(|agent| wanted(agent)).count() as f64;
     let connected = count(Agent::is_connected);
     let disconnected = count(|agent| agent.condition == AgentCondition::Disconnected);
     values.extend([
@@ -42,34 +43,61 @@ fn agents(master: &Master, values: &mut Values) {
         ("master/slaves_connected".into(), connected),
         ("master/slaves_disconnected".into(), disconnected),
         ("master/slaves_inactive".into(), disconnected),
-        ("master/slaves_unreachable".into(), count(|agent| matches!(agent.condition, AgentCondition::Unreachable(_)))),
-        ("master/recovery_slaves".into(), count(|agent| agent.condition == AgentCondition::Recovered)),
+        (
+            "master/slaves_unreachable".into(),
+            count(|agent| matches!(agent.condition, AgentCondition::Unreachable(_))),
+        ),
+        (
+            "master/recovery_slaves".into(),
+            count(|agent| agent.condition == AgentCondition::Recovered),
+        ),
     ]);
-    let total = sum(master.agents().filter(|agent| agent.is_connected()).map(|agent| &agent.resources));
+    let total = sum(master
+        .agents()
+        .filter(|agent| agent.is_connected())
+        .map(|agent| &agent.resources));
     let mut used = Resources::new();
-    master.agents().filter(|agent| agent.is_connected()).for_each(|agent| used.add(&master.used_resources(agent)));
+    master
+        .agents()
+        .filter(|agent| agent.is_connected())
+        .for_each(|agent| used.add(&master.used_resources(agent)));
     let offered = sum(master.offers().map(|offer| &offer.resources));
     for name in ["cpus", "gpus", "mem", "disk"] {
         let (all, taken) = (total.scalar(name).to_f64(), used.scalar(name).to_f64());
         values.insert(format!("master/{name}_total"), all);
         values.insert(format!("master/{name}_used"), taken);
-        values.insert(format!("master/{name}_percent"), if all > 0.0 { taken / all } else { 0.0 });
+        values.insert(
+            format!("master/{name}_percent"),
+            if all > 0.0 { taken / all } else { 0.0 },
+        );
         let busy = taken + offered.scalar(name).to_f64();
         values.insert(format!("allocator/mesos/resources/{name}/total"), all);
-        values.insert(format!("allocator/mesos/resources/{name}/offered_or_allocated"), busy);
+        values.insert(
+            format!("allocator/mesos/resources/{name}/offered_or_allocated"),
+            busy,
+        );
     }
 }
 
 fn frameworks(master: &Master, values: &mut Values) {
-    let connected = master.frameworks().filter(|framework| framework.is_connected()).count() as f64;
+    let connected = master
+        .frameworks()
+        .filter(|framework| framework.is_connected())
+        .count() as f64;
     let all = master.frameworks().count() as f64;
     values.extend([
         ("master/frameworks_active".into(), connected),
         ("master/frameworks_connected".into(), connected),
         ("master/frameworks_disconnected".into(), all - connected),
         ("master/frameworks_inactive".into(), all - connected),
-        ("master/outstanding_offers".into(), master.offers().count() as f64),
-        ("allocator/mesos/offer_filters/active".into(), master.active_filters() as f64),
+        (
+            "master/outstanding_offers".into(),
+            master.offers().count() as f64,
+        ),
+        (
+            "allocator/mesos/offer_filters/active".into(),
+            master.active_filters() as f64,
+        ),
     ]);
     let now = [
         (TaskState::Staging, "staging"),
@@ -78,15 +106,61 @@ fn frameworks(master: &Master, values: &mut Values) {
         (TaskState::Killing, "killing"),
     ];
     for (state, name) in now {
-        let tasks = master.frameworks().flat_map(|framework| framework.tasks.values());
-        values.insert(format!("master/tasks_{name}"), tasks.filter(|task| task.latest == state).count() as f64);
+        let tasks = master
+            .frameworks()
+            .flat_map(|framework| framework.tasks.values());
+        values.insert(
+            format!("master/tasks_{name}"),
+            tasks.filter(|task| task.latest == state).count() as f64,
+        );
     }
-    let unreachable: usize = master.frameworks().map(|framework| framework.unreachable.len()).sum();
+    let unreachable: usize = master
+        .frameworks()
+        .map(|framework| framework.unreachable.len())
+        .sum();
     values.insert("master/tasks_unreachable".into(), unreachable as f64);
+}
+
+/// Counters of the core under `master/` and their own names.
+macro_rules! plain {
+    ($values:ident, $metrics:ident: $($name:ident)*) => {
+        $($values.insert(concat!("master/", stringify!($name)).into(), $metrics.$name as f64);)*
+    };
 }
 
 fn counters(master: &Master, values: &mut Values) {
     let m = master.metrics();
+    plain!(values, m:
+        messages_register_framework
+        messages_reregister_framework
+        messages_unregister_framework
+        messages_deactivate_framework
+        messages_launch_tasks
+        messages_decline_offers
+        messages_revive_offers
+        messages_suppress_offers
+        messages_kill_task
+        messages_reconcile_tasks
+        messages_framework_to_executor
+        messages_executor_to_framework
+        messages_register_slave
+        messages_reregister_slave
+        messages_unregister_slave
+        messages_status_update
+        messages_status_update_acknowledgement
+        valid_status_updates
+        invalid_status_updates
+        valid_status_update_acknowledgements
+        invalid_status_update_acknowledgements
+        slave_registrations
+        slave_reregistrations
+        slave_removals
+        slave_unreachable_scheduled
+        slave_unreachable_completed
+        tasks_launched
+        offers_sent
+        offers_rescinded
+    );
     let ended = [
         (TaskState::Finished, "finished"),
         (TaskState::Failed, "failed"),
@@ -97,41 +171,17 @@ fn counters(master: &Master, values: &mut Values) {
         (TaskState::Gone, "gone"),
         (TaskState::GoneByOperator, "gone_by_operator"),
     ];
-    values.extend(ended.map(|(state, name)| (format!("master/tasks_{name}"), m.ended(state) as f64)));
-    let plain = [
-        ("messages_register_framework", m.messages_register_framework),
-        ("messages_reregister_framework", m.messages_reregister_framework),
-        ("messages_unregister_framework", m.messages_unregister_framework),
-        ("messages_deactivate_framework", m.messages_deactivate_framework),
-        ("messages_launch_tasks", m.messages_launch_tasks),
-        ("messages_decline_offers", m.messages_decline_offers),
-        ("messages_revive_offers", m.messages_revive_offers),
-        ("messages_suppress_offers", m.messages_suppress_offers),
-        ("messages_kill_task", m.messages_kill_task),
-        ("messages_reconcile_tasks", m.messages_reconcile_tasks),
-        ("messages_framework_to_executor", m.messages_framework_to_executor),
-        ("messages_executor_to_framework", m.messages_executor_to_framework),
-        ("messages_register_slave", m.messages_register_slave),
-        ("messages_reregister_slave", m.messages_reregister_slave),
-        ("messages_unregister_slave", m.messages_unregister_slave),
-        ("messages_status_update", m.messages_status_update),
-        ("messages_status_update_acknowledgement", m.messages_status_update_acknowledgement),
-        ("valid_status_updates", m.valid_status_updates),
-        ("invalid_status_updates", m.invalid_status_updates),
-        ("valid_status_update_acknowledgements", m.valid_status_update_acknowledgements),
-        ("invalid_status_update_acknowledgements", m.invalid_status_update_acknowledgements),
-        ("slave_registrations", m.slave_registrations),
-        ("slave_reregistrations", m.slave_reregistrations),
-        ("slave_removals", m.slave_removals),
-        ("slave_unreachable_scheduled", m.slave_unreachable_scheduled),
-        ("slave_unreachable_completed", m.slave_unreachable_completed),
-        ("tasks_launched", m.tasks_launched),
-        ("offers_sent", m.offers_sent),
-        ("offers_rescinded", m.offers_rescinded),
-    ];
-    values.extend(plain.map(|(name, value)| (format!("master/{name}"), value as f64)));
-    values.insert("allocator/mesos/allocation_runs".into(), m.allocation_runs as f64);
-    values.insert("registrar/registry_starts".into(), f64::from(master.registry().start()));
+    for (state, name) in ended {
+        values.insert(format!("master/tasks_{name}"), m.ended(state) as f64);
+    }
+    values.insert(
+        "allocator/mesos/allocation_runs".into(),
+        m.allocation_runs as f64,
+    );
+    values.insert(
+        "registrar/registry_starts".into(),
+        f64::from(master.registry().start()),
+    );
 }
 
 /// What Mesos reports of the host; left out where the kernel does not tell.
@@ -142,7 +192,10 @@ fn system(values: &mut Values) {
         values.extend(text.parse().ok().map(|load: f64| (name.to_string(), load)));
     }
     let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    for (name, key) in [("system/mem_total_bytes", "MemTotal:"), ("system/mem_free_bytes", "MemFree:")] {
+    for (name, key) in [
+        ("system/mem_total_bytes", "MemTotal:"),
+        ("system/mem_free_bytes", "MemFree:"),
+    ] {
         let line = memory.lines().find_map(|line| line.strip_prefix(key));
         let kilobytes = line.and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok());
         values.extend(kilobytes.map(|kilobytes| (name.to_string(), kilobytes * 1024.0)));

@@ -31,6 +31,7 @@ mod intake;
 mod metrics;
 mod operator;
 mod query;
+mod roles;
 mod route;
 mod scheduler;
 mod state;
@@ -82,7 +83,11 @@ where
 {
     let guarded = guard::Guarded::new(stream, Arc::clone(control));
     let service = service_fn(|request| {
-        let context = Context { app: Arc::clone(&app), peer, control: Arc::clone(control) };
+        let context = Context {
+            app: Arc::clone(&app),
+            peer,
+            control: Arc::clone(control),
+        };
         answer_one(context, request)
     });
     let connection = hyper::server::conn::http1::Builder::new()
@@ -98,7 +103,10 @@ where
     }
 }
 
-async fn answer_one(context: Context, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+async fn answer_one(
+    context: Context,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
     let busy = guard::Busy::new(Arc::clone(&context.control));
     let mut response = route::dispatch(&context, request).await;
     response.body_mut().hold(busy);

@@ -19,7 +19,11 @@ use crate::engine;
 /// `POST /teardown` with the form `frameworkId=…`.
 pub(super) async fn teardown(context: &Context, request: Request<Incoming>) -> Response<Body> {
     let (head, body) = request.into_parts();
-    if let Err(refusal) = context.app.access.check(context.peer, &head.headers, READWRITE_REALM) {
+    if let Err(refusal) = context
+        .app
+        .access
+        .check(context.peer, &head.headers, READWRITE_REALM)
+    {
         return *refusal;
     }
     if head.method != Method::POST {
@@ -31,7 +35,10 @@ pub(super) async fn teardown(context: &Context, request: Request<Incoming>) -> R
     };
     let form = Query::parse(&String::from_utf8_lossy(&body));
     let Some(framework) = form.get("frameworkId") else {
-        return answer::text(StatusCode::BAD_REQUEST, "Missing 'frameworkId' query parameter in the request body");
+        return answer::text(
+            StatusCode::BAD_REQUEST,
+            "Missing 'frameworkId' query parameter in the request body",
+        );
     };
     let request = engine::Request::Teardown(FrameworkId::new(framework));
     match context.app.engine.operator(request).await {
@@ -50,7 +57,10 @@ pub(super) async fn handle(context: &Context, request: Request<Incoming>) -> Res
     let body = match intake::content_type(&head.headers) {
         Ok(Format::Json) => intake::body(&context.app, body).await,
         Ok(Format::Protobuf) => {
-            return answer::text(StatusCode::NOT_IMPLEMENTED, "The operator API is not spoken in protobuf yet");
+            return answer::text(
+                StatusCode::NOT_IMPLEMENTED,
+                "The operator API is not spoken in protobuf yet",
+            );
         }
         Err(refusal) => Err(refusal),
     };
@@ -60,11 +70,21 @@ pub(super) async fn handle(context: &Context, request: Request<Incoming>) -> Res
     };
     let call: serde_json::Value = match serde_json::from_slice(&body) {
         Ok(call) => call,
-        Err(error) => return answer::text(StatusCode::BAD_REQUEST, format!("Failed to parse body into JSON: {error}")),
+        Err(error) => {
+            return answer::text(
+                StatusCode::BAD_REQUEST,
+                format!("Failed to parse body into JSON: {error}"),
+            );
+        }
     };
     match call.get("type").and_then(serde_json::Value::as_str) {
-        None => answer::text(StatusCode::BAD_REQUEST, "Failed to validate master::Call: Expecting 'type' to be present"),
-        Some("GET_HEALTH") => reply(&json!({ "type": "GET_HEALTH", "get_health": { "healthy": true } })),
+        None => answer::text(
+            StatusCode::BAD_REQUEST,
+            "Failed to validate master::Call: Expecting 'type' to be present",
+        ),
+        Some("GET_HEALTH") => {
+            reply(&json!({ "type": "GET_HEALTH", "get_health": { "healthy": true } }))
+        }
         Some("GET_VERSION") => {
             let info = json!({ "version": MESOS_VERSION });
             reply(&json!({ "type": "GET_VERSION", "get_version": { "version_info": info } }))
@@ -74,7 +94,10 @@ pub(super) async fn handle(context: &Context, request: Request<Incoming>) -> Res
             let flags: Vec<_> = context.app.flags.iter().map(flag).collect();
             reply(&json!({ "type": "GET_FLAGS", "get_flags": { "flags": flags } }))
         }
-        Some(kind) => answer::text(StatusCode::NOT_IMPLEMENTED, format!("Call {kind} is not supported yet")),
+        Some(kind) => answer::text(
+            StatusCode::NOT_IMPLEMENTED,
+            format!("Call {kind} is not supported yet"),
+        ),
     }
 }
 

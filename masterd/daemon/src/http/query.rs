@@ -18,12 +18,18 @@ impl Query {
 
     /// The first value of this name.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// The first value of this name as a number; `Err` is a sentence.
     pub(super) fn number(&self, name: &str) -> Result<Option<u64>, String> {
-        let parse = |text: &str| text.parse().map_err(|_| format!("'{name}' must be a whole number, not '{text}'"));
+        let parse = |text: &str| {
+            text.parse()
+                .map_err(|_| format!("'{name}' must be a whole number, not '{text}'"))
+        };
         self.get(name).map(parse).transpose()
     }
 }
@@ -58,7 +64,10 @@ mod tests {
         assert_eq!(decode("%zz%4", false), "%zz%4");
         assert_eq!(decode("slave%281%29", false), "slave(1)");
         let query = Query::parse("offset=5&name=a%3Db&flag");
-        assert_eq!((query.get("name"), query.get("flag"), query.number("offset")), (Some("a=b"), Some(""), Ok(Some(5))));
+        assert_eq!(
+            (query.get("name"), query.get("flag"), query.number("offset")),
+            (Some("a=b"), Some(""), Ok(Some(5)))
+        );
         assert!(query.number("name").is_err());
     }
 }

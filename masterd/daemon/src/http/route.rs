@@ -9,7 +9,7 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use super::answer::{self, Body};
 use super::query::{self, Query};
-use super::{Context, files, metrics, operator, scheduler, state, tasks};
+use super::{Context, files, metrics, operator, roles, scheduler, state, tasks};
 
 /// The read-only page.
 const PAGE: &str = include_str!("page.html");
@@ -59,7 +59,10 @@ pub(super) async fn dispatch(context: &Context, request: Request<Incoming>) -> R
         return page(request.method());
     }
     let Some(route) = find(&path) else {
-        return answer::text(StatusCode::NOT_FOUND, format!("There is nothing at '{}'", request.uri().path()));
+        return answer::text(
+            StatusCode::NOT_FOUND,
+            format!("There is nothing at '{}'", request.uri().path()),
+        );
     };
     match route {
         Route::Scheduler => return scheduler::handle(context, request).await,
@@ -78,7 +81,7 @@ pub(super) async fn dispatch(context: &Context, request: Request<Incoming>) -> R
         Route::Slaves => state::slaves(context, &query).await,
         Route::Frameworks => state::frameworks(context, &query).await,
         Route::Tasks => tasks::list(context, &query).await,
-        Route::Roles => state::roles(context).await,
+        Route::Roles => roles::list(context).await,
         Route::Version => state::version(),
         Route::Flags => state::flags(context),
         Route::Metrics => metrics::snapshot(context).await,
@@ -89,8 +92,15 @@ pub(super) async fn dispatch(context: &Context, request: Request<Incoming>) -> R
 }
 
 fn find(path: &str) -> Option<Route> {
-    let fits = |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    ROUTES.iter().filter(|(prefix, _)| fits(prefix)).max_by_key(|(prefix, _)| prefix.len()).map(|(_, route)| *route)
+    let fits = |prefix: &str| {
+        path.strip_prefix(prefix)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    ROUTES
+        .iter()
+        .filter(|(prefix, _)| fits(prefix))
+        .max_by_key(|(prefix, _)| prefix.len())
+        .map(|(_, route)| *route)
 }
 
 /// Without `/master` in front and slashes at the end.
@@ -119,15 +129,27 @@ fn page(method: &Method) -> Response<Body> {
 /// Scheme-less, as Mesos: clients take it apart at `//`, `:` and `/`.
 fn redirect(context: &Context) -> Response<Body> {
     let location = format!("//{}", context.app.about.endpoint());
-    answer::header(answer::empty(StatusCode::TEMPORARY_REDIRECT), LOCATION, &location)
+    answer::header(
+        answer::empty(StatusCode::TEMPORARY_REDIRECT),
+        LOCATION,
+        &location,
+    )
 }
 
 /// JSONP: `?jsonp=name` wraps a JSON answer into a call of that function.
 async fn padded(response: Response<Body>, query: &Query) -> Response<Body> {
-    let Some(name) = query.get("jsonp") else { return response };
-    let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.$".contains(&b));
+    let Some(name) = query.get("jsonp") else {
+        return response;
+    };
+    let is_name = !name.is_empty()
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"_.$".contains(&b));
     if !is_name {
-        return answer::text(StatusCode::BAD_REQUEST, "'jsonp' must be the name of a function");
+        return answer::text(
+            StatusCode::BAD_REQUEST,
+            "'jsonp' must be the name of a function",
+        );
     }
     if response.headers().get(CONTENT_TYPE) != Some(&HeaderValue::from_static("application/json")) {
         return response;
@@ -143,7 +165,10 @@ async fn padded(response: Response<Body>, query: &Query) -> Response<Body> {
 /// The decoded segments of a path behind a prefix.
 pub(super) fn segments(path: &str, prefix: &str) -> Vec<String> {
     let rest = path.strip_prefix(prefix).unwrap_or_default();
-    rest.split('/').filter(|segment| !segment.is_empty()).map(|segment| query::decode(segment, false)).collect()
+    rest.split('/')
+        .filter(|segment| !segment.is_empty())
+        .map(|segment| query::decode(segment, false))
+        .collect()
 }
 
 #[cfg(test)]
@@ -171,6 +196,9 @@ mod tests {
 
     #[test]
     fn segments_are_decoded() {
-        assert_eq!(segments("/nesos/v1/tasks/f%2f/t%3A1/files/a/b", "/nesos/v1/tasks"), ["f/", "t:1", "files", "a", "b"]);
+        assert_eq!(
+            segments("/nesos/v1/tasks/f%2f/t%3A1/files/a/b", "/nesos/v1/tasks"),
+            ["f/", "t:1", "files", "a", "b"]
+        );
     }
 }

@@ -24,12 +24,17 @@ type Refused = Box<Response<Body>>;
 
 /// Answers one call.
 pub(super) async fn handle(context: &Context, request: Request<Incoming>) -> Response<Body> {
-    judge(context, request).await.unwrap_or_else(|refusal| *refusal)
+    judge(context, request)
+        .await
+        .unwrap_or_else(|refusal| *refusal)
 }
 
 async fn judge(context: &Context, request: Request<Incoming>) -> Result<Response<Body>, Refused> {
     let (head, body) = request.into_parts();
-    let principal = context.app.access.check(context.peer, &head.headers, SCHEDULER_REALM)?;
+    let principal = context
+        .app
+        .access
+        .check(context.peer, &head.headers, SCHEDULER_REALM)?;
     if head.method != Method::POST {
         return Err(Box::new(answer::method_not_allowed("POST", &head.method)));
     }
@@ -38,8 +43,13 @@ async fn judge(context: &Context, request: Request<Incoming>) -> Result<Response
     let call = parse(&body, format)?;
     drop(body);
     match call.r#type {
-        None => Err(bad("Failed to validate scheduler::Call: Expecting 'type' to be present")),
-        Some(CallType::Unknown) => Err(refuse(StatusCode::NOT_IMPLEMENTED, "Received 'UNKNOWN' call")),
+        None => Err(bad(
+            "Failed to validate scheduler::Call: Expecting 'type' to be present",
+        )),
+        Some(CallType::Unknown) => Err(refuse(
+            StatusCode::NOT_IMPLEMENTED,
+            "Received 'UNKNOWN' call",
+        )),
         Some(CallType::Subscribe) => subscribe(context, &head.headers, call, principal).await,
         Some(kind) => other(context, &head.headers, kind, call, principal).await,
     }
@@ -47,10 +57,11 @@ async fn judge(context: &Context, request: Request<Incoming>) -> Result<Response
 
 fn parse(body: &[u8], format: Format) -> Result<Call, Refused> {
     match format {
-        Format::Json => Call::from_json(body).map_err(|e| bad(format!("Failed to parse body into Call: {e}"))),
-        Format::Protobuf => {
-            Call::from_protobuf(body).map_err(|e| bad(format!("Failed to parse body into Call protobuf: {e}")))
+        Format::Json => {
+            Call::from_json(body).map_err(|e| bad(format!("Failed to parse body into Call: {e}")))
         }
+        Format::Protobuf => Call::from_protobuf(body)
+            .map_err(|e| bad(format!("Failed to parse body into Call protobuf: {e}"))),
     }
 }
 
@@ -63,7 +74,8 @@ async fn subscribe(
     let member = call.subscribe.ok_or_else(|| {
         bad("Failed to validate scheduler::Call: Expecting 'subscribe' to be present")
     })?;
-    let subscription = subscribe::subscription(call.framework_id.as_ref(), member, principal.as_deref());
+    let subscription =
+        subscribe::subscription(call.framework_id.as_ref(), member, principal.as_deref());
     if let Err(Refusal::Status(sentence)) = subscription {
         return Err(bad(sentence));
     }
@@ -74,10 +86,15 @@ async fn subscribe(
         )
     })?;
     if headers.contains_key(STREAM_ID) {
-        return Err(bad("Subscribe calls should not include the 'Mesos-Stream-Id' header"));
+        return Err(bad(
+            "Subscribe calls should not include the 'Mesos-Stream-Id' header",
+        ));
     }
     let stream = new_stream().ok_or_else(|| {
-        refuse(StatusCode::INTERNAL_SERVER_ERROR, "The system's random source failed")
+        refuse(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "The system's random source failed",
+        )
     })?;
     let subscription = match subscription {
         Ok(subscription) => subscription,
@@ -90,7 +107,14 @@ async fn subscribe(
     let control = std::sync::Arc::clone(&context.control);
     let (sender, body) = engine::stream_channel(stream, format, control, engine.clone());
     let subscription = Box::new(subscription);
-    if !engine.send(Input::Subscribe { stream, subscription, sender }).await {
+    if !engine
+        .send(Input::Subscribe {
+            stream,
+            subscription,
+            sender,
+        })
+        .await
+    {
         return Err(Box::new(answer::stopping()));
     }
     Ok(streaming(stream, format, Body::stream(body)))
@@ -104,19 +128,35 @@ async fn other(
     principal: Option<String>,
 ) -> Result<Response<Body>, Refused> {
     let missing = "Failed to validate scheduler::Call: Expecting 'framework_id' to be present";
-    let framework = FrameworkId::new(call.framework_id.as_ref().ok_or_else(|| bad(missing))?.value.as_str());
-    let stream = headers.get(STREAM_ID).map(|value| stream_id(value.as_bytes()));
+    let framework = FrameworkId::new(
+        call.framework_id
+            .as_ref()
+            .ok_or_else(|| bad(missing))?
+            .value
+            .as_str(),
+    );
+    let stream = headers
+        .get(STREAM_ID)
+        .map(|value| stream_id(value.as_bytes()));
     let intake = call::intake(kind, call).map_err(bad)?;
     let call = match intake {
         Intake::Call(call) => Some(call),
         Intake::Ignored => None,
-        Intake::NotImplemented(sentence) => return Err(refuse(StatusCode::NOT_IMPLEMENTED, sentence)),
+        Intake::NotImplemented(sentence) => {
+            return Err(refuse(StatusCode::NOT_IMPLEMENTED, sentence));
+        }
     };
-    match context.app.engine.call(framework, stream, principal, call).await {
+    match context
+        .app
+        .engine
+        .call(framework, stream, principal, call)
+        .await
+    {
         None => Err(Box::new(answer::stopping())),
         Some(Ok(())) => Ok(answer::empty(StatusCode::ACCEPTED)),
         Some(Err(refusal)) => {
-            let status = StatusCode::from_u16(refusal.http_status()).unwrap_or(StatusCode::BAD_REQUEST);
+            let status =
+                StatusCode::from_u16(refusal.http_status()).unwrap_or(StatusCode::BAD_REQUEST);
             Err(refuse(status, refusal.to_string()))
         }
     }
@@ -129,7 +169,11 @@ fn streaming(stream: StreamId, format: Format, body: Body) -> Response<Body> {
 
 /// The header's UUID; a text that is none becomes one that no stream ever has.
 fn stream_id(text: &[u8]) -> StreamId {
-    let digits: String = text.iter().filter(|byte| **byte != b'-').map(|byte| char::from(*byte)).collect();
+    let digits: String = text
+        .iter()
+        .filter(|byte| **byte != b'-')
+        .map(|byte| char::from(*byte))
+        .collect();
     let is_uuid = digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     let number = u128::from_str_radix(&digits, 16).ok().filter(|_| is_uuid);
     StreamId(Uuid(number.unwrap_or_default().to_be_bytes()))
@@ -137,8 +181,12 @@ fn stream_id(text: &[u8]) -> StreamId {
 
 /// The form that `Accept` allows, JSON first; `None`: neither. No header allows everything.
 fn accepted(headers: &HeaderMap) -> Option<Format> {
-    let ranges: Vec<&str> =
-        headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(',')).collect();
+    let ranges: Vec<&str> = headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|v| v.split(','))
+        .collect();
     if !headers.contains_key(ACCEPT) {
         return Some(Format::Json);
     }
@@ -146,12 +194,19 @@ fn accepted(headers: &HeaderMap) -> Option<Format> {
         ranges.iter().any(|range| {
             let mut parts = range.split(';').map(str::trim);
             let media_type = parts.next().unwrap_or_default();
-            let is_refused = parts.any(|p| p.strip_prefix("q=").is_some_and(|q| q.parse::<f32>().is_ok_and(|q| q <= 0.0)));
-            let fits = media_type == "*/*" || media_type == "application/*" || media_type == format.media_type();
+            let is_refused = parts.any(|p| {
+                p.strip_prefix("q=")
+                    .is_some_and(|q| q.parse::<f32>().is_ok_and(|q| q <= 0.0))
+            });
+            let fits = media_type == "*/*"
+                || media_type == "application/*"
+                || media_type == format.media_type();
             fits && !is_refused
         })
     };
-    [Format::Json, Format::Protobuf].into_iter().find(|format| allows(format))
+    [Format::Json, Format::Protobuf]
+        .into_iter()
+        .find(|format| allows(format))
 }
 
 fn bad(sentence: impl Into<String>) -> Refused {
@@ -178,8 +233,14 @@ mod tests {
         assert_eq!(accepted(&HeaderMap::new()), Some(Format::Json));
         assert_eq!(accept("*/*"), Some(Format::Json));
         assert_eq!(accept("application/x-protobuf"), Some(Format::Protobuf));
-        assert_eq!(accept("application/x-protobuf, application/json;q=0.5"), Some(Format::Json));
-        assert_eq!(accept("application/json;q=0, application/*"), Some(Format::Json));
+        assert_eq!(
+            accept("application/x-protobuf, application/json;q=0.5"),
+            Some(Format::Json)
+        );
+        assert_eq!(
+            accept("application/json;q=0, application/*"),
+            Some(Format::Json)
+        );
         assert_eq!(accept("text/html"), None);
     }
 

@@ -7,7 +7,7 @@ use hyper::Response;
 use masterd_core::{Agent, AgentCondition, Framework, Master, Offer};
 use nesos_api::legacy;
 use nesos_api::v1;
-use nesos_wire::resource::{Resources, Value};
+use nesos_wire::resource::Resources;
 use serde::Serialize;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +25,12 @@ const AGENT_CAPABILITIES: [&str; 3] = ["MULTI_ROLE", "HIERARCHICAL_ROLE", "RESER
 /// `/state`
 pub(super) async fn state(context: &Context) -> Response<Body> {
     let about = context.app.about.clone();
-    let flags = context.app.flags.iter().map(|(name, value)| ((*name).to_string(), value.clone())).collect();
+    let flags = context
+        .app
+        .flags
+        .iter()
+        .map(|(name, value)| ((*name).to_string(), value.clone()))
+        .collect();
     ask(context, move |master| whole(master, &about, flags)).await
 }
 
@@ -34,10 +39,20 @@ pub(super) async fn slaves(context: &Context, query: &Query) -> Response<Body> {
     let wanted = query.get("slave_id").map(str::to_string);
     ask(context, move |master| {
         let is_wanted = |agent: &&Agent| wanted.as_deref().is_none_or(|id| agent.id.as_str() == id);
-        let (known, recovered): (Vec<&Agent>, Vec<&Agent>) = master.agents().filter(is_wanted).partition(|agent| is_known(agent));
+        let (known, recovered): (Vec<&Agent>, Vec<&Agent>) = master
+            .agents()
+            .filter(is_wanted)
+            .partition(|agent| is_known(agent));
         legacy::Slaves {
-            slaves: known.into_iter().map(|agent| full_slave(master, agent)).collect(),
-            recovered_slaves: recovered.into_iter().filter(|agent| is_recovered(agent)).map(recovered_slave).collect(),
+            slaves: known
+                .into_iter()
+                .map(|agent| full_slave(master, agent))
+                .collect(),
+            recovered_slaves: recovered
+                .into_iter()
+                .filter(|agent| is_recovered(agent))
+                .map(recovered_slave)
+                .collect(),
         }
     })
     .await
@@ -47,11 +62,24 @@ pub(super) async fn slaves(context: &Context, query: &Query) -> Response<Body> {
 pub(super) async fn frameworks(context: &Context, query: &Query) -> Response<Body> {
     let wanted = query.get("framework_id").map(str::to_string);
     ask(context, move |master| {
-        let is_wanted = |framework: &&Framework| wanted.as_deref().is_none_or(|id| framework.id.as_str() == id);
-        let completed = master.completed_frameworks().map(|completed| &completed.framework);
+        let is_wanted = |framework: &&Framework| {
+            wanted
+                .as_deref()
+                .is_none_or(|id| framework.id.as_str() == id)
+        };
+        let completed = master
+            .completed_frameworks()
+            .map(|completed| &completed.framework);
         legacy::Frameworks {
-            frameworks: master.frameworks().filter(is_wanted).map(|f| framework(master, f)).collect(),
-            completed_frameworks: completed.filter(is_wanted).map(|f| framework(master, f)).collect(),
+            frameworks: master
+                .frameworks()
+                .filter(is_wanted)
+                .map(|f| framework(master, f))
+                .collect(),
+            completed_frameworks: completed
+                .filter(is_wanted)
+                .map(|f| framework(master, f))
+                .collect(),
             ..legacy::Frameworks::default()
         }
     })
@@ -85,17 +113,6 @@ pub(super) async fn summary(context: &Context) -> Response<Body> {
     .await
 }
 
-/// `/roles`
-pub(super) async fn roles(context: &Context) -> Response<Body> {
-    ask(context, |master| {
-        let mut names: BTreeSet<&str> = BTreeSet::from(["*"]);
-        names.extend(master.config().roles.iter().map(String::as_str));
-        names.extend(master.frameworks().flat_map(|f| f.facts.roles.iter().map(String::as_str)));
-        legacy::Roles { roles: names.into_iter().map(|name| role(master, name)).collect() }
-    })
-    .await
-}
-
 /// `/version`
 pub(super) fn version() -> Response<Body> {
     reply(&json!({
@@ -106,7 +123,12 @@ pub(super) fn version() -> Response<Body> {
 
 /// `/flags`
 pub(super) fn flags(context: &Context) -> Response<Body> {
-    let flags = context.app.flags.iter().map(|(name, value)| ((*name).to_string(), value.clone())).collect();
+    let flags = context
+        .app
+        .flags
+        .iter()
+        .map(|(name, value)| ((*name).to_string(), value.clone()))
+        .collect();
     reply(&legacy::Flags { flags })
 }
 
@@ -115,10 +137,16 @@ pub(super) async fn ask<T: Serialize>(
     context: &Context,
     question: impl FnOnce(&Master) -> T + Send + 'static,
 ) -> Response<Body> {
-    let bytes = context.app.engine.query(move |master| serde_json::to_vec(&question(master))).await;
+    let bytes = context
+        .app
+        .engine
+        .query(move |master| serde_json::to_vec(&question(master)))
+        .await;
     match bytes {
         Some(Ok(bytes)) => answer::json(bytes),
-        Some(Err(error)) => answer::text(hyper::StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+        Some(Err(error)) => {
+            answer::text(hyper::StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+        }
         None => answer::stopping(),
     }
 }
@@ -149,7 +177,8 @@ struct NesosState {
 }
 
 fn whole(master: &Master, about: &About, flags: BTreeMap<String, String>) -> NesosState {
-    let count = |wanted: fn(&Agent) -> bool| master.agents().filter(|agent| wanted(agent)).count() as u64;
+    let count =
+        |wanted: fn(&Agent) -> bool| master.agents().filter(|agent| wanted(agent)).count() as u64;
     let pid = about.pid();
     let state = legacy::State {
         version: MESOS_VERSION.into(),
@@ -160,7 +189,9 @@ fn whole(master: &Master, about: &About, flags: BTreeMap<String, String>) -> Nes
         capabilities: vec!["AGENT_UPDATE"],
         activated_slaves: count(Agent::is_connected),
         deactivated_slaves: count(|agent| agent.condition == AgentCondition::Disconnected),
-        unreachable_slaves: count(|agent| matches!(agent.condition, AgentCondition::Unreachable(_))),
+        unreachable_slaves: count(|agent| {
+            matches!(agent.condition, AgentCondition::Unreachable(_))
+        }),
         leader: Some(pid.clone()),
         leader_info: Some(legacy::LeaderInfo {
             id: master.id().to_string(),
@@ -172,18 +203,35 @@ fn whole(master: &Master, about: &About, flags: BTreeMap<String, String>) -> Nes
         pid,
         cluster: Some(about.cluster.clone()),
         flags,
-        slaves: master.agents().filter(|agent| is_known(agent)).map(|agent| slave(master, agent)).collect(),
-        recovered_slaves: master.agents().filter(|agent| is_recovered(agent)).map(recovered_slave).collect(),
+        slaves: master
+            .agents()
+            .filter(|agent| is_known(agent))
+            .map(|agent| slave(master, agent))
+            .collect(),
+        recovered_slaves: master
+            .agents()
+            .filter(|agent| is_recovered(agent))
+            .map(recovered_slave)
+            .collect(),
         frameworks: master.frameworks().map(|f| framework(master, f)).collect(),
-        completed_frameworks: master.completed_frameworks().map(|c| framework(master, &c.framework)).collect(),
+        completed_frameworks: master
+            .completed_frameworks()
+            .map(|c| framework(master, &c.framework))
+            .collect(),
         ..legacy::State::default()
     };
-    NesosState { state, nesos_version: NESOS_VERSION }
+    NesosState {
+        state,
+        nesos_version: NESOS_VERSION,
+    }
 }
 
 /// Mesos lists registered agents; unreachable ones are counted only.
 fn is_known(agent: &Agent) -> bool {
-    matches!(agent.condition, AgentCondition::Connected(_) | AgentCondition::Disconnected)
+    matches!(
+        agent.condition,
+        AgentCondition::Connected(_) | AgentCondition::Disconnected
+    )
 }
 
 fn is_recovered(agent: &Agent) -> bool {
@@ -205,14 +253,26 @@ fn slave(master: &Master, agent: &Agent) -> legacy::Slave {
         used_resources: shown(&master.used_resources(agent)),
         offered_resources: shown(&master.offered_resources(agent)),
         active: agent.is_connected(),
-        version: if agent.software.is_empty() { MESOS_VERSION.into() } else { agent.software.clone() },
+        version: if agent.software.is_empty() {
+            MESOS_VERSION.into()
+        } else {
+            agent.software.clone()
+        },
         capabilities: AGENT_CAPABILITIES.to_vec(),
         ..legacy::Slave::default()
     }
 }
 
 fn full_slave(master: &Master, agent: &Agent) -> legacy::FullSlave {
-    let full = |bag: &Resources| resource::list(bag, &Shape { allocation: None, with_role: true });
+    let full = |bag: &Resources| {
+        resource::list(
+            bag,
+            &Shape {
+                allocation: None,
+                with_role: true,
+            },
+        )
+    };
     legacy::FullSlave {
         slave: slave(master, agent),
         reserved_resources_full: BTreeMap::new(),
@@ -235,7 +295,11 @@ fn recovered_slave(agent: &Agent) -> legacy::RecoveredSlave {
 /// A framework without its tasks and offers.
 fn framework_head(master: &Master, known: &Framework) -> legacy::Framework {
     let info = v1::FrameworkInfo::from_protobuf(&known.info).unwrap_or_default();
-    let used = known.tasks.values().filter(|task| task.is_using_resources()).map(|task| &task.spec.resources);
+    let used = known
+        .tasks
+        .values()
+        .filter(|task| task.is_using_resources())
+        .map(|task| &task.spec.resources);
     let used = sum(used);
     let offered = sum(offers(master, known).map(|offer| &offer.resources));
     legacy::Framework {
@@ -271,35 +335,12 @@ fn offer(offer: &Offer) -> legacy::Offer {
     legacy::Offer {
         id: offer.id.to_string(),
         framework_id: offer.framework.to_string(),
-        allocation_info: v1::ResourceAllocationInfo { role: Some(offer.role.clone()) },
+        allocation_info: v1::ResourceAllocationInfo {
+            role: Some(offer.role.clone()),
+        },
         slave_id: offer.agent.to_string(),
         resources: shown(&offer.resources),
     }
-}
-
-fn role(master: &Master, name: &str) -> legacy::Role {
-    let members = master.frameworks().filter(|f| f.facts.roles.iter().any(|role| role == name));
-    let tasks = master.frameworks().flat_map(|f| f.tasks.values());
-    let used = sum(tasks.filter(|task| task.is_using_resources() && task.spec.role == name).map(|task| &task.spec.resources));
-    let offered = sum(master.offers().filter(|offer| offer.role == name).map(|offer| &offer.resources));
-    legacy::Role {
-        name: name.into(),
-        weight: 1.0,
-        quota: legacy::RoleQuota { role: name.into(), consumed: scalars(&used), ..legacy::RoleQuota::default() },
-        resources: scalars(&sum([&used, &offered])),
-        allocated: scalars(&used),
-        offered: scalars(&offered),
-        reserved: BTreeMap::new(),
-        frameworks: members.map(|framework| framework.id.to_string()).collect(),
-    }
-}
-
-fn scalars(bag: &Resources) -> BTreeMap<String, f64> {
-    let scalar = |(name, value): (&str, &Value)| match value {
-        Value::Scalar(amount) => Some((name.to_string(), amount.to_f64())),
-        _ => None,
-    };
-    bag.iter().filter_map(scalar).collect()
 }
 
 fn shown(bag: &Resources) -> legacy::Resources {

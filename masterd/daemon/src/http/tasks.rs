@@ -27,34 +27,62 @@ pub(super) type TaskCounts = BTreeMap<&'static str, u64>;
 /// `/tasks?limit=&offset=&order=&framework_id=&task_id=`
 pub(super) async fn list(context: &Context, query: &Query) -> Response<Body> {
     let (limit, offset) = match (query.number("limit"), query.number("offset")) {
-        (Ok(limit), Ok(offset)) => (limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT), offset.unwrap_or(0)),
-        (Err(sentence), _) | (_, Err(sentence)) => return answer::text(StatusCode::BAD_REQUEST, sentence),
+        (Ok(limit), Ok(offset)) => (
+            limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT),
+            offset.unwrap_or(0),
+        ),
+        (Err(sentence), _) | (_, Err(sentence)) => {
+            return answer::text(StatusCode::BAD_REQUEST, sentence);
+        }
     };
     let is_ascending = query.get("order") == Some("asc");
     let framework = query.get("framework_id").map(str::to_string);
     let task = query.get("task_id").map(str::to_string);
     ask(context, move |master| {
-        let completed = master.completed_frameworks().map(|completed| &completed.framework);
+        let completed = master
+            .completed_frameworks()
+            .map(|completed| &completed.framework);
         let mut found: Vec<&Task> = master
             .frameworks()
             .chain(completed)
-            .filter(|known| framework.as_deref().is_none_or(|id| known.id.as_str() == id))
+            .filter(|known| {
+                framework
+                    .as_deref()
+                    .is_none_or(|id| known.id.as_str() == id)
+            })
             .flat_map(of)
-            .filter(|known| task.as_deref().is_none_or(|id| known.spec.key.task.as_str() == id))
+            .filter(|known| {
+                task.as_deref()
+                    .is_none_or(|id| known.spec.key.task.as_str() == id)
+            })
             .collect();
         found.sort_by(|a, b| {
             let order = age(a).partial_cmp(&age(b)).unwrap_or(Ordering::Equal);
             if is_ascending { order } else { order.reverse() }
         });
-        let (offset, limit) = (usize::try_from(offset).unwrap_or(usize::MAX), limit as usize);
-        legacy::Tasks { tasks: found.into_iter().skip(offset).take(limit).map(shown).collect() }
+        let (offset, limit) = (
+            usize::try_from(offset).unwrap_or(usize::MAX),
+            limit as usize,
+        );
+        legacy::Tasks {
+            tasks: found
+                .into_iter()
+                .skip(offset)
+                .take(limit)
+                .map(shown)
+                .collect(),
+        }
     })
     .await
 }
 
 /// All tasks that a framework is remembered by.
 pub(super) fn of(framework: &Framework) -> impl Iterator<Item = &Task> {
-    framework.tasks.values().chain(framework.unreachable.values()).chain(&framework.completed)
+    framework
+        .tasks
+        .values()
+        .chain(framework.unreachable.values())
+        .chain(&framework.completed)
 }
 
 /// A task in the legacy shape.
@@ -66,10 +94,25 @@ pub(super) fn shown(task: &Task) -> legacy::Task {
 pub(super) fn count<'a>(tasks: impl Iterator<Item = &'a Task>) -> TaskCounts {
     use TaskState::*;
     let states = [
-        Staging, Starting, Running, Killing, Finished, Killed, Failed, Lost, Error, Unreachable, Dropped, Gone,
-        GoneByOperator, Unknown,
+        Staging,
+        Starting,
+        Running,
+        Killing,
+        Finished,
+        Killed,
+        Failed,
+        Lost,
+        Error,
+        Unreachable,
+        Dropped,
+        Gone,
+        GoneByOperator,
+        Unknown,
     ];
-    let mut counts: TaskCounts = states.into_iter().map(|state| (status::state(state).name(), 0)).collect();
+    let mut counts: TaskCounts = states
+        .into_iter()
+        .map(|state| (status::state(state).name(), 0))
+        .collect();
     for task in tasks {
         *counts.entry(status::state(task.latest).name()).or_default() += 1;
     }
@@ -77,5 +120,7 @@ pub(super) fn count<'a>(tasks: impl Iterator<Item = &'a Task>) -> TaskCounts {
 }
 
 fn age(task: &Task) -> f64 {
-    task.statuses.first().map_or(f64::INFINITY, |status| status.timestamp)
+    task.statuses
+        .first()
+        .map_or(f64::INFINITY, |status| status.timestamp)
 }

@@ -32,7 +32,9 @@ pub struct Agent {
 pub async fn join(address: &str, token: &JoinToken, node: &str) -> (JoinAnswer, NodeKey) {
     let key = NodeKey::generate().unwrap();
     let stream = TcpStream::connect(address).await.unwrap();
-    let mut stream = tls::connect(tls::join_client(token).unwrap(), stream).await.unwrap();
+    let mut stream = tls::connect(tls::join_client(token).unwrap(), stream)
+        .await
+        .unwrap();
     let request = JoinRequest {
         version: version::CURRENT,
         secret: token.secret,
@@ -41,17 +43,34 @@ pub async fn join(address: &str, token: &JoinToken, node: &str) -> (JoinAnswer, 
         public_key: key.public_key().unwrap(),
     };
     framed::write(&mut stream, &request).await.unwrap();
-    let answer = FrameReader::new(&mut stream).read().await.unwrap().expect("an answer");
+    let answer = FrameReader::new(&mut stream)
+        .read()
+        .await
+        .unwrap()
+        .expect("an answer");
     (answer, key)
 }
 
 /// A board that has joined by the token in masterd's work folder.
 pub async fn board(address: &str, work_dir: &std::path::Path, node: &str) -> Board {
-    let token = JoinToken::parse(&std::fs::read_to_string(work_dir.join("token")).unwrap()).unwrap();
+    let token =
+        JoinToken::parse(&std::fs::read_to_string(work_dir.join("token")).unwrap()).unwrap();
     match join(address, &token, node).await {
-        (JoinAnswer::Accepted { certificate, ca, cluster }, key) => {
+        (
+            JoinAnswer::Accepted {
+                certificate,
+                ca,
+                cluster,
+            },
+            key,
+        ) => {
             assert_eq!(cluster, "test");
-            Board { node: NodeId::new(node), key, certificate, ca }
+            Board {
+                node: NodeId::new(node),
+                key,
+                certificate,
+                ca,
+            }
         }
         (JoinAnswer::Refused { reason }, _) => panic!("refused: {reason}"),
     }
@@ -61,8 +80,15 @@ pub async fn board(address: &str, work_dir: &std::path::Path, node: &str) -> Boa
 pub fn foreign_board(node: &str) -> Board {
     let authority = Authority::new(&ClusterKey([99; 32])).unwrap();
     let key = NodeKey::generate().unwrap();
-    let certificate = authority.issue_node(&NodeId::new(node), key.public_key().unwrap()).unwrap();
-    Board { node: NodeId::new(node), key, certificate, ca: authority.certificate().to_vec() }
+    let certificate = authority
+        .issue_node(&NodeId::new(node), key.public_key().unwrap())
+        .unwrap();
+    Board {
+        node: NodeId::new(node),
+        key,
+        certificate,
+        ca: authority.certificate().to_vec(),
+    }
 }
 
 impl Board {
@@ -72,7 +98,10 @@ impl Board {
         let stream = TcpStream::connect(address).await.unwrap();
         let stream = tls::connect(config, stream).await.unwrap();
         let (reader, writer) = tokio::io::split(stream);
-        Agent { reader: FrameReader::new(reader), writer }
+        Agent {
+            reader: FrameReader::new(reader),
+            writer,
+        }
     }
 
     pub fn hello(&self) -> Hello {
@@ -109,14 +138,18 @@ impl Agent {
 
     /// The next message that is not a ping; pings are answered.
     pub async fn hear(&mut self) -> MasterToAgent {
-        self.hear_or_end().await.expect("the master closed the link")
+        self.hear_or_end()
+            .await
+            .expect("the master closed the link")
     }
 
     /// As `hear`; `None` when the link has ended.
     pub async fn hear_or_end(&mut self) -> Option<MasterToAgent> {
         loop {
             match self.reader.read_within(super::DEADLINE).await {
-                Ok(Some(MasterToAgent::Ping { sequence })) => self.say(&AgentToMaster::Pong { sequence }).await,
+                Ok(Some(MasterToAgent::Ping { sequence })) => {
+                    self.say(&AgentToMaster::Pong { sequence }).await
+                }
                 Ok(message) => return message,
                 Err(_) => return None,
             }

@@ -13,7 +13,10 @@ pub struct Answer {
 
 impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, value)| value.as_str())
     }
 
     pub fn text(&self) -> String {
@@ -34,7 +37,10 @@ pub struct Client {
 
 impl Client {
     pub async fn connect(address: &str) -> Self {
-        Self { stream: TcpStream::connect(address).await.unwrap(), buffer: Vec::new() }
+        Self {
+            stream: TcpStream::connect(address).await.unwrap(),
+            buffer: Vec::new(),
+        }
     }
 
     pub async fn send(&mut self, bytes: &[u8]) {
@@ -47,13 +53,29 @@ impl Client {
             if let Some(at) = self.buffer.windows(4).position(|w| w == b"\r\n\r\n") {
                 break at;
             }
-            self.more().await.expect("the connection ended before an answer");
+            self.more()
+                .await
+                .expect("the connection ended before an answer");
         };
         let head = String::from_utf8(self.buffer.drain(..end + 4).collect()).unwrap();
         let mut lines = head.lines();
-        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
-        let pair = |line: &str| line.split_once(": ").map(|(n, v)| (n.to_ascii_lowercase(), v.to_string()));
-        Answer { status, headers: lines.filter_map(pair).collect(), body: Vec::new() }
+        let status = lines
+            .next()
+            .unwrap()
+            .split(' ')
+            .nth(1)
+            .unwrap()
+            .parse()
+            .unwrap();
+        let pair = |line: &str| {
+            line.split_once(": ")
+                .map(|(n, v)| (n.to_ascii_lowercase(), v.to_string()))
+        };
+        Answer {
+            status,
+            headers: lines.filter_map(pair).collect(),
+            body: Vec::new(),
+        }
     }
 
     /// The next answer with its whole body.
@@ -64,7 +86,9 @@ impl Client {
                 answer.body.extend(chunk);
             }
         } else {
-            let length: usize = answer.header("content-length").map_or(0, |text| text.parse().unwrap());
+            let length: usize = answer
+                .header("content-length")
+                .map_or(0, |text| text.parse().unwrap());
             answer.body = self.bytes(length).await.unwrap();
         }
         answer
@@ -107,7 +131,13 @@ impl Client {
 }
 
 /// One request on a connection of its own.
-pub async fn request(address: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+pub async fn request(
+    address: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Answer {
     let mut client = Client::connect(address).await;
     client.send(&head(method, path, headers, body.len())).await;
     client.send(body).await;
@@ -120,7 +150,8 @@ pub async fn get(address: &str, path: &str) -> Answer {
 
 /// The bytes of a request's head.
 pub fn head(method: &str, path: &str, headers: &[(&str, &str)], length: usize) -> Vec<u8> {
-    let mut text = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n");
+    let mut text =
+        format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n");
     for (name, value) in headers {
         text.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -142,27 +173,43 @@ impl Scheduler {
     /// Subscribes with these members of `framework_info` (JSON, without braces) and waits for SUBSCRIBED.
     pub async fn subscribe(address: &str, info: &str, id: Option<&str>) -> Self {
         let (outer, inner) = match id {
-            Some(id) => (format!(r#""framework_id":{{"value":"{id}"}},"#), format!(r#","id":{{"value":"{id}"}}"#)),
+            Some(id) => (
+                format!(r#""framework_id":{{"value":"{id}"}},"#),
+                format!(r#","id":{{"value":"{id}"}}"#),
+            ),
             None => Default::default(),
         };
         let body = format!(
             r#"{{{outer}"type":"SUBSCRIBE","subscribe":{{"framework_info":{{"user":"root","name":"test"{info}{inner}}}}}}}"#
         );
         let mut client = Client::connect(address).await;
-        let headers = [("Content-Type", "application/json"), ("Connection", "close")];
-        client.send(&head("POST", "/api/v1/scheduler", &headers, body.len())).await;
+        let headers = [
+            ("Content-Type", "application/json"),
+            ("Connection", "close"),
+        ];
+        client
+            .send(&head("POST", "/api/v1/scheduler", &headers, body.len()))
+            .await;
         client.send(body.as_bytes()).await;
         let head = client.head().await;
         assert_eq!(head.status, 200);
         assert_eq!(head.header("content-type"), Some("application/json"));
         assert_eq!(head.header("transfer-encoding"), Some("chunked"));
         let stream_id = head.header("mesos-stream-id").unwrap().to_string();
-        let mut scheduler =
-            Self { client, address: address.into(), stream_id, framework: String::new(), subscribed: Vec::new() };
+        let mut scheduler = Self {
+            client,
+            address: address.into(),
+            stream_id,
+            framework: String::new(),
+            subscribed: Vec::new(),
+        };
         scheduler.subscribed = scheduler.client.chunk().await.expect("an event");
         let event = parse(&scheduler.subscribed);
         assert_eq!(event["type"], "SUBSCRIBED", "{event}");
-        scheduler.framework = event["subscribed"]["framework_id"]["value"].as_str().unwrap().into();
+        scheduler.framework = event["subscribed"]["framework_id"]["value"]
+            .as_str()
+            .unwrap()
+            .into();
         scheduler
     }
 
@@ -174,7 +221,10 @@ impl Scheduler {
     /// The next event of this type, others are skipped.
     pub async fn wait(&mut self, kind: &str) -> serde_json::Value {
         loop {
-            let event = self.event().await.unwrap_or_else(|| panic!("the stream ended before {kind}"));
+            let event = self
+                .event()
+                .await
+                .unwrap_or_else(|| panic!("the stream ended before {kind}"));
             if event["type"] == kind {
                 return event;
             }
@@ -183,16 +233,36 @@ impl Scheduler {
 
     /// Makes a call; `members` is JSON without braces. The status.
     pub async fn call(&self, members: &str) -> u16 {
-        let body = format!(r#"{{"framework_id":{{"value":"{}"}},{members}}}"#, self.framework);
-        let headers = [("Content-Type", "application/json"), ("Mesos-Stream-Id", &self.stream_id)];
-        request(&self.address, "POST", "/api/v1/scheduler", &headers, body.as_bytes()).await.status
+        let body = format!(
+            r#"{{"framework_id":{{"value":"{}"}},{members}}}"#,
+            self.framework
+        );
+        let headers = [
+            ("Content-Type", "application/json"),
+            ("Mesos-Stream-Id", &self.stream_id),
+        ];
+        request(
+            &self.address,
+            "POST",
+            "/api/v1/scheduler",
+            &headers,
+            body.as_bytes(),
+        )
+        .await
+        .status
     }
 }
 
 /// One record, which must be the whole chunk.
 pub fn parse(chunk: &[u8]) -> serde_json::Value {
-    let newline = chunk.iter().position(|byte| *byte == b'\n').expect("a length and a newline");
-    let length: usize = std::str::from_utf8(&chunk[..newline]).unwrap().parse().unwrap();
+    let newline = chunk
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .expect("a length and a newline");
+    let length: usize = std::str::from_utf8(&chunk[..newline])
+        .unwrap()
+        .parse()
+        .unwrap();
     assert_eq!(chunk.len(), newline + 1 + length, "one record per chunk");
     serde_json::from_slice(&chunk[newline + 1..]).unwrap()
 }

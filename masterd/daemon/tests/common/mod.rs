@@ -1,7 +1,12 @@
 //! A real masterd on loopback, a raw HTTP client and an agent that does what a test tells it.
 //!
 //! Shared by this crate's tests. Invariants: every wait has a deadline, every process ends with its test.
-#![allow(dead_code, clippy::unwrap_used, unreachable_pub)]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    unreachable_pub
+)] // Each test binary uses its own part.
 
 pub mod agent;
 pub mod http;
@@ -27,7 +32,12 @@ impl Master {
     /// Starts masterd on `work_dir` with further flags; port 0 is a free one.
     pub fn start(work_dir: &Path, port: u16, flags: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_masterd"))
-            .args(["--ip=127.0.0.1", "--cluster=test", "--hostname=localhost", &format!("--port={port}")])
+            .args([
+                "--ip=127.0.0.1",
+                "--cluster=test",
+                "--hostname=localhost",
+                &format!("--port={port}"),
+            ])
             .arg(format!("--work_dir={}", work_dir.display()))
             .args(flags)
             .stderr(Stdio::piped())
@@ -35,7 +45,11 @@ impl Master {
             .unwrap();
         let (sender, log) = mpsc::channel();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| drop(sender.send(line))));
+        std::thread::spawn(move || {
+            lines
+                .map_while(Result::ok)
+                .for_each(|line| drop(sender.send(line)))
+        });
         let mut master = Self { child, port, log };
         let line = master.wait_log("listens on");
         master.port = line.rsplit(':').next().unwrap().trim().parse().unwrap();
@@ -47,7 +61,10 @@ impl Master {
         let end = std::time::Instant::now() + DEADLINE;
         loop {
             let left = end.saturating_duration_since(std::time::Instant::now());
-            let line = self.log.recv_timeout(left).unwrap_or_else(|_| panic!("no log line with '{text}'"));
+            let line = self
+                .log
+                .recv_timeout(left)
+                .unwrap_or_else(|_| panic!("no log line with '{text}'"));
             if line.contains(text) {
                 return line;
             }
@@ -70,7 +87,10 @@ impl Master {
 
     /// SIGTERM; the exit code.
     pub fn terminate(mut self) -> Option<i32> {
-        let status = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        let status = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status()
+            .unwrap();
         assert!(status.success());
         self.child.wait().unwrap().code()
     }
@@ -90,6 +110,13 @@ impl Drop for Master {
 
 /// Runs a test's future with a deadline.
 pub fn run<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { tokio::time::timeout(2 * DEADLINE, future).await.expect("the test took too long") })
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        tokio::time::timeout(2 * DEADLINE, future)
+            .await
+            .expect("the test took too long")
+    })
 }
