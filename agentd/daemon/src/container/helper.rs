@@ -24,6 +24,8 @@ const MAX_RECORD: u64 = 64 * 1024;
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 /// How long a started helper may take to open its socket: a board under load.
 const OPEN_LIMIT: Duration = Duration::from_secs(5);
+/// Longest pause between two looks whether a helper has ended that has said its last word.
+const REAP_LOOK: Duration = Duration::from_secs(1);
 /// A helper that does not take a few bytes for this long does not read any more.
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -123,7 +125,8 @@ impl Helper {
             let Ok(mut child_ended) = signal(SignalKind::child()) else { return };
             // An error is ECHILD: it was adopted, and somebody else collects it.
             while let Ok(None) = process.try_wait() {
-                child_ended.recv().await;
+                // A look now and then costs less than a zombie for ever.
+                let _ = tokio::time::timeout(REAP_LOOK, child_ended.recv()).await;
             }
         };
         // After the limit init collects it, when agentd ends.

@@ -99,6 +99,7 @@ impl Life {
                 let log = self.context.run_directory(&self.container).join("log");
                 let text = std::fs::read_to_string(log).unwrap_or_default();
                 let text: String = text.trim().chars().take(300).collect();
+                let text = if text.is_empty() { "it left no message; is the disk full?" } else { &text };
                 ContainerEvent::LaunchFailed { message: format!("the executor helper ended without a record: {text}") }
             }
             None => ContainerEvent::Vanished,
