@@ -33,7 +33,10 @@ impl Agent {
             let key = spec.key.clone();
             match self.judge(&spec, &free) {
                 Verdict::Ignore(why) => {
-                    self.note(Level::Info, format!("launch of {key} attempt {} ignored: {why}", spec.attempt.0));
+                    self.note(
+                        Level::Info,
+                        format!("launch of {key} attempt {} ignored: {why}", spec.attempt.0),
+                    );
                 }
                 Verdict::Take => {
                     free.subtract(&spec.resources);
@@ -50,15 +53,24 @@ impl Agent {
         if !self.link.is_connected() {
             return;
         }
-        self.note(Level::Warn, format!("task {key}: {:?}: {}", draft.state, draft.message));
+        self.note(
+            Level::Warn,
+            format!("task {key}: {:?}: {}", draft.state, draft.message),
+        );
         let status = self.status(key, draft, None);
         let latest = status.state;
-        self.out.send.push(AgentToMaster::Update(TaskUpdate { key: key.clone(), status, latest }));
+        self.out.send.push(AgentToMaster::Update(TaskUpdate {
+            key: key.clone(),
+            status,
+            latest,
+        }));
     }
 
     /// The launch of `key` could not be checkpointed: it fails, and nothing of it is ever stored.
     pub(crate) fn fail_unstored(&mut self, key: &TaskKey, reason: &str) {
-        let Some(task) = self.tasks.get_mut(key) else { return };
+        let Some(task) = self.tasks.get_mut(key) else {
+            return;
+        };
         task.is_stored = false;
         let container = task.container.take();
         let Some(container) = container else { return };
@@ -72,7 +84,11 @@ impl Agent {
     }
 
     fn judge(&self, spec: &TaskSpec, free: &Resources) -> Verdict {
-        let lost = if spec.partition_aware { TaskState::Dropped } else { TaskState::Lost };
+        let lost = if spec.partition_aware {
+            TaskState::Dropped
+        } else {
+            TaskState::Lost
+        };
         if let Some(known) = self.tasks.get(&spec.key) {
             if spec.attempt == known.spec.attempt {
                 return Verdict::Ignore("this attempt is known");
@@ -85,26 +101,47 @@ impl Agent {
                 return Verdict::Bounce(Draft::agent(TaskState::Error, Reason::TaskInvalid, text));
             }
         }
-        if self.finished.iter().any(|(key, attempt)| *key == spec.key && *attempt >= spec.attempt) {
+        if self
+            .finished
+            .iter()
+            .any(|(key, attempt)| *key == spec.key && *attempt >= spec.attempt)
+        {
             return Verdict::Ignore("this attempt is over");
         }
         if self.tasks.len() >= crate::MAX_TASKS && !self.tasks.contains_key(&spec.key) {
-            let text = format!("The agent holds {} tasks, which is its limit", crate::MAX_TASKS);
+            let text = format!(
+                "The agent holds {} tasks, which is its limit",
+                crate::MAX_TASKS
+            );
             return Verdict::Bounce(Draft::agent(lost, Reason::InvalidOffers, text));
         }
         let held: usize = self.tasks.values().map(|task| spec_bytes(&task.spec)).sum();
         if held + spec_bytes(spec) > crate::MAX_SPEC_BYTES {
-            let text = format!("The descriptions of this agent's tasks would exceed {} bytes", crate::MAX_SPEC_BYTES);
+            let text = format!(
+                "The descriptions of this agent's tasks would exceed {} bytes",
+                crate::MAX_SPEC_BYTES
+            );
             return Verdict::Bounce(Draft::agent(lost, Reason::InvalidOffers, text));
         }
         if self.shutdown_at.is_some() {
-            return Verdict::Refuse(Draft::agent(lost, Reason::AgentRemoved, "The agent is shutting down"));
+            return Verdict::Refuse(Draft::agent(
+                lost,
+                Reason::AgentRemoved,
+                "The agent is shutting down",
+            ));
         }
-        if let Some(blocked) = self.store_blocked.as_ref().filter(|_| self.is_store_resting()) {
+        if let Some(blocked) = self
+            .store_blocked
+            .as_ref()
+            .filter(|_| self.is_store_resting())
+        {
             return Verdict::Refuse(draft_unstored(&blocked.reason));
         }
         if !free.contains(&spec.resources) {
-            let (asked, free) = (resource_text::text(&spec.resources), resource_text::text(free));
+            let (asked, free) = (
+                resource_text::text(&spec.resources),
+                resource_text::text(free),
+            );
             let text = format!("The task asks for {asked}, the agent has {free} free");
             return Verdict::Refuse(Draft::agent(lost, Reason::InvalidOffers, text));
         }
@@ -115,10 +152,22 @@ impl Agent {
         let key = spec.key.clone();
         self.forget(&key);
         let container = self.rng.container_id();
-        self.note(Level::Info, format!("launching task {key} attempt {} in container {container}", spec.attempt.0));
+        self.note(
+            Level::Info,
+            format!(
+                "launching task {key} attempt {} in container {container}",
+                spec.attempt.0
+            ),
+        );
         let spec_box = Box::new(spec.clone());
-        self.out.persist.push(Record::Launched { spec: spec_box.clone(), container: container.clone() });
-        self.out.actions.push(Action::Launch { container: container.clone(), spec: spec_box });
+        self.out.persist.push(Record::Launched {
+            spec: spec_box.clone(),
+            container: container.clone(),
+        });
+        self.out.actions.push(Action::Launch {
+            container: container.clone(),
+            spec: spec_box,
+        });
         self.containers.insert(container.clone(), key.clone());
         self.tasks.insert(key, Task::new(spec, Some(container)));
     }
@@ -138,16 +187,42 @@ impl Agent {
 fn spec_bytes(spec: &TaskSpec) -> usize {
     const SMALL_FIELDS: usize = 1024;
     let command = &spec.command;
-    let environment: usize = command.environment.iter().map(|(name, value)| name.len() + value.len() + 10).sum();
-    let arguments: usize = command.arguments.iter().map(|argument| argument.len() + 5).sum();
-    let uris: usize = command.uris.iter().map(|uri| uri.value.len() + uri.output_file.as_ref().map_or(0, String::len) + 16).sum();
-    let ids = 2 * (spec.key.framework.as_str().len() + spec.key.task.as_str().len() + spec.executor.as_str().len());
+    let environment: usize = command
+        .environment
+        .iter()
+        .map(|(name, value)| name.len() + value.len() + 10)
+        .sum();
+    let arguments: usize = command
+        .arguments
+        .iter()
+        .map(|argument| argument.len() + 5)
+        .sum();
+    let uris: usize = command
+        .uris
+        .iter()
+        .map(|uri| uri.value.len() + uri.output_file.as_ref().map_or(0, String::len) + 16)
+        .sum();
+    let ids = 2
+        * (spec.key.framework.as_str().len()
+            + spec.key.task.as_str().len()
+            + spec.executor.as_str().len());
     let texts = spec.name.len() + spec.role.len() + command.value.len();
-    SMALL_FIELDS + spec.info.len() + spec.framework_info.len() + environment + arguments + uris + ids + texts
+    SMALL_FIELDS
+        + spec.info.len()
+        + spec.framework_info.len()
+        + environment
+        + arguments
+        + uris
+        + ids
+        + texts
 }
 
 fn draft_unstored(reason: &str) -> Draft {
-    Draft::agent(TaskState::Failed, Reason::ContainerLaunchFailed, format!("cannot write the checkpoint: {reason}"))
+    Draft::agent(
+        TaskState::Failed,
+        Reason::ContainerLaunchFailed,
+        format!("cannot write the checkpoint: {reason}"),
+    )
 }
 
 fn is_about(record: &Record, key: &TaskKey) -> bool {

@@ -1,21 +1,20 @@
 //! The agent: one owner of all state, stepped by events.
 //!
-//! Here: dispatch, the link's conversation, timers, and the hand-over in [`Agent::ready`]. Launching, killing, container
-//! events and recovery are in their own modules. Called by the shell and the simulator.
+//! Here: dispatch, statuses, timers, and the hand-over in [`Agent::ready`]. The conversation with the master, launching,
+//! killing, container events, storing and recovery are in their own modules. Called by the shell and the simulator.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use nesos_base::time::{Duration, Instant};
-use nesos_wire::message::{AgentToMaster, Hello, MasterToAgent, TaskUpdate, Welcome};
+use nesos_base::time::Instant;
+use nesos_wire::message::{AgentToMaster, TaskUpdate};
 use nesos_wire::resource::Resources;
 use nesos_wire::task::{TaskSpec, TaskState, TaskStatus};
-use nesos_wire::{AgentId, Attempt, ContainerId, TaskKey, Uuid, version};
+use nesos_wire::{AgentId, Attempt, ContainerId, TaskKey, Uuid};
 
 use crate::checkpoint::Record;
-use crate::event::{Action, Config, Event, Level, LinkError, Moment, Note, Ready, STORE_RETRY};
+use crate::event::{Action, Config, Event, Level, Moment, Note, Ready};
 use crate::link::{Link, LinkView};
 use crate::rng::Rng;
-use crate::stream::Acknowledged;
 use crate::task::{Draft, Phase, Task};
 
 /// The state machine. See the crate header for how to drive it.
@@ -75,9 +74,15 @@ impl Agent {
             }
             Event::Message { .. } => {}
             Event::Container { container, event } => self.container_event(&container, event),
-            Event::FileRead { link, request, result } => {
+            Event::FileRead {
+                link,
+                request,
+                result,
+            } => {
                 if self.link.is_current(link) && self.link.is_connected() {
-                    self.out.send.push(AgentToMaster::FileData { request, result });
+                    self.out
+                        .send
+                        .push(AgentToMaster::FileData { request, result });
                 }
             }
             Event::NotStored { ready, reason } => self.not_stored(*ready, reason),
@@ -141,9 +146,14 @@ impl Agent {
     pub(crate) fn update(&mut self, key: &TaskKey, draft: Draft) {
         let uuid = self.rng.uuid();
         let status = self.status(key, draft, Some(uuid));
-        let Some(task) = self.tasks.get_mut(key).filter(|task| !task.is_silent) else { return };
+        let Some(task) = self.tasks.get_mut(key).filter(|task| !task.is_silent) else {
+            return;
+        };
         if task.stream.push(status.clone()) && task.is_stored {
-            self.out.persist.push(Record::Updated { key: key.clone(), status: Box::new(status) });
+            self.out.persist.push(Record::Updated {
+                key: key.clone(),
+                status: Box::new(status),
+            });
         }
     }
 
@@ -167,7 +177,9 @@ impl Agent {
 
     /// The task's last status, and the end of its container.
     pub(crate) fn finish(&mut self, key: &TaskKey, draft: Draft) {
-        let Some(task) = self.tasks.get(key) else { return };
+        let Some(task) = self.tasks.get(key) else {
+            return;
+        };
         let text = format!("task {key} is {:?}: {}", draft.state, draft.message);
         let is_silent = task.is_silent;
         if let Some(container) = &task.container {
@@ -185,16 +197,24 @@ impl Agent {
 
     /// Drops the task's record and remembers that this attempt is over.
     pub(crate) fn forget(&mut self, key: &TaskKey) {
-        let Some(attempt) = self.drop_task(key) else { return };
-        self.out.persist.push(Record::Forgotten { key: key.clone(), attempt });
+        let Some(attempt) = self.drop_task(key) else {
+            return;
+        };
+        self.out.persist.push(Record::Forgotten {
+            key: key.clone(),
+            attempt,
+        });
     }
 
-    fn drop_task(&mut self, key: &TaskKey) -> Option<Attempt> {
+    pub(crate) fn drop_task(&mut self, key: &TaskKey) -> Option<Attempt> {
         let task = self.tasks.remove(key)?;
         let attempt = task.spec.attempt;
         if let Some(container) = task.container {
             self.containers.remove(&container);
-            self.out.actions.push(Action::Release { container, key: key.clone() });
+            self.out.actions.push(Action::Release {
+                container,
+                key: key.clone(),
+            });
         }
         self.remember_finished(key.clone(), attempt);
         Some(attempt)
@@ -206,115 +226,6 @@ impl Agent {
             self.finished.pop_front();
         }
         self.finished.push_back((key, attempt));
-    }
-
-    fn link_up(&mut self, link: u64) {
-        if !self.link.is_current(link) || !self.link.up(self.moment.now) {
-            return;
-        }
-        let hello = Hello {
-            version: version::CURRENT,
-            node: self.config.node.clone(),
-            agent: self.id.clone(),
-            boot_id: self.config.boot_id.clone(),
-            hostname: self.config.hostname.clone(),
-            ip: self.config.ip.clone(),
-            port: self.config.port,
-            software: self.config.software.clone(),
-            resources: self.config.resources.clone(),
-            attributes: self.config.attributes.clone(),
-            tasks: self.tasks.values().map(Task::report).collect(),
-        };
-        self.out.send.push(AgentToMaster::Hello(hello));
-    }
-
-    fn link_down(&mut self, link: u64, error: &LinkError) {
-        if !self.link.is_current(link) {
-            return;
-        }
-        let random = self.rng.next_u32();
-        let pause = match error {
-            LinkError::Failed(_) => self.link.failed(self.moment.now, random),
-            LinkError::Refused(_) => self.link.refused(self.moment.now, random),
-        };
-        self.lost_link(format!("no link to the master: {error}; next try in {} ms", pause.as_millis()));
-    }
-
-    /// Whatever was handed out for the old link will not arrive: streams start again with their heads.
-    fn lost_link(&mut self, text: String) {
-        self.out.send.clear();
-        self.pause_streams();
-        self.note(Level::Warn, text);
-    }
-
-    fn pause_streams(&mut self) {
-        for task in self.tasks.values_mut() {
-            task.stream.pause();
-        }
-    }
-
-    fn hang_up(&mut self) {
-        let link = self.link.number();
-        self.out.actions.push(Action::HangUp { link });
-    }
-
-    fn message(&mut self, message: MasterToAgent) {
-        match message {
-            MasterToAgent::Welcome(welcome) => self.welcome(welcome),
-            MasterToAgent::Refused { reason } => {
-                self.hang_up();
-                let random = self.rng.next_u32();
-                let pause = self.link.refused(self.moment.now, random);
-                self.lost_link(format!("the master refused this agent: {reason}; next try in {} s", pause.as_secs()));
-            }
-            MasterToAgent::Redirect { leader } => {
-                self.hang_up();
-                let random = self.rng.next_u32();
-                let text = format!("another master leads: {leader}");
-                self.link.redirected(self.moment.now, leader, random);
-                self.lost_link(text);
-            }
-            MasterToAgent::Ping { sequence } => self.out.send.push(AgentToMaster::Pong { sequence }),
-            MasterToAgent::Launch { tasks } => self.launch(tasks),
-            MasterToAgent::Kill { key, grace_ms } => self.kill(&key, grace_ms),
-            MasterToAgent::Acknowledge { key, uuid } => self.acknowledge(&key, uuid),
-            MasterToAgent::ShutdownFramework { framework } => self.shutdown_framework(&framework),
-            MasterToAgent::FrameworkMessage { framework, executor, .. } => self.note(
-                Level::Warn,
-                format!("a message of framework {framework} for {executor} is dropped: command tasks take none"),
-            ),
-            MasterToAgent::ReadFile { request, key, path, offset, length } => {
-                let container = self.tasks.get(&key).and_then(|task| task.container.clone());
-                let link = self.link.number();
-                self.out.actions.push(Action::ReadFile { link, request, key, container, path, offset, length });
-            }
-        }
-    }
-
-    fn welcome(&mut self, welcome: Welcome) {
-        let silence = Duration::from_millis(u64::from(welcome.silence_limit_ms));
-        self.link.welcomed(self.moment.now, silence);
-        if self.id.as_ref() != Some(&welcome.agent) {
-            self.out.persist.push(Record::Admitted { agent: welcome.agent.clone() });
-            self.id = Some(welcome.agent.clone());
-        }
-        self.out.actions.push(Action::MasterTime { unix: welcome.time });
-        let text = format!("registered as {} in cluster {} with master {}", welcome.agent, welcome.cluster, welcome.master);
-        self.note(Level::Info, text);
-        for key in welcome.kill {
-            self.silence(&key);
-        }
-    }
-
-    fn acknowledge(&mut self, key: &TaskKey, uuid: Uuid) {
-        let Some(task) = self.tasks.get_mut(key) else { return };
-        let outcome = task.stream.acknowledge(uuid);
-        if outcome != Acknowledged::Ignored && task.is_stored {
-            self.out.persist.push(Record::Acknowledged { key: key.clone(), uuid });
-        }
-        if outcome == Acknowledged::Closed {
-            self.drop_task(key);
-        }
     }
 
     fn run_timers(&mut self) {
@@ -343,65 +254,32 @@ impl Agent {
             }
             let latest = task.stream.latest();
             if let Some(status) = task.stream.take_due(self.moment.now) {
-                let update = TaskUpdate { key: key.clone(), status: status.clone(), latest };
+                let update = TaskUpdate {
+                    key: key.clone(),
+                    status: status.clone(),
+                    latest,
+                };
                 self.out.send.push(AgentToMaster::Update(update));
             }
         }
-    }
-
-    /// Nothing of `ready` was done. Launches in it fail; the rest is offered again, statuses only after their records.
-    fn not_stored(&mut self, ready: Ready, reason: String) {
-        let newer = std::mem::take(&mut self.out);
-        self.note(Level::Warn, format!("the checkpoint cannot be written: {reason}"));
-        let retry_at = self.moment.now + STORE_RETRY;
-        self.store_blocked = Some(Blocked { retry_at, reason: reason.clone() });
-        for (mut part, is_returned) in [(ready, true), (newer, false)] {
-            part.send.retain(|message| !self.unsend(message));
-            // A link may have come and gone since the returned part was made.
-            if !is_returned || self.link.is_connected() {
-                self.out.send.append(&mut part.send);
-            }
-            self.out.persist.append(&mut part.persist);
-            self.out.actions.append(&mut part.actions);
-            self.out.notes.append(&mut part.notes);
-        }
-        let launched = self.out.persist.iter().filter_map(|record| match record {
-            Record::Launched { spec, .. } => Some(spec.key.clone()),
-            _ => None,
-        });
-        for key in launched.collect::<Vec<_>>() {
-            self.fail_unstored(&key, &reason);
-        }
-    }
-
-    /// Takes back an update of a stored task; whether `message` was one.
-    fn unsend(&mut self, message: &AgentToMaster) -> bool {
-        let AgentToMaster::Update(update) = message else { return false };
-        match self.tasks.get_mut(&update.key) {
-            Some(task) if task.is_stored => {
-                task.stream.pause();
-                true
-            }
-            Some(_) => false,
-            // Forgotten in the same `Ready` (a shutdown): what is not on disk must not have been said.
-            None => update.status.uuid.is_some(),
-        }
-    }
-
-    pub(crate) fn is_store_resting(&self) -> bool {
-        self.store_blocked.as_ref().is_some_and(|blocked| self.moment.now < blocked.retry_at)
     }
 
     fn deadline(&self) -> Option<Instant> {
         let is_resting = self.is_store_resting();
         let tasks = self.tasks.values().flat_map(|task| {
             let is_sendable = self.link.is_live() && !(is_resting && task.is_stored);
-            [task.phase.destroy_at(), task.stream.deadline().filter(|_| is_sendable)]
+            [
+                task.phase.destroy_at(),
+                task.stream.deadline().filter(|_| is_sendable),
+            ]
         });
         let others = [
             self.link.deadline(),
             self.shutdown_at,
-            self.store_blocked.as_ref().map(|blocked| blocked.retry_at).filter(|_| is_resting),
+            self.store_blocked
+                .as_ref()
+                .map(|blocked| blocked.retry_at)
+                .filter(|_| is_resting),
         ];
         tasks.chain(others).flatten().min()
     }

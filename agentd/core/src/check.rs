@@ -14,7 +14,10 @@ impl Agent {
             return Err(format!("{} tasks", self.tasks.len()));
         }
         if self.finished.len() > crate::MAX_FINISHED {
-            return Err(format!("{} finished tasks are remembered", self.finished.len()));
+            return Err(format!(
+                "{} finished tasks are remembered",
+                self.finished.len()
+            ));
         }
         if !self.is_overcommitted && !self.config.resources.contains(&self.used()) {
             return Err("more is in use than the agent has".into());
@@ -22,20 +25,30 @@ impl Agent {
         for (container, key) in &self.containers {
             let owner = self.tasks.get(key).and_then(|task| task.container.as_ref());
             if owner != Some(container) {
-                return Err(format!("container {container} is not the one of its task {key}"));
+                return Err(format!(
+                    "container {container} is not the one of its task {key}"
+                ));
             }
         }
         self.tasks.iter().try_for_each(|(key, task)| {
-            self.check_task(key, task).map_err(|broken| format!("task {key} in {:?}: {broken}", task.phase))
+            self.check_task(key, task)
+                .map_err(|broken| format!("task {key} in {:?}: {broken}", task.phase))
         })
     }
 
     fn check_task(&self, key: &TaskKey, task: &Task) -> Result<(), String> {
-        let is_listed = task.container.as_ref().is_some_and(|container| self.containers.contains_key(container));
+        let is_listed = task
+            .container
+            .as_ref()
+            .is_some_and(|container| self.containers.contains_key(container));
         if is_listed != task.phase.is_active() {
             return Err("holds a container exactly while active: violated".into());
         }
-        if self.finished.iter().any(|(finished, attempt)| finished == key && *attempt >= task.spec.attempt) {
+        if self
+            .finished
+            .iter()
+            .any(|(finished, attempt)| finished == key && *attempt >= task.spec.attempt)
+        {
             return Err("is also among the finished".into());
         }
         let pending = task.stream.pending();
@@ -45,8 +58,18 @@ impl Agent {
         if pending.len() == 0 && task.phase == Phase::Ended {
             return Err("has ended, has nothing to say and was not forgotten".into());
         }
-        let statuses: Vec<_> = task.stream.acknowledged().into_iter().chain(pending).collect();
-        if statuses.iter().rev().skip(1).any(|status| status.state.is_terminal()) {
+        let statuses: Vec<_> = task
+            .stream
+            .acknowledged()
+            .into_iter()
+            .chain(pending)
+            .collect();
+        if statuses
+            .iter()
+            .rev()
+            .skip(1)
+            .any(|status| status.state.is_terminal())
+        {
             return Err("a status follows a terminal one".into());
         }
         if task.latest().is_terminal() != (task.phase == Phase::Ended) && !task.is_silent {

@@ -121,7 +121,9 @@ pub fn replay(log: &[u8]) -> Replay {
                 replay.end = at;
             }
             None => {
-                let next = log[at + 1..].windows(MAGIC.len()).position(|window| window == MAGIC);
+                let next = log[at + 1..]
+                    .windows(MAGIC.len())
+                    .position(|window| window == MAGIC);
                 let next = next.map_or(log.len(), |found| at + 1 + found);
                 replay.skipped += next - at;
                 at = next;
@@ -160,7 +162,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn boot(text: &str) -> Record {
-        Record::Boot { boot_id: text.into() }
+        Record::Boot {
+            boot_id: text.into(),
+        }
     }
 
     fn log_of(records: &[Record]) -> Vec<u8> {
@@ -178,7 +182,10 @@ mod tests {
         let whole = log_of(&records[..1]).len();
         for cut in whole..log.len() {
             let replay = replay(&log[..cut]);
-            assert_eq!((replay.records.as_slice(), replay.end), (&records[..1], whole));
+            assert_eq!(
+                (replay.records.as_slice(), replay.end),
+                (&records[..1], whole)
+            );
             assert_eq!(replay.skipped, cut - whole);
         }
     }

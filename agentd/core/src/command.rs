@@ -75,11 +75,25 @@ fn environment(spec: &TaskSpec, place: &Place) -> Vec<(String, String)> {
         ("MESOS_CHECKPOINT", checkpoint),
     ];
     let mut merged: BTreeMap<&str, &str> = own.into_iter().collect();
-    merged.extend(place.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    merged.extend(spec.command.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    merged.extend(
+        place
+            .environment
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str())),
+    );
+    merged.extend(
+        spec.command
+            .environment
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str())),
+    );
     let is_valid = |name: &str| !name.is_empty() && !name.contains(['=', '\0']);
-    let valid = merged.into_iter().filter(|(name, value)| is_valid(name) && !value.contains('\0'));
-    valid.map(|(name, value)| (name.to_string(), value.to_string())).collect()
+    let valid = merged
+        .into_iter()
+        .filter(|(name, value)| is_valid(name) && !value.contains('\0'));
+    valid
+        .map(|(name, value)| (name.to_string(), value.to_string()))
+        .collect()
 }
 
 #[cfg(test)]
@@ -97,7 +111,10 @@ mod tests {
             cgroup_procs: None,
             pid_namespace: false,
             mount_namespace: false,
-            environment: vec![("A".into(), "isolator".into()), ("B".into(), "isolator".into())],
+            environment: vec![
+                ("A".into(), "isolator".into()),
+                ("B".into(), "isolator".into()),
+            ],
         }
     }
 
@@ -124,13 +141,28 @@ mod tests {
     #[test]
     fn the_command_overrides_isolators_and_agent() {
         let mut task = spec("t", 1);
-        let set = [("A", "task"), ("PATH", "/x"), ("", "no"), ("X=Y", "no"), ("N", "a\0b")];
-        task.command.environment = set.map(|(name, value)| (name.to_string(), value.to_string())).to_vec();
-        let environment: BTreeMap<_, _> = executor_spec(&task, place()).environment.into_iter().collect();
+        let set = [
+            ("A", "task"),
+            ("PATH", "/x"),
+            ("", "no"),
+            ("X=Y", "no"),
+            ("N", "a\0b"),
+        ];
+        task.command.environment = set
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .to_vec();
+        let environment: BTreeMap<_, _> = executor_spec(&task, place())
+            .environment
+            .into_iter()
+            .collect();
         assert_eq!(environment["A"], "task");
         assert_eq!(environment["B"], "isolator");
         assert_eq!(environment["PATH"], "/x");
         assert_eq!(environment["MESOS_SANDBOX"], "/w/s");
-        assert!(!environment.contains_key("") && !environment.contains_key("X=Y") && !environment.contains_key("N"));
+        assert!(
+            !environment.contains_key("")
+                && !environment.contains_key("X=Y")
+                && !environment.contains_key("N")
+        );
     }
 }

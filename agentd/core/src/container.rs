@@ -13,7 +13,9 @@ use crate::task::{Draft, Phase};
 
 impl Agent {
     pub(crate) fn container_event(&mut self, container: &ContainerId, event: ContainerEvent) {
-        let Some(key) = self.containers.get(container).cloned() else { return };
+        let Some(key) = self.containers.get(container).cloned() else {
+            return;
+        };
         match event {
             ContainerEvent::Started => self.started(&key),
             ContainerEvent::Running => self.running(&key),
@@ -29,7 +31,9 @@ impl Agent {
     }
 
     fn started(&mut self, key: &TaskKey) {
-        let Some(task) = self.tasks.get_mut(key) else { return };
+        let Some(task) = self.tasks.get_mut(key) else {
+            return;
+        };
         if task.phase == Phase::Launching {
             task.phase = Phase::Starting;
             self.update(key, Draft::executor(TaskState::Starting, ""));
@@ -38,7 +42,9 @@ impl Agent {
 
     fn running(&mut self, key: &TaskKey) {
         self.started(key);
-        let Some(task) = self.tasks.get_mut(key) else { return };
+        let Some(task) = self.tasks.get_mut(key) else {
+            return;
+        };
         if task.phase == Phase::Starting {
             task.phase = Phase::Running;
             self.update(key, Draft::executor(TaskState::Running, ""));
@@ -46,7 +52,9 @@ impl Agent {
     }
 
     fn launch_failed(&mut self, key: &TaskKey, message: String) {
-        let Some(task) = self.tasks.get(key) else { return };
+        let Some(task) = self.tasks.get(key) else {
+            return;
+        };
         let draft = match task.kill_grace_ms {
             Some(_) => task.draft_killed_during_launch(),
             None => Draft::agent(TaskState::Failed, Reason::ContainerLaunchFailed, message),

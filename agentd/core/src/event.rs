@@ -259,7 +259,10 @@ pub struct Ready {
 impl Ready {
     /// Whether there is nothing to do but wait.
     pub fn is_idle(&self) -> bool {
-        self.persist.is_empty() && self.actions.is_empty() && self.send.is_empty() && self.notes.is_empty()
+        self.persist.is_empty()
+            && self.actions.is_empty()
+            && self.send.is_empty()
+            && self.notes.is_empty()
     }
 }
 

@@ -95,7 +95,10 @@ pub fn plan(uris: &[Uri]) -> Result<Vec<Fetch>, FetchError> {
     for uri in uris {
         let fetch = plan_one(uri)?;
         if fetches.iter().any(|other| other.target == fetch.target) {
-            return Err(FetchError::Twice { uri: uri.value.clone(), name: fetch.target });
+            return Err(FetchError::Twice {
+                uri: uri.value.clone(),
+                name: fetch.target,
+            });
         }
         fetches.push(fetch);
     }
@@ -116,10 +119,22 @@ fn plan_one(uri: &Uri) -> Result<Fetch, FetchError> {
     let default_name = tail.rsplit('/').next().unwrap_or_default();
     let target = uri.output_file.as_deref().unwrap_or(default_name);
     if !is_plain_path(target) || RESERVED.contains(&target) {
-        return Err(FetchError::Name { uri: value.into(), name: target.into() });
+        return Err(FetchError::Name {
+            uri: value.into(),
+            name: target.into(),
+        });
     }
-    let extract = if uri.extract && !uri.executable { archive(target) } else { None };
-    Ok(Fetch { source, target: target.into(), executable: uri.executable, extract })
+    let extract = if uri.extract && !uri.executable {
+        archive(target)
+    } else {
+        None
+    };
+    Ok(Fetch {
+        source,
+        target: target.into(),
+        executable: uri.executable,
+        extract,
+    })
 }
 
 /// The source, and the part of the URI whose last segment names the file.
@@ -133,7 +148,9 @@ fn source(value: &str) -> Option<(Source, &str)> {
     let (scheme, rest) = value.split_once("://")?;
     if scheme.eq_ignore_ascii_case("file") {
         let path = rest.strip_prefix("localhost").unwrap_or(rest);
-        return path.starts_with('/').then(|| (Source::Path(path.into()), path));
+        return path
+            .starts_with('/')
+            .then(|| (Source::Path(path.into()), path));
     }
     if !scheme.eq_ignore_ascii_case("http") {
         return None;
@@ -164,7 +181,10 @@ fn archive(name: &str) -> Option<Archive> {
         (".gz", Archive::Gz),
         (".zip", Archive::Zip),
     ];
-    KNOWN.iter().find(|(suffix, _)| name.ends_with(suffix)).map(|(_, archive)| *archive)
+    KNOWN
+        .iter()
+        .find(|(suffix, _)| name.ends_with(suffix))
+        .map(|(_, archive)| *archive)
 }
 
 #[cfg(test)]
@@ -173,42 +193,82 @@ mod tests {
     use proptest::prelude::*;
 
     fn uri(value: &str) -> Uri {
-        Uri { value: value.into(), executable: false, extract: true, cache: false, output_file: None }
+        Uri {
+            value: value.into(),
+            executable: false,
+            extract: true,
+            cache: false,
+            output_file: None,
+        }
     }
 
     fn target(value: &str) -> Option<String> {
-        plan(&[uri(value)]).ok().map(|fetches| fetches[0].target.clone())
+        plan(&[uri(value)])
+            .ok()
+            .map(|fetches| fetches[0].target.clone())
     }
 
     #[test]
     fn names_come_from_the_last_segment() {
         assert_eq!(target("/etc/hosts").as_deref(), Some("hosts"));
         assert_eq!(target("file:///a/b.sh").as_deref(), Some("b.sh"));
-        assert_eq!(target("HTTP://h:80/x/y.tgz?v=1/2#z").as_deref(), Some("y.tgz"));
+        assert_eq!(
+            target("HTTP://h:80/x/y.tgz?v=1/2#z").as_deref(),
+            Some("y.tgz")
+        );
     }
 
     #[test]
     fn hostile_names_are_refused() {
-        for bad in ["/", "/a/..", "http://h", "http://h/", "http:///x", "file://x", "ftp://h/x", "x", "", "/a\nb", "/a/stdout"] {
+        for bad in [
+            "/",
+            "/a/..",
+            "http://h",
+            "http://h/",
+            "http:///x",
+            "file://x",
+            "ftp://h/x",
+            "x",
+            "",
+            "/a\nb",
+            "/a/stdout",
+        ] {
             assert_eq!(target(bad), None, "{bad:?}");
         }
-        for name in ["", ".", "..", "/x", "a/../b", "a//b", "a/", "stderr", "a\\b", "a\0"] {
-            let named = Uri { output_file: Some(name.into()), ..uri("/etc/hosts") };
-            assert!(matches!(plan(&[named]), Err(FetchError::Name { .. })), "{name:?}");
+        for name in [
+            "", ".", "..", "/x", "a/../b", "a//b", "a/", "stderr", "a\\b", "a\0",
+        ] {
+            let named = Uri {
+                output_file: Some(name.into()),
+                ..uri("/etc/hosts")
+            };
+            assert!(
+                matches!(plan(&[named]), Err(FetchError::Name { .. })),
+                "{name:?}"
+            );
         }
     }
 
     #[test]
     fn two_files_do_not_share_a_name() {
-        assert!(matches!(plan(&[uri("/a/x"), uri("/b/x")]), Err(FetchError::Twice { .. })));
-        assert_eq!(plan(&vec![uri("/a/x"); MAX_URIS + 1]), Err(FetchError::TooMany(MAX_URIS + 1)));
+        assert!(matches!(
+            plan(&[uri("/a/x"), uri("/b/x")]),
+            Err(FetchError::Twice { .. })
+        ));
+        assert_eq!(
+            plan(&vec![uri("/a/x"); MAX_URIS + 1]),
+            Err(FetchError::TooMany(MAX_URIS + 1))
+        );
     }
 
     #[test]
     fn executables_are_not_unpacked() {
         let plain = plan(&[uri("/a/x.tar.gz")]).expect("valid");
         assert_eq!(plain[0].extract, Some(Archive::TarGz));
-        let executable = Uri { executable: true, ..uri("/a/x.tar.gz") };
+        let executable = Uri {
+            executable: true,
+            ..uri("/a/x.tar.gz")
+        };
         assert_eq!(plan(&[executable]).expect("valid")[0].extract, None);
     }
 

@@ -19,29 +19,49 @@ const INSIST: Duration = Duration::from_secs(10);
 
 impl Agent {
     pub(crate) fn kill(&mut self, key: &TaskKey, grace_ms: Option<u32>) {
-        let Some(task) = self.tasks.get_mut(key) else { return self.kill_unknown(key) };
-        let Some(container) = task.container.clone() else { return };
+        let Some(task) = self.tasks.get_mut(key) else {
+            return self.kill_unknown(key);
+        };
+        let Some(container) = task.container.clone() else {
+            return;
+        };
         let grace_ms = grace_ms.unwrap_or(task.spec.kill_grace_ms);
         let kill_by = self.moment.now + Duration::from_millis(u64::from(grace_ms)) + HELPER_LATE;
         match task.phase {
             Phase::Ended | Phase::Aborting { .. } => return,
             Phase::Launching => {
-                task.phase = Phase::Aborting { destroy_at: self.moment.now + INSIST };
+                task.phase = Phase::Aborting {
+                    destroy_at: self.moment.now + INSIST,
+                };
                 self.out.actions.push(Action::Destroy { container });
             }
             Phase::Starting | Phase::Running => {
-                task.phase = Phase::Killing { destroy_at: kill_by };
-                self.out.actions.push(Action::Kill { container, grace_ms });
+                task.phase = Phase::Killing {
+                    destroy_at: kill_by,
+                };
+                self.out.actions.push(Action::Kill {
+                    container,
+                    grace_ms,
+                });
             }
             Phase::Killing { destroy_at } => {
-                task.phase = Phase::Killing { destroy_at: destroy_at.min(kill_by) };
-                self.out.actions.push(Action::Kill { container, grace_ms });
+                task.phase = Phase::Killing {
+                    destroy_at: destroy_at.min(kill_by),
+                };
+                self.out.actions.push(Action::Kill {
+                    container,
+                    grace_ms,
+                });
             }
         }
         let is_first = task.kill_grace_ms.replace(grace_ms).is_none();
-        let tells_killing = is_first && task.spec.task_killing && matches!(task.phase, Phase::Killing { .. });
+        let tells_killing =
+            is_first && task.spec.task_killing && matches!(task.phase, Phase::Killing { .. });
         if task.is_stored {
-            self.out.persist.push(Record::KillRequested { key: key.clone(), grace_ms });
+            self.out.persist.push(Record::KillRequested {
+                key: key.clone(),
+                grace_ms,
+            });
         }
         if tells_killing {
             self.update(key, Draft::executor(TaskState::Killing, ""));
@@ -49,8 +69,19 @@ impl Agent {
     }
 
     pub(crate) fn shutdown_framework(&mut self, framework: &FrameworkId) {
-        let keys: Vec<TaskKey> = self.tasks.keys().filter(|key| key.framework == *framework).cloned().collect();
-        self.note(Level::Info, format!("framework {framework} is gone, with {} tasks here", keys.len()));
+        let keys: Vec<TaskKey> = self
+            .tasks
+            .keys()
+            .filter(|key| key.framework == *framework)
+            .cloned()
+            .collect();
+        self.note(
+            Level::Info,
+            format!(
+                "framework {framework} is gone, with {} tasks here",
+                keys.len()
+            ),
+        );
         for key in keys {
             self.silence(&key);
         }
@@ -58,7 +89,9 @@ impl Agent {
 
     /// Kills the task without a word to anybody.
     pub(crate) fn silence(&mut self, key: &TaskKey) {
-        let Some(task) = self.tasks.get_mut(key) else { return };
+        let Some(task) = self.tasks.get_mut(key) else {
+            return;
+        };
         task.is_silent = true;
         if task.phase.is_active() {
             self.kill(key, None);
@@ -68,11 +101,22 @@ impl Agent {
     }
 
     pub(crate) fn begin_shutdown(&mut self) {
-        let keys: Vec<TaskKey> =
-            self.tasks.iter().filter(|(_, task)| task.phase.is_active()).map(|(key, _)| key.clone()).collect();
-        let grace_ms = keys.iter().filter_map(|key| Some(self.tasks.get(key)?.spec.kill_grace_ms)).max().unwrap_or(0);
+        let keys: Vec<TaskKey> = self
+            .tasks
+            .iter()
+            .filter(|(_, task)| task.phase.is_active())
+            .map(|(key, _)| key.clone())
+            .collect();
+        let grace_ms = keys
+            .iter()
+            .filter_map(|key| Some(self.tasks.get(key)?.spec.kill_grace_ms))
+            .max()
+            .unwrap_or(0);
         let limit = Duration::from_millis(u64::from(grace_ms)) + SHUTDOWN_LIMIT;
-        self.note(Level::Info, format!("shutting down: killing {} tasks", keys.len()));
+        self.note(
+            Level::Info,
+            format!("shutting down: killing {} tasks", keys.len()),
+        );
         self.shutdown_at.get_or_insert(self.moment.now + limit);
         for key in keys {
             self.kill(&key, None);
@@ -81,7 +125,9 @@ impl Agent {
 
     /// Says goodbye when all tasks have ended or the limit is over.
     pub(crate) fn run_shutdown(&mut self) {
-        let Some(limit) = self.shutdown_at else { return };
+        let Some(limit) = self.shutdown_at else {
+            return;
+        };
         if !self.containers.is_empty() && self.moment.now < limit {
             return;
         }
@@ -102,11 +148,16 @@ impl Agent {
     pub(crate) fn insist_on_kills(&mut self) {
         let now = self.moment.now;
         for task in self.tasks.values_mut() {
-            let (Some(destroy_at), Some(container)) = (task.phase.destroy_at(), &task.container) else { continue };
+            let (Some(destroy_at), Some(container)) = (task.phase.destroy_at(), &task.container)
+            else {
+                continue;
+            };
             if now < destroy_at {
                 continue;
             }
-            self.out.actions.push(Action::Destroy { container: container.clone() });
+            self.out.actions.push(Action::Destroy {
+                container: container.clone(),
+            });
             let destroy_at = now + INSIST;
             task.phase = match task.phase {
                 Phase::Aborting { .. } => Phase::Aborting { destroy_at },
@@ -120,16 +171,35 @@ impl Agent {
             return;
         }
         // Nothing here says what the framework can do, unless another of its tasks does.
-        let kin = self.tasks.values().find(|task| task.spec.key.framework == key.framework);
+        let kin = self
+            .tasks
+            .values()
+            .find(|task| task.spec.key.framework == key.framework);
         let state = kin.map_or(TaskState::Lost, |task| task.lost_or(TaskState::Gone));
         let text = "Cannot find the task on this agent";
         self.send_once(key, Draft::agent(state, Reason::ExecutorTerminated, text));
     }
 
     fn send_last_status(&mut self, key: &TaskKey) {
-        let Some(task) = self.tasks.get(key).filter(|task| !task.is_silent && self.link.is_live()) else { return };
-        let Some(status) = task.stream.newest().filter(|status| status.state.is_terminal()) else { return };
-        let update = TaskUpdate { key: key.clone(), status: status.clone(), latest: status.state };
+        let Some(task) = self
+            .tasks
+            .get(key)
+            .filter(|task| !task.is_silent && self.link.is_live())
+        else {
+            return;
+        };
+        let Some(status) = task
+            .stream
+            .newest()
+            .filter(|status| status.state.is_terminal())
+        else {
+            return;
+        };
+        let update = TaskUpdate {
+            key: key.clone(),
+            status: status.clone(),
+            latest: status.state,
+        };
         self.out.send.push(AgentToMaster::Update(update));
     }
 }

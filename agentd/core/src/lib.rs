@@ -12,18 +12,21 @@ mod check;
 pub mod checkpoint;
 pub mod command;
 mod container;
+mod conversation;
 mod event;
 pub mod fetch;
 mod kill;
 mod link;
 mod recovery;
 mod rng;
+mod storing;
 mod stream;
 mod task;
 
 pub use agent::{Agent, TaskView};
 pub use event::{
-    Action, Config, ContainerEvent, Event, Finish, Level, Limitation, LinkError, Moment, Note, Ready, Seed,
+    Action, Config, ContainerEvent, Event, Finish, Level, Limitation, LinkError, Moment, Note,
+    Ready, Seed,
 };
 pub use link::{GREETING_TIMEOUT, LinkView};
 pub use stream::{RETRY_FIRST, RETRY_LAST};

@@ -55,7 +55,9 @@ pub(crate) struct Link {
 impl Link {
     pub(crate) fn new() -> Self {
         Self {
-            state: State::Resting { until: Instant::MIN },
+            state: State::Resting {
+                until: Instant::MIN,
+            },
             number: 0,
             leader: None,
             failed: Backoff::new(DIAL_FIRST, DIAL_LAST),
@@ -105,7 +107,9 @@ impl Link {
     pub(crate) fn up(&mut self, now: Instant) -> bool {
         let dialling = self.state == State::Dialling;
         if dialling {
-            self.state = State::Greeting { until: now + GREETING_TIMEOUT };
+            self.state = State::Greeting {
+                until: now + GREETING_TIMEOUT,
+            };
         }
         dialling
     }
@@ -113,7 +117,10 @@ impl Link {
     pub(crate) fn welcomed(&mut self, now: Instant, silence: Duration) {
         self.failed.reset();
         self.refused.reset();
-        self.state = State::Live { heard: now, silence: silence.max(SILENCE_MIN) };
+        self.state = State::Live {
+            heard: now,
+            silence: silence.max(SILENCE_MIN),
+        };
     }
 
     pub(crate) fn heard(&mut self, now: Instant) {
@@ -139,7 +146,11 @@ impl Link {
     /// Another master leads: go there, without a pause the first time.
     pub(crate) fn redirected(&mut self, now: Instant, leader: String, random: u32) {
         self.leader = Some(leader);
-        let pause = if self.failed.failures() == 0 { Duration::from_ticks(0) } else { self.failed.next(random) };
+        let pause = if self.failed.failures() == 0 {
+            Duration::from_ticks(0)
+        } else {
+            self.failed.next(random)
+        };
         self.state = State::Resting { until: now + pause };
         if pause.as_ticks() == 0 {
             // Two masters that name each other must not make the agent spin.

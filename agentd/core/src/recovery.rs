@@ -39,9 +39,13 @@ impl Agent {
         }
         // What the replay asked for concerns the past.
         agent.out = Ready::default();
-        let has_rebooted = boot_id.as_ref().is_some_and(|boot_id| *boot_id != agent.config.boot_id);
+        let has_rebooted = boot_id
+            .as_ref()
+            .is_some_and(|boot_id| *boot_id != agent.config.boot_id);
         if boot_id.as_ref() != Some(&agent.config.boot_id) {
-            agent.out.persist.push(Record::Boot { boot_id: agent.config.boot_id.clone() });
+            agent.out.persist.push(Record::Boot {
+                boot_id: agent.config.boot_id.clone(),
+            });
         }
         agent.adopt_all(has_rebooted);
         let used = agent.used();
@@ -51,10 +55,15 @@ impl Agent {
 
     /// The fewest records that lead to the present state: what a long log is replaced with.
     pub fn snapshot(&self) -> Vec<Record> {
-        let mut records = vec![Record::Boot { boot_id: self.config.boot_id.clone() }];
+        let mut records = vec![Record::Boot {
+            boot_id: self.config.boot_id.clone(),
+        }];
         records.extend(self.id.clone().map(|agent| Record::Admitted { agent }));
         for (key, attempt) in &self.finished {
-            records.push(Record::Forgotten { key: key.clone(), attempt: *attempt });
+            records.push(Record::Forgotten {
+                key: key.clone(),
+                attempt: *attempt,
+            });
         }
         for (key, task) in self.tasks.iter().filter(|(_, task)| task.is_stored) {
             snapshot_task(key, task, &mut records);
@@ -68,7 +77,11 @@ impl Agent {
             Record::Boot { boot_id: id } => *boot_id = Some(id),
             Record::Launched { spec, container } => {
                 let key = spec.key.clone();
-                if self.tasks.get(&key).is_none_or(|known| known.spec.attempt < spec.attempt) {
+                if self
+                    .tasks
+                    .get(&key)
+                    .is_none_or(|known| known.spec.attempt < spec.attempt)
+                {
                     self.forget(&key);
                     self.containers.insert(container.clone(), key.clone());
                     self.tasks.insert(key, Task::new(*spec, Some(container)));
@@ -81,7 +94,10 @@ impl Agent {
             }
             Record::Updated { key, status } => {
                 if let Some(task) = self.tasks.get_mut(&key) {
-                    let is_known = task.stream.pending().any(|pending| pending.uuid == status.uuid);
+                    let is_known = task
+                        .stream
+                        .pending()
+                        .any(|pending| pending.uuid == status.uuid);
                     if !is_known {
                         task.stream.push(*status);
                     }
@@ -96,7 +112,11 @@ impl Agent {
                 }
             }
             Record::Forgotten { key, attempt } => {
-                if self.tasks.get(&key).is_some_and(|task| task.spec.attempt <= attempt) {
+                if self
+                    .tasks
+                    .get(&key)
+                    .is_some_and(|task| task.spec.attempt <= attempt)
+                {
                     self.forget(&key);
                 }
                 self.remember_finished(key, attempt);
@@ -108,7 +128,9 @@ impl Agent {
         let destroy_at = self.moment.now + Duration::from_secs(60);
         let mut adopted = 0;
         for (key, task) in &mut self.tasks {
-            let Some(container) = task.container.clone() else { continue };
+            let Some(container) = task.container.clone() else {
+                continue;
+            };
             task.has_rebooted = has_rebooted;
             let is_killed = task.kill_grace_ms.is_some();
             task.phase = match task.latest() {
@@ -126,29 +148,56 @@ impl Agent {
             adopted += 1;
             self.containers.insert(container.clone(), key.clone());
             let spec = Box::new(task.spec.clone());
-            self.out.actions.push(Action::Adopt { container: container.clone(), spec, rebooted: has_rebooted });
+            self.out.actions.push(Action::Adopt {
+                container: container.clone(),
+                spec,
+                rebooted: has_rebooted,
+            });
             match (task.phase, task.kill_grace_ms) {
-                (Phase::Killing { .. }, Some(grace_ms)) => self.out.actions.push(Action::Kill { container, grace_ms }),
+                (Phase::Killing { .. }, Some(grace_ms)) => self.out.actions.push(Action::Kill {
+                    container,
+                    grace_ms,
+                }),
                 (Phase::Aborting { .. }, _) => self.out.actions.push(Action::Destroy { container }),
                 _ => {}
             }
         }
-        let text = format!("recovered {} tasks, {adopted} of them not ended; rebooted: {has_rebooted}", self.tasks.len());
+        let text = format!(
+            "recovered {} tasks, {adopted} of them not ended; rebooted: {has_rebooted}",
+            self.tasks.len()
+        );
         self.note(Level::Info, text);
     }
 }
 
 fn snapshot_task(key: &TaskKey, task: &Task, records: &mut Vec<Record>) {
-    let Some(container) = task.container.clone() else { return };
-    records.push(Record::Launched { spec: Box::new(task.spec.clone()), container });
+    let Some(container) = task.container.clone() else {
+        return;
+    };
+    records.push(Record::Launched {
+        spec: Box::new(task.spec.clone()),
+        container,
+    });
     if let Some(status) = task.stream.acknowledged() {
-        records.push(Record::Updated { key: key.clone(), status: Box::new(status.clone()) });
-        records.extend(status.uuid.map(|uuid| Record::Acknowledged { key: key.clone(), uuid }));
+        records.push(Record::Updated {
+            key: key.clone(),
+            status: Box::new(status.clone()),
+        });
+        records.extend(status.uuid.map(|uuid| Record::Acknowledged {
+            key: key.clone(),
+            uuid,
+        }));
     }
     for status in task.stream.pending() {
-        records.push(Record::Updated { key: key.clone(), status: Box::new(status.clone()) });
+        records.push(Record::Updated {
+            key: key.clone(),
+            status: Box::new(status.clone()),
+        });
     }
     if let Some(grace_ms) = task.kill_grace_ms {
-        records.push(Record::KillRequested { key: key.clone(), grace_ms });
+        records.push(Record::KillRequested {
+            key: key.clone(),
+            grace_ms,
+        });
     }
 }

@@ -15,8 +15,13 @@ impl Rng {
     pub(crate) fn new(seed: Seed) -> Self {
         let (low, high) = seed.0.split_at(8);
         // Both halves are 8 bytes long by construction of `Seed`.
-        let lane = |half: &[u8]| half.iter().fold(0u64, |lane, byte| (lane << 8) | u64::from(*byte));
-        Self { lanes: [lane(low), lane(high)] }
+        let lane = |half: &[u8]| {
+            half.iter()
+                .fold(0u64, |lane, byte| (lane << 8) | u64::from(*byte))
+        };
+        Self {
+            lanes: [lane(low), lane(high)],
+        }
     }
 
     pub(crate) fn next_u32(&mut self) -> u32 {

@@ -55,7 +55,8 @@ impl Stream {
 
     /// Newest state ever pushed; STAGING before the first.
     pub(crate) fn latest(&self) -> TaskState {
-        self.newest().map_or(TaskState::Staging, |status| status.state)
+        self.newest()
+            .map_or(TaskState::Staging, |status| status.state)
     }
 
     pub(crate) fn newest(&self) -> Option<&TaskStatus> {
@@ -64,7 +65,11 @@ impl Stream {
 
     /// Newest status that the master may already have.
     pub(crate) fn reported(&self) -> Option<&TaskStatus> {
-        if self.head_was_sent { self.pending.front() } else { self.acknowledged.as_ref() }
+        if self.head_was_sent {
+            self.pending.front()
+        } else {
+            self.acknowledged.as_ref()
+        }
     }
 
     pub(crate) fn acknowledge(&mut self, uuid: Uuid) -> Acknowledged {
@@ -88,7 +93,10 @@ impl Stream {
             Some(flight) => (flight.interval * 2).min(RETRY_LAST),
             None => RETRY_FIRST,
         };
-        self.flight = Some(Flight { retry_at: now + interval, interval });
+        self.flight = Some(Flight {
+            retry_at: now + interval,
+            interval,
+        });
         self.head_was_sent = true;
         Some(head)
     }

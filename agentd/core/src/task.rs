@@ -77,11 +77,21 @@ pub(crate) struct Draft {
 
 impl Draft {
     pub(crate) fn executor(state: TaskState, message: impl Into<String>) -> Self {
-        Self { state, source: Source::Executor, reason: None, message: message.into() }
+        Self {
+            state,
+            source: Source::Executor,
+            reason: None,
+            message: message.into(),
+        }
     }
 
     pub(crate) fn agent(state: TaskState, reason: Reason, message: impl Into<String>) -> Self {
-        Self { state, source: Source::Agent, reason: Some(reason), message: message.into() }
+        Self {
+            state,
+            source: Source::Agent,
+            reason: Some(reason),
+            message: message.into(),
+        }
     }
 }
 
@@ -89,7 +99,11 @@ impl Task {
     pub(crate) fn new(spec: TaskSpec, container: Option<ContainerId>) -> Self {
         Self {
             spec,
-            phase: if container.is_some() { Phase::Launching } else { Phase::Ended },
+            phase: if container.is_some() {
+                Phase::Launching
+            } else {
+                Phase::Ended
+            },
             container,
             stream: Stream::default(),
             is_stored: true,
@@ -105,17 +119,27 @@ impl Task {
     }
 
     pub(crate) fn report(&self) -> TaskReport {
-        TaskReport { spec: self.spec.clone(), latest: self.latest(), status: self.stream.reported().cloned() }
+        TaskReport {
+            spec: self.spec.clone(),
+            latest: self.latest(),
+            status: self.stream.reported().cloned(),
+        }
     }
 
     /// `aware` for a partition-aware framework, LOST for others.
     pub(crate) fn lost_or(&self, aware: TaskState) -> TaskState {
-        if self.spec.partition_aware { aware } else { TaskState::Lost }
+        if self.spec.partition_aware {
+            aware
+        } else {
+            TaskState::Lost
+        }
     }
 
     /// The terminal status for this end of the container.
     pub(crate) fn draft_finish(&self, finish: &Finish) -> Draft {
-        if let (Phase::Aborting { .. }, _) | (_, Outcome::NotStarted(_)) = (self.phase, &finish.record.outcome) {
+        if let (Phase::Aborting { .. }, _) | (_, Outcome::NotStarted(_)) =
+            (self.phase, &finish.record.outcome)
+        {
             return self.draft_not_started(finish);
         }
         if let Some(Limitation::Memory { limit, peak }) = finish.limitation {
@@ -128,7 +152,9 @@ impl Task {
         }
         let message = match &finish.record.outcome {
             Outcome::Exit(status) => format!("Command exited with status {status}"),
-            Outcome::Signal(signal) => format!("Command terminated by signal {}", signal_name(*signal)),
+            Outcome::Signal(signal) => {
+                format!("Command terminated by signal {}", signal_name(*signal))
+            }
             // Answered above.
             Outcome::NotStarted(why) => why.clone(),
         };
@@ -143,15 +169,21 @@ impl Task {
 
     fn draft_not_started(&self, finish: &Finish) -> Draft {
         match &finish.record.outcome {
-            Outcome::NotStarted(why) if self.kill_grace_ms.is_none() => {
-                Draft::agent(TaskState::Failed, Reason::ContainerLaunchFailed, why.clone())
-            }
+            Outcome::NotStarted(why) if self.kill_grace_ms.is_none() => Draft::agent(
+                TaskState::Failed,
+                Reason::ContainerLaunchFailed,
+                why.clone(),
+            ),
             _ => self.draft_killed_during_launch(),
         }
     }
 
     pub(crate) fn draft_killed_during_launch(&self) -> Draft {
-        Draft::agent(TaskState::Killed, Reason::TaskKilledDuringLaunch, "The task was killed before it was started")
+        Draft::agent(
+            TaskState::Killed,
+            Reason::TaskKilledDuringLaunch,
+            "The task was killed before it was started",
+        )
     }
 
     /// The terminal status for a container of which nothing is left.
@@ -168,28 +200,41 @@ impl Task {
                 Reason::AgentRestarted,
                 "The agent restarted before the task was started",
             ),
-            _ if self.has_rebooted => {
-                Draft::agent(self.lost_or(TaskState::Gone), Reason::AgentRestarted, "The board restarted")
-            }
-            _ => Draft::agent(TaskState::Failed, Reason::ExecutorTerminated, "The executor ended without an exit record"),
+            _ if self.has_rebooted => Draft::agent(
+                self.lost_or(TaskState::Gone),
+                Reason::AgentRestarted,
+                "The board restarted",
+            ),
+            _ => Draft::agent(
+                TaskState::Failed,
+                Reason::ExecutorTerminated,
+                "The executor ended without an exit record",
+            ),
         }
     }
 }
 
 fn memory_message(limit: u64, peak: u64) -> String {
     const MB: u64 = 1024 * 1024;
-    let used = if peak == 0 { String::new() } else { format!(" Maximum Used: {}MB", peak.div_ceil(MB)) };
+    let used = if peak == 0 {
+        String::new()
+    } else {
+        format!(" Maximum Used: {}MB", peak.div_ceil(MB))
+    };
     format!("Memory limit exceeded: Requested: {}MB{used}", limit / MB)
 }
 
 /// Name of a Linux signal; the number for one without a name.
 fn signal_name(signal: u8) -> String {
     const NAMES: [&str; 31] = [
-        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
-        "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO",
-        "PWR", "SYS",
+        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
+        "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
+        "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
     ];
-    match usize::from(signal).checked_sub(1).and_then(|index| NAMES.get(index)) {
+    match usize::from(signal)
+        .checked_sub(1)
+        .and_then(|index| NAMES.get(index))
+    {
         Some(name) => format!("SIG{name}"),
         None => signal.to_string(),
     }
@@ -210,7 +255,13 @@ mod tests {
 
     #[test]
     fn memory_is_told_in_megabytes() {
-        assert_eq!(memory_message(32 << 20, (31 << 20) + 1), "Memory limit exceeded: Requested: 32MB Maximum Used: 32MB");
-        assert_eq!(memory_message(32 << 20, 0), "Memory limit exceeded: Requested: 32MB");
+        assert_eq!(
+            memory_message(32 << 20, (31 << 20) + 1),
+            "Memory limit exceeded: Requested: 32MB Maximum Used: 32MB"
+        );
+        assert_eq!(
+            memory_message(32 << 20, 0),
+            "Memory limit exceeded: Requested: 32MB"
+        );
     }
 }

@@ -21,17 +21,27 @@ pub(crate) struct Clocks {
 
 impl Clocks {
     pub(crate) fn new() -> Self {
-        Self { ticks: Clock::new(), offset: Cell::new(0.0) }
+        Self {
+            ticks: Clock::new(),
+            offset: Cell::new(0.0),
+        }
     }
 
     pub(crate) fn moment(&self) -> Moment {
-        Moment { now: self.ticks.now(), unix: self.unix() }
+        Moment {
+            now: self.ticks.now(),
+            unix: self.unix(),
+        }
     }
 
     /// Seconds since 1970 as well as they are known.
     pub(crate) fn unix(&self) -> f64 {
         let wall = Clock::wall();
-        if wall < PLAUSIBLE { wall + self.offset.get() } else { wall }
+        if wall < PLAUSIBLE {
+            wall + self.offset.get()
+        } else {
+            wall
+        }
     }
 
     /// The master's clock says so.

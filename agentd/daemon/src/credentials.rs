@@ -61,11 +61,17 @@ impl Credentials {
         token: &JoinToken,
         stream: TcpStream,
     ) -> Result<Self, LinkError> {
-        let failed = |what: &str, error: &dyn std::fmt::Display| LinkError::Failed(format!("{what}: {error}"));
+        let failed = |what: &str, error: &dyn std::fmt::Display| {
+            LinkError::Failed(format!("{what}: {error}"))
+        };
         let key = NodeKey::generate().map_err(|e| failed("cannot make a key", &e))?;
-        let public_key = key.public_key().map_err(|e| failed("cannot make a key", &e))?;
+        let public_key = key
+            .public_key()
+            .map_err(|e| failed("cannot make a key", &e))?;
         let config = tls::join_client(token).map_err(|e| failed("cannot set up TLS", &e))?;
-        let mut stream = tls::connect(config, stream).await.map_err(|error| handshake_error(&error))?;
+        let mut stream = tls::connect(config, stream)
+            .await
+            .map_err(|error| handshake_error(&error))?;
         let request = JoinRequest {
             version: version::CURRENT,
             secret: token.secret,
@@ -73,20 +79,38 @@ impl Credentials {
             hostname: hostname.into(),
             public_key,
         };
-        framed::write(&mut stream, &request).await.map_err(|e| failed("cannot ask to join", &e))?;
+        framed::write(&mut stream, &request)
+            .await
+            .map_err(|e| failed("cannot ask to join", &e))?;
         let mut reader = FrameReader::with_limit(stream, MAX_ANSWER);
-        let answer = reader.read_within(ANSWER_LIMIT).await.map_err(|e| failed("no answer to the join request", &e))?;
+        let answer = reader
+            .read_within(ANSWER_LIMIT)
+            .await
+            .map_err(|e| failed("no answer to the join request", &e))?;
         match answer {
-            Some(JoinAnswer::Accepted { certificate, ca, cluster }) => {
+            Some(JoinAnswer::Accepted {
+                certificate,
+                ca,
+                cluster,
+            }) => {
                 tracing::info!("joined cluster {cluster} as node {node}");
-                let own = Self { node: node.clone(), pin: token.pin, key: key.to_bytes(), certificate, ca, cluster };
+                let own = Self {
+                    node: node.clone(),
+                    pin: token.pin,
+                    key: key.to_bytes(),
+                    certificate,
+                    ca,
+                    cluster,
+                };
                 own.store(meta);
                 Ok(own)
             }
-            Some(JoinAnswer::Refused { reason }) => {
-                Err(LinkError::Refused(format!("the master refuses to let this node join: {reason}")))
-            }
-            None => Err(LinkError::Failed("the master closed the link without an answer to the join request".into())),
+            Some(JoinAnswer::Refused { reason }) => Err(LinkError::Refused(format!(
+                "the master refuses to let this node join: {reason}"
+            ))),
+            None => Err(LinkError::Failed(
+                "the master closed the link without an answer to the join request".into(),
+            )),
         }
     }
 
@@ -104,7 +128,9 @@ impl Credentials {
 /// A handshake that fails over certificates will fail again; one that breaks off may not.
 pub(crate) fn handshake_error(error: &TlsError) -> LinkError {
     match error {
-        TlsError::Handshake(io) if io.kind() != std::io::ErrorKind::InvalidData => LinkError::Failed(error.to_string()),
+        TlsError::Handshake(io) if io.kind() != std::io::ErrorKind::InvalidData => {
+            LinkError::Failed(error.to_string())
+        }
         _ => LinkError::Refused(error.to_string()),
     }
 }
@@ -125,8 +151,13 @@ mod tests {
             cluster: "c".into(),
         };
         own.store(folder.path());
-        let token = |pin| JoinToken { pin: [pin; 16], secret: [0; 16] };
-        let load = |node: &str, token: Option<JoinToken>| Credentials::load(folder.path(), &NodeId::new(node), token.as_ref());
+        let token = |pin| JoinToken {
+            pin: [pin; 16],
+            secret: [0; 16],
+        };
+        let load = |node: &str, token: Option<JoinToken>| {
+            Credentials::load(folder.path(), &NodeId::new(node), token.as_ref())
+        };
         assert!(load("n", None).is_some_and(|loaded| loaded == own));
         assert!(load("n", Some(token(1))).is_some());
         assert!(load("n", Some(token(9))).is_none());

@@ -26,18 +26,28 @@ const BROWSE_LIMIT: Duration = Duration::from_secs(10);
 pub(crate) type MasterStream = tokio_rustls::client::TlsStream<TcpStream>;
 
 /// One attempt.
-pub(crate) async fn dial(settings: &Settings, leader: Option<String>) -> Result<MasterStream, LinkError> {
-    let (addresses, name) = match leader.or_else(|| settings.master.clone()).or_else(settings::local_master) {
+pub(crate) async fn dial(
+    settings: &Settings,
+    leader: Option<String>,
+) -> Result<MasterStream, LinkError> {
+    let (addresses, name) = match leader
+        .or_else(|| settings.master.clone())
+        .or_else(settings::local_master)
+    {
         Some(name) => (resolve(&name).await?, name),
         None => browse(settings).await?,
     };
     let stream = connect(&addresses, &name).await?;
     let (credentials, stream) = credentials(settings, stream, &name).await?;
-    let config = credentials.tls().map_err(|e| LinkError::Refused(e.to_string()))?;
+    let config = credentials
+        .tls()
+        .map_err(|e| LinkError::Refused(e.to_string()))?;
     match timeout(HANDSHAKE_LIMIT, tls::connect(config, stream)).await {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) => Err(handshake_error(&error)),
-        Err(_) => Err(LinkError::Failed(format!("the master at {name} does not finish the TLS handshake"))),
+        Err(_) => Err(LinkError::Failed(format!(
+            "the master at {name} does not finish the TLS handshake"
+        ))),
     }
 }
 
@@ -52,11 +62,19 @@ async fn credentials(
     if let Some(known) = Credentials::load(&meta, &settings.node, token.as_ref()) {
         return Ok((known, stream));
     }
-    let Some(token) = token else { return Err(no_token()) };
-    let address = stream.peer_addr().map_err(|e| LinkError::Failed(e.to_string()))?;
+    let Some(token) = token else {
+        return Err(no_token());
+    };
+    let address = stream
+        .peer_addr()
+        .map_err(|e| LinkError::Failed(e.to_string()))?;
     let joining = Credentials::join(&meta, &settings.node, &settings.hostname, &token, stream);
     let joined = timeout(HANDSHAKE_LIMIT, joining).await;
-    let joined = joined.map_err(|_| LinkError::Failed(format!("the master at {name} does not answer the join request")))??;
+    let joined = joined.map_err(|_| {
+        LinkError::Failed(format!(
+            "the master at {name} does not answer the join request"
+        ))
+    })??;
     Ok((joined, connect(&[address], name).await?))
 }
 
@@ -75,19 +93,30 @@ async fn resolve(name: &str) -> Result<Vec<SocketAddr>, LinkError> {
     }
     match timeout(CONNECT_LIMIT, tokio::net::lookup_host(name)).await {
         Ok(Ok(addresses)) => Ok(addresses.collect()),
-        Ok(Err(error)) => Err(LinkError::Failed(format!("cannot look up the master {name}: {error}"))),
-        Err(_) => Err(LinkError::Failed(format!("cannot look up the master {name}: no answer"))),
+        Ok(Err(error)) => Err(LinkError::Failed(format!(
+            "cannot look up the master {name}: {error}"
+        ))),
+        Err(_) => Err(LinkError::Failed(format!(
+            "cannot look up the master {name}: no answer"
+        ))),
     }
 }
 
 async fn browse(settings: &Settings) -> Result<(Vec<SocketAddr>, String), LinkError> {
-    let browser = mdns::browse(&settings.mdns, settings.cluster.as_deref()).map_err(|e| LinkError::Failed(e.to_string()))?;
+    let browser = mdns::browse(&settings.mdns, settings.cluster.as_deref())
+        .map_err(|e| LinkError::Failed(e.to_string()))?;
     let Some(mut browser) = browser else {
-        return Err(LinkError::Failed("no master is known: give --master=host:port or allow --mdns".into()));
+        return Err(LinkError::Failed(
+            "no master is known: give --master=host:port or allow --mdns".into(),
+        ));
     };
     match browser.next_within(BROWSE_LIMIT).await {
         Some(found) => {
-            tracing::info!("found master {} of cluster {} by mDNS", found.name, found.cluster);
+            tracing::info!(
+                "found master {} of cluster {} by mDNS",
+                found.name,
+                found.cluster
+            );
             Ok((found.addresses, found.name))
         }
         None => Err(LinkError::Failed("no master answers by mDNS".into())),

@@ -49,13 +49,17 @@ pub(crate) async fn fetch_all(plan: &[Fetch], target: &Target) -> Result<(), Fet
         let uri = match &fetch.source {
             Source::Path(path) | Source::Http(path) => path.clone(),
         };
-        fetch_one(fetch, target).await.map_err(|reason| FetchFailure { uri, reason })?;
+        fetch_one(fetch, target)
+            .await
+            .map_err(|reason| FetchFailure { uri, reason })?;
     }
     // After all fetching: what is unpacked may hold links, and nothing is fetched through those.
     for fetch in plan {
         if let Some(archive) = fetch.extract {
             let uri = fetch.target.clone();
-            unpack::unpack(archive, &fetch.target, target).await.map_err(|reason| FetchFailure { uri, reason })?;
+            unpack::unpack(archive, &fetch.target, target)
+                .await
+                .map_err(|reason| FetchFailure { uri, reason })?;
         }
     }
     Ok(())
@@ -84,7 +88,11 @@ fn copy(path: &str, fetch: &Fetch, target: &Target) -> Result<(), String> {
     }
     let mut file = create(fetch, target)?;
     let copied = io::copy(&mut source.take(MAX_SIZE + 1), &mut file).map_err(|e| e.to_string())?;
-    if copied > MAX_SIZE { Err(too_large()) } else { Ok(()) }
+    if copied > MAX_SIZE {
+        Err(too_large())
+    } else {
+        Ok(())
+    }
 }
 
 async fn download(url: &str, fetch: &Fetch, target: &Target) -> Result<(), String> {
@@ -108,18 +116,27 @@ async fn get(url: &str) -> Result<Response<Incoming>, String> {
     let authority = uri.authority().ok_or("the URL has no host")?.clone();
     let port = authority.port_u16().unwrap_or(80);
     let host = authority.host().trim_matches(['[', ']']);
-    let stream = TcpStream::connect((host, port)).await.map_err(|e| e.to_string())?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
+    let stream = TcpStream::connect((host, port))
+        .await
+        .map_err(|e| e.to_string())?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|e| e.to_string())?;
     // Ends with the body or with the sender.
     tokio::task::spawn_local(connection);
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let request = Request::get(path)
         .header(HOST, authority.as_str())
-        .header(USER_AGENT, concat!("nesos-agentd/", env!("CARGO_PKG_VERSION")))
+        .header(
+            USER_AGENT,
+            concat!("nesos-agentd/", env!("CARGO_PKG_VERSION")),
+        )
         .body(Empty::<Bytes>::new())
         .map_err(|e| e.to_string())?;
-    sender.send_request(request).await.map_err(|e| e.to_string())
+    sender
+        .send_request(request)
+        .await
+        .map_err(|e| e.to_string())
 }
 
 async fn save(response: Response<Incoming>, fetch: &Fetch, target: &Target) -> Result<(), String> {
@@ -127,7 +144,9 @@ async fn save(response: Response<Incoming>, fetch: &Fetch, target: &Target) -> R
     let mut body = response.into_body();
     let mut size = 0u64;
     while let Some(frame) = stalling(target, body.frame()).await? {
-        let Ok(data) = frame.map_err(|e| e.to_string())?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|e| e.to_string())?.into_data() else {
+            continue;
+        };
         size += data.len() as u64;
         if size > MAX_SIZE {
             return Err(too_large());
@@ -139,11 +158,16 @@ async fn save(response: Response<Incoming>, fetch: &Fetch, target: &Target) -> R
 
 async fn stalling<T>(target: &Target, future: impl Future<Output = T>) -> Result<T, String> {
     let limit = target.stall_timeout;
-    timeout(limit, future).await.map_err(|_| format!("nothing came for {} s", limit.as_secs()))
+    timeout(limit, future)
+        .await
+        .map_err(|_| format!("nothing came for {} s", limit.as_secs()))
 }
 
 fn redirect(url: &str, response: &Response<Incoming>) -> Result<String, String> {
-    let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+    let location = response
+        .headers()
+        .get(LOCATION)
+        .and_then(|value| value.to_str().ok());
     let location = location.ok_or("the server redirects to nowhere")?;
     if location.contains("://") {
         return Ok(location.to_string());
@@ -162,11 +186,15 @@ fn redirect(url: &str, response: &Response<Incoming>) -> Result<String, String> 
 fn create(fetch: &Fetch, target: &Target) -> Result<File, String> {
     let relative = Path::new(&fetch.target);
     // The task does not run yet and nothing is unpacked yet, so nobody can have planted a link here.
-    if let Some(folder) = relative.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+    if let Some(folder) = relative
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
         fs::create_dir_all(target.sandbox.join(folder)).map_err(|e| e.to_string())?;
     }
     let mode = if fetch.executable { 0o755 } else { 0o644 };
-    let file = open_beneath(&target.sandbox, relative, Access::Replace(mode)).map_err(|e| e.to_string())?;
+    let file = open_beneath(&target.sandbox, relative, Access::Replace(mode))
+        .map_err(|e| e.to_string())?;
     if let Some(user) = &target.user {
         give_to(&file, user.uid, user.gid).map_err(|e| e.to_string())?;
     }
@@ -186,12 +214,19 @@ mod tests {
     use tokio::net::TcpListener;
 
     fn run<T>(future: impl Future<Output = T>) -> T {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("runtime");
         tokio::task::LocalSet::new().block_on(&runtime, future)
     }
 
     fn target(sandbox: &Path) -> Target {
-        Target { sandbox: sandbox.into(), user: None, stall_timeout: Duration::from_secs(5) }
+        Target {
+            sandbox: sandbox.into(),
+            user: None,
+            stall_timeout: Duration::from_secs(5),
+        }
     }
 
     fn fetch(value: &str, executable: bool, output_file: Option<&str>) -> Vec<Fetch> {
@@ -228,11 +263,19 @@ mod tests {
         fs::write(&source, "#!/bin/sh\n").expect("write");
         let plan = fetch(source.to_str().expect("text"), true, Some("bin/tool"));
         run(fetch_all(&plan, &target(&sandbox))).expect("fetched");
-        let mode = fs::metadata(sandbox.join("bin/tool")).expect("there").permissions().mode();
+        let mode = fs::metadata(sandbox.join("bin/tool"))
+            .expect("there")
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o755);
         let missing = fetch("/nowhere/x", false, None);
-        let error = run(fetch_all(&missing, &target(&sandbox))).expect_err("missing").to_string();
-        assert!(error.starts_with("cannot fetch '/nowhere/x': No such file"), "{error}");
+        let error = run(fetch_all(&missing, &target(&sandbox)))
+            .expect_err("missing")
+            .to_string();
+        assert!(
+            error.starts_with("cannot fetch '/nowhere/x': No such file"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -247,11 +290,23 @@ mod tests {
             ];
             let port = serve(answers).await;
             let url = format!("http://127.0.0.1:{port}/file");
-            fetch_all(&fetch(&url, false, None), &target(folder.path())).await.expect("fetched");
-            assert_eq!(fs::read_to_string(folder.path().join("file")).expect("there"), "hello");
-            let error = fetch_all(&fetch(&url, false, None), &target(folder.path())).await.expect_err("404");
+            fetch_all(&fetch(&url, false, None), &target(folder.path()))
+                .await
+                .expect("fetched");
+            assert_eq!(
+                fs::read_to_string(folder.path().join("file")).expect("there"),
+                "hello"
+            );
+            let error = fetch_all(&fetch(&url, false, None), &target(folder.path()))
+                .await
+                .expect_err("404");
             assert!(error.to_string().contains("404"), "{error}");
-            assert!(fetch_all(&fetch(&url, false, None), &target(folder.path())).await.is_err(), "cut off");
+            assert!(
+                fetch_all(&fetch(&url, false, None), &target(folder.path()))
+                    .await
+                    .is_err(),
+                "cut off"
+            );
         });
     }
 }

@@ -13,17 +13,26 @@ use nesos_wire::message::{FileChunk, FileError, MAX_FILE_CHUNK};
 use nix::errno::Errno;
 
 /// Up to `length` bytes of `path` from `offset`. `ended`: whether the task had ended before the call.
-pub(crate) fn read(sandbox: &Path, path: &str, offset: u64, length: u32, ended: bool) -> Result<FileChunk, FileError> {
+pub(crate) fn read(
+    sandbox: &Path,
+    path: &str,
+    offset: u64,
+    length: u32,
+    ended: bool,
+) -> Result<FileChunk, FileError> {
     if !is_plain_path(path) {
         return Err(FileError::Forbidden);
     }
-    let file = open_beneath(sandbox, Path::new(path), Access::Read).map_err(|error| refusal(&error))?;
+    let file =
+        open_beneath(sandbox, Path::new(path), Access::Read).map_err(|error| refusal(&error))?;
     read_chunk(&file, offset, length, ended).map_err(|error| FileError::Io(error.to_string()))
 }
 
 fn read_chunk(file: &File, offset: u64, length: u32, ended: bool) -> io::Result<FileChunk> {
     let size = file.metadata()?.len();
-    let wanted = u64::from(length).min(MAX_FILE_CHUNK as u64).min(size.saturating_sub(offset));
+    let wanted = u64::from(length)
+        .min(MAX_FILE_CHUNK as u64)
+        .min(size.saturating_sub(offset));
     let mut data = vec![0; wanted as usize];
     let mut filled = 0;
     while filled < data.len() {
@@ -36,7 +45,12 @@ fn read_chunk(file: &File, offset: u64, length: u32, ended: bool) -> io::Result<
         }
     }
     data.truncate(filled);
-    Ok(FileChunk { offset, data, size, ended })
+    Ok(FileChunk {
+        offset,
+        data,
+        size,
+        ended,
+    })
 }
 
 fn refusal(error: &FsError) -> FileError {
@@ -62,10 +76,18 @@ mod tests {
         let folder = tempfile::tempdir().expect("scratch folder");
         fs::write(folder.path().join("stdout"), "0123456789").expect("write");
         let chunk = read(folder.path(), "stdout", 4, 3, false).expect("read");
-        assert_eq!((chunk.data.as_slice(), chunk.size, chunk.ended), (&b"456"[..], 10, false));
+        assert_eq!(
+            (chunk.data.as_slice(), chunk.size, chunk.ended),
+            (&b"456"[..], 10, false)
+        );
         let chunk = read(folder.path(), "stdout", 10, 3, true).expect("read");
         assert!(chunk.data.is_empty() && chunk.ended);
-        assert!(read(folder.path(), "stdout", u64::MAX, u32::MAX, true).expect("read").data.is_empty());
+        assert!(
+            read(folder.path(), "stdout", u64::MAX, u32::MAX, true)
+                .expect("read")
+                .data
+                .is_empty()
+        );
     }
 
     #[test]
@@ -77,8 +99,15 @@ mod tests {
         symlink("../secret", sandbox.join("link")).expect("link");
         symlink("/etc/passwd", sandbox.join("absolute")).expect("link");
         for path in ["../secret", "/etc/passwd", "link", "absolute", ".", ""] {
-            assert_eq!(read(&sandbox, path, 0, 10, false), Err(FileError::Forbidden), "{path}");
+            assert_eq!(
+                read(&sandbox, path, 0, 10, false),
+                Err(FileError::Forbidden),
+                "{path}"
+            );
         }
-        assert_eq!(read(&sandbox, "missing", 0, 10, false), Err(FileError::NotFound));
+        assert_eq!(
+            read(&sandbox, "missing", 0, 10, false),
+            Err(FileError::NotFound)
+        );
     }
 }

@@ -34,13 +34,23 @@ pub(crate) fn collect(policy: &Policy) -> usize {
     let mut removed = 0;
     for runs in runs(&policy.work_dir) {
         for sandbox in entries(&runs) {
-            let name = sandbox.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_string();
-            let Ok(metadata) = fs::symlink_metadata(&sandbox) else { continue };
+            let name = sandbox
+                .file_name()
+                .and_then(|name| name.to_str())
+                .unwrap_or_default()
+                .to_string();
+            let Ok(metadata) = fs::symlink_metadata(&sandbox) else {
+                continue;
+            };
             if !metadata.is_dir() || policy.keep.contains(&name) {
                 continue;
             }
             // A clock that was set back makes a sandbox young, not old.
-            let age = metadata.modified().ok().and_then(|at| now.duration_since(at).ok()).unwrap_or_default();
+            let age = metadata
+                .modified()
+                .ok()
+                .and_then(|at| now.duration_since(at).ok())
+                .unwrap_or_default();
             if age >= limit && fs::remove_dir_all(&sandbox).is_ok() {
                 removed += 1;
             }
@@ -54,7 +64,9 @@ pub(crate) fn collect(policy: &Policy) -> usize {
 }
 
 fn age_limit(policy: &Policy, used: f64) -> Duration {
-    policy.delay.mul_f64((1.0 - policy.headroom - used).clamp(0.0, 1.0))
+    policy
+        .delay
+        .mul_f64((1.0 - policy.headroom - used).clamp(0.0, 1.0))
 }
 
 fn used_part(work_dir: &Path) -> f64 {
@@ -66,25 +78,47 @@ fn used_part(work_dir: &Path) -> f64 {
 
 /// Every `runs` folder.
 fn runs(work_dir: &Path) -> Vec<PathBuf> {
-    let frameworks = entries(&work_dir.join("slaves")).into_iter().flat_map(|agent| entries(&agent.join("frameworks")));
+    let frameworks = entries(&work_dir.join("slaves"))
+        .into_iter()
+        .flat_map(|agent| entries(&agent.join("frameworks")));
     let executors = frameworks.flat_map(|framework| entries(&framework.join("executors")));
-    executors.map(|executor| executor.join("runs")).take(MAX_ENTRIES).collect()
+    executors
+        .map(|executor| executor.join("runs"))
+        .take(MAX_ENTRIES)
+        .collect()
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    entries.flatten().take(MAX_ENTRIES).map(|entry| entry.path()).collect()
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .take(MAX_ENTRIES)
+        .map(|entry| entry.path())
+        .collect()
 }
 
 /// An executor without runs goes, with a `latest` that leads nowhere; its framework too if it was the last one.
 fn remove_if_empty(runs: &Path) {
-    if entries(runs).iter().any(|path| path.is_dir() && !path.is_symlink()) {
+    if entries(runs)
+        .iter()
+        .any(|path| path.is_dir() && !path.is_symlink())
+    {
         return;
     }
     let _ = fs::remove_file(runs.join("latest"));
     // Each fails where something is left, and then the ones above it do as well.
     let executors = runs.parent().and_then(Path::parent);
-    for folder in [Some(runs), runs.parent(), executors, executors.and_then(Path::parent)].into_iter().flatten() {
+    for folder in [
+        Some(runs),
+        runs.parent(),
+        executors,
+        executors.and_then(Path::parent),
+    ]
+    .into_iter()
+    .flatten()
+    {
         if fs::remove_dir(folder).is_err() {
             return;
         }

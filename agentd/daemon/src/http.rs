@@ -75,11 +75,18 @@ fn answer(view: &View, method: &Method, path: &str) -> Response<Full<Bytes>> {
         "/state" | "/state.json" => Some(view.state()),
         "/metrics/snapshot" => Some(view.metrics()),
         "/monitor/statistics" | "/monitor/statistics.json" => Some(view.statistics()),
-        _ => return plain(StatusCode::NOT_FOUND, "there is no such endpoint on an agent; the API is on the master\n"),
+        _ => {
+            return plain(
+                StatusCode::NOT_FOUND,
+                "there is no such endpoint on an agent; the API is on the master\n",
+            );
+        }
     };
     if method != Method::GET && method != Method::HEAD {
         let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "expected GET\n");
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        response
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
     value.map_or_else(|| plain(StatusCode::OK, ""), |value| json(&value))
@@ -87,13 +94,18 @@ fn answer(view: &View, method: &Method, path: &str) -> Response<Full<Bytes>> {
 
 fn json(value: &Value) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(value.to_string()));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(text));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
     response
 }

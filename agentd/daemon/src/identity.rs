@@ -30,7 +30,12 @@ pub(crate) fn runs(work_dir: &Path) -> PathBuf {
 pub(crate) fn make_directories(work_dir: &Path) -> Result<(), SettingsError> {
     let make = |path: &Path, mode: u32| {
         let made = DirBuilder::new().recursive(true).mode(mode).create(path);
-        made.map_err(|e| SettingsError::new("--work_dir", format!("cannot create {}: {e}", path.display())))
+        made.map_err(|e| {
+            SettingsError::new(
+                "--work_dir",
+                format!("cannot create {}: {e}", path.display()),
+            )
+        })
     };
     make(work_dir, 0o755)?;
     make(&meta(work_dir), 0o700)?;
@@ -42,14 +47,21 @@ pub(crate) fn make_directories(work_dir: &Path) -> Result<(), SettingsError> {
 pub(crate) fn lock(work_dir: &Path) -> Result<Flock<File>, SettingsError> {
     let path = meta(work_dir).join("lock");
     let fail = |reason: String| SettingsError::new("--work_dir", reason);
-    let file = File::create(&path).map_err(|e| fail(format!("cannot create {}: {e}", path.display())))?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock)
-        .map_err(|(_, errno)| fail(format!("{} is in use by another agentd ({errno})", work_dir.display())))
+    let file =
+        File::create(&path).map_err(|e| fail(format!("cannot create {}: {e}", path.display())))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
+        fail(format!(
+            "{} is in use by another agentd ({errno})",
+            work_dir.display()
+        ))
+    })
 }
 
 /// The machine's identity: given, the board's, or one made at the first start.
 pub(crate) fn node(flags: &Values, work_dir: &Path) -> Result<NodeId, SettingsError> {
-    let parse = |place: &str, text: &str| NodeId::parse(text.trim()).map_err(|e| SettingsError::new(place, e));
+    let parse = |place: &str, text: &str| {
+        NodeId::parse(text.trim()).map_err(|e| SettingsError::new(place, e))
+    };
     if let Some(text) = flags.text("node_id") {
         return parse("--node_id", text);
     }
@@ -68,6 +80,7 @@ fn make_node(work_dir: &Path) -> Result<NodeId, SettingsError> {
     let mut bytes = [0; 8];
     nesos_shell::tls::random(&mut bytes).map_err(|e| SettingsError::new("node id", e))?;
     let text = nesos_base::token::hex(&bytes);
-    write_durably(&meta(work_dir), NODE_ID, text.as_bytes()).map_err(|e| SettingsError::new("--work_dir", e))?;
+    write_durably(&meta(work_dir), NODE_ID, text.as_bytes())
+        .map_err(|e| SettingsError::new("--work_dir", e))?;
     Ok(NodeId::new(text))
 }

@@ -41,7 +41,11 @@ pub(crate) struct Links {
 
 impl Links {
     pub(crate) fn new(settings: Rc<Settings>, events: mpsc::Sender<Event>) -> Self {
-        Self { settings, events, current: None }
+        Self {
+            settings,
+            events,
+            current: None,
+        }
     }
 
     pub(crate) fn dial(&mut self, number: u64, leader: Option<String>) {
@@ -54,13 +58,26 @@ impl Links {
                 Err(error) => error,
             };
             // Fails only when the daemon is ending.
-            let _ = events.send(Event::LinkDown { link: number, error }).await;
+            let _ = events
+                .send(Event::LinkDown {
+                    link: number,
+                    error,
+                })
+                .await;
         });
-        self.current = Some(Current { number, outbox, task });
+        self.current = Some(Current {
+            number,
+            outbox,
+            task,
+        });
     }
 
     pub(crate) fn hang_up(&mut self, number: u64) {
-        if self.current.as_ref().is_some_and(|current| current.number == number) {
+        if self
+            .current
+            .as_ref()
+            .is_some_and(|current| current.number == number)
+        {
             self.drop_current();
         }
     }
@@ -81,7 +98,10 @@ impl Links {
 
     /// Writes what is queued and closes.
     pub(crate) async fn finish(&mut self) {
-        if let Some(Current { outbox, mut task, .. }) = self.current.take() {
+        if let Some(Current {
+            outbox, mut task, ..
+        }) = self.current.take()
+        {
             drop(outbox);
             if timeout(FINISH_LIMIT, &mut task).await.is_err() {
                 task.abort();

@@ -10,6 +10,7 @@ mod credentials;
 mod dial;
 mod fetcher;
 mod files;
+mod flags;
 mod gc;
 mod http;
 mod identity;
@@ -27,14 +28,20 @@ use std::process::ExitCode;
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 fn main() -> ExitCode {
-    let values = settings::TABLE.from_process();
+    let values = flags::TABLE.from_process();
     let level = nesos_shell::log::Level::parse(values.text_or_empty("logging_level"));
     let Some(level) = level else {
-        eprintln!("agentd: --logging_level: expected {}", nesos_shell::log::Level::NAMES);
+        eprintln!(
+            "agentd: --logging_level: expected {}",
+            nesos_shell::log::Level::NAMES
+        );
         return ExitCode::from(2);
     };
     nesos_shell::log::init("agentd", level);
-    match settings::Settings::new(values).map_err(anyhow::Error::from).and_then(run::run) {
+    match settings::Settings::new(values)
+        .map_err(anyhow::Error::from)
+        .and_then(run::run)
+    {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("agentd cannot run: {error:#}");

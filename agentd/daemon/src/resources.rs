@@ -26,18 +26,29 @@ const PORTS: std::ops::RangeInclusive<u64> = 31_000..=32_000;
 /// Everything in `text`, completed by what is found.
 pub(crate) fn all(text: &str, work_dir: &Path) -> Result<Resources, SettingsError> {
     if text.trim_start().starts_with('[') {
-        return Err(SettingsError::new("--resources", "JSON is not supported yet, expected name:value;…"));
+        return Err(SettingsError::new(
+            "--resources",
+            "JSON is not supported yet, expected name:value;…",
+        ));
     }
-    let mut resources = resource_text::parse(text).map_err(|e| SettingsError::new("--resources", e))?;
-    let given: Vec<String> = text.split(';').filter_map(|item| Some(item.split_once(':')?.0.trim().to_string())).collect();
+    let mut resources =
+        resource_text::parse(text).map_err(|e| SettingsError::new("--resources", e))?;
+    let given: Vec<String> = text
+        .split(';')
+        .filter_map(|item| Some(item.split_once(':')?.0.trim().to_string()))
+        .collect();
     let mut complete = |name: &str, find: &dyn Fn() -> Value| {
         if !given.iter().any(|g| g == name) {
             resources.insert(name, find());
         }
     };
     complete("cpus", &|| whole(u64::from(machine::cpus())));
-    complete("mem", &|| whole(offered_memory(machine::memory().unwrap_or(0)) / MB));
-    complete("disk", &|| whole(offered_disk(disk::space(work_dir).map_or(0, |space| space.total)) / MB));
+    complete("mem", &|| {
+        whole(offered_memory(machine::memory().unwrap_or(0)) / MB)
+    });
+    complete("disk", &|| {
+        whole(offered_disk(disk::space(work_dir).map_or(0, |space| space.total)) / MB)
+    });
     complete("ports", &|| Value::Ranges(Ranges::new([PORTS])));
     Ok(resources)
 }
@@ -48,11 +59,19 @@ fn offered_memory(total: u64) -> u64 {
 }
 
 fn offered_disk(total: u64) -> u64 {
-    if total > 2 * DISK_RESERVE { total - DISK_RESERVE } else { total / 2 }
+    if total > 2 * DISK_RESERVE {
+        total - DISK_RESERVE
+    } else {
+        total / 2
+    }
 }
 
 fn whole(units: u64) -> Value {
-    Value::Scalar(Scalar(i64::try_from(units).unwrap_or(i64::MAX / 1000).saturating_mul(1000)))
+    Value::Scalar(Scalar(
+        i64::try_from(units)
+            .unwrap_or(i64::MAX / 1000)
+            .saturating_mul(1000),
+    ))
 }
 
 #[cfg(test)]
@@ -73,9 +92,17 @@ mod tests {
         let resources = all("cpus:0.5;ports:[1-2]", Path::new("/")).expect("valid");
         assert_eq!(resources.scalar("cpus"), Scalar(500));
         assert!(resources.scalar("mem").0 > 0);
-        assert_eq!(resource_text::value_text(resources.get("ports").expect("given")), "[1-2]");
+        assert_eq!(
+            resource_text::value_text(resources.get("ports").expect("given")),
+            "[1-2]"
+        );
         assert!(all("cpus", Path::new("/")).is_err());
         assert!(all("[{}]", Path::new("/")).is_err());
-        assert!(all("mem:0", Path::new("/")).expect("valid").get("mem").is_none());
+        assert!(
+            all("mem:0", Path::new("/"))
+                .expect("valid")
+                .get("mem")
+                .is_none()
+        );
     }
 }

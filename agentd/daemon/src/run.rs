@@ -63,6 +63,16 @@ struct Signals {
     user: Signal,
 }
 
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            user: signal(SignalKind::user_defined1())?,
+        })
+    }
+}
+
 struct Daemon {
     settings: Rc<Settings>,
     agent: Rc<RefCell<Agent>>,
@@ -82,28 +92,51 @@ struct Daemon {
 
 impl Daemon {
     async fn start(settings: Rc<Settings>) -> anyhow::Result<Self> {
-        let signals = Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            user: signal(SignalKind::user_defined1())?,
-        };
+        let signals = Signals::new()?;
         let (ip, port) = settings.listen;
-        let listener = TcpListener::bind((ip, port)).await.map_err(|e| SettingsError::new(format!("--port: listen on {ip}:{port}"), e))?;
+        let listener = TcpListener::bind((ip, port))
+            .await
+            .map_err(|e| SettingsError::new(format!("--port: listen on {ip}:{port}"), e))?;
         let port = listener.local_addr()?.port();
         let (sender, events) = mpsc::channel(MAX_EVENTS);
-        let containers = Rc::new(RefCell::new(Containerizer::new(settings.clone(), sender.clone())?));
+        let containers = Rc::new(RefCell::new(Containerizer::new(
+            settings.clone(),
+            sender.clone(),
+        )?));
         let (store, replay) = Store::open(&identity::meta(&settings.work_dir))?;
         if replay.skipped > 0 {
-            tracing::warn!("{} bytes of the checkpoint log were damaged and are skipped", replay.skipped);
+            tracing::warn!(
+                "{} bytes of the checkpoint log were damaged and are skipped",
+                replay.skipped
+            );
         }
         let clocks = Rc::new(Clocks::new());
-        let agent = Agent::recover(config(&settings, port), seed()?, replay.records, clocks.moment());
+        let agent = Agent::recover(
+            config(&settings, port),
+            seed()?,
+            replay.records,
+            clocks.moment(),
+        );
         let agent = Rc::new(RefCell::new(agent));
-        let view = View::new(settings.clone(), agent.clone(), containers.clone(), clocks.clone(), port);
+        let view = View::new(
+            settings.clone(),
+            agent.clone(),
+            containers.clone(),
+            clocks.clone(),
+            port,
+        );
         tokio::task::spawn_local(http::serve(listener, Rc::new(view)));
         let advertised = settings.advertised_ip();
-        let host = if advertised.is_empty() { "127.0.0.1" } else { &advertised };
-        tracing::info!("agentd {} listens on {ip}:{port}, node {}", env!("CARGO_PKG_VERSION"), settings.node);
+        let host = if advertised.is_empty() {
+            "127.0.0.1"
+        } else {
+            &advertised
+        };
+        tracing::info!(
+            "agentd {} listens on {ip}:{port}, node {}",
+            env!("CARGO_PKG_VERSION"),
+            settings.node
+        );
         let now = tokio::time::Instant::now();
         let daemon = Self {
             links: Links::new(settings.clone(), sender),
@@ -120,7 +153,10 @@ impl Daemon {
             events,
             signals,
         };
-        daemon.containers.borrow_mut().bury_strangers(&daemon.known_containers());
+        daemon
+            .containers
+            .borrow_mut()
+            .bury_strangers(&daemon.known_containers());
         Ok(daemon)
     }
 
@@ -138,7 +174,9 @@ impl Daemon {
             };
             self.step(event);
             for _ in 0..BATCH {
-                let Ok(event) = self.events.try_recv() else { break };
+                let Ok(event) = self.events.try_recv() else {
+                    break;
+                };
                 self.step(event);
             }
         }
@@ -182,7 +220,10 @@ impl Daemon {
     fn obey(&mut self, ready: Ready) {
         if !ready.persist.is_empty() {
             if let Err(error) = self.store.append(&ready.persist) {
-                return self.step(Event::NotStored { ready: Box::new(ready), reason: error.to_string() });
+                return self.step(Event::NotStored {
+                    ready: Box::new(ready),
+                    reason: error.to_string(),
+                });
             }
             self.compact();
         }
@@ -204,27 +245,54 @@ impl Daemon {
             Action::Dial { link, leader } => self.links.dial(link, leader),
             Action::HangUp { link } => self.links.hang_up(link),
             Action::Launch { container, spec } => match self.agent.borrow().id().cloned() {
-                Some(agent) => self.containers.borrow_mut().launch(container, *spec, agent, self.endpoint.clone()),
+                Some(agent) => self.containers.borrow_mut().launch(
+                    container,
+                    *spec,
+                    agent,
+                    self.endpoint.clone(),
+                ),
                 None => {
                     let message = "the agent has no id yet".to_string();
                     let event = ContainerEvent::LaunchFailed { message };
-                    self.own_events.push_back(Event::Container { container, event });
+                    self.own_events
+                        .push_back(Event::Container { container, event });
                 }
             },
-            Action::Adopt { container, rebooted, .. } => self.containers.borrow_mut().adopt(container, rebooted),
-            Action::Kill { container, grace_ms } => self.containers.borrow().kill(&container, grace_ms),
+            Action::Adopt {
+                container,
+                rebooted,
+                ..
+            } => self.containers.borrow_mut().adopt(container, rebooted),
+            Action::Kill {
+                container,
+                grace_ms,
+            } => self.containers.borrow().kill(&container, grace_ms),
             Action::Destroy { container } => self.containers.borrow().destroy(&container),
             Action::Release { container, .. } => {
                 self.containers.borrow_mut().release(&container);
                 self.gc_at = self.gc_at.min(self.last_gc + GC_MIN_PAUSE);
             }
-            Action::ReadFile { link, request, key, container, path, offset, length } => {
-                let ended = container.as_ref().is_none_or(|container| !self.is_active(&key, container));
+            Action::ReadFile {
+                link,
+                request,
+                key,
+                container,
+                path,
+                offset,
+                length,
+            } => {
+                let ended = container
+                    .as_ref()
+                    .is_none_or(|container| !self.is_active(&key, container));
                 let result = match self.sandbox_of(&key, container.as_ref()) {
                     Some(sandbox) => files::read(&sandbox, &path, offset, length, ended),
                     None => Err(FileError::UnknownTask),
                 };
-                self.own_events.push_back(Event::FileRead { link, request, result });
+                self.own_events.push_back(Event::FileRead {
+                    link,
+                    request,
+                    result,
+                });
             }
             Action::MasterTime { unix } => self.clocks.follow(unix),
             Action::Stop => self.is_stopping = true,
@@ -233,10 +301,16 @@ impl Daemon {
 
     fn is_active(&self, key: &TaskKey, container: &ContainerId) -> bool {
         let agent = self.agent.borrow();
-        agent.tasks().any(|view| view.spec.key == *key && view.container == Some(container) && view.phase.is_active())
+        agent.tasks().any(|view| {
+            view.spec.key == *key && view.container == Some(container) && view.phase.is_active()
+        })
     }
 
-    fn sandbox_of(&self, key: &TaskKey, container: Option<&ContainerId>) -> Option<std::path::PathBuf> {
+    fn sandbox_of(
+        &self,
+        key: &TaskKey,
+        container: Option<&ContainerId>,
+    ) -> Option<std::path::PathBuf> {
         let work_dir = &self.settings.work_dir;
         let agent = self.agent.borrow();
         let known = container.and_then(|container| {
@@ -248,7 +322,11 @@ impl Daemon {
     }
 
     fn known_containers(&self) -> Vec<ContainerId> {
-        self.agent.borrow().tasks().filter_map(|view| view.container.cloned()).collect()
+        self.agent
+            .borrow()
+            .tasks()
+            .filter_map(|view| view.container.cloned())
+            .collect()
     }
 
     fn compact(&mut self) {
@@ -272,7 +350,11 @@ impl Daemon {
             delay: self.settings.gc_delay,
             headroom: self.settings.gc_headroom,
             unix: nesos_shell::clock::Clock::wall(),
-            keep: self.known_containers().iter().map(ToString::to_string).collect(),
+            keep: self
+                .known_containers()
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
         };
         tokio::task::spawn_blocking(move || {
             let removed = gc::collect(&policy);

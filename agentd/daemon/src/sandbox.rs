@@ -22,15 +22,28 @@ pub(crate) enum SandboxError {
     #[error("{0}")]
     Id(#[from] nesos_wire::IdError),
     #[error("cannot {operation} {path}: {source}", path = .path.display())]
-    Io { operation: &'static str, path: PathBuf, source: io::Error },
+    Io {
+        operation: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
 }
 
 /// `slaves/<agent>/frameworks/<framework>/executors/<executor>/runs`.
-fn runs(work_dir: &Path, agent: &str, framework: &FrameworkId, executor: &str) -> Result<PathBuf, nesos_wire::IdError> {
+fn runs(
+    work_dir: &Path,
+    agent: &str,
+    framework: &FrameworkId,
+    executor: &str,
+) -> Result<PathBuf, nesos_wire::IdError> {
     AgentId::parse(agent)?;
     FrameworkId::parse(framework.as_str())?;
     ExecutorId::parse(executor)?;
-    let path = work_dir.join("slaves").join(agent).join("frameworks").join(framework.as_str());
+    let path = work_dir
+        .join("slaves")
+        .join(agent)
+        .join("frameworks")
+        .join(framework.as_str());
     Ok(path.join("executors").join(executor).join("runs"))
 }
 
@@ -42,16 +55,33 @@ pub(crate) fn make(
     container: &ContainerId,
     user: Option<&Credentials>,
 ) -> Result<PathBuf, SandboxError> {
-    let runs = runs(work_dir, agent.as_str(), &spec.key.framework, spec.executor.as_str())?;
+    let runs = runs(
+        work_dir,
+        agent.as_str(),
+        &spec.key.framework,
+        spec.executor.as_str(),
+    )?;
     let io = |operation, path: &Path| {
         let path = path.to_path_buf();
-        move |source| SandboxError::Io { operation, path, source }
+        move |source| SandboxError::Io {
+            operation,
+            path,
+            source,
+        }
     };
-    DirBuilder::new().recursive(true).mode(0o755).create(&runs).map_err(io("create", &runs))?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(&runs)
+        .map_err(io("create", &runs))?;
     let sandbox = runs.join(container.as_str());
-    DirBuilder::new().mode(0o750).create(&sandbox).map_err(io("create", &sandbox))?;
+    DirBuilder::new()
+        .mode(0o750)
+        .create(&sandbox)
+        .map_err(io("create", &sandbox))?;
     if let Some(user) = user {
-        chown(&sandbox, Some(user.uid), Some(user.gid)).map_err(io("give to its user", &sandbox))?;
+        chown(&sandbox, Some(user.uid), Some(user.gid))
+            .map_err(io("give to its user", &sandbox))?;
     }
     let (new, latest) = (runs.join(".latest"), runs.join(LATEST));
     // A leftover of a crash between the two calls below.
@@ -62,19 +92,41 @@ pub(crate) fn make(
 }
 
 /// Where the sandbox of a container is that was made by [`make`].
-pub(crate) fn of_container(work_dir: &Path, agent: &AgentId, spec: &TaskSpec, container: &ContainerId) -> Option<PathBuf> {
-    let runs = runs(work_dir, agent.as_str(), &spec.key.framework, spec.executor.as_str()).ok()?;
+pub(crate) fn of_container(
+    work_dir: &Path,
+    agent: &AgentId,
+    spec: &TaskSpec,
+    container: &ContainerId,
+) -> Option<PathBuf> {
+    let runs = runs(
+        work_dir,
+        agent.as_str(),
+        &spec.key.framework,
+        spec.executor.as_str(),
+    )
+    .ok()?;
     Some(runs.join(ContainerId::parse(container.as_str()).ok()?.as_str()))
 }
 
 /// The newest sandbox of a command task that the agent has forgotten, whatever agent id it ran under.
 pub(crate) fn latest_of(work_dir: &Path, key: &TaskKey) -> Option<PathBuf> {
-    let agents = fs::read_dir(work_dir.join("slaves")).ok()?.flatten().take(MAX_AGENTS);
+    let agents = fs::read_dir(work_dir.join("slaves"))
+        .ok()?
+        .flatten()
+        .take(MAX_AGENTS);
     let candidates = agents.filter_map(|entry| {
-        let runs = runs(work_dir, entry.file_name().to_str()?, &key.framework, key.task.as_str()).ok()?;
+        let runs = runs(
+            work_dir,
+            entry.file_name().to_str()?,
+            &key.framework,
+            key.task.as_str(),
+        )
+        .ok()?;
         let target = fs::read_link(runs.join(LATEST)).ok()?;
         let sandbox = runs.join(ContainerId::parse(target.to_str()?).ok()?.as_str());
-        let modified = fs::metadata(&sandbox).and_then(|metadata| metadata.modified()).ok()?;
+        let modified = fs::metadata(&sandbox)
+            .and_then(|metadata| metadata.modified())
+            .ok()?;
         Some((modified, sandbox))
     });
     candidates.max().map(|(_, sandbox)| sandbox)
@@ -88,15 +140,32 @@ mod tests {
     #[test]
     fn the_latest_run_is_found_again_and_ids_cannot_climb() {
         let folder = tempfile::tempdir().expect("scratch folder");
-        let key = TaskKey { framework: FrameworkId::new("f"), task: TaskId::new("t") };
+        let key = TaskKey {
+            framework: FrameworkId::new("f"),
+            task: TaskId::new("t"),
+        };
         let spec = crate::container::tests::spec(&key);
         let agent = AgentId::new("m-S1");
         for container in ["c1", "c2"] {
-            make(folder.path(), &agent, &spec, &ContainerId::new(container), None).expect("made");
+            make(
+                folder.path(),
+                &agent,
+                &spec,
+                &ContainerId::new(container),
+                None,
+            )
+            .expect("made");
         }
         let sandbox = latest_of(folder.path(), &key).expect("found");
-        assert!(sandbox.ends_with("slaves/m-S1/frameworks/f/executors/t/runs/c2"), "{}", sandbox.display());
-        let hostile = TaskKey { framework: FrameworkId::new("../../f"), task: TaskId::new("..") };
+        assert!(
+            sandbox.ends_with("slaves/m-S1/frameworks/f/executors/t/runs/c2"),
+            "{}",
+            sandbox.display()
+        );
+        let hostile = TaskKey {
+            framework: FrameworkId::new("../../f"),
+            task: TaskId::new(".."),
+        };
         assert_eq!(latest_of(folder.path(), &hostile), None);
         let mut spec = spec;
         spec.executor = ExecutorId::new("../x");

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nesos_base::cluster_config::{self, ClusterConfig};
 use nesos_base::token::JoinToken;
-use nesos_shell::flags::{Flag, Kind, Table, Values};
+use nesos_shell::flags::Values;
 use nesos_shell::mdns::Mode;
 use nesos_shell::tls;
 use nesos_wire::NodeId;
@@ -23,43 +23,6 @@ use crate::resources;
 const LOCAL_TOKEN: &str = "/run/nesos/join-token";
 /// The master on the same board.
 const LOCAL_MASTER: &str = "127.0.0.1:5050";
-const DAY: u64 = 86_400;
-
-const fn flag(name: &'static str, kind: Kind, default: Option<&'static str>, help: &'static str) -> Flag {
-    Flag { name, kind, default, help }
-}
-
-/// agentd's flags.
-pub(crate) const TABLE: Table = Table {
-    program: "agentd",
-    version: env!("CARGO_PKG_VERSION"),
-    about: "the agent of a Nesos cluster: runs tasks on this machine",
-    flags: &[
-        flag("master", Kind::Text, None, "host:port of a master; without it the master is found by mDNS"),
-        flag("work_dir", Kind::Path, None, "directory for checkpoints and sandboxes; required"),
-        flag("config", Kind::Path, None, "cluster.toml with join token, name, resources; flags win over it"),
-        flag("ip", Kind::Text, Some("0.0.0.0"), "address to listen on"),
-        flag("port", Kind::Number(0, 65_535), Some("5051"), "port to listen on; 0: any free one"),
-        flag("advertise_ip", Kind::Text, None, "address that others should use for this agent"),
-        flag("hostname", Kind::Text, None, "name under which tasks can be reached; default: the machine's"),
-        flag("resources", Kind::Text, None, "such as cpus:2;mem:512;disk:1000;ports:[31000-32000]; what is left out is detected"),
-        flag("attributes", Kind::Text, None, "such as rack:a1;ssd:true"),
-        flag("isolation", Kind::Text, Some("posix/cpu,posix/mem"), "isolators: posix/cpu, posix/mem, filesystem/posix, or cgroups/cpu, cgroups/mem, namespaces/pid, filesystem/linux"),
-        flag("cgroups_root", Kind::Text, Some("nesos"), "cgroup below which containers get theirs"),
-        flag("cgroups_enable_cfs", Kind::Bool, Some("false"), "limit each task to its cpus even if the machine is idle"),
-        flag("executor", Kind::Path, None, "the executor helper; default: nesos-executor beside agentd"),
-        flag("switch_user", Kind::Bool, Some("true"), "run tasks as the user they name (only if agentd runs as root)"),
-        flag("join_token", Kind::Text, None, "join token; better kept in cluster.toml or NESOS_JOIN_TOKEN"),
-        flag("node_id", Kind::Text, None, "identity of this machine; default: the board's, or one made once and kept in work_dir"),
-        flag("cluster", Kind::Text, None, "name of the cluster to look for with mDNS"),
-        flag("mdns", Kind::Text, Some("on"), "on, off or an interface's name: where masters are looked for"),
-        flag("gc_delay", Kind::Duration(0, 365 * DAY), Some("1weeks"), "how long sandboxes of ended tasks are kept; shorter when the disk fills up"),
-        flag("gc_disk_headroom", Kind::Text, Some("0.1"), "part of the disk to keep free, 0 to 1"),
-        flag("fetcher_stall_timeout", Kind::Duration(1, DAY), Some("1mins"), "give a download up that stands still for this long"),
-        flag("logging_level", Kind::Text, Some("INFO"), "DEBUG, INFO, WARNING or ERROR"),
-    ],
-};
-
 /// Why agentd does not start: names the flag, key or file.
 #[derive(Debug, thiserror::Error)]
 #[error("{place}: {reason}")]
@@ -70,7 +33,10 @@ pub(crate) struct SettingsError {
 
 impl SettingsError {
     pub(crate) fn new(place: impl Into<String>, reason: impl ToString) -> Self {
-        Self { place: place.into(), reason: reason.to_string() }
+        Self {
+            place: place.into(),
+            reason: reason.to_string(),
+        }
     }
 }
 
@@ -103,13 +69,20 @@ impl Settings {
     pub(crate) fn new(mut flags: Values) -> Result<Self, SettingsError> {
         let config = read_config(&flags)?;
         fill(&mut flags, &config)?;
-        let work_dir = flags.path("work_dir").ok_or_else(|| SettingsError::new("--work_dir", "is required"))?;
-        let work_dir = std::path::absolute(&work_dir).map_err(|e| SettingsError::new("--work_dir", e))?;
+        let work_dir = flags
+            .path("work_dir")
+            .ok_or_else(|| SettingsError::new("--work_dir", "is required"))?;
+        let work_dir =
+            std::path::absolute(&work_dir).map_err(|e| SettingsError::new("--work_dir", e))?;
         identity::make_directories(&work_dir)?;
         let (token, is_local) = token(&flags, &config)?;
         let mdns = Mode::parse(flags.text_or_empty("mdns"));
         let master = master(&flags, is_local)?;
-        let headroom = flags.text_or_empty("gc_disk_headroom").parse::<f64>().ok().filter(|h| (0.0..=1.0).contains(h));
+        let headroom = flags
+            .text_or_empty("gc_disk_headroom")
+            .parse::<f64>()
+            .ok()
+            .filter(|h| (0.0..=1.0).contains(h));
         let configured_name = config.name.clone();
         Ok(Self {
             node: identity::node(&flags, &work_dir)?,
@@ -117,17 +90,30 @@ impl Settings {
             cluster: flags.text("cluster").map(Into::into),
             mdns,
             master,
-            listen: (address(&flags, "ip")?.unwrap_or(IpAddr::from([0, 0, 0, 0])), flags.number("port").unwrap_or(0) as u16),
+            listen: (
+                address(&flags, "ip")?.unwrap_or(IpAddr::from([0, 0, 0, 0])),
+                flags.number("port").unwrap_or(0) as u16,
+            ),
             advertise_ip: address(&flags, "advertise_ip")?,
             hostname: hostname(&flags, configured_name),
             resources: resources::all(flags.text_or_empty("resources"), &work_dir)?,
             attributes: resource_text::parse_attributes(flags.text_or_empty("attributes"))
                 .map_err(|e| SettingsError::new("--attributes", e))?,
-            isolation: flags.text_or_empty("isolation").split(',').map(|name| name.trim().to_string()).collect(),
+            isolation: flags
+                .text_or_empty("isolation")
+                .split(',')
+                .map(|name| name.trim().to_string())
+                .collect(),
             executor: executor(&flags)?,
-            gc_delay: flags.duration("gc_delay").unwrap_or(Duration::from_secs(7 * DAY)),
-            gc_headroom: headroom.ok_or_else(|| SettingsError::new("--gc_disk_headroom", "expected a number from 0 to 1"))?,
-            stall_timeout: flags.duration("fetcher_stall_timeout").unwrap_or(Duration::from_secs(60)),
+            gc_delay: flags
+                .duration("gc_delay")
+                .unwrap_or(Duration::from_secs(7 * 86_400)),
+            gc_headroom: headroom.ok_or_else(|| {
+                SettingsError::new("--gc_disk_headroom", "expected a number from 0 to 1")
+            })?,
+            stall_timeout: flags
+                .duration("fetcher_stall_timeout")
+                .unwrap_or(Duration::from_secs(60)),
             work_dir,
             flags,
         })
@@ -136,16 +122,26 @@ impl Settings {
     /// `ip:port` for others, as far as it is known without asking the master.
     pub(crate) fn advertised_ip(&self) -> String {
         let listen = Some(self.listen.0).filter(|ip| !ip.is_unspecified());
-        self.advertise_ip.or(listen).map(|ip| ip.to_string()).unwrap_or_default()
+        self.advertise_ip
+            .or(listen)
+            .map(|ip| ip.to_string())
+            .unwrap_or_default()
     }
 }
 
 fn read_config(flags: &Values) -> Result<ClusterConfig, SettingsError> {
-    let Some(path) = flags.path("config") else { return Ok(ClusterConfig::default()) };
+    let Some(path) = flags.path("config") else {
+        return Ok(ClusterConfig::default());
+    };
     let place = || format!("--config {}", path.display());
-    let size = std::fs::metadata(&path).map_err(|e| SettingsError::new(place(), e))?.len();
+    let size = std::fs::metadata(&path)
+        .map_err(|e| SettingsError::new(place(), e))?
+        .len();
     if size > cluster_config::MAX_FILE as u64 {
-        return Err(SettingsError::new(place(), cluster_config::ConfigError::TooLarge(size as usize)));
+        return Err(SettingsError::new(
+            place(),
+            cluster_config::ConfigError::TooLarge(size as usize),
+        ));
     }
     let bytes = std::fs::read(&path).map_err(|e| SettingsError::new(place(), e))?;
     ClusterConfig::parse(&bytes).map_err(|e| SettingsError::new(place(), e))
@@ -161,14 +157,19 @@ fn fill(flags: &mut Values, config: &ClusterConfig) -> Result<(), SettingsError>
     ];
     for (name, value) in values {
         if let Some(value) = value {
-            flags.fill(name, value).map_err(|e| SettingsError::new(format!("--config: {name}"), e))?;
+            flags
+                .fill(name, value)
+                .map_err(|e| SettingsError::new(format!("--config: {name}"), e))?;
         }
     }
     Ok(())
 }
 
 /// The join token, and whether it belongs to a master on this very machine.
-fn token(flags: &Values, config: &ClusterConfig) -> Result<(Option<JoinToken>, bool), SettingsError> {
+fn token(
+    flags: &Values,
+    config: &ClusterConfig,
+) -> Result<(Option<JoinToken>, bool), SettingsError> {
     if let Some(text) = flags.text("join_token") {
         let token = JoinToken::parse(text).map_err(|e| SettingsError::new("--join_token", e))?;
         return Ok((Some(token), false));
@@ -177,7 +178,8 @@ fn token(flags: &Values, config: &ClusterConfig) -> Result<(Option<JoinToken>, b
         return Ok((Some(token.clone()), false));
     }
     if let Some(key) = &config.key {
-        let token = tls::join_token(key).map_err(|e| SettingsError::new("--config: cluster.key", e))?;
+        let token =
+            tls::join_token(key).map_err(|e| SettingsError::new("--config: cluster.key", e))?;
         return Ok((Some(token), true));
     }
     Ok(match local_token() {
@@ -194,7 +196,9 @@ pub(crate) fn local_token() -> Option<JoinToken> {
 
 /// The master on the same board, if there is to be one: init makes the name before masterd has written the token.
 pub(crate) fn local_master() -> Option<String> {
-    std::fs::symlink_metadata(LOCAL_TOKEN).is_ok().then(|| LOCAL_MASTER.to_string())
+    std::fs::symlink_metadata(LOCAL_TOKEN)
+        .is_ok()
+        .then(|| LOCAL_MASTER.to_string())
 }
 
 fn master(flags: &Values, is_local: bool) -> Result<Option<String>, SettingsError> {
@@ -202,23 +206,42 @@ fn master(flags: &Values, is_local: bool) -> Result<Option<String>, SettingsErro
         return Ok(is_local.then(|| LOCAL_MASTER.to_string()));
     };
     if text.starts_with("zk://") || text.starts_with("etcd://") {
-        return Err(SettingsError::new("--master", "ZooKeeper and etcd are not used, expected host:port"));
+        return Err(SettingsError::new(
+            "--master",
+            "ZooKeeper and etcd are not used, expected host:port",
+        ));
     }
-    let valid = text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|p| p > 0));
+    let valid = text
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|p| p > 0));
     if !valid {
-        return Err(SettingsError::new("--master", format!("expected host:port such as 192.168.1.10:5050, found '{text}'")));
+        return Err(SettingsError::new(
+            "--master",
+            format!("expected host:port such as 192.168.1.10:5050, found '{text}'"),
+        ));
     }
     Ok(Some(text.to_string()))
 }
 
 fn address(flags: &Values, name: &str) -> Result<Option<IpAddr>, SettingsError> {
-    let Some(text) = flags.text(name) else { return Ok(None) };
-    let parsed = text.parse().map_err(|_| SettingsError::new(format!("--{name}"), format!("expected an IP address, found '{text}'")));
+    let Some(text) = flags.text(name) else {
+        return Ok(None);
+    };
+    let parsed = text.parse().map_err(|_| {
+        SettingsError::new(
+            format!("--{name}"),
+            format!("expected an IP address, found '{text}'"),
+        )
+    });
     parsed.map(Some)
 }
 
 fn hostname(flags: &Values, configured: Option<String>) -> String {
-    let given = flags.text("hostname").map(String::from).or(configured).or_else(nesos_sys::machine::hostname);
+    let given = flags
+        .text("hostname")
+        .map(String::from)
+        .or(configured)
+        .or_else(nesos_sys::machine::hostname);
     given.unwrap_or_else(|| "localhost".into())
 }
 
@@ -233,6 +256,9 @@ fn executor(flags: &Values) -> Result<PathBuf, SettingsError> {
     let path = std::path::absolute(&path).map_err(|e| SettingsError::new("--executor", e))?;
     match path.is_file() {
         true => Ok(path),
-        false => Err(SettingsError::new("--executor", format!("there is no executor helper at {}", path.display()))),
+        false => Err(SettingsError::new(
+            "--executor",
+            format!("there is no executor helper at {}", path.display()),
+        )),
     }
 }

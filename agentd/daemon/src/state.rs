@@ -41,7 +41,14 @@ impl View {
         port: u16,
     ) -> Self {
         let start_time = clocks.unix();
-        Self { settings, agent, containers, clocks, port, start_time }
+        Self {
+            settings,
+            agent,
+            containers,
+            clocks,
+            port,
+            start_time,
+        }
     }
 
     pub(crate) fn version(&self) -> Value {
@@ -49,7 +56,11 @@ impl View {
     }
 
     pub(crate) fn flags(&self) -> Value {
-        let shown = self.settings.flags.all().filter(|(name, _)| !SECRET.contains(name));
+        let shown = self
+            .settings
+            .flags
+            .all()
+            .filter(|(name, _)| !SECRET.contains(name));
         json!({ "flags": shown.map(|(name, value)| (name.to_string(), value.into())).collect::<Map<_, _>>() })
     }
 
@@ -62,7 +73,10 @@ impl View {
         let resources = legacy_resources(&config.resources);
         let mut frameworks: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
         for view in agent.tasks() {
-            frameworks.entry(view.spec.key.framework.as_str()).or_default().push(self.executor(&agent, &view));
+            frameworks
+                .entry(view.spec.key.framework.as_str())
+                .or_default()
+                .push(self.executor(&agent, &view));
         }
         let frameworks: Vec<Value> =
             frameworks.into_iter().map(|(id, executors)| json!({ "id": id, "executors": executors, "completed_executors": [] })).collect();
@@ -95,21 +109,43 @@ impl View {
             let (total, used) = (total.scalar(name).to_f64(), used.scalar(name).to_f64());
             metrics.insert(format!("slave/{name}_total"), total);
             metrics.insert(format!("slave/{name}_used"), used);
-            metrics.insert(format!("slave/{name}_percent"), if total > 0.0 { used / total } else { 0.0 });
+            metrics.insert(
+                format!("slave/{name}_percent"),
+                if total > 0.0 { used / total } else { 0.0 },
+            );
         }
-        let count = |wanted: TaskState| agent.tasks().filter(|view| view.latest == wanted).count() as f64;
-        for (name, state) in
-            [("staging", TaskState::Staging), ("starting", TaskState::Starting), ("running", TaskState::Running), ("killing", TaskState::Killing)]
-        {
+        let count =
+            |wanted: TaskState| agent.tasks().filter(|view| view.latest == wanted).count() as f64;
+        for (name, state) in [
+            ("staging", TaskState::Staging),
+            ("starting", TaskState::Starting),
+            ("running", TaskState::Running),
+            ("killing", TaskState::Killing),
+        ] {
             metrics.insert(format!("slave/tasks_{name}"), count(state));
         }
         let active = agent.tasks().filter(|view| view.phase.is_active()).count() as f64;
         metrics.insert("slave/executors_running".into(), active);
-        metrics.insert("slave/registered".into(), f64::from(u8::from(agent.link() == LinkView::Live)));
-        metrics.insert("slave/uptime_secs".into(), (self.clocks.unix() - self.start_time).max(0.0));
-        metrics.insert("system/cpus_total".into(), f64::from(nesos_sys::machine::cpus()));
-        metrics.insert("system/mem_total_bytes".into(), nesos_sys::machine::memory().unwrap_or(0) as f64);
-        metrics.insert("system/mem_free_bytes".into(), nesos_sys::machine::memory_available().unwrap_or(0) as f64);
+        metrics.insert(
+            "slave/registered".into(),
+            f64::from(u8::from(agent.link() == LinkView::Live)),
+        );
+        metrics.insert(
+            "slave/uptime_secs".into(),
+            (self.clocks.unix() - self.start_time).max(0.0),
+        );
+        metrics.insert(
+            "system/cpus_total".into(),
+            f64::from(nesos_sys::machine::cpus()),
+        );
+        metrics.insert(
+            "system/mem_total_bytes".into(),
+            nesos_sys::machine::memory().unwrap_or(0) as f64,
+        );
+        metrics.insert(
+            "system/mem_free_bytes".into(),
+            nesos_sys::machine::memory_available().unwrap_or(0) as f64,
+        );
         json!(metrics)
     }
 
@@ -144,7 +180,8 @@ impl View {
     fn executor(&self, agent: &Agent, view: &TaskView<'_>) -> Value {
         let spec = view.spec;
         let directory = view.container.zip(agent.id()).and_then(|(container, id)| {
-            sandbox::of_container(&self.settings.work_dir, id, spec, container).map(|path| path.display().to_string())
+            sandbox::of_container(&self.settings.work_dir, id, spec, container)
+                .map(|path| path.display().to_string())
         });
         let task = json!({
             "id": spec.key.task.as_str(),
@@ -197,7 +234,11 @@ fn attribute(value: &AttributeValue) -> Value {
 
 /// Whole numbers without `.0`, as Mesos prints them.
 fn number(value: f64) -> Value {
-    if value.fract() == 0.0 && value.abs() < 9e15 { json!(value as i64) } else { json!(value) }
+    if value.fract() == 0.0 && value.abs() < 9e15 {
+        json!(value as i64)
+    } else {
+        json!(value)
+    }
 }
 
 fn state_name(state: TaskState) -> &'static str {

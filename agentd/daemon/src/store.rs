@@ -41,20 +41,36 @@ impl Store {
     /// Opens or creates the log in `directory`; what it holds, and whether parts of it were damaged.
     pub(crate) fn open(directory: &Path) -> Result<(Self, checkpoint::Replay), StoreError> {
         let path = directory.join(LOG);
-        let fail = |operation, error: io::Error| StoreError { operation, path: path.clone(), reason: error.to_string() };
+        let fail = |operation, error: io::Error| StoreError {
+            operation,
+            path: path.clone(),
+            reason: error.to_string(),
+        };
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(fail("read", error)),
         };
         let replay = checkpoint::replay(&bytes);
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(|e| fail("open", e))?;
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(|e| fail("open", e))?;
         if replay.end < bytes.len() {
-            file.set_len(replay.end as u64).map_err(|e| fail("cut the torn end of", e))?;
+            file.set_len(replay.end as u64)
+                .map_err(|e| fail("cut the torn end of", e))?;
         }
         sync_directory(directory).map_err(|e| fail("synchronise the directory of", e))?;
         let length = replay.end as u64;
-        let store = Self { directory: directory.into(), file, length, compact_at: COMPACT_MIN.max(length), path: path.clone() };
+        let store = Self {
+            directory: directory.into(),
+            file,
+            length,
+            compact_at: COMPACT_MIN.max(length),
+            path: path.clone(),
+        };
         Ok((store, replay))
     }
 
@@ -66,7 +82,13 @@ impl Store {
         }
         let must_sync = records.iter().any(Record::must_sync);
         let written = self.file.write_all_at(&bytes, self.length);
-        let written = written.and_then(|()| if must_sync { self.file.sync_data() } else { Ok(()) });
+        let written = written.and_then(|()| {
+            if must_sync {
+                self.file.sync_data()
+            } else {
+                Ok(())
+            }
+        });
         if let Err(error) = written {
             // If this fails too, the next append overwrites the same place, and a reader skips a torn entry.
             let _ = self.file.set_len(self.length);
@@ -114,7 +136,11 @@ impl Store {
     }
 
     fn error(&self, operation: &'static str, reason: impl ToString) -> StoreError {
-        StoreError { operation, path: self.path.clone(), reason: reason.to_string() }
+        StoreError {
+            operation,
+            path: self.path.clone(),
+            reason: reason.to_string(),
+        }
     }
 }
 
@@ -127,7 +153,9 @@ mod tests {
     use super::*;
 
     fn boot(text: &str) -> Record {
-        Record::Boot { boot_id: text.into() }
+        Record::Boot {
+            boot_id: text.into(),
+        }
     }
 
     #[test]

@@ -19,18 +19,45 @@ fn a_task_runs_and_its_output_and_status_arrive() {
         let mut master = Master::new().await;
         master.start_agent();
         let (mut link, hello) = master.link().await;
-        assert_eq!((hello.hostname.as_str(), hello.agent, hello.tasks.len()), ("test", None, 0));
-        link.launch(shell("t", "echo out $MESOS_TASK_ID; echo err >&2; pwd; exit 3")).await;
+        assert_eq!(
+            (hello.hostname.as_str(), hello.agent, hello.tasks.len()),
+            ("test", None, 0)
+        );
+        link.launch(shell(
+            "t",
+            "echo out $MESOS_TASK_ID; echo err >&2; pwd; exit 3",
+        ))
+        .await;
         let (states, last) = link.until(TaskState::Failed).await;
-        assert_eq!(states, [TaskState::Starting, TaskState::Running, TaskState::Failed]);
+        assert_eq!(
+            states,
+            [TaskState::Starting, TaskState::Running, TaskState::Failed]
+        );
         assert_eq!(last.status.message, "Command exited with status 3");
         assert!(link.text("t", "stdout").await.starts_with("out t\n/"));
         assert_eq!(link.text("t", "stderr").await, "err\n");
         assert!(link.read_file("t", "stdout").await.unwrap().ended);
-        assert_eq!(link.read_file("t", "nothing").await, Err(FileError::NotFound));
-        assert_eq!(link.read_file("t", "../../../../../../../../../meta/checkpoint.log").await, Err(FileError::Forbidden));
-        assert_eq!(link.read_file("stranger", "stdout").await, Err(FileError::UnknownTask));
-        until("the run directory to go", || fs::read_dir(master.work_dir().join("run")).unwrap().next().is_none().then_some(())).await;
+        assert_eq!(
+            link.read_file("t", "nothing").await,
+            Err(FileError::NotFound)
+        );
+        assert_eq!(
+            link.read_file("t", "../../../../../../../../../meta/checkpoint.log")
+                .await,
+            Err(FileError::Forbidden)
+        );
+        assert_eq!(
+            link.read_file("stranger", "stdout").await,
+            Err(FileError::UnknownTask)
+        );
+        until("the run directory to go", || {
+            fs::read_dir(master.work_dir().join("run"))
+                .unwrap()
+                .next()
+                .is_none()
+                .then_some(())
+        })
+        .await;
     });
 }
 
@@ -55,12 +82,21 @@ fn tasks_outlive_a_killed_agentd_and_their_status_arrives() {
         master.start_agent();
         let (mut link, hello) = master.link().await;
         assert_eq!(hello.tasks.len(), 2);
-        assert_eq!(hello.agent.map(|id| id.to_string()).as_deref(), Some("m-S1"));
+        assert_eq!(
+            hello.agent.map(|id| id.to_string()).as_deref(),
+            Some("m-S1")
+        );
         let (_, update) = link.until(TaskState::Failed).await;
-        assert_eq!((update.key.clone(), update.status.message.as_str()), (key("meanwhile"), "Command exited with status 7"));
+        assert_eq!(
+            (update.key.clone(), update.status.message.as_str()),
+            (key("meanwhile"), "Command exited with status 7")
+        );
         fs::write(master.sandbox("later").join("go"), "").unwrap();
         let (_, update) = link.until(TaskState::Failed).await;
-        assert_eq!((update.key.clone(), update.status.message.as_str()), (key("later"), "Command exited with status 7"));
+        assert_eq!(
+            (update.key.clone(), update.status.message.as_str()),
+            (key("later"), "Command exited with status 7")
+        );
         assert_eq!(link.text("later", "stdout").await, "begun\ndone\n");
     });
 }
@@ -72,18 +108,36 @@ fn an_unacknowledged_end_is_told_again_after_a_restart() {
         master.start_agent();
         let (mut link, _) = master.link().await;
         link.launch(shell("t", "true")).await;
-        let Some(AgentToMaster::Update(first)) = link.next().await else { panic!("an update") };
+        let Some(AgentToMaster::Update(first)) = link.next().await else {
+            panic!("an update")
+        };
         assert_eq!(first.status.state, TaskState::Starting);
         let log = master.work_dir().join("meta/checkpoint.log");
-        let has_finished = || String::from_utf8_lossy(&fs::read(&log).unwrap()).contains("Command exited with status 0");
-        until("the end to be checkpointed", || has_finished().then_some(())).await;
+        let has_finished = || {
+            String::from_utf8_lossy(&fs::read(&log).unwrap())
+                .contains("Command exited with status 0")
+        };
+        until("the end to be checkpointed", || {
+            has_finished().then_some(())
+        })
+        .await;
         master.kill_agent();
         master.start_agent();
         let (mut link, hello) = master.link().await;
         assert_eq!(hello.tasks[0].latest, TaskState::Finished);
         let (states, _) = link.until(TaskState::Finished).await;
-        assert_eq!(states, [TaskState::Starting, TaskState::Running, TaskState::Finished]);
-        until("the record to be freed", || fs::read_dir(master.work_dir().join("run")).unwrap().next().is_none().then_some(())).await;
+        assert_eq!(
+            states,
+            [TaskState::Starting, TaskState::Running, TaskState::Finished]
+        );
+        until("the record to be freed", || {
+            fs::read_dir(master.work_dir().join("run"))
+                .unwrap()
+                .next()
+                .is_none()
+                .then_some(())
+        })
+        .await;
     });
 }
 
@@ -93,13 +147,29 @@ fn a_kill_ends_the_whole_tree() {
         let mut master = Master::new().await;
         master.start_agent();
         let (mut link, _) = master.link().await;
-        link.launch(shell("t", "trap '' TERM; sleep 1000 & echo $! > child; while :; do sleep 0.05; done")).await;
+        link.launch(shell(
+            "t",
+            "trap '' TERM; sleep 1000 & echo $! > child; while :; do sleep 0.05; done",
+        ))
+        .await;
         link.until(TaskState::Running).await;
-        let child = until("the child", || fs::read_to_string(master.sandbox("t").join("child")).ok().filter(|text| text.ends_with('\n'))).await;
-        link.send(&MasterToAgent::Kill { key: key("t"), grace_ms: Some(100) }).await;
+        let child = until("the child", || {
+            fs::read_to_string(master.sandbox("t").join("child"))
+                .ok()
+                .filter(|text| text.ends_with('\n'))
+        })
+        .await;
+        link.send(&MasterToAgent::Kill {
+            key: key("t"),
+            grace_ms: Some(100),
+        })
+        .await;
         let (states, update) = link.until(TaskState::Killed).await;
         assert_eq!(states, [TaskState::Killing, TaskState::Killed]);
-        assert_eq!(update.status.message, "Command terminated by signal SIGKILL");
+        assert_eq!(
+            update.status.message,
+            "Command terminated by signal SIGKILL"
+        );
         let gone = || !std::path::Path::new(&format!("/proc/{}", child.trim())).exists();
         until("the child to be gone", || gone().then_some(())).await;
     });
@@ -130,7 +200,11 @@ fn files_are_fetched_and_hostile_names_fail_the_launch() {
         link.launch(hostile).await;
         let (_, update) = link.until(TaskState::Failed).await;
         assert_eq!(update.status.reason, Some(Reason::ContainerLaunchFailed));
-        assert!(update.status.message.contains("'../escaped' is not a name"), "{}", update.status.message);
+        assert!(
+            update.status.message.contains("'../escaped' is not a name"),
+            "{}",
+            update.status.message
+        );
     });
 }
 
@@ -145,7 +219,11 @@ fn a_program_that_is_not_there_fails_with_its_name() {
         link.launch(task).await;
         let (_, update) = link.until(TaskState::Failed).await;
         assert_eq!(update.status.reason, Some(Reason::ContainerLaunchFailed));
-        assert!(update.status.message.contains("/no/such/program"), "{}", update.status.message);
+        assert!(
+            update.status.message.contains("/no/such/program"),
+            "{}",
+            update.status.message
+        );
     });
 }
 
@@ -171,6 +249,9 @@ fn sigterm_leaves_tasks_and_sigusr1_ends_them_with_a_goodbye() {
             }
         }
         assert!(master.agent_ends().await.success());
-        assert_eq!(fs::read_dir(master.work_dir().join("run")).unwrap().count(), 0);
+        assert_eq!(
+            fs::read_dir(master.work_dir().join("run")).unwrap().count(),
+            0
+        );
     });
 }

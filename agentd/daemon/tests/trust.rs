@@ -15,10 +15,15 @@ fn a_wrong_secret_is_refused_with_a_sentence() {
     run(async {
         let master = Master::new().await;
         let token = nesos_shell::tls::join_token(&nesos_base::token::ClusterKey([7; 32])).unwrap();
-        let wrong = nesos_base::token::JoinToken { secret: [0; 16], ..token };
+        let wrong = nesos_base::token::JoinToken {
+            secret: [0; 16],
+            ..token
+        };
         let mut master = master.with_token(&wrong.to_text());
         master.start_agent();
-        master.serve_until_logged("the master refuses to let this node join: the secret is wrong").await;
+        master
+            .serve_until_logged("the master refuses to let this node join: the secret is wrong")
+            .await;
     });
 }
 
@@ -28,7 +33,9 @@ fn a_token_of_another_cluster_does_not_tell_its_secret() {
         let token = nesos_shell::tls::join_token(&nesos_base::token::ClusterKey([8; 32])).unwrap();
         let mut master = Master::new().await.with_token(&token.to_text());
         master.start_agent();
-        master.serve_until_logged("the master belongs to another cluster").await;
+        master
+            .serve_until_logged("the master belongs to another cluster")
+            .await;
     });
 }
 
@@ -40,12 +47,18 @@ fn the_certificate_is_kept() {
         let (_, first) = master.link().await;
         master.kill_agent();
         // Without the token only the certificate is left to show.
-        let mut master = master.with_token("nesos-000102030405060708090a0b0c0d0e0f-000102030405060708090a0b0c0d0e0f");
+        let mut master = master
+            .with_token("nesos-000102030405060708090a0b0c0d0e0f-000102030405060708090a0b0c0d0e0f");
         let credentials = master.work_dir().join("meta/credentials");
         assert!(credentials.exists());
         master.start_agent();
-        master.serve_until_logged("the master belongs to another cluster").await;
-        assert!(credentials.exists(), "another token joins anew and does not destroy the old certificate");
+        master
+            .serve_until_logged("the master belongs to another cluster")
+            .await;
+        assert!(
+            credentials.exists(),
+            "another token joins anew and does not destroy the old certificate"
+        );
         assert!(!first.node.as_str().is_empty());
     });
 }
@@ -66,7 +79,10 @@ fn a_huge_frame_ends_the_link_and_not_the_agent() {
         assert!(link.next().await.is_none());
         let (mut link, _) = master.link().await;
         link.send(&MasterToAgent::Ping { sequence: 5 }).await;
-        assert_eq!(link.next().await, Some(nesos_wire::message::AgentToMaster::Pong { sequence: 5 }));
+        assert_eq!(
+            link.next().await,
+            Some(nesos_wire::message::AgentToMaster::Pong { sequence: 5 })
+        );
     });
 }
 
@@ -97,7 +113,12 @@ fn only_one_agentd_uses_a_work_directory() {
         let _link = master.link().await;
         let second = std::process::Command::new(env!("CARGO_BIN_EXE_agentd"))
             .arg(format!("--work_dir={}", master.work_dir().display()))
-            .args(["--port=0", "--ip=127.0.0.1", "--mdns=off", "--executor=/bin/true"])
+            .args([
+                "--port=0",
+                "--ip=127.0.0.1",
+                "--mdns=off",
+                "--executor=/bin/true",
+            ])
             .output()
             .unwrap();
         assert!(!second.status.success());
@@ -113,14 +134,25 @@ fn the_http_server_shows_state_and_no_secret() {
         let (_link, hello) = master.link().await;
         let get = |request: &str| {
             let mut stream = std::net::TcpStream::connect(("127.0.0.1", hello.port)).unwrap();
-            stream.write_all(format!("{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).unwrap();
+            stream
+                .write_all(
+                    format!("{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                        .as_bytes(),
+                )
+                .unwrap();
             let mut answer = String::new();
             stream.read_to_string(&mut answer).unwrap();
             answer
         };
         assert!(get("GET /health").starts_with("HTTP/1.1 200"));
-        let state = until("registration", || Some(get("GET /slave(1)/state")).filter(|text| text.contains("\"id\":\"m-S1\""))).await;
-        assert!(state.contains("\"cpus\":4") && !state.contains("join_token"), "{state}");
+        let state = until("registration", || {
+            Some(get("GET /slave(1)/state")).filter(|text| text.contains("\"id\":\"m-S1\""))
+        })
+        .await;
+        assert!(
+            state.contains("\"cpus\":4") && !state.contains("join_token"),
+            "{state}"
+        );
         assert!(get("GET /metrics/snapshot").contains("\"slave/registered\":1"));
         assert!(get("POST /state").starts_with("HTTP/1.1 405"));
         assert!(get("GET /nothing").starts_with("HTTP/1.1 404"));

@@ -4,7 +4,11 @@ use super::*;
 use crate::LinkView;
 
 fn dials(bench: &Bench) -> usize {
-    bench.actions.iter().filter(|action| matches!(action, Action::Dial { .. })).count()
+    bench
+        .actions
+        .iter()
+        .filter(|action| matches!(action, Action::Dial { .. }))
+        .count()
 }
 
 #[test]
@@ -23,15 +27,26 @@ fn the_first_dial_is_immediate_and_later_ones_back_off() {
 fn a_silent_master_is_left() {
     let mut bench = Bench::new();
     bench.event(Event::LinkUp { link: bench.link });
-    bench.message(MasterToAgent::Welcome(Welcome { silence_limit_ms: 2000, ..welcome() }));
+    bench.message(MasterToAgent::Welcome(Welcome {
+        silence_limit_ms: 2000,
+        ..welcome()
+    }));
     bench.pass(Duration::from_millis(1500));
     bench.message(MasterToAgent::Ping { sequence: 9 });
-    assert_eq!(bench.sent.last(), Some(&AgentToMaster::Pong { sequence: 9 }));
+    assert_eq!(
+        bench.sent.last(),
+        Some(&AgentToMaster::Pong { sequence: 9 })
+    );
     bench.pass(Duration::from_millis(1900));
     assert_eq!(bench.agent.link(), LinkView::Live);
     bench.pass(Duration::from_millis(200));
     assert_eq!(bench.agent.link(), LinkView::Seeking);
-    assert!(bench.actions.iter().any(|action| matches!(action, Action::HangUp { link: 1 })));
+    assert!(
+        bench
+            .actions
+            .iter()
+            .any(|action| matches!(action, Action::HangUp { link: 1 }))
+    );
 }
 
 #[test]
@@ -47,8 +62,16 @@ fn events_of_an_old_link_are_ignored() {
     let mut bench = Bench::live();
     let old = bench.link;
     bench.reconnect();
-    bench.event(Event::LinkDown { link: old, error: LinkError::Failed("late".into()) });
-    bench.event(Event::Message { link: old, message: MasterToAgent::Launch { tasks: vec![spec("t", 1)] } });
+    bench.event(Event::LinkDown {
+        link: old,
+        error: LinkError::Failed("late".into()),
+    });
+    bench.event(Event::Message {
+        link: old,
+        message: MasterToAgent::Launch {
+            tasks: vec![spec("t", 1)],
+        },
+    });
     assert_eq!(bench.agent.link(), LinkView::Live);
     assert_eq!(bench.agent.tasks().count(), 0);
 }
@@ -58,7 +81,9 @@ fn a_redirect_is_followed_at_once_but_not_in_circles() {
     let mut bench = Bench::new();
     let redirect = |bench: &mut Bench| {
         bench.event(Event::LinkUp { link: bench.link });
-        bench.message(MasterToAgent::Redirect { leader: "b:5050".into() });
+        bench.message(MasterToAgent::Redirect {
+            leader: "b:5050".into(),
+        });
     };
     redirect(&mut bench);
     assert_eq!(dials(&bench), 2, "at once");
@@ -76,7 +101,10 @@ fn a_redirect_is_followed_at_once_but_not_in_circles() {
 #[test]
 fn a_refusal_makes_it_slow() {
     let mut bench = Bench::new();
-    bench.event(Event::LinkDown { link: bench.link, error: LinkError::Refused("wrong token".into()) });
+    bench.event(Event::LinkDown {
+        link: bench.link,
+        error: LinkError::Refused("wrong token".into()),
+    });
     bench.pass(Duration::from_secs(14));
     assert_eq!(dials(&bench), 1);
     bench.pass(Duration::from_secs(30));
@@ -111,7 +139,10 @@ fn streams_rest_while_the_link_is_down_and_resume_after_the_welcome() {
     assert!(bench.updates().is_empty(), "not before the welcome");
     let report = bench.hello().tasks.remove(0);
     assert_eq!(report.latest, TaskState::Finished);
-    assert_eq!(report.status.map(|status| status.state), Some(TaskState::Starting));
+    assert_eq!(
+        report.status.map(|status| status.state),
+        Some(TaskState::Starting)
+    );
     bench.message(MasterToAgent::Welcome(welcome()));
     assert_eq!(bench.last_update().status.state, TaskState::Starting);
     assert_eq!(bench.last_update().latest, TaskState::Finished);
@@ -122,7 +153,10 @@ fn strange_acknowledgements_are_ignored() {
     let mut bench = Bench::live();
     bench.run("t");
     let head = bench.last_update();
-    bench.message(MasterToAgent::Acknowledge { key: key("t"), uuid: nesos_wire::Uuid([9; 16]) });
+    bench.message(MasterToAgent::Acknowledge {
+        key: key("t"),
+        uuid: nesos_wire::Uuid([9; 16]),
+    });
     assert_eq!(bench.last_update(), head);
     bench.acknowledge(&head);
     assert_eq!(bench.last_update().status.state, TaskState::Running);
@@ -137,8 +171,16 @@ fn the_welcome_kills_what_has_no_framework() {
     bench.disconnect();
     bench.pass(Duration::from_secs(20));
     bench.event(Event::LinkUp { link: bench.link });
-    bench.message(MasterToAgent::Welcome(Welcome { kill: vec![key("t")], ..welcome() }));
-    assert!(bench.actions.iter().any(|action| matches!(action, Action::Kill { .. })));
+    bench.message(MasterToAgent::Welcome(Welcome {
+        kill: vec![key("t")],
+        ..welcome()
+    }));
+    assert!(
+        bench
+            .actions
+            .iter()
+            .any(|action| matches!(action, Action::Kill { .. }))
+    );
 }
 
 #[test]
@@ -146,14 +188,38 @@ fn files_are_read_on_the_link_that_asked() {
     let mut bench = Bench::live();
     bench.run("t");
     let path = "stdout".to_string();
-    bench.message(MasterToAgent::ReadFile { request: 4, key: key("t"), path, offset: 0, length: 10 });
-    assert!(matches!(bench.actions.last(), Some(Action::ReadFile { request: 4, container: Some(_), .. })));
+    bench.message(MasterToAgent::ReadFile {
+        request: 4,
+        key: key("t"),
+        path,
+        offset: 0,
+        length: 10,
+    });
+    assert!(matches!(
+        bench.actions.last(),
+        Some(Action::ReadFile {
+            request: 4,
+            container: Some(_),
+            ..
+        })
+    ));
     let old = bench.link;
     let result = Err(nesos_wire::message::FileError::NotFound);
-    bench.event(Event::FileRead { link: old, request: 4, result: result.clone() });
-    assert!(matches!(bench.sent.last(), Some(AgentToMaster::FileData { request: 4, .. })));
+    bench.event(Event::FileRead {
+        link: old,
+        request: 4,
+        result: result.clone(),
+    });
+    assert!(matches!(
+        bench.sent.last(),
+        Some(AgentToMaster::FileData { request: 4, .. })
+    ));
     bench.reconnect();
     bench.sent.clear();
-    bench.event(Event::FileRead { link: old, request: 5, result });
+    bench.event(Event::FileRead {
+        link: old,
+        request: 5,
+        result,
+    });
     assert!(bench.sent.is_empty());
 }

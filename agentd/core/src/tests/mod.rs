@@ -5,7 +5,9 @@ use nesos_wire::executor::{ExitRecord, Outcome};
 use nesos_wire::message::{AgentToMaster, Hello, MasterToAgent, TaskUpdate, Welcome};
 use nesos_wire::resource_text;
 use nesos_wire::task::{Command, TaskSpec, TaskState};
-use nesos_wire::{AgentId, Attempt, ContainerId, ExecutorId, FrameworkId, MasterId, NodeId, TaskId, TaskKey};
+use nesos_wire::{
+    AgentId, Attempt, ContainerId, ExecutorId, FrameworkId, MasterId, NodeId, TaskId, TaskKey,
+};
 
 use crate::checkpoint::Record;
 use crate::{Action, Agent, Config, ContainerEvent, Event, Finish, LinkError, Moment, Ready, Seed};
@@ -17,7 +19,10 @@ mod store;
 
 /// A key of framework `f`.
 pub(crate) fn key(task: &str) -> TaskKey {
-    TaskKey { framework: FrameworkId::new("f"), task: TaskId::new(task) }
+    TaskKey {
+        framework: FrameworkId::new("f"),
+        task: TaskId::new(task),
+    }
 }
 
 /// A partition-aware command task of 1 cpu and 32 MB.
@@ -30,7 +35,11 @@ pub(crate) fn spec(task: &str, attempt: u64) -> TaskSpec {
         role: "*".into(),
         resources: resource_text::parse("cpus:1;mem:32").expect("valid"),
         limits: Default::default(),
-        command: Command { shell: true, value: "true".into(), ..Command::default() },
+        command: Command {
+            shell: true,
+            value: "true".into(),
+            ..Command::default()
+        },
         kill_grace_ms: 3000,
         partition_aware: true,
         task_killing: true,
@@ -107,15 +116,21 @@ impl Bench {
 
     fn obey(&mut self, ready: Ready) {
         if self.disk_is_full && !ready.persist.is_empty() {
-            let event = Event::NotStored { ready: Box::new(ready), reason: "no space left".into() };
+            let event = Event::NotStored {
+                ready: Box::new(ready),
+                reason: "no space left".into(),
+            };
             self.agent.step(event, moment(self.now));
             return;
         }
         self.disk.extend(ready.persist);
-        self.link = ready.actions.iter().fold(self.link, |link, action| match action {
-            Action::Dial { link, .. } => *link,
-            _ => link,
-        });
+        self.link = ready
+            .actions
+            .iter()
+            .fold(self.link, |link, action| match action {
+                Action::Dial { link, .. } => *link,
+                _ => link,
+            });
         self.actions.extend(ready.actions);
         self.sent.extend(ready.send);
     }
@@ -126,7 +141,10 @@ impl Bench {
     }
 
     pub(crate) fn disconnect(&mut self) {
-        self.event(Event::LinkDown { link: self.link, error: LinkError::Failed("cut".into()) });
+        self.event(Event::LinkDown {
+            link: self.link,
+            error: LinkError::Failed("cut".into()),
+        });
     }
 
     /// Time passes up to the next dial; the link comes up again.
@@ -141,12 +159,20 @@ impl Bench {
         self.starts += 1;
         self.actions.clear();
         self.sent.clear();
-        self.agent = Agent::recover(config, Seed([self.starts; 16]), self.disk.clone(), moment(self.now));
+        self.agent = Agent::recover(
+            config,
+            Seed([self.starts; 16]),
+            self.disk.clone(),
+            moment(self.now),
+        );
         self.event(Event::Tick);
     }
 
     pub(crate) fn message(&mut self, message: MasterToAgent) {
-        self.event(Event::Message { link: self.link, message });
+        self.event(Event::Message {
+            link: self.link,
+            message,
+        });
     }
 
     pub(crate) fn pass(&mut self, duration: Duration) {
@@ -164,7 +190,11 @@ impl Bench {
     }
 
     pub(crate) fn container(&self, task: &str) -> ContainerId {
-        let view = self.agent.tasks().find(|view| view.spec.key == key(task)).expect("known task");
+        let view = self
+            .agent
+            .tasks()
+            .find(|view| view.spec.key == key(task))
+            .expect("known task");
         view.container.expect("has a container").clone()
     }
 
@@ -208,14 +238,25 @@ impl Bench {
 
     pub(crate) fn acknowledge(&mut self, update: &TaskUpdate) {
         let uuid = update.status.uuid.expect("wants an acknowledgement");
-        self.message(MasterToAgent::Acknowledge { key: update.key.clone(), uuid });
+        self.message(MasterToAgent::Acknowledge {
+            key: update.key.clone(),
+            uuid,
+        });
     }
 
     /// Acknowledges whatever is in flight until nothing is; the states in order.
     pub(crate) fn drain(&mut self, task: &str) -> Vec<TaskState> {
         let mut states = Vec::new();
         while self.agent.tasks().any(|view| view.spec.key == key(task)) {
-            let Some(update) = self.updates().into_iter().rev().find(|update| update.key == key(task)).cloned() else { break };
+            let Some(update) = self
+                .updates()
+                .into_iter()
+                .rev()
+                .find(|update| update.key == key(task))
+                .cloned()
+            else {
+                break;
+            };
             self.sent.clear();
             states.push(update.status.state);
             self.acknowledge(&update);
@@ -225,7 +266,10 @@ impl Bench {
 }
 
 pub(crate) fn moment(now: Instant) -> Moment {
-    Moment { now, unix: now.as_secs() as f64 }
+    Moment {
+        now,
+        unix: now.as_secs() as f64,
+    }
 }
 
 pub(crate) fn welcome() -> Welcome {
@@ -240,6 +284,13 @@ pub(crate) fn welcome() -> Welcome {
 }
 
 pub(crate) fn finished(outcome: Outcome) -> ContainerEvent {
-    let record = ExitRecord { outcome, kill_requested: false, at_ms: 0 };
-    ContainerEvent::Finished(Finish { record, limitation: None })
+    let record = ExitRecord {
+        outcome,
+        kill_requested: false,
+        at_ms: 0,
+    };
+    ContainerEvent::Finished(Finish {
+        record,
+        limitation: None,
+    })
 }

@@ -41,7 +41,9 @@ struct Framework {
 
 impl Framework {
     fn acknowledge(&mut self, bench: &mut Bench, update: &TaskUpdate) {
-        let Some(uuid) = update.status.uuid else { return };
+        let Some(uuid) = update.status.uuid else {
+            return;
+        };
         let seen = self.seen.entry(update.key.clone()).or_default();
         if seen.iter().all(|(other, _)| *other != uuid) {
             seen.push((uuid, update.status.state));
@@ -57,20 +59,36 @@ fn apply(bench: &mut Bench, framework: &mut Framework, op: &Op, attempts: &mut u
             bench.launch(spec(&format!("t{task}-{attempts}"), *attempts));
         }
         Op::Container(index, what) => {
-            let active: Vec<_> = bench.agent.tasks().filter(|view| view.phase.is_active()).map(|view| view.spec.key.task.clone()).collect();
-            let Some(task) = active.get(usize::from(*index)) else { return };
+            let active: Vec<_> = bench
+                .agent
+                .tasks()
+                .filter(|view| view.phase.is_active())
+                .map(|view| view.spec.key.task.clone())
+                .collect();
+            let Some(task) = active.get(usize::from(*index)) else {
+                return;
+            };
             let event = match what {
                 0 => ContainerEvent::Started,
                 1 => ContainerEvent::Running,
                 2 => finished(Outcome::Exit(0)),
-                _ => ContainerEvent::LaunchFailed { message: "no".into() },
+                _ => ContainerEvent::LaunchFailed {
+                    message: "no".into(),
+                },
             };
             bench.container_event(task.as_str(), event);
         }
         Op::Kill(index) => {
-            let keys: Vec<_> = bench.agent.tasks().map(|view| view.spec.key.clone()).collect();
+            let keys: Vec<_> = bench
+                .agent
+                .tasks()
+                .map(|view| view.spec.key.clone())
+                .collect();
             if let Some(key) = keys.get(usize::from(*index)) {
-                bench.message(MasterToAgent::Kill { key: key.clone(), grace_ms: None });
+                bench.message(MasterToAgent::Kill {
+                    key: key.clone(),
+                    grace_ms: None,
+                });
             }
         }
         Op::AcknowledgeNewest => {
@@ -100,7 +118,12 @@ fn settle(bench: &mut Bench, framework: &mut Framework) {
     bench.disk_is_full = false;
     bench.pass(Duration::from_secs(10));
     bench.reconnect();
-    let active: Vec<_> = bench.agent.tasks().filter(|view| view.phase.is_active()).map(|view| view.spec.key.task.clone()).collect();
+    let active: Vec<_> = bench
+        .agent
+        .tasks()
+        .filter(|view| view.phase.is_active())
+        .map(|view| view.spec.key.task.clone())
+        .collect();
     for task in active {
         bench.container_event(task.as_str(), finished(Outcome::Exit(0)));
     }

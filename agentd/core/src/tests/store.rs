@@ -10,11 +10,29 @@ fn a_full_disk_fails_the_launch_and_nothing_else() {
     bench.disk_is_full = true;
     bench.launch(spec("new", 1));
     let update = bench.last_update();
-    assert_eq!((update.status.state, update.status.reason), (TaskState::Failed, Some(Reason::ContainerLaunchFailed)));
-    assert!(update.status.message.starts_with("cannot write the checkpoint: no space left"), "{}", update.status.message);
-    assert!(!bench.actions.iter().any(|action| matches!(action, Action::Launch { spec, .. } if spec.key == key("new"))));
+    assert_eq!(
+        (update.status.state, update.status.reason),
+        (TaskState::Failed, Some(Reason::ContainerLaunchFailed))
+    );
+    assert!(
+        update
+            .status
+            .message
+            .starts_with("cannot write the checkpoint: no space left"),
+        "{}",
+        update.status.message
+    );
+    assert!(
+        !bench
+            .actions
+            .iter()
+            .any(|action| matches!(action, Action::Launch { spec, .. } if spec.key == key("new")))
+    );
     bench.message(MasterToAgent::Ping { sequence: 3 });
-    assert_eq!(bench.sent.last(), Some(&AgentToMaster::Pong { sequence: 3 }));
+    assert_eq!(
+        bench.sent.last(),
+        Some(&AgentToMaster::Pong { sequence: 3 })
+    );
     assert_eq!(bench.drain("new"), [TaskState::Failed]);
 }
 
@@ -28,7 +46,10 @@ fn statuses_wait_for_the_disk() {
     bench.acknowledge(&head);
     bench.sent.clear();
     bench.pass(Duration::from_secs(60));
-    assert!(bench.updates().is_empty(), "an unwritten status is not sent");
+    assert!(
+        bench.updates().is_empty(),
+        "an unwritten status is not sent"
+    );
     bench.disk_is_full = false;
     bench.pass(Duration::from_secs(6));
     assert_eq!(bench.last_update().status.state, TaskState::Running);
@@ -40,8 +61,16 @@ fn a_full_disk_does_not_stop_a_kill() {
     let mut bench = Bench::live();
     bench.run("t");
     bench.disk_is_full = true;
-    bench.message(MasterToAgent::Kill { key: key("t"), grace_ms: None });
-    assert!(bench.actions.iter().any(|action| matches!(action, Action::Kill { .. })));
+    bench.message(MasterToAgent::Kill {
+        key: key("t"),
+        grace_ms: None,
+    });
+    assert!(
+        bench
+            .actions
+            .iter()
+            .any(|action| matches!(action, Action::Kill { .. }))
+    );
 }
 
 #[test]
@@ -56,7 +85,10 @@ fn a_snapshot_replaces_the_log() {
     bench.finish("gone", Outcome::Exit(0));
     bench.drain("gone");
     bench.run("killed");
-    bench.message(MasterToAgent::Kill { key: key("killed"), grace_ms: None });
+    bench.message(MasterToAgent::Kill {
+        key: key("killed"),
+        grace_ms: None,
+    });
     let snapshot = bench.agent.snapshot();
     let now = moment(bench.now);
     let from_log = Agent::recover(config(), Seed([7; 16]), bench.disk.clone(), now);

@@ -28,12 +28,17 @@ impl Cgroups {
     /// Makes the agent's groups below `name`.
     pub(super) fn new(name: &str) -> Result<Self, SettingsError> {
         let fail = |reason: String| SettingsError::new("--isolation=cgroups/…", reason);
-        let plain = !name.is_empty() && name.split('/').all(|part| !matches!(part, "" | "." | ".."));
+        let plain =
+            !name.is_empty() && name.split('/').all(|part| !matches!(part, "" | "." | ".."));
         if !plain {
-            return Err(SettingsError::new("--cgroups_root", "expected a relative path such as nesos"));
+            return Err(SettingsError::new(
+                "--cgroups_root",
+                "expected a relative path such as nesos",
+            ));
         }
-        let top = Cgroup::find_root()
-            .ok_or_else(|| fail("this machine has no cgroup v2 tree with the controllers cpu and memory".into()))?;
+        let top = Cgroup::find_root().ok_or_else(|| {
+            fail("this machine has no cgroup v2 tree with the controllers cpu and memory".into())
+        })?;
         let root = top.child(name);
         let make = || {
             top.delegate(&CONTROLLERS)?;
@@ -46,7 +51,11 @@ impl Cgroups {
     }
 
     /// The task's group with its limits, still empty.
-    pub(super) fn create(&self, container: &ContainerId, limits: &Limits) -> Result<Cgroup, CgroupError> {
+    pub(super) fn create(
+        &self,
+        container: &ContainerId,
+        limits: &Limits,
+    ) -> Result<Cgroup, CgroupError> {
         let group = self.of(container);
         group.create()?;
         group.limit(limits)?;
@@ -69,7 +78,13 @@ impl Cgroups {
         let usage = group.exists().then(|| group.usage())?;
         let memory_max = fs::read_to_string(group.path().join("memory.max")).ok();
         let memory_max = memory_max.and_then(|text| text.trim().parse().ok());
-        Some((usage, Limits { memory_max, ..Limits::default() }))
+        Some((
+            usage,
+            Limits {
+                memory_max,
+                ..Limits::default()
+            },
+        ))
     }
 
     /// SIGKILL to all processes of the task.

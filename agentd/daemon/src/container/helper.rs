@@ -62,12 +62,18 @@ pub(super) struct Helper {
 impl Helper {
     /// One that may or may not be there.
     pub(super) fn of(directory: PathBuf) -> Self {
-        Self { directory, process: None }
+        Self {
+            directory,
+            process: None,
+        }
     }
 
     /// One that was just started.
     pub(super) fn started(directory: PathBuf, process: PidFd) -> Self {
-        Self { directory, process: Some(process) }
+        Self {
+            directory,
+            process: Some(process),
+        }
     }
 
     /// Connects; waits for a helper that is just starting. `None`: nobody is there.
@@ -79,7 +85,10 @@ impl Helper {
                 return Some(connection);
             }
             let has_ended = self.process.as_ref().is_some_and(PidFd::has_ended);
-            if has_ended || self.directory.join("exit").exists() || begin.elapsed() > self.open_limit() {
+            if has_ended
+                || self.directory.join("exit").exists()
+                || begin.elapsed() > self.open_limit()
+            {
                 return None;
             }
             tokio::time::sleep(pause).await;
@@ -89,7 +98,11 @@ impl Helper {
 
     /// Without a process that is known to be starting, a socket that is missing or refuses stays so for long.
     fn open_limit(&self) -> Duration {
-        if self.process.is_some() { OPEN_LIMIT } else { OPEN_LIMIT / 5 }
+        if self.process.is_some() {
+            OPEN_LIMIT
+        } else {
+            OPEN_LIMIT / 5
+        }
     }
 
     fn try_connect(&mut self) -> Option<Connection> {
@@ -101,7 +114,10 @@ impl Helper {
             self.process = PidFd::open(u32::try_from(pid).ok()?).ok();
         }
         let (reader, writer) = stream.into_split();
-        Some(Connection { reader: FrameReader::with_limit(reader, MAX_MESSAGE), writer })
+        Some(Connection {
+            reader: FrameReader::with_limit(reader, MAX_MESSAGE),
+            writer,
+        })
     }
 
     /// What the helper left behind, if it has ended in order.
@@ -122,7 +138,9 @@ impl Helper {
         let Some(process) = self.process else { return };
         let collect = async {
             // Before the first look, so that no end falls between look and wait.
-            let Ok(mut child_ended) = signal(SignalKind::child()) else { return };
+            let Ok(mut child_ended) = signal(SignalKind::child()) else {
+                return;
+            };
             // An error is ECHILD: it was adopted, and somebody else collects it.
             while let Ok(None) = process.try_wait() {
                 // A look now and then costs less than a zombie for ever.
@@ -158,7 +176,11 @@ mod unit {
     fn a_damaged_record_is_none() {
         let folder = tempfile::tempdir().expect("scratch folder");
         let path = folder.path().join("exit");
-        let record = ExitRecord { outcome: Outcome::Exit(3), kill_requested: false, at_ms: 7 };
+        let record = ExitRecord {
+            outcome: Outcome::Exit(3),
+            kill_requested: false,
+            at_ms: 7,
+        };
         let mut bytes = frame::encode(&record).expect("small");
         let checksum = crc32fast::hash(&bytes);
         bytes.extend_from_slice(&checksum.to_le_bytes());

@@ -53,10 +53,16 @@ impl Isolators {
     /// Those of `--isolation`, checked on this machine.
     pub(super) fn new(settings: &Settings) -> Result<Self, SettingsError> {
         let names = &settings.isolation;
-        let list = names.iter().filter(|name| !PLAIN.contains(&name.as_str())).map(|name| make(name, settings));
+        let list = names
+            .iter()
+            .filter(|name| !PLAIN.contains(&name.as_str()))
+            .map(|name| make(name, settings));
         let list = list.collect::<Result<Vec<_>, _>>()?;
         if !list.is_empty() && !nix::unistd::geteuid().is_root() {
-            let reason = format!("{} needs root; without root use posix/cpu,posix/mem", names.join(","));
+            let reason = format!(
+                "{} needs root; without root use posix/cpu,posix/mem",
+                names.join(",")
+            );
             return Err(SettingsError::new("--isolation", reason));
         }
         let uses_cgroups = names.iter().any(|name| name.starts_with("cgroups/"));
@@ -78,24 +84,40 @@ impl Isolators {
     }
 
     pub(super) fn usage(&self, container: &ContainerId) -> Option<Usage> {
-        self.cgroups.as_ref().and_then(|cgroups| cgroups.usage(container))
+        self.cgroups
+            .as_ref()
+            .and_then(|cgroups| cgroups.usage(container))
     }
 
     /// The limit the container has run into.
     pub(super) fn limitation(&self, container: &ContainerId) -> Option<Limitation> {
         let (usage, limits) = self.cgroups.as_ref()?.state(container)?;
-        self.list.iter().find_map(|isolator| isolator.limitation(&usage, &limits))
+        self.list
+            .iter()
+            .find_map(|isolator| isolator.limitation(&usage, &limits))
     }
 }
 
 /// The isolator of this name. A new one gets its line here.
 fn make(name: &str, settings: &Settings) -> Result<Box<dyn Isolator>, SettingsError> {
     let hard = settings.flags.is_on("cgroups_enable_cfs");
-    let all: [Box<dyn Isolator>; 4] =
-        [Box::new(CgroupsCpu { hard }), Box::new(CgroupsMem), Box::new(NamespacesPid), Box::new(FilesystemLinux)];
-    let names: Vec<&str> = PLAIN.into_iter().chain(all.iter().map(|isolator| isolator.name())).collect();
-    let reason = format!("there is no isolator '{name}'; there are {}", names.join(", "));
-    all.into_iter().find(|isolator| isolator.name() == name).ok_or_else(|| SettingsError::new("--isolation", reason))
+    let all: [Box<dyn Isolator>; 4] = [
+        Box::new(CgroupsCpu { hard }),
+        Box::new(CgroupsMem),
+        Box::new(NamespacesPid),
+        Box::new(FilesystemLinux),
+    ];
+    let names: Vec<&str> = PLAIN
+        .into_iter()
+        .chain(all.iter().map(|isolator| isolator.name()))
+        .collect();
+    let reason = format!(
+        "there is no isolator '{name}'; there are {}",
+        names.join(", ")
+    );
+    all.into_iter()
+        .find(|isolator| isolator.name() == name)
+        .ok_or_else(|| SettingsError::new("--isolation", reason))
 }
 
 /// Shares of the processor, and a hard limit where one is asked for.
@@ -119,7 +141,8 @@ impl Isolator for CgroupsCpu {
         let limits = setup.limits.get_or_insert_default();
         limits.cpu_weight = Some(positive(request) * WEIGHT_PER_CPU / 1000);
         // Thousandths of a cpu are microseconds per millisecond: a period of 100 ms has 100 of them per thousandth.
-        limits.cpu_quota_us = limit.map(|thousandths| positive(thousandths) * nesos_sys::cgroup::CPU_PERIOD_US / 1000);
+        limits.cpu_quota_us = limit
+            .map(|thousandths| positive(thousandths) * nesos_sys::cgroup::CPU_PERIOD_US / 1000);
     }
 }
 
@@ -148,7 +171,10 @@ impl Isolator for CgroupsMem {
 
     fn limitation(&self, usage: &Usage, limits: &Limits) -> Option<Limitation> {
         let limit = limits.memory_max?;
-        (usage.oom_kills > 0).then_some(Limitation::Memory { limit, peak: usage.memory_peak })
+        (usage.oom_kills > 0).then_some(Limitation::Memory {
+            limit,
+            peak: usage.memory_peak,
+        })
     }
 }
 
@@ -193,8 +219,14 @@ mod unit {
     use nesos_wire::resource_text;
 
     fn spec(resources: &str) -> TaskSpec {
-        let key = nesos_wire::TaskKey { framework: nesos_wire::FrameworkId::new("f"), task: nesos_wire::TaskId::new("t") };
-        TaskSpec { resources: resource_text::parse(resources).expect("valid"), ..super::super::tests::spec(&key) }
+        let key = nesos_wire::TaskKey {
+            framework: nesos_wire::FrameworkId::new("f"),
+            task: nesos_wire::TaskId::new("t"),
+        };
+        TaskSpec {
+            resources: resource_text::parse(resources).expect("valid"),
+            ..super::super::tests::spec(&key)
+        }
     }
 
     #[test]
@@ -205,7 +237,10 @@ mod unit {
         CgroupsMem.prepare(&task, &mut setup);
         let limits = setup.limits.expect("limited");
         assert_eq!((limits.cpu_weight, limits.cpu_quota_us), (Some(50), None));
-        assert_eq!((limits.memory_max, limits.memory_low, limits.swap_max), (Some(64 * MB), Some(64 * MB), Some(0)));
+        assert_eq!(
+            (limits.memory_max, limits.memory_low, limits.swap_max),
+            (Some(64 * MB), Some(64 * MB), Some(0))
+        );
     }
 
     #[test]
@@ -218,14 +253,30 @@ mod unit {
         CgroupsMem.prepare(&task, &mut setup);
         let limits = setup.limits.expect("limited");
         assert_eq!(limits.cpu_quota_us, Some(200_000));
-        assert_eq!((limits.memory_max, limits.memory_low), (None, Some(32 * MB)));
+        assert_eq!(
+            (limits.memory_max, limits.memory_low),
+            (None, Some(32 * MB))
+        );
     }
 
     #[test]
     fn an_oom_kill_is_a_limitation() {
-        let limits = Limits { memory_max: Some(MB), ..Limits::default() };
-        let usage = Usage { oom_kills: 1, memory_peak: MB, ..Usage::default() };
-        assert_eq!(CgroupsMem.limitation(&usage, &limits), Some(Limitation::Memory { limit: MB, peak: MB }));
+        let limits = Limits {
+            memory_max: Some(MB),
+            ..Limits::default()
+        };
+        let usage = Usage {
+            oom_kills: 1,
+            memory_peak: MB,
+            ..Usage::default()
+        };
+        assert_eq!(
+            CgroupsMem.limitation(&usage, &limits),
+            Some(Limitation::Memory {
+                limit: MB,
+                peak: MB
+            })
+        );
         assert_eq!(CgroupsMem.limitation(&Usage::default(), &limits), None);
     }
 }

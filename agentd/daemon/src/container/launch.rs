@@ -35,7 +35,10 @@ pub(super) enum LaunchError {
     #[error("the task's command: {0}")]
     Frame(#[from] frame::FrameError),
     #[error("cannot write {path}: {source}")]
-    Write { path: String, source: std::io::Error },
+    Write {
+        path: String,
+        source: std::io::Error,
+    },
     #[error("the executor helper: {0}")]
     Spawn(#[from] nesos_sys::container::SpawnError),
 }
@@ -50,13 +53,31 @@ pub(super) struct Request {
 }
 
 /// Starts the helper. Dropping the future before it is done leaves files, but no process.
-pub(super) async fn launch(context: &Context, container: &ContainerId, request: Request) -> Result<Helper, LaunchError> {
-    let Request { spec, agent, endpoint } = request;
+pub(super) async fn launch(
+    context: &Context,
+    container: &ContainerId,
+    request: Request,
+) -> Result<Helper, LaunchError> {
+    let Request {
+        spec,
+        agent,
+        endpoint,
+    } = request;
     let settings = &context.settings;
     let (user, credentials) = user_of(&spec, settings.flags.is_on("switch_user"))?;
     let plan = fetch::plan(&spec.command.uris)?;
-    let sandbox = sandbox::make(&settings.work_dir, &agent, &spec, container, credentials.as_ref())?;
-    let target = Target { sandbox: sandbox.clone(), user: credentials, stall_timeout: settings.stall_timeout };
+    let sandbox = sandbox::make(
+        &settings.work_dir,
+        &agent,
+        &spec,
+        container,
+        credentials.as_ref(),
+    )?;
+    let target = Target {
+        sandbox: sandbox.clone(),
+        user: credentials,
+        stall_timeout: settings.stall_timeout,
+    };
     fetcher::fetch_all(&plan, &target).await?;
     let setup = context.isolators.prepare(&spec);
     let cgroup_procs = match (context.isolators.cgroups(), &setup.limits) {
@@ -80,8 +101,14 @@ pub(super) async fn launch(context: &Context, container: &ContainerId, request: 
 }
 
 fn write_spec(directory: &Path, bytes: &[u8]) -> Result<(), LaunchError> {
-    let fail = |path: &Path, source| LaunchError::Write { path: path.display().to_string(), source };
-    DirBuilder::new().mode(0o700).create(directory).map_err(|e| fail(directory, e))?;
+    let fail = |path: &Path, source| LaunchError::Write {
+        path: path.display().to_string(),
+        source,
+    };
+    DirBuilder::new()
+        .mode(0o700)
+        .create(directory)
+        .map_err(|e| fail(directory, e))?;
     let path = directory.join("spec");
     // Not synchronised: after a loss of power nobody starts a task from it.
     fs::write(&path, bytes).map_err(|e| fail(&path, e))
@@ -89,8 +116,15 @@ fn write_spec(directory: &Path, bytes: &[u8]) -> Result<(), LaunchError> {
 
 fn start_helper(context: &Context, directory: &Path, setup: &Setup) -> Result<Helper, LaunchError> {
     let path = directory.join("log");
-    let log = File::create(&path).map_err(|source| LaunchError::Write { path: path.display().to_string(), source })?;
-    let cgroup = context.isolators.cgroups().map(|cgroups| cgroups.executors().directory()).transpose()?;
+    let log = File::create(&path).map_err(|source| LaunchError::Write {
+        path: path.display().to_string(),
+        source,
+    })?;
+    let cgroup = context
+        .isolators
+        .cgroups()
+        .map(|cgroups| cgroups.executors().directory())
+        .transpose()?;
     let arguments = vec!["nesos-executor".into(), directory.display().to_string()];
     let plan = SpawnPlan {
         directory: directory.into(),
@@ -104,8 +138,15 @@ fn start_helper(context: &Context, directory: &Path, setup: &Setup) -> Result<He
 }
 
 /// The user the task runs as, by name and looked up. Only root can switch; others run everything as themselves.
-fn user_of(spec: &TaskSpec, may_switch: bool) -> Result<(Option<String>, Option<Credentials>), LaunchError> {
-    let name = spec.command.user.as_ref().filter(|name| may_switch && !name.is_empty());
+fn user_of(
+    spec: &TaskSpec,
+    may_switch: bool,
+) -> Result<(Option<String>, Option<Credentials>), LaunchError> {
+    let name = spec
+        .command
+        .user
+        .as_ref()
+        .filter(|name| may_switch && !name.is_empty());
     match name.filter(|_| nix::unistd::geteuid().is_root()) {
         Some(name) => Ok((Some(name.clone()), Some(user::lookup(name)?))),
         None => Ok((None, None)),

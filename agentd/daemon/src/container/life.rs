@@ -36,15 +36,28 @@ pub(super) struct Life {
 }
 
 impl Life {
-    pub(super) fn new(context: Rc<Context>, container: ContainerId, orders: mpsc::Receiver<Order>) -> Self {
-        Self { context, container, orders, destroy_at: None }
+    pub(super) fn new(
+        context: Rc<Context>,
+        container: ContainerId,
+        orders: mpsc::Receiver<Order>,
+    ) -> Self {
+        Self {
+            context,
+            container,
+            orders,
+            destroy_at: None,
+        }
     }
 
     /// Makes the container and stays with it.
     pub(super) async fn launch(mut self, spec: TaskSpec, agent: AgentId, endpoint: String) {
         let context = self.context.clone();
         let container = self.container.clone();
-        let request = Request { spec, agent, endpoint };
+        let request = Request {
+            spec,
+            agent,
+            endpoint,
+        };
         let launched = tokio::select! {
             biased;
             launched = launch::launch(&context, &container, request) => launched.map_err(|error| error.to_string()),
@@ -81,7 +94,9 @@ impl Life {
     async fn watch(&mut self, mut helper: Helper, is_new: bool) -> ContainerEvent {
         let mut word = None;
         for _ in 0..MAX_RECONNECTS {
-            let Some(connection) = helper.connect().await else { break };
+            let Some(connection) = helper.connect().await else {
+                break;
+            };
             word = self.converse(connection, &helper, is_new).await;
             if word.is_some() {
                 break;
@@ -99,20 +114,33 @@ impl Life {
                 let log = self.context.run_directory(&self.container).join("log");
                 let text = std::fs::read_to_string(log).unwrap_or_default();
                 let text: String = text.trim().chars().take(300).collect();
-                let text = if text.is_empty() { "it left no message; is the disk full?" } else { &text };
-                ContainerEvent::LaunchFailed { message: format!("the executor helper ended without a record: {text}") }
+                let text = if text.is_empty() {
+                    "it left no message; is the disk full?"
+                } else {
+                    &text
+                };
+                ContainerEvent::LaunchFailed {
+                    message: format!("the executor helper ended without a record: {text}"),
+                }
             }
             None => ContainerEvent::Vanished,
         }
     }
 
     /// Listens and passes orders on until the helper's last word, or the end of the connection.
-    async fn converse(&mut self, mut connection: Connection, helper: &Helper, is_new: bool) -> Option<ExitRecord> {
+    async fn converse(
+        &mut self,
+        mut connection: Connection,
+        helper: &Helper,
+        is_new: bool,
+    ) -> Option<ExitRecord> {
         let mut first = None;
         if is_new {
             // "Started" and "running" mostly come together, and then cost one write to the disk instead of two.
             first = timeout(FIRST_WORD, connection.next()).await.ok().flatten();
-            self.context.tell(&self.container, ContainerEvent::Started).await;
+            self.context
+                .tell(&self.container, ContainerEvent::Started)
+                .await;
         }
         loop {
             let destroy_at = self.destroy_at;
@@ -148,7 +176,9 @@ impl Life {
 
     fn finished(&self, record: ExitRecord) -> ContainerEvent {
         let has_run = !matches!(record.outcome, Outcome::NotStarted(_) | Outcome::Exit(0));
-        let limitation = has_run.then(|| self.context.isolators.limitation(&self.container)).flatten();
+        let limitation = has_run
+            .then(|| self.context.isolators.limitation(&self.container))
+            .flatten();
         ContainerEvent::Finished(Finish { record, limitation })
     }
 

@@ -55,7 +55,13 @@ impl Context {
 
     async fn tell(&self, container: &ContainerId, event: ContainerEvent) {
         // Fails only when the daemon is ending; then the next one adopts the container.
-        let _ = self.events.send(Event::Container { container: container.clone(), event }).await;
+        let _ = self
+            .events
+            .send(Event::Container {
+                container: container.clone(),
+                event,
+            })
+            .await;
     }
 }
 
@@ -70,10 +76,23 @@ impl Containerizer {
     /// Checks that the isolators of `--isolation` work here.
     pub(crate) fn new(settings: Rc<Settings>, events: mpsc::Sender<Event>) -> anyhow::Result<Self> {
         let isolators = Isolators::new(&settings)?;
-        Ok(Self { context: Rc::new(Context { settings, isolators, events }), orders: BTreeMap::new() })
+        Ok(Self {
+            context: Rc::new(Context {
+                settings,
+                isolators,
+                events,
+            }),
+            orders: BTreeMap::new(),
+        })
     }
 
-    pub(crate) fn launch(&mut self, container: ContainerId, spec: TaskSpec, agent: AgentId, endpoint: String) {
+    pub(crate) fn launch(
+        &mut self,
+        container: ContainerId,
+        spec: TaskSpec,
+        agent: AgentId,
+        endpoint: String,
+    ) {
         let life = self.begin(container);
         tokio::task::spawn_local(life.launch(spec, agent, endpoint));
     }
@@ -104,9 +123,13 @@ impl Containerizer {
 
     /// Ends what runs in run directories that no checkpoint speaks of. `known`: containers that one does.
     pub(crate) fn bury_strangers(&mut self, known: &[ContainerId]) {
-        let Ok(entries) = fs::read_dir(identity::runs(&self.context.settings.work_dir)) else { return };
+        let Ok(entries) = fs::read_dir(identity::runs(&self.context.settings.work_dir)) else {
+            return;
+        };
         for entry in entries.flatten() {
-            let Some(name) = entry.file_name().to_str().map(String::from) else { continue };
+            let Some(name) = entry.file_name().to_str().map(String::from) else {
+                continue;
+            };
             if known.iter().all(|container| container.as_str() != name) {
                 tracing::warn!("container {name} belongs to no task: ending it");
                 let container = ContainerId::new(name);

@@ -13,7 +13,11 @@ pub(crate) fn spec(key: &TaskKey) -> TaskSpec {
         role: "*".into(),
         resources: Default::default(),
         limits: Default::default(),
-        command: Command { shell: true, value: "true".into(), ..Command::default() },
+        command: Command {
+            shell: true,
+            value: "true".into(),
+            ..Command::default()
+        },
         kill_grace_ms: 3000,
         partition_aware: false,
         task_killing: false,

@@ -31,19 +31,38 @@ pub(super) async fn unpack(archive: Archive, name: &str, target: &Target) -> Res
     };
     let (program, arguments) = (line[0], &line[1..]);
     let mut command = Command::new(program);
-    command.args(arguments).current_dir(&target.sandbox).env_clear().env("PATH", DEFAULT_PATH);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+        .args(arguments)
+        .current_dir(&target.sandbox)
+        .env_clear()
+        .env("PATH", DEFAULT_PATH);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
     if let Some(user) = &target.user {
         command.uid(user.uid).gid(user.gid);
     }
     let output = match tokio::time::timeout(LIMIT, command.output()).await {
-        Ok(output) => output.map_err(|error| format!("cannot run {program} to unpack it: {error}"))?,
-        Err(_) => return Err(format!("{program} does not finish unpacking it within {} s", LIMIT.as_secs())),
+        Ok(output) => {
+            output.map_err(|error| format!("cannot run {program} to unpack it: {error}"))?
+        }
+        Err(_) => {
+            return Err(format!(
+                "{program} does not finish unpacking it within {} s",
+                LIMIT.as_secs()
+            ));
+        }
     };
     if output.status.success() {
         return Ok(());
     }
-    let complaint: String = String::from_utf8_lossy(&output.stderr).trim().chars().take(MAX_COMPLAINT).collect();
+    let complaint: String = String::from_utf8_lossy(&output.stderr)
+        .trim()
+        .chars()
+        .take(MAX_COMPLAINT)
+        .collect();
     Err(format!("{program} cannot unpack it: {complaint}"))
 }
 
@@ -53,7 +72,10 @@ mod tests {
     use std::fs;
 
     fn run(archive: Archive, name: &str, target: &Target) -> Result<(), String> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("runtime");
         runtime.block_on(unpack(archive, name, target))
     }
 
@@ -65,11 +87,24 @@ mod tests {
         let sandbox = folder.path().join("sandbox");
         fs::create_dir(&sandbox).expect("mkdir");
         let archive = sandbox.join("-a.tar.gz");
-        let packed = std::process::Command::new("tar").arg("-czf").arg(&archive).arg("-C").arg(folder.path()).arg("in").status();
+        let packed = std::process::Command::new("tar")
+            .arg("-czf")
+            .arg(&archive)
+            .arg("-C")
+            .arg(folder.path())
+            .arg("in")
+            .status();
         assert!(packed.expect("tar").success());
-        let target = Target { sandbox: sandbox.clone(), user: None, stall_timeout: LIMIT };
+        let target = Target {
+            sandbox: sandbox.clone(),
+            user: None,
+            stall_timeout: LIMIT,
+        };
         run(Archive::TarGz, "-a.tar.gz", &target).expect("unpacked");
-        assert_eq!(fs::read_to_string(sandbox.join("in/file")).expect("there"), "content");
+        assert_eq!(
+            fs::read_to_string(sandbox.join("in/file")).expect("there"),
+            "content"
+        );
         fs::write(sandbox.join("broken.tar"), "not a tar").expect("write");
         let error = run(Archive::Tar, "broken.tar", &target).expect_err("broken");
         assert!(error.starts_with("tar cannot unpack it: "), "{error}");

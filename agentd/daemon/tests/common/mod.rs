@@ -11,7 +11,9 @@ use nesos_base::token::ClusterKey;
 use nesos_shell::framed::{self, FrameReader};
 use nesos_shell::tls::{self, Authority};
 use nesos_wire::join::{ALPN_AGENT, ALPN_JOIN, JoinAnswer, JoinRequest};
-use nesos_wire::message::{AgentToMaster, FileChunk, FileError, Hello, MasterToAgent, TaskUpdate, Welcome};
+use nesos_wire::message::{
+    AgentToMaster, FileChunk, FileError, Hello, MasterToAgent, TaskUpdate, Welcome,
+};
 use nesos_wire::resource_text;
 use nesos_wire::task::{TaskSpec, TaskState};
 use nesos_wire::{AgentId, Attempt, ExecutorId, FrameworkId, MasterId, TaskId, TaskKey};
@@ -26,8 +28,17 @@ pub const LIMIT: Duration = Duration::from_secs(30);
 
 /// Runs a test with a deadline.
 pub fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { tokio::time::timeout(4 * LIMIT, test).await.expect("the test takes too long") });
+    // Before the clock runs: the build may have to wait for another one.
+    helper();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        tokio::time::timeout(4 * LIMIT, test)
+            .await
+            .expect("the test takes too long")
+    });
 }
 
 /// The helper beside agentd, built if nobody has yet.
@@ -36,14 +47,24 @@ fn helper() -> PathBuf {
     let path = Path::new(env!("CARGO_BIN_EXE_agentd")).with_file_name("nesos-executor");
     BUILD.call_once(|| {
         let mut cargo = Command::new(env!("CARGO"));
-        let built = cargo.args(["build", "--quiet", "-p", "nesos-executor"]).status().unwrap();
-        assert!(built.success() && path.exists(), "the helper must be at {}", path.display());
+        let built = cargo
+            .args(["build", "--quiet", "-p", "nesos-executor"])
+            .status()
+            .unwrap();
+        assert!(
+            built.success() && path.exists(),
+            "the helper must be at {}",
+            path.display()
+        );
     });
     path
 }
 
 pub fn key(task: &str) -> TaskKey {
-    TaskKey { framework: FrameworkId::new("f"), task: TaskId::new(task) }
+    TaskKey {
+        framework: FrameworkId::new("f"),
+        task: TaskId::new(task),
+    }
 }
 
 /// A shell task.
@@ -56,7 +77,11 @@ pub fn shell(task: &str, text: &str) -> TaskSpec {
         role: "*".into(),
         resources: resource_text::parse("cpus:0.1;mem:32").unwrap(),
         limits: Default::default(),
-        command: nesos_wire::task::Command { shell: true, value: text.into(), ..Default::default() },
+        command: nesos_wire::task::Command {
+            shell: true,
+            value: text.into(),
+            ..Default::default()
+        },
         kill_grace_ms: 3000,
         partition_aware: true,
         task_killing: true,
@@ -115,7 +140,13 @@ impl Master {
             .arg(format!("--master={}", self.listener.local_addr().unwrap()))
             .arg(format!("--work_dir={}", self.work_dir().display()))
             .arg(format!("--executor={}", helper().display()))
-            .args(["--ip=127.0.0.1", "--port=0", "--mdns=off", "--hostname=test", "--resources=cpus:4;mem:512"])
+            .args([
+                "--ip=127.0.0.1",
+                "--port=0",
+                "--mdns=off",
+                "--hostname=test",
+                "--resources=cpus:4;mem:512",
+            ])
             .args(&self.extra_flags)
             .env("NESOS_JOIN_TOKEN", &self.token)
             .stdin(Stdio::null())
@@ -125,7 +156,9 @@ impl Master {
     }
 
     fn log_path(&self) -> PathBuf {
-        self.folder.path().join(format!("agentd-{}.log", self.starts))
+        self.folder
+            .path()
+            .join(format!("agentd-{}.log", self.starts))
     }
 
     pub fn log(&self) -> String {
@@ -154,22 +187,34 @@ impl Master {
 
     /// The next link; boards that want to join are let in on the way.
     pub async fn link(&self) -> (Link, Hello) {
-        let (mut link, hello) = tokio::time::timeout(LIMIT, self.greeted()).await.unwrap_or_else(|_| panic!("no agent dials: {}", self.log()));
+        let (mut link, hello) = tokio::time::timeout(LIMIT, self.greeted())
+            .await
+            .unwrap_or_else(|_| panic!("no agent dials: {}", self.log()));
         link.send(&MasterToAgent::Welcome(welcome())).await;
         (link, hello)
     }
 
     async fn greeted(&self) -> (Link, Hello) {
         loop {
-            let Some(stream) = self.accept().await else { continue };
-            let alpn = stream.get_ref().1.alpn_protocol().unwrap_or_default().to_vec();
+            let Some(stream) = self.accept().await else {
+                continue;
+            };
+            let alpn = stream
+                .get_ref()
+                .1
+                .alpn_protocol()
+                .unwrap_or_default()
+                .to_vec();
             if alpn == ALPN_JOIN {
                 self.let_in(stream).await;
                 continue;
             }
             assert_eq!(alpn, ALPN_AGENT);
             let (reader, writer) = tokio::io::split(stream);
-            let mut link = Link { reader: FrameReader::new(reader), writer };
+            let mut link = Link {
+                reader: FrameReader::new(reader),
+                writer,
+            };
             if let Ok(Some(AgentToMaster::Hello(hello))) = link.reader.read().await {
                 return (link, hello);
             }
@@ -177,19 +222,36 @@ impl Master {
     }
 
     async fn accept(&self) -> Option<TlsStream<TcpStream>> {
-        let config = self.authority.server_config(&[ALPN_AGENT, ALPN_JOIN]).unwrap();
+        let config = self
+            .authority
+            .server_config(&[ALPN_AGENT, ALPN_JOIN])
+            .unwrap();
         let (stream, _) = self.listener.accept().await.unwrap();
-        TlsAcceptor::from(Arc::clone(&config)).accept(stream).await.ok()
+        TlsAcceptor::from(Arc::clone(&config))
+            .accept(stream)
+            .await
+            .ok()
     }
 
     async fn let_in(&self, stream: TlsStream<TcpStream>) {
         let (reader, mut writer) = tokio::io::split(stream);
-        let Ok(Some(request)) = FrameReader::new(reader).read::<JoinRequest>().await else { return };
+        let Ok(Some(request)) = FrameReader::new(reader).read::<JoinRequest>().await else {
+            return;
+        };
         let answer = if request.secret == self.secret {
-            let certificate = self.authority.issue_node(&request.node, request.public_key).unwrap();
-            JoinAnswer::Accepted { certificate, ca: self.authority.certificate().to_vec(), cluster: "test".into() }
+            let certificate = self
+                .authority
+                .issue_node(&request.node, request.public_key)
+                .unwrap();
+            JoinAnswer::Accepted {
+                certificate,
+                ca: self.authority.certificate().to_vec(),
+                cluster: "test".into(),
+            }
         } else {
-            JoinAnswer::Refused { reason: "the secret is wrong".into() }
+            JoinAnswer::Refused {
+                reason: "the secret is wrong".into(),
+            }
         };
         framed::write(&mut writer, &answer).await.unwrap();
         writer.shutdown().await.unwrap();
@@ -212,17 +274,26 @@ impl Master {
 
     /// The newest sandbox of a task.
     pub fn sandbox(&self, task: &str) -> PathBuf {
-        self.work_dir().join("slaves/m-S1/frameworks/f/executors").join(task).join("runs/latest")
+        self.work_dir()
+            .join("slaves/m-S1/frameworks/f/executors")
+            .join(task)
+            .join("runs/latest")
     }
 }
 
 impl Drop for Master {
+    #[allow(clippy::disallowed_methods)] // Tests may read clocks; `drop` cannot await one.
     fn drop(&mut self) {
         if let Some(agent) = &mut self.agent {
             // Tasks of a failed test must not outlive it.
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(agent.id() as i32), nix::sys::signal::Signal::SIGUSR1);
+            let _ = nix::sys::signal::kill(
+                nix::unistd::Pid::from_raw(agent.id() as i32),
+                nix::sys::signal::Signal::SIGUSR1,
+            );
             let begin = std::time::Instant::now();
-            while agent.try_wait().is_ok_and(|ended| ended.is_none()) && begin.elapsed() < Duration::from_secs(5) {
+            while agent.try_wait().is_ok_and(|ended| ended.is_none())
+                && begin.elapsed() < Duration::from_secs(5)
+            {
                 std::thread::yield_now();
             }
             let _ = agent.kill();
@@ -248,16 +319,25 @@ impl Link {
 
     /// The agent's next message; `None` when it has closed.
     pub async fn next(&mut self) -> Option<AgentToMaster> {
-        tokio::time::timeout(LIMIT, self.reader.read()).await.expect("the agent is silent").ok().flatten()
+        tokio::time::timeout(LIMIT, self.reader.read())
+            .await
+            .expect("the agent is silent")
+            .ok()
+            .flatten()
     }
 
     pub async fn launch(&mut self, spec: TaskSpec) {
-        self.send(&MasterToAgent::Launch { tasks: vec![spec] }).await;
+        self.send(&MasterToAgent::Launch { tasks: vec![spec] })
+            .await;
     }
 
     pub async fn acknowledge(&mut self, update: &TaskUpdate) {
         if let Some(uuid) = update.status.uuid {
-            self.send(&MasterToAgent::Acknowledge { key: update.key.clone(), uuid }).await;
+            self.send(&MasterToAgent::Acknowledge {
+                key: update.key.clone(),
+                uuid,
+            })
+            .await;
         }
     }
 
@@ -266,7 +346,9 @@ impl Link {
         let mut states = Vec::new();
         loop {
             let message = self.next().await.expect("the link is open");
-            let AgentToMaster::Update(update) = message else { continue };
+            let AgentToMaster::Update(update) = message else {
+                continue;
+            };
             self.acknowledge(&update).await;
             states.push(update.status.state);
             if update.status.state == state {
@@ -278,9 +360,18 @@ impl Link {
 
     pub async fn read_file(&mut self, task: &str, path: &str) -> Result<FileChunk, FileError> {
         let path = path.to_string();
-        self.send(&MasterToAgent::ReadFile { request: 1, key: key(task), path, offset: 0, length: 65536 }).await;
+        self.send(&MasterToAgent::ReadFile {
+            request: 1,
+            key: key(task),
+            path,
+            offset: 0,
+            length: 65536,
+        })
+        .await;
         loop {
-            if let AgentToMaster::FileData { result, .. } = self.next().await.expect("the link is open") {
+            if let AgentToMaster::FileData { result, .. } =
+                self.next().await.expect("the link is open")
+            {
                 return result;
             }
         }

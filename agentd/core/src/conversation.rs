@@ -1,0 +1,140 @@
+//! What is said on the link: the greeting, the master's messages, and what a lost link means for what was sent.
+//!
+//! Called by `agent`. Invariant: after a link is lost nothing of it is left in the outbox, and every stream starts again with
+//! its head.
+
+use nesos_base::time::Duration;
+use nesos_wire::message::{AgentToMaster, Hello, MasterToAgent, Welcome};
+use nesos_wire::{TaskKey, Uuid, version};
+
+use crate::agent::Agent;
+use crate::checkpoint::Record;
+use crate::event::{Action, Level, LinkError};
+use crate::stream::Acknowledged;
+use crate::task::Task;
+
+impl Agent {
+    pub(crate) fn link_up(&mut self, link: u64) {
+        if !self.link.is_current(link) || !self.link.up(self.moment.now) {
+            return;
+        }
+        let hello = Hello {
+            version: version::CURRENT,
+            node: self.config.node.clone(),
+            agent: self.id.clone(),
+            boot_id: self.config.boot_id.clone(),
+            hostname: self.config.hostname.clone(),
+            ip: self.config.ip.clone(),
+            port: self.config.port,
+            software: self.config.software.clone(),
+            resources: self.config.resources.clone(),
+            attributes: self.config.attributes.clone(),
+            tasks: self.tasks.values().map(Task::report).collect(),
+        };
+        self.out.send.push(AgentToMaster::Hello(hello));
+    }
+
+    pub(crate) fn link_down(&mut self, link: u64, error: &LinkError) {
+        if !self.link.is_current(link) {
+            return;
+        }
+        let random = self.rng.next_u32();
+        let pause = match error {
+            LinkError::Failed(_) => self.link.failed(self.moment.now, random),
+            LinkError::Refused(_) => self.link.refused(self.moment.now, random),
+        };
+        self.lost_link(format!(
+            "no link to the master: {error}; next try in {} ms",
+            pause.as_millis()
+        ));
+    }
+
+    /// Whatever was handed out for the old link will not arrive: streams start again with their heads.
+    pub(crate) fn lost_link(&mut self, text: String) {
+        self.out.send.clear();
+        self.pause_streams();
+        self.note(Level::Warn, text);
+    }
+
+    fn pause_streams(&mut self) {
+        for task in self.tasks.values_mut() {
+            task.stream.pause();
+        }
+    }
+
+    pub(crate) fn hang_up(&mut self) {
+        let link = self.link.number();
+        self.out.actions.push(Action::HangUp { link });
+    }
+
+    pub(crate) fn message(&mut self, message: MasterToAgent) {
+        match message {
+            MasterToAgent::Welcome(welcome) => self.welcome(welcome),
+            MasterToAgent::Refused { reason } => {
+                self.hang_up();
+                let random = self.rng.next_u32();
+                let pause = self.link.refused(self.moment.now, random);
+                self.lost_link(format!("the master refused this agent: {reason}; next try in {} s", pause.as_secs()));
+            }
+            MasterToAgent::Redirect { leader } => {
+                self.hang_up();
+                let random = self.rng.next_u32();
+                let text = format!("another master leads: {leader}");
+                self.link.redirected(self.moment.now, leader, random);
+                self.lost_link(text);
+            }
+            MasterToAgent::Ping { sequence } => self.out.send.push(AgentToMaster::Pong { sequence }),
+            MasterToAgent::Launch { tasks } => self.launch(tasks),
+            MasterToAgent::Kill { key, grace_ms } => self.kill(&key, grace_ms),
+            MasterToAgent::Acknowledge { key, uuid } => self.acknowledge(&key, uuid),
+            MasterToAgent::ShutdownFramework { framework } => self.shutdown_framework(&framework),
+            MasterToAgent::FrameworkMessage { framework, executor, .. } => self.note(
+                Level::Warn,
+                format!("a message of framework {framework} for {executor} is dropped: command tasks take none"),
+            ),
+            MasterToAgent::ReadFile { request, key, path, offset, length } => {
+                let container = self.tasks.get(&key).and_then(|task| task.container.clone());
+                let link = self.link.number();
+                self.out.actions.push(Action::ReadFile { link, request, key, container, path, offset, length });
+            }
+        }
+    }
+
+    fn welcome(&mut self, welcome: Welcome) {
+        let silence = Duration::from_millis(u64::from(welcome.silence_limit_ms));
+        self.link.welcomed(self.moment.now, silence);
+        if self.id.as_ref() != Some(&welcome.agent) {
+            self.out.persist.push(Record::Admitted {
+                agent: welcome.agent.clone(),
+            });
+            self.id = Some(welcome.agent.clone());
+        }
+        self.out
+            .actions
+            .push(Action::MasterTime { unix: welcome.time });
+        let text = format!(
+            "registered as {} in cluster {} with master {}",
+            welcome.agent, welcome.cluster, welcome.master
+        );
+        self.note(Level::Info, text);
+        for key in welcome.kill {
+            self.silence(&key);
+        }
+    }
+
+    fn acknowledge(&mut self, key: &TaskKey, uuid: Uuid) {
+        let Some(task) = self.tasks.get_mut(key) else {
+            return;
+        };
+        let outcome = task.stream.acknowledge(uuid);
+        if outcome != Acknowledged::Ignored && task.is_stored {
+            self.out.persist.push(Record::Acknowledged {
+                key: key.clone(),
+                uuid,
+            });
+        }
+        if outcome == Acknowledged::Closed {
+            self.drop_task(key);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! agentd's flags: names and kinds, Mesos's where Mesos has the flag. What they mean is in `settings`.
+
+use nesos_shell::flags::{Flag, Kind, Table};
+
+const DAY: u64 = 86_400;
+
+const fn flag(
+    name: &'static str,
+    kind: Kind,
+    default: Option<&'static str>,
+    help: &'static str,
+) -> Flag {
+    Flag {
+        name,
+        kind,
+        default,
+        help,
+    }
+}
+
+/// agentd's flags.
+pub(crate) const TABLE: Table = Table {
+    program: "agentd",
+    version: env!("CARGO_PKG_VERSION"),
+    about: "the agent of a Nesos cluster: runs tasks on this machine",
+    flags: &[
+        flag(
+            "master",
+            Kind::Text,
+            None,
+            "host:port of a master; without it the master is found by mDNS",
+        ),
+        flag(
+            "work_dir",
+            Kind::Path,
+            None,
+            "directory for checkpoints and sandboxes; required",
+        ),
+        flag(
+            "config",
+            Kind::Path,
+            None,
+            "cluster.toml with join token, name, resources; flags win over it",
+        ),
+        flag("ip", Kind::Text, Some("0.0.0.0"), "address to listen on"),
+        flag(
+            "port",
+            Kind::Number(0, 65_535),
+            Some("5051"),
+            "port to listen on; 0: any free one",
+        ),
+        flag(
+            "advertise_ip",
+            Kind::Text,
+            None,
+            "address that others should use for this agent",
+        ),
+        flag(
+            "hostname",
+            Kind::Text,
+            None,
+            "name under which tasks can be reached; default: the machine's",
+        ),
+        flag(
+            "resources",
+            Kind::Text,
+            None,
+            "such as cpus:2;mem:512;disk:1000;ports:[31000-32000]; what is left out is detected",
+        ),
+        flag("attributes", Kind::Text, None, "such as rack:a1;ssd:true"),
+        flag(
+            "isolation",
+            Kind::Text,
+            Some("posix/cpu,posix/mem"),
+            "isolators: posix/cpu, posix/mem, filesystem/posix, or cgroups/cpu, cgroups/mem, namespaces/pid, filesystem/linux",
+        ),
+        flag(
+            "cgroups_root",
+            Kind::Text,
+            Some("nesos"),
+            "cgroup below which containers get theirs",
+        ),
+        flag(
+            "cgroups_enable_cfs",
+            Kind::Bool,
+            Some("false"),
+            "limit each task to its cpus even if the machine is idle",
+        ),
+        flag(
+            "executor",
+            Kind::Path,
+            None,
+            "the executor helper; default: nesos-executor beside agentd",
+        ),
+        flag(
+            "switch_user",
+            Kind::Bool,
+            Some("true"),
+            "run tasks as the user they name (only if agentd runs as root)",
+        ),
+        flag(
+            "join_token",
+            Kind::Text,
+            None,
+            "join token; better kept in cluster.toml or NESOS_JOIN_TOKEN",
+        ),
+        flag(
+            "node_id",
+            Kind::Text,
+            None,
+            "identity of this machine; default: the board's, or one made once and kept in work_dir",
+        ),
+        flag(
+            "cluster",
+            Kind::Text,
+            None,
+            "name of the cluster to look for with mDNS",
+        ),
+        flag(
+            "mdns",
+            Kind::Text,
+            Some("on"),
+            "on, off or an interface's name: where masters are looked for",
+        ),
+        flag(
+            "gc_delay",
+            Kind::Duration(0, 365 * DAY),
+            Some("1weeks"),
+            "how long sandboxes of ended tasks are kept; shorter when the disk fills up",
+        ),
+        flag(
+            "gc_disk_headroom",
+            Kind::Text,
+            Some("0.1"),
+            "part of the disk to keep free, 0 to 1",
+        ),
+        flag(
+            "fetcher_stall_timeout",
+            Kind::Duration(1, DAY),
+            Some("1mins"),
+            "give a download up that stands still for this long",
+        ),
+        flag(
+            "logging_level",
+            Kind::Text,
+            Some("INFO"),
+            "DEBUG, INFO, WARNING or ERROR",
+        ),
+    ],
+};
