@@ -201,6 +201,9 @@ pub(crate) enum VmCommand {
     Kill(VmNodeArgs),
     /// Give a board its power back
     Start(VmNodeArgs),
+    /// The boards' switch, a process that `up` starts
+    #[command(hide = true)]
+    Switch(VmSwitchArgs),
 }
 
 /// `nesos vm up`.
@@ -239,6 +242,13 @@ pub(crate) struct VmUpArgs {
     /// Where the cluster lives
     #[command(flatten)]
     pub(crate) dir: VmDirArgs,
+}
+
+/// `nesos vm switch`.
+#[derive(Debug, Args)]
+pub(crate) struct VmSwitchArgs {
+    /// Where to listen
+    pub(crate) socket: PathBuf,
 }
 
 /// Which cluster of boards.

@@ -54,8 +54,6 @@ pub(crate) struct Task {
     pub(crate) state: String,
     /// What it holds.
     pub(crate) resources: Quantities,
-    /// The latest status's sentence.
-    pub(crate) message: String,
 }
 
 impl Node {
@@ -97,7 +95,7 @@ impl Task {
         json!({
             "id": self.id, "name": self.name, "framework": self.framework, "agent": self.agent,
             "node": node_name(nodes, &self.agent), "state": self.state, "cpus": self.resources.cpus,
-            "mem": self.resources.mem, "message": self.message,
+            "mem": self.resources.mem,
         })
     }
 }
@@ -204,7 +202,6 @@ fn read_node(value: &Value) -> Node {
 }
 
 fn read_task(value: &Value) -> Task {
-    let statuses = value.get("statuses").and_then(Value::as_array);
     Task {
         id: text(value, "id"),
         name: text(value, "name"),
@@ -212,10 +209,6 @@ fn read_task(value: &Value) -> Task {
         agent: text(value, "slave_id"),
         state: text(value, "state"),
         resources: quantities(value.get("resources")),
-        message: statuses
-            .and_then(|all| all.last())
-            .map(|status| text(status, "message"))
-            .unwrap_or_default(),
     }
 }
 

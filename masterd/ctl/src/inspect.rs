@@ -31,21 +31,10 @@ pub(crate) async fn ps(client: &Client, args: &PsArgs, output: Output) -> Result
                 .to_owned();
             let node = cluster::node_name(&nodes, &task.agent).to_owned();
             let (cpus, mem) = (number(task.resources.cpus), number(task.resources.mem));
-            vec![
-                task.id.clone(),
-                task.name.clone(),
-                node,
-                state,
-                cpus,
-                mem,
-                task.message.clone(),
-            ]
+            vec![task.id.clone(), task.name.clone(), node, state, cpus, mem]
         })
         .collect();
-    output::table(
-        &["TASK", "NAME", "NODE", "STATE", "CPUS", "MEM", "MESSAGE"],
-        &rows,
-    )
+    output::table(&["TASK", "NAME", "NODE", "STATE", "CPUS", "MEM"], &rows)
 }
 
 /// `nesos nodes`.

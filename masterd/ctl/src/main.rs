@@ -14,6 +14,7 @@ mod locate;
 mod logs;
 mod output;
 mod run;
+mod signals;
 mod token;
 mod vm;
 

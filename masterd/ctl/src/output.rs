@@ -94,6 +94,13 @@ impl Progress {
         }
     }
 
+    /// As [`Progress::now`], but not worth a line where there is no terminal.
+    pub(crate) fn step(&mut self, text: &str) {
+        if self.bar.is_some() {
+            self.now(text);
+        }
+    }
+
     /// A line that stays.
     pub(crate) fn note(&self, text: &str) {
         match &self.bar {

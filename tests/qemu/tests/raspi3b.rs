@@ -28,6 +28,9 @@ fn the_raspberry_pi_image_boots_to_init() {
         "none",
         "-monitor",
         "none",
+        // The first is the PL011, which on this board belongs to Bluetooth; the console is the second.
+        "-serial",
+        "null",
         "-serial",
         "stdio",
     ]);

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use nesos_base::restart::Restart;
 use serde_json::json;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
 use crate::args::{DevUpArgs, Output};
@@ -20,6 +19,7 @@ use crate::failure::{REFUSED, USAGE};
 use crate::http::Client;
 use crate::locate;
 use crate::output::{self, Progress};
+use crate::signals::Stop;
 use crate::{cluster, failure::Failure};
 use children::Children;
 use plan::{Plan, Program};
@@ -105,7 +105,10 @@ pub(crate) async fn up(args: &DevUpArgs, output: Output) -> Result<(), Failure> 
     if args.masters != 1 {
         return Err(DevError::ManyMasters.into());
     }
-    let mut stop = Stop::new()?;
+    let mut stop = Stop::new().map_err(|source| DevError::System {
+        operation: "listen for signals".to_owned(),
+        source,
+    })?;
     let folder = WorkDir::new(args.work_dir.as_deref())?;
     let plan = Plan::new(args, &folder.path)?;
     let mut children = Children::new()?;
@@ -317,34 +320,6 @@ impl WorkDir {
     fn remove(mut self) {
         if let Some(mut temporary) = self.temporary.take() {
             temporary.disable_cleanup(false);
-        }
-    }
-}
-
-/// Ctrl-C and SIGTERM.
-struct Stop {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Stop {
-    fn new() -> Result<Self, DevError> {
-        let listen = |kind| {
-            signal(kind).map_err(|source| DevError::System {
-                operation: "listen for signals".to_owned(),
-                source,
-            })
-        };
-        Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-        })
-    }
-
-    async fn asked(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
         }
     }
 }

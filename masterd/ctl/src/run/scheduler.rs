@@ -15,7 +15,6 @@ use nesos_api::v1::{
     OfferOperationType,
 };
 use nesos_api::v1::{TaskID, TaskInfo, TaskState, TaskStatus};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -25,6 +24,7 @@ use super::stream::EventStream;
 use super::{RunError, Stage};
 use crate::http::{Client, HttpError};
 use crate::output::Progress;
+use crate::signals::Stop;
 
 /// Pause between attempts to reach a lost master: it restarts within a second or two.
 const RETRY: Duration = Duration::from_millis(400);
@@ -78,19 +78,19 @@ impl<'a> Scheduler<'a> {
 
     /// Plays until the task has ended.
     pub(super) async fn play(&mut self) -> Result<Ending, RunError> {
-        let mut signals = Signals::new()?;
+        let mut stop = Stop::new().map_err(RunError::Signals)?;
         loop {
             let Some(mut stream) = self.stream.take() else {
                 tokio::select! {
                     connected = self.connect() => connected?,
-                    () = signals.recv() => if self.interrupt() { return Ok(self.end(TaskState::Killed, String::new())) }
+                    () = stop.asked() => if self.interrupt() { return Ok(self.end(TaskState::Killed, String::new())) }
                 }
                 continue;
             };
             // Put back before anything else: calls need it, and a cancelled read has lost nothing.
             let event = tokio::select! {
                 event = stream.next() => Some(event),
-                () = signals.recv() => None,
+                () = stop.asked() => None,
             };
             self.stream = Some(stream);
             let done = match event {
@@ -250,7 +250,7 @@ impl<'a> Scheduler<'a> {
         self.node = offer.hostname;
         self.progress
             .borrow_mut()
-            .now(&format!("starting {} on {}", self.job.task_id, self.node));
+            .step(&format!("starting {} on {}", self.job.task_id, self.node));
         let launch = OfferOperation {
             r#type: Some(OfferOperationType::Launch),
             launch: Some(OfferOperationLaunch {
@@ -351,7 +351,7 @@ impl<'a> Scheduler<'a> {
         {
             self.progress
                 .borrow_mut()
-                .now(&format!("{} runs on {}", self.job.task_id, self.node));
+                .step(&format!("{} runs on {}", self.job.task_id, self.node));
             let sandbox = Some((framework.value.clone(), self.job.task_id.clone()));
             self.stage.send_modify(|stage| stage.sandbox = sandbox);
         }
@@ -414,28 +414,6 @@ impl<'a> Scheduler<'a> {
     fn task_id(&self) -> TaskID {
         TaskID {
             value: self.job.task_id.clone(),
-        }
-    }
-}
-
-/// Ctrl-C and SIGTERM.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, RunError> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt()).map_err(RunError::Signals)?,
-            terminate: signal(SignalKind::terminate()).map_err(RunError::Signals)?,
-        })
-    }
-
-    async fn recv(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
         }
     }
 }

@@ -58,10 +58,7 @@ pub(super) fn start(cluster: &Cluster, board: &Board) -> Result<(), VmError> {
         option(&cluster.disk(board))
     );
     command.args(["-drive", &disk, "-device", "virtio-blk-pci,drive=disk"]);
-    let link = format!(
-        "stream,id=link,server=off,addr.type=unix,addr.path={}",
-        option(&cluster.port_socket(board))
-    );
+    let link = link(cluster);
     let mac = board.mac().map(|byte| format!("{byte:02x}")).join(":");
     command.args([
         "-netdev",
@@ -93,6 +90,14 @@ pub(super) fn start(cluster: &Cluster, board: &Board) -> Result<(), VmError> {
     launch(&mut command, &board.name)?;
     state::remember(&folder)?;
     Ok(())
+}
+
+/// QEMU's option for a network interface called `link` that is plugged into the cluster's switch.
+pub(super) fn link(cluster: &Cluster) -> String {
+    format!(
+        "stream,id=link,server=off,addr.type=unix,addr.path={}",
+        option(&cluster.switch_socket())
+    )
 }
 
 /// Runs a QEMU that becomes a daemon by itself: it returns when it listens and all of its files are open.

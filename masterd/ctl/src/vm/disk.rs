@@ -57,13 +57,13 @@ fn cluster_toml(board: &Board, Secrets { key, token }: &Secrets) -> String {
 
 fn sparse_copy(from: &Path, to: &Path) -> io::Result<()> {
     let (mut from, mut to) = (File::open(from)?, File::create_new(to)?);
-    let mut block = vec![0; BLOCK];
+    let (mut block, zeros) = (vec![0; BLOCK], vec![0; BLOCK]);
     loop {
         let count = from.read(&mut block)?;
         if count == 0 {
             break;
         }
-        if block[..count].iter().any(|byte| *byte != 0) {
+        if block[..count] != zeros[..count] {
             to.write_all(&block[..count])?;
         } else {
             to.seek(SeekFrom::Current(count as i64))?;

@@ -32,7 +32,7 @@ pub(super) fn reserve(cluster: &Cluster, board: &Board) -> Result<(), VmError> {
         reason,
     };
     let ask = || -> io::Result<[u8; 4]> {
-        let mut port = UnixStream::connect(cluster.port_socket(board))?;
+        let mut port = UnixStream::connect(cluster.switch_socket())?;
         port.set_read_timeout(Some(LIMIT))?;
         let request = discover(board.mac());
         // A socket's frame is its length in four bytes, then itself.

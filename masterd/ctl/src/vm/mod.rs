@@ -1,12 +1,13 @@
 //! `nesos vm`: a cluster of emulated boards on this machine, without root and without touching its network.
 //!
-//! Each board is a QEMU process with its own copy of the image; one more QEMU process is their switch ([`switch`]).
+//! Each board is a QEMU process with its own copy of the image; two more processes are their network ([`switch`]).
 //! [`state`] is what lies on disk between commands. Called by `main`. Invariant: no frame of the boards leaves this
 //! machine; the only way in is 127.0.0.1:<port>, which leads to board-1's API.
 
 mod board;
 mod console;
 mod disk;
+mod fabric;
 mod lease;
 mod state;
 mod switch;
@@ -167,6 +168,7 @@ impl VmError {
 pub(crate) async fn vm(command: &VmCommand, output: Output) -> Result<(), Failure> {
     match command {
         VmCommand::Up(args) => up::up(args, &folder(&args.dir)?, output).await,
+        VmCommand::Switch(args) => Ok(fabric::run(&args.socket).await?),
         VmCommand::Down(args) => down(folder(args)?, output).await,
         VmCommand::List(args) => list(&Cluster::load(&folder(args)?)?, output),
         VmCommand::Console(args) => {

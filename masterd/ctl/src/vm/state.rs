@@ -113,7 +113,8 @@ impl Cluster {
         if longest.as_os_str().len() > MAX_SOCKET_PATH {
             return Err(VmError::LongPath(self.folder.clone()));
         }
-        for folder in self.boards.iter().map(|board| self.board_folder(board)) {
+        let boards = self.boards.iter().map(|board| self.board_folder(board));
+        for folder in boards.chain([self.uplink_folder()]) {
             fs::create_dir_all(&folder).map_err(|source| VmError::File {
                 operation: "create",
                 path: folder,
@@ -175,14 +176,24 @@ impl Cluster {
         self.board_folder(board).join("qmp.sock")
     }
 
-    /// The switch's socket for it.
-    pub(super) fn port_socket(&self, board: &Board) -> PathBuf {
-        self.folder.join(format!("port-{}.sock", board.number))
+    /// Where boards plug in.
+    pub(super) fn switch_socket(&self) -> PathBuf {
+        self.folder.join("switch.sock")
+    }
+
+    /// Folder of the process that leads in from this machine.
+    pub(super) fn uplink_folder(&self) -> PathBuf {
+        self.folder.join("uplink")
     }
 
     /// The board's emulator, if it runs.
     pub(super) fn pid_of(&self, board: &Board) -> Option<u32> {
         running(&self.board_folder(board))
+    }
+
+    /// The way in, if it runs.
+    pub(super) fn uplink_pid(&self) -> Option<u32> {
+        running(&self.uplink_folder())
     }
 
     /// The switch, if it runs.
@@ -204,16 +215,22 @@ pub(super) fn remember(folder: &Path) -> Result<u32, VmError> {
         .trim()
         .parse()
         .map_err(|_| failed("read", io::Error::from(io::ErrorKind::InvalidData)))?;
+    remember_pid(folder, pid)?;
+    Ok(pid)
+}
+
+/// Remembers that process `pid` runs for `folder`.
+pub(super) fn remember_pid(folder: &Path, pid: u32) -> Result<(), VmError> {
     let run = Run {
         pid,
         started: locate::start_time(pid).unwrap_or_default(),
     };
-    fs::write(
-        folder.join("run.json"),
-        serde_json::to_vec(&run).unwrap_or_default(),
-    )
-    .map_err(|source| failed("write run.json beside", source))?;
-    Ok(pid)
+    let path = folder.join("run.json");
+    fs::write(&path, serde_json::to_vec(&run).unwrap_or_default()).map_err(|source| VmError::File {
+        operation: "write",
+        path,
+        source,
+    })
 }
 
 fn running(folder: &Path) -> Option<u32> {

@@ -1,73 +1,106 @@
-//! The boards' Ethernet switch: a QEMU process without a machine.
+//! The boards' network: our switch ([`super::fabric`]) as a process, and slirp in a QEMU without a machine as the way in.
 //!
-//! One unix socket per board, joined by hub ports, and slirp with `restrict=on`: DHCP for the boards and one forwarded
-//! port, no way out. Called by `up` and `down`. Invariant: no interface of this machine is involved.
+//! slirp serves DHCP and forwards one port of 127.0.0.1; `restrict=on` leaves no way out. Called by `up` and `down`. Invariant:
+//! no interface of this machine is involved.
 
-use std::process::Command;
+use std::fs::File;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use super::state::{self, Cluster};
 use super::{VmError, board};
 use crate::locate;
 
-/// QEMU of the boards' architecture; the switch needs none in particular.
+/// QEMU of the boards' architecture; the way in needs none in particular.
 pub(super) const QEMU: &str = "qemu-system-aarch64";
+/// How long the switch may take to listen.
+const LISTEN_LIMIT: Duration = Duration::from_secs(5);
+/// Pause between looks.
+const POLL: Duration = Duration::from_millis(10);
 
-/// Starts the switch of `cluster` and notes that a cluster runs.
-pub(super) fn start(cluster: &Cluster) -> Result<(), VmError> {
+/// Starts the network of `cluster` and notes that a cluster runs.
+pub(super) async fn start(cluster: &Cluster) -> Result<(), VmError> {
+    start_switch(cluster).await?;
+    let folder = cluster.uplink_folder();
     let mut command = Command::new(QEMU);
     command.args([
         "-name",
-        "nesos-switch",
+        "nesos-uplink",
         "-M",
         "none",
         "-nodefaults",
         "-no-user-config",
-        "-display",
-        "none",
-        "-daemonize",
     ]);
-    command.arg("-pidfile").arg(cluster.folder.join("pid"));
+    command.args(["-display", "none", "-daemonize"]);
+    command.arg("-pidfile").arg(folder.join("pid"));
     let target = cluster
         .boards
         .first()
         .map(state::Board::address)
         .unwrap_or_default();
-    let forward = format!(
-        "user,id=world,restrict=on,hostfwd=tcp:127.0.0.1:{}-{target}:5050",
+    let world = format!(
+        "user,id=world,restrict=on,ipv6=off,hostfwd=tcp:127.0.0.1:{}-{target}:5050",
         cluster.port
     );
+    let link = board::link(cluster);
     command.args([
         "-netdev",
-        &forward,
+        &world,
         "-netdev",
         "hubport,id=hub-world,hubid=0,netdev=world",
     ]);
-    for board in &cluster.boards {
-        let (id, path) = (
-            format!("port{}", board.number),
-            board::option(&cluster.port_socket(board)),
-        );
-        command.args([
-            "-netdev",
-            &format!("stream,id={id},server=on,addr.type=unix,addr.path={path}"),
-        ]);
-        command.args([
-            "-netdev",
-            &format!("hubport,id=hub-{id},hubid=0,netdev={id}"),
-        ]);
-    }
-    board::launch(&mut command, "the switch")?;
-    let pid = state::remember(&cluster.folder)?;
-    locate::write_note("vm", &cluster.master(), pid)?.keep();
+    command.args([
+        "-netdev",
+        &link,
+        "-netdev",
+        "hubport,id=hub-link,hubid=0,netdev=link",
+    ]);
+    board::launch(&mut command, "the boards' way in")?;
+    state::remember(&folder)?;
     Ok(())
 }
 
-/// Ends the switch.
+/// Ends the network.
 pub(super) async fn stop(cluster: &Cluster) -> Result<(), VmError> {
-    let Some(pid) = cluster.switch_pid() else {
-        return Ok(());
+    if let Some(pid) = cluster.uplink_pid() {
+        board::end_process(pid, "the way in").await?;
+    }
+    if let Some(pid) = cluster.switch_pid() {
+        board::end_process(pid, "the switch").await?;
+        locate::remove_note("vm", pid);
+    }
+    Ok(())
+}
+
+async fn start_switch(cluster: &Cluster) -> Result<(), VmError> {
+    let failed = |reason: String| VmError::Qemu {
+        what: "the switch".to_owned(),
+        reason,
     };
-    board::end_process(pid, "the switch").await?;
-    locate::remove_note("vm", pid);
+    let own = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
+    let path = cluster.folder.join("switch.log");
+    let log = File::create(&path).map_err(|source| VmError::File {
+        operation: "create",
+        path: path.clone(),
+        source,
+    })?;
+    let mut command = Command::new(own);
+    command.args(["vm", "switch"]).arg(cluster.switch_socket());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log);
+    let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
+    state::remember_pid(&cluster.folder, child.id())?;
+    locate::write_note("vm", &cluster.master(), child.id())?.keep();
+    let begin = tokio::time::Instant::now();
+    while UnixStream::connect(cluster.switch_socket()).is_err() {
+        if child.try_wait().ok().flatten().is_some() || begin.elapsed() > LISTEN_LIMIT {
+            let words = std::fs::read_to_string(&path).unwrap_or_default();
+            return Err(failed(format!("it does not listen: {}", words.trim())));
+        }
+        tokio::time::sleep(POLL).await;
+    }
     Ok(())
 }

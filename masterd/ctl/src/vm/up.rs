@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 use super::disk::Secrets;
@@ -22,6 +21,7 @@ use crate::cluster;
 use crate::failure::Failure;
 use crate::http::Client;
 use crate::output;
+use crate::signals::Stop;
 
 /// The image that boards boot.
 const IMAGE: &str = "qemu-virt";
@@ -35,7 +35,7 @@ const LINE: usize = 90;
 /// Starts a cluster in `folder`.
 pub(super) async fn up(args: &VmUpArgs, folder: &Path, output: Output) -> Result<(), Failure> {
     let cluster = prepare(args, folder)?;
-    let booted = boot(args, &cluster);
+    let booted = boot(args, &cluster).await;
     if let Err(error) = booted {
         // The first error is the one to show.
         let _ = board::shut_down_all(&cluster).await;
@@ -46,11 +46,7 @@ pub(super) async fn up(args: &VmUpArgs, folder: &Path, output: Output) -> Result
     if !args.attach {
         return wait_joined(args, &cluster, output).await;
     }
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(|source| VmError::Terminal {
-        operation: "listen for signals",
-        source,
-    })?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(|source| VmError::Terminal {
+    let mut stop = Stop::new().map_err(|source| VmError::Terminal {
         operation: "listen for signals",
         source,
     })?;
@@ -61,8 +57,7 @@ pub(super) async fn up(args: &VmUpArgs, folder: &Path, output: Output) -> Result
     };
     let result = tokio::select! {
         result = stay => result,
-        _ = interrupt.recv() => Ok(()),
-        _ = terminate.recv() => Ok(()),
+        () = stop.asked() => Ok(()),
     };
     super::down(folder.to_owned(), output).await?;
     result
@@ -121,7 +116,7 @@ fn prepare(args: &VmUpArgs, folder: &Path) -> Result<Cluster, VmError> {
     })
 }
 
-fn boot(args: &VmUpArgs, cluster: &Cluster) -> Result<(), VmError> {
+async fn boot(args: &VmUpArgs, cluster: &Cluster) -> Result<(), VmError> {
     cluster.save()?;
     let key = nesos_shell::tls::generate_cluster_key()?;
     let token = nesos_shell::tls::join_token(&key)?;
@@ -138,7 +133,7 @@ fn boot(args: &VmUpArgs, cluster: &Cluster) -> Result<(), VmError> {
             &secrets,
         )?;
     }
-    switch::start(cluster)?;
+    switch::start(cluster).await?;
     cluster
         .boards
         .iter()
