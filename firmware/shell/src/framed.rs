@@ -78,7 +78,12 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                 return self.take().map(Some);
             }
             self.buffer.reserve(missing.min(RESERVE));
-            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+            let read = match self.stream.read_buf(&mut self.buffer).await {
+                // TLS without a farewell: a killed peer. Frames carry their length, so nothing can be cut off unseen.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
+                read => read?,
+            };
+            if read == 0 {
                 return match self.buffer.len() {
                     0 => Ok(None),
                     have => Err(LinkError::Truncated { have }),

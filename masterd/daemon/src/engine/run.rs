@@ -30,6 +30,9 @@ const BATCH: usize = 256;
 /// How long to wait before a refused write is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// Longest part of a foreign name in a log line, characters.
+const MAX_LOGGED_NAME: usize = 64;
+
 /// Owner of the master, the registry and all outgoing queues.
 #[derive(Debug)]
 pub(crate) struct Runner {
@@ -335,15 +338,20 @@ fn push_split(outbox: &Outbox, message: &MasterToAgent) -> Result<(), OutboxErro
     }
 }
 
-/// Names are quoted: they come from outside and must not make lines of their own.
+/// A name as it may stand in the log: quoted and short, because it comes from outside.
+fn quoted(name: &str) -> String {
+    let short: String = name.chars().take(MAX_LOGGED_NAME).collect();
+    format!("{short:?}")
+}
+
 fn log_command(command: &Command) {
     match command {
         Command::MasterStarted { start } => tracing::info!("this is start {start} of the registry"),
         Command::AdmitAgent(record) => {
             tracing::info!(
-                "admitted agent {} ({:?}, node {})",
+                "admitted agent {} ({}, node {})",
                 record.agent,
-                record.hostname,
+                quoted(&record.hostname),
                 record.node
             );
         }
@@ -352,9 +360,9 @@ fn log_command(command: &Command) {
         Command::RemoveAgent { agent } => tracing::info!("removed agent {agent}"),
         Command::PutFramework(record) => {
             tracing::info!(
-                "framework {} ({:?}) is registered",
+                "framework {} ({}) is registered",
                 record.framework,
-                record.facts.name
+                quoted(&record.facts.name)
             );
         }
         Command::RemoveFramework { framework } => tracing::info!("framework {framework} has ended"),
