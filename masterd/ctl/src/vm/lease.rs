@@ -14,6 +14,8 @@ use super::state::{Board, Cluster};
 
 /// How long the switch may take to answer; it is a local process.
 const LIMIT: Duration = Duration::from_secs(5);
+/// How long one question waits before it is asked again.
+const ATTEMPT: Duration = Duration::from_millis(300);
 /// Largest Ethernet frame that can come: QEMU's own bound.
 const MAX_FRAME: usize = 69 * 1024;
 const ETHERNET: usize = 14;
@@ -33,26 +35,41 @@ pub(super) fn reserve(cluster: &Cluster, board: &Board) -> Result<(), VmError> {
     };
     let ask = || -> io::Result<[u8; 4]> {
         let mut port = UnixStream::connect(cluster.switch_socket())?;
-        port.set_read_timeout(Some(LIMIT))?;
+        port.set_read_timeout(Some(ATTEMPT))?;
         let request = discover(board.mac());
         // A socket's frame is its length in four bytes, then itself.
         let length = u32::try_from(request.len()).map_err(io::Error::other)?;
         port.write_all(&[&length.to_be_bytes()[..], &request].concat())?;
         let begin = Instant::now();
-        while begin.elapsed() < LIMIT {
+        while begin.elapsed() < ATTEMPT {
             if let Some(address) = offered(&read_frame(&mut port)?, board.mac()) {
                 return Ok(address);
             }
         }
         Err(io::ErrorKind::TimedOut.into())
     };
-    let [a, b, c, d] = ask().map_err(|error| failed(error.to_string()))?;
+    // The switch forwards what it is given; a question asked before slirp has plugged itself in goes nowhere.
+    let begin = Instant::now();
+    let answer = loop {
+        match ask() {
+            Err(error) if begin.elapsed() < LIMIT && is_silence(&error) => {}
+            other => break other,
+        }
+    };
+    let [a, b, c, d] = answer.map_err(|error| failed(error.to_string()))?;
     let got = format!("{a}.{b}.{c}.{d}");
     if got == board.address() {
         Ok(())
     } else {
         Err(failed(format!("expected {}, got {got}", board.address())))
     }
+}
+
+fn is_silence(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
 }
 
 fn read_frame(port: &mut UnixStream) -> io::Result<Vec<u8>> {
