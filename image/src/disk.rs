@@ -19,7 +19,8 @@ pub const PARTITIONS: usize = 4;
 /// Bytes of a sector.
 const SECTOR: u64 = 512;
 /// Bytes of a MiB; also the alignment.
-pub(crate) const MIB: u64 = 1 << 20;
+#[cfg(feature = "builder")]
+const MIB: u64 = 1 << 20;
 /// Where the disk signature is in the MBR.
 #[cfg(feature = "builder")]
 const SIGNATURE_AT: usize = 440;
