@@ -188,6 +188,10 @@ impl Agent {
         else {
             return;
         };
+        if task.is_stored && self.is_store_resting() {
+            // What is not on disk must not have been said: the next process would end the task once more.
+            return;
+        }
         let Some(status) = task
             .stream
             .newest()
