@@ -16,7 +16,8 @@ use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 
-use super::{FixedTime, NodeKey, TlsError, provider, roots};
+use super::provider::provider;
+use super::{FixedTime, NodeKey, TlsError, roots};
 
 /// The CA of one cluster.
 #[derive(Debug)]

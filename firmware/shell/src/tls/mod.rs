@@ -12,7 +12,6 @@ use nesos_wire::join::{ALPN_AGENT, ALPN_JOIN, SERVER_NAME};
 use ring::rand::{SecureRandom, SystemRandom};
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use rustls::client::{Resumption, WebPkiServerVerifier};
-use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, RootCertStore};
@@ -23,10 +22,12 @@ use tokio_rustls::TlsConnector;
 mod authority;
 mod certificate;
 mod pin;
+mod provider;
 
 #[cfg(feature = "authority")]
 pub use authority::Authority;
 pub use certificate::common_name;
+use provider::provider;
 
 /// When certificates are judged, seconds since 1970: 2030-01-01, inside the validity (1975 to 4096) of every one we issue.
 pub const VERIFICATION_TIME: u64 = 1_893_456_000;
@@ -215,10 +216,6 @@ fn client_builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsV
 fn finish_client(config: &mut ClientConfig, alpn: &[u8]) {
     config.alpn_protocols = vec![alpn.to_vec()];
     config.resumption = Resumption::disabled();
-}
-
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
 }
 
 fn roots(ca: &[u8]) -> Result<RootCertStore, TlsError> {
