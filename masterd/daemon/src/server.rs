@@ -46,15 +46,21 @@ impl Server {
     pub(crate) async fn run(self, listener: TcpListener) {
         let server = Arc::new(self);
         let mut next_link = 0;
+        let mut is_failing = false;
         loop {
             let (stream, peer) = match listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    tracing::error!("cannot accept a connection: {error}");
+                    // Said once: it lasts until some connection ends.
+                    if !is_failing {
+                        tracing::error!("cannot accept connections: {error}");
+                    }
+                    is_failing = true;
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
+            is_failing = false;
             let link = LinkId(next_link);
             next_link += 1;
             let Some(ticket) = server.gate.admit() else {

@@ -41,6 +41,42 @@ fn after_a_kill_the_same_agents_and_frameworks_return() {
 }
 
 #[test]
+fn while_the_disk_is_full_events_wait_and_reading_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let master = Master::start_limited(dir.path(), 64);
+    let address = master.address();
+    std::thread::scope(|scope| {
+        let subscribing = scope.spawn(|| {
+            run(async {
+                // Sixty kilobytes that the registry has to keep.
+                let info = format!(
+                    r#","failover_timeout":600,"webui_url":"{}""#,
+                    "x".repeat(60_000)
+                );
+                let scheduler = Scheduler::subscribe(&address, &info, None).await;
+                scheduler.call(r#""type":"REVIVE""#).await
+            })
+        });
+        master.wait_log("cannot write the registry");
+        assert_eq!(run(get(&address, "/state")).status, 200);
+        master.wait_log("cannot write the registry");
+        master.lift_limit();
+        assert_eq!(subscribing.join().unwrap(), 202);
+    });
+    let port = master.port;
+    master.kill();
+    let master = Master::start(dir.path(), port, &[]);
+    run(async {
+        let state = get(&master.address(), "/state").await.json();
+        assert_eq!(
+            state["frameworks"].as_array().unwrap().len(),
+            1,
+            "nothing is lost"
+        );
+    });
+}
+
+#[test]
 fn a_second_masterd_on_the_same_folder_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let _master = Master::start(dir.path(), 0, &[]);

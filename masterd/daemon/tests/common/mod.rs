@@ -31,14 +31,34 @@ pub struct Master {
 impl Master {
     /// Starts masterd on `work_dir` with further flags; port 0 is a free one.
     pub fn start(work_dir: &Path, port: u16, flags: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_masterd"))
+        let program = env!("CARGO_BIN_EXE_masterd");
+        Self::spawn(&mut Command::new(program), work_dir, port, flags)
+    }
+
+    /// As `start`, but no file may grow beyond this many blocks of 512 bytes: a disk that is full.
+    pub fn start_limited(work_dir: &Path, blocks: u32) -> Self {
+        let script = format!("trap '' XFSZ; ulimit -S -f {blocks}; exec \"$0\" \"$@\"");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_masterd")]);
+        Self::spawn(&mut shell, work_dir, 0, &[])
+    }
+
+    /// Makes room on the disk of `start_limited`.
+    pub fn lift_limit(&self) {
+        let pid = self.child.id().to_string();
+        let lifted = Command::new("prlimit")
+            .args(["--pid", &pid, "--fsize=unlimited:"])
+            .status();
+        assert!(lifted.unwrap().success());
+    }
+
+    fn spawn(command: &mut Command, work_dir: &Path, port: u16, flags: &[&str]) -> Self {
+        let mut child = command
+            .args(["--ip=127.0.0.1", "--cluster=test", "--hostname=localhost"])
             .args([
-                "--ip=127.0.0.1",
-                "--cluster=test",
-                "--hostname=localhost",
-                &format!("--port={port}"),
+                format!("--port={port}"),
+                format!("--work_dir={}", work_dir.display()),
             ])
-            .arg(format!("--work_dir={}", work_dir.display()))
             .args(flags)
             .stderr(Stdio::piped())
             .spawn()
