@@ -175,6 +175,49 @@ mod tests {
         log
     }
 
+    /// Logs of released versions must be read for ever: these bytes never change, new variants get new lines.
+    #[test]
+    fn bytes_are_pinned() {
+        let key = crate::tests::key("t");
+        let records = [
+            Record::Admitted {
+                agent: AgentId::new("m-S1"),
+            },
+            boot("b"),
+            Record::KillRequested {
+                key: key.clone(),
+                grace_ms: 300,
+            },
+            Record::Acknowledged {
+                key: key.clone(),
+                uuid: Uuid([7; 16]),
+            },
+            Record::Forgotten {
+                key,
+                attempt: Attempt(1 << 32),
+            },
+        ];
+        let bodies: Vec<String> = records
+            .iter()
+            .map(|record| nesos_base::token::hex(&postcard::to_allocvec(record).expect("small")))
+            .collect();
+        let pinned = [
+            "00046d2d5331",
+            "010162",
+            "0301660174ac02",
+            "050166017407070707070707070707070707070707",
+            "06016601748080808010",
+        ];
+        assert_eq!(bodies, pinned);
+        // Launched and Updated hold wire types, which are pinned there; here only their numbers.
+        let spec = Box::new(crate::tests::spec("t", 1));
+        let launched = Record::Launched {
+            spec,
+            container: ContainerId::new("c"),
+        };
+        assert_eq!(postcard::to_allocvec(&launched).expect("small")[0], 2);
+    }
+
     #[test]
     fn torn_tail_is_cut_off() {
         let records = [boot("a"), boot("b")];

@@ -67,6 +67,13 @@ impl Cgroups {
         self.root.child(EXECUTORS)
     }
 
+    /// Names of all containers that have a group.
+    pub(super) fn list(&self) -> Vec<String> {
+        let mut names = self.root.children();
+        names.retain(|name| name != EXECUTORS);
+        names
+    }
+
     pub(super) fn usage(&self, container: &ContainerId) -> Option<Usage> {
         let group = self.of(container);
         group.exists().then(|| group.usage())

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 
 use super::helper::{Connection, Helper};
 use super::launch::{self, Request};
-use super::{Context, Order};
+use super::{Context, Order, strays};
 
 /// After an order to destroy, how long the helper may take before it is killed itself.
 const DESTROY_LIMIT: Duration = Duration::from_secs(3);
@@ -33,6 +33,8 @@ pub(super) struct Life {
     orders: mpsc::Receiver<Order>,
     /// When a helper that was told to destroy its task is killed itself.
     destroy_at: Option<Instant>,
+    /// The helper has said that the task runs.
+    has_run: bool,
 }
 
 impl Life {
@@ -46,6 +48,7 @@ impl Life {
             container,
             orders,
             destroy_at: None,
+            has_run: false,
         }
     }
 
@@ -86,7 +89,9 @@ impl Life {
         let directory = self.context.run_directory(&self.container);
         self.watch(Helper::of(directory.clone()), false).await;
         self.clean_up().await;
-        if let Err(error) = std::fs::remove_dir_all(&directory) {
+        if let Err(error) = std::fs::remove_dir_all(&directory)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
             tracing::warn!("cannot remove {}: {error}", directory.display());
         }
     }
@@ -107,10 +112,13 @@ impl Life {
             helper.kill_process();
         }
         let word = word.or_else(|| helper.exit_record());
+        if word.is_none() && self.context.isolators.cgroups().is_none() {
+            strays::end(&self.container).await;
+        }
         tokio::task::spawn_local(helper.reap(REAP_LIMIT));
         match word {
             Some(record) => self.finished(record),
-            None if is_new => {
+            None if is_new && !self.has_run => {
                 let log = self.context.run_directory(&self.container).join("log");
                 let text = std::fs::read_to_string(log).unwrap_or_default();
                 let text: String = text.trim().chars().take(300).collect();
@@ -153,7 +161,10 @@ impl Life {
             tokio::select! {
                 biased;
                 word = next => match word? {
-                    FromExecutor::Running { .. } => self.context.tell(&self.container, ContainerEvent::Running).await,
+                    FromExecutor::Running { .. } => {
+                        self.has_run = true;
+                        self.context.tell(&self.container, ContainerEvent::Running).await;
+                    }
                     FromExecutor::Exited(record) => return Some(record),
                 },
                 Some(order) = self.orders.recv() => match order {

@@ -9,10 +9,11 @@ mod helper;
 mod isolator;
 mod launch;
 mod life;
+mod strays;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -25,6 +26,7 @@ use tokio::sync::mpsc;
 
 use crate::identity;
 use crate::settings::Settings;
+use cgroups::Cgroups;
 use isolator::Isolators;
 use life::Life;
 
@@ -121,15 +123,21 @@ impl Containerizer {
         }
     }
 
-    /// Ends what runs in run directories that no checkpoint speaks of. `known`: containers that one does.
+    /// Ends what runs in run directories and cgroups that no checkpoint speaks of. `known`: containers that one does.
     pub(crate) fn bury_strangers(&mut self, known: &[ContainerId]) {
-        let Ok(entries) = fs::read_dir(identity::runs(&self.context.settings.work_dir)) else {
-            return;
-        };
-        for entry in entries.flatten() {
-            let Some(name) = entry.file_name().to_str().map(String::from) else {
-                continue;
-            };
+        let runs = identity::runs(&self.context.settings.work_dir);
+        let entries = fs::read_dir(runs).into_iter().flatten().flatten();
+        let mut names: BTreeSet<String> = entries
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect();
+        names.extend(
+            self.context
+                .isolators
+                .cgroups()
+                .map(Cgroups::list)
+                .unwrap_or_default(),
+        );
+        for name in names {
             if known.iter().all(|container| container.as_str() != name) {
                 tracing::warn!("container {name} belongs to no task: ending it");
                 let container = ContainerId::new(name);
