@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -78,14 +79,15 @@ async fn start_switch(cluster: &Cluster) -> Result<(), VmError> {
         what: "the switch".to_owned(),
         reason,
     };
-    let own = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
     let path = cluster.folder.join("switch.log");
     let log = File::create(&path).map_err(|source| VmError::File {
         operation: "create",
         path: path.clone(),
         source,
     })?;
-    let mut command = Command::new(own);
+    // This very program, even if its file has been replaced meanwhile.
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("nesos");
     command.args(["vm", "switch"]).arg(cluster.switch_socket());
     command
         .stdin(Stdio::null())
