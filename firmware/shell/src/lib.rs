@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod flags;
 pub mod framed;
+pub mod limits;
 pub mod log;
 #[cfg(feature = "mdns")]
 pub mod mdns;

@@ -44,6 +44,9 @@ fn main() -> ExitCode {
     let drawn = tls::random(&mut random);
     let options = Options::from_process(MasterId::new(Uuid::from_random(random).to_string()));
     nesos_shell::log::init(options::TABLE.program, options.level);
+    if let Some(limit) = nesos_shell::limits::raise_open_files() {
+        tracing::debug!("up to {limit} files and connections may be open");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
