@@ -39,15 +39,9 @@ pub fn stat(pid: u32) -> io::Result<Stat> {
 /// Descendants of `root` (without it), nearest first, zombies left out. Reads all of /proc: meant for the end of a
 /// task, not for a loop.
 pub fn descendants(root: u32) -> Vec<(u32, Stat)> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let mut children: BTreeMap<u32, Vec<(u32, Stat)>> = BTreeMap::new();
-    for entry in entries.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        if let Ok(stat) = stat(pid)
-            && !matches!(stat.state, b'Z' | b'X')
-        {
-            children.entry(stat.parent).or_default().push((pid, stat));
-        }
+    for (pid, stat) in living() {
+        children.entry(stat.parent).or_default().push((pid, stat));
     }
     let mut found = children.remove(&root).unwrap_or_default();
     let mut next = 0;
@@ -58,6 +52,25 @@ pub fn descendants(root: u32) -> Vec<(u32, Stat)> {
         found.extend(children.remove(&parent).unwrap_or_default());
     }
     found
+}
+
+/// Living processes in whose initial environment `entry` stands, as `NAME=value`. Reads all of /proc: meant for what an
+/// accident has left behind. Processes of other users are seen by root only.
+pub fn with_environment(entry: &[u8]) -> Vec<(u32, Stat)> {
+    let mut found = living();
+    found.retain(|(pid, _)| {
+        // A process that has just ended, or is none of ours to look at, is not found.
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|one| one == entry)
+    });
+    found
+}
+
+/// All processes but zombies.
+fn living() -> Vec<(u32, Stat)> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter_map(|pid| Some((pid, stat(pid).ok()?))).filter(|(_, stat)| !matches!(stat.state, b'Z' | b'X')).collect()
 }
 
 /// Makes this process the new parent of every orphaned descendant.
@@ -88,6 +101,22 @@ mod tests {
         assert_eq!(parse_stat(text), Some(Stat { state: b'S', parent: 1, group: 42, start_time: 1_234_567 }));
         assert_eq!(parse_stat(b"42 (short) S 1"), None);
         assert_eq!(parse_stat(b""), None);
+    }
+
+    #[test]
+    fn a_process_is_known_by_its_environment() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("1000")
+            .env("NESOS_TEST_CONTAINER", std::process::id().to_string())
+            .spawn()
+            .expect("sleep");
+        let entry = format!("NESOS_TEST_CONTAINER={}", std::process::id());
+        let found = with_environment(entry.as_bytes());
+        let part = with_environment(entry.trim_end_matches(|c: char| c.is_ascii_digit()).as_bytes());
+        child.kill().expect("its parent may");
+        child.wait().expect("its parent may");
+        assert_eq!(found.iter().map(|(pid, _)| *pid).collect::<Vec<_>>(), [child.id()]);
+        assert_eq!((part.len(), with_environment(entry.as_bytes()).len()), (0, 0));
     }
 
     #[test]
