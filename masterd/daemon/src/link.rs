@@ -24,8 +24,8 @@ use crate::engine::{Engine, Input};
 const HELLO_LIMIT: Duration = Duration::from_secs(20);
 /// Messages an agent may be behind.
 const MAX_MESSAGES: usize = 1024;
-/// Bytes an agent may be behind: a launch of a thousand tasks fits.
-const MAX_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes an agent may be behind. The largest ACCEPT has 8 MB, and a task's command travels twice: as sent and taken apart.
+const MAX_BYTES: usize = 24 * 1024 * 1024;
 /// How long one message may take to leave: a board that reads nothing for so long is gone.
 const WRITE_LIMIT: Duration = Duration::from_secs(20);
 

@@ -156,6 +156,49 @@ fn a_task_passes_from_offer_to_acknowledged_end() {
 }
 
 #[test]
+fn a_launch_that_fits_no_frame_arrives_in_several() {
+    const TASKS: usize = 700;
+    let dir = tempfile::tempdir().unwrap();
+    let master = Master::start(dir.path(), 0, &[]);
+    let address = master.address();
+    run(async {
+        let (mut agent, _) = board(&address, dir.path(), "n1")
+            .await
+            .register(&address)
+            .await;
+        let mut scheduler = Scheduler::subscribe(&address, "", None).await;
+        let offers = scheduler.wait("OFFERS").await;
+        let offer = &offers["offers"]["offers"][0];
+        let long = format!("true {}", "x".repeat(8000));
+        let tasks: Vec<_> = (0..TASKS)
+            .map(|n| {
+                serde_json::json!({
+                    "name": "n", "task_id": {"value": format!("t{n}")}, "agent_id": offer["agent_id"],
+                    "resources": [{"name": "mem", "type": "SCALAR", "scalar": {"value": 1}}],
+                    "command": {"value": long},
+                })
+            })
+            .collect();
+        let launch = serde_json::json!([{"type": "LAUNCH", "launch": {"task_infos": tasks}}]);
+        let accept = format!(
+            r#""type":"ACCEPT","accept":{{"offer_ids":[{}],"operations":{launch}}}"#,
+            offer["id"]
+        );
+        assert_eq!(scheduler.call(&accept).await, 202);
+        let (mut messages, mut arrived) = (0, Vec::new());
+        while arrived.len() < TASKS {
+            let MasterToAgent::Launch { tasks } = agent.hear().await else {
+                panic!("no launch")
+            };
+            arrived.extend(tasks.into_iter().map(|task| task.key.task.to_string()));
+            messages += 1;
+        }
+        let expected: Vec<String> = (0..TASKS).map(|n| format!("t{n}")).collect();
+        assert!(messages > 1 && arrived == expected, "{messages} messages");
+    });
+}
+
+#[test]
 fn files_are_read_through_the_agents_link() {
     let dir = tempfile::tempdir().unwrap();
     let master = Master::start(dir.path(), 0, &[]);
