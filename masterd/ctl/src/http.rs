@@ -107,6 +107,7 @@ impl HttpError {
 pub(crate) struct Client {
     master: RefCell<String>,
     authorization: Option<HeaderValue>,
+    principal: Option<String>,
 }
 
 impl Client {
@@ -124,7 +125,13 @@ impl Client {
         Self {
             master: RefCell::new(master),
             authorization,
+            principal: login.map(|(principal, _)| principal.to_owned()),
         }
+    }
+
+    /// Who logs in, if anybody.
+    pub(crate) fn principal(&self) -> Option<&str> {
+        self.principal.as_deref()
     }
 
     /// `host:port` of whoever answered last.

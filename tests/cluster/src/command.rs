@@ -197,10 +197,23 @@ impl Running {
     /// # Panics
     /// It ends or `limit` passes before.
     pub fn wait_for(&mut self, wanted: &str, limit: Duration) {
+        self.wait_until(wanted, limit, Self::stdout);
+    }
+
+    /// Waits until it has complained with `wanted`.
+    ///
+    /// # Panics
+    /// It ends or `limit` passes before.
+    pub fn wait_for_complaint(&mut self, wanted: &str, limit: Duration) {
+        self.wait_until(wanted, limit, Self::stderr);
+    }
+
+    fn wait_until(&mut self, wanted: &str, limit: Duration, output: fn(&Self) -> String) {
         let what = format!("{} prints {wanted:?}", self.what);
         eventually(&what, limit, || {
             let ended = self.child.try_wait().expect("wait");
-            let found = self.stdout().contains(wanted);
+            // Read after the look at the process: what an ended one has printed is complete but for its readers.
+            let found = output(self).contains(wanted);
             assert!(
                 found || ended.is_none(),
                 "{what}, but it ended ({ended:?}): {}{}",

@@ -124,6 +124,8 @@ fn a_board_returns_after_a_power_cut_under_the_same_identity() {
         .start(&["run", "--", "echo begun; sleep 1000"]);
     run.wait_for("begun", BOOT);
     cluster.vm(&["kill", "board-2"]);
+    // This framework knows partitions: the task is unreachable before it is lost.
+    run.wait_for_complaint("board-2 is unreachable", BOOT);
     cluster.vm(&["start", "board-2"]);
     let ended = run.wait(BOOT);
     assert_eq!(

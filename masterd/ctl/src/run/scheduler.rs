@@ -139,6 +139,7 @@ impl<'a> Scheduler<'a> {
 
     async fn connect(&mut self) -> Result<(), RunError> {
         let mut info = self.job.framework();
+        info.principal = self.client.principal().map(str::to_owned);
         info.id = self.framework.clone();
         let subscribe = CallSubscribe {
             framework_info: info,
