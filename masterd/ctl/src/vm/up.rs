@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::disk::Secrets;
 use super::state::{Board, Cluster};
 use super::{VmError, board, disk, lease, switch};
 use crate::args::{Output, VmUpArgs};
-use crate::cluster;
+use crate::cluster::{self, Node};
 use crate::failure::Failure;
 use crate::http::Client;
 use crate::output;
@@ -27,6 +27,11 @@ use crate::signals::Stop;
 const IMAGE: &str = "qemu-virt";
 /// Pause between looks at boards that boot.
 const POLL: Duration = Duration::from_millis(150);
+/// How long a request may take. slirp accepts connections for a board that is not there yet and asks it again only after
+/// seconds, so a new request gets through earlier than an old one.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Enough for a board on a machine that does much else.
+const MAX_PATIENCE: Duration = Duration::from_secs(8);
 /// Bytes of a console's log that are looked at for its last line, and shown when the emulator has ended.
 const TAIL: u64 = 2000;
 /// Longest console line beside a board's name.
@@ -148,19 +153,22 @@ async fn wait_joined(args: &VmUpArgs, cluster: &Cluster, output: Output) -> Resu
     let client = Client::new(cluster.master(), None);
     let begin = Instant::now();
     let mut view = View::new(cluster, output);
+    let mut patience = PATIENCE;
     let mut joined: BTreeMap<&str, f64> = BTreeMap::new();
     loop {
-        let nodes = cluster::nodes(&client).await;
+        let nodes = timeout(patience, cluster::nodes(&client)).await;
+        if nodes.is_err() {
+            // Or the boards are that slow.
+            patience = MAX_PATIENCE.min(patience * 2);
+        }
+        let nodes = nodes.ok().and_then(Result::ok).map(|nodes| (true, nodes));
+        let (leads, nodes) = nodes.unwrap_or_default();
         for board in &cluster.boards {
             if joined.contains_key(board.name.as_str()) {
                 continue;
             }
-            let is_up = nodes.as_ref().is_ok_and(|nodes| {
-                !board.runs_tasks()
-                    || nodes
-                        .iter()
-                        .any(|node| node.active && node.answers_to(&board.name))
-            });
+            let has_joined = |node: &Node| node.active && node.answers_to(&board.name);
+            let is_up = leads && (!board.runs_tasks() || nodes.iter().any(has_joined));
             if is_up {
                 joined.insert(&board.name, begin.elapsed().as_secs_f64());
                 view.joined(board, begin.elapsed())?;
