@@ -47,8 +47,8 @@ pub(crate) fn build_into(root: &Path, target_folder: &Path) -> Result<BTreeMap<S
     let tools = report.step("cross compiler (zig)", zig_tools)?;
     let (standard, said) = standard_library(root)?;
     eprintln!("    standard library: {said}");
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(root).args(["zigbuild", "--release", "--locked", "--target", TARGET]).arg("--target-dir").arg(target_folder);
+    let mut cargo = cargo(root, &["zigbuild", "--release", "--locked", "--target", TARGET]);
+    cargo.arg("--target-dir").arg(target_folder);
     for program in PROGRAMS {
         cargo.args(["--package", program]);
     }
@@ -62,6 +62,13 @@ pub(crate) fn build_into(root: &Path, target_folder: &Path) -> Result<BTreeMap<S
     ensure!(status.success(), "compiling the boards' programs failed");
     let built = |name: &str| (name.to_owned(), target_folder.join(TARGET).join("release").join(name));
     Ok(PROGRAMS.iter().map(|name| built(name)).collect())
+}
+
+/// The cargo that runs this, in the workspace.
+pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root).args(arguments);
+    command
 }
 
 /// Seconds since 1970 of the commit's day: the build time that programs and images carry.
@@ -85,8 +92,11 @@ fn environment(cargo: &mut Command, root: &Path, tools: &Path, standard: &Std) -
     if let Std::FromSource(source) = standard {
         prefixes.push((source.clone(), "/rust"));
     }
-    let flags: Vec<_> = prefixes.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())).collect();
-    let c_flags: Vec<_> = prefixes.iter().map(|(from, to)| format!("-ffile-prefix-map={}={to}", from.display())).collect();
+    let mut flags: Vec<_> = prefixes.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())).collect();
+    let mut c_flags: Vec<_> = prefixes.iter().map(|(from, to)| format!("-ffile-prefix-map={}={to}", from.display())).collect();
+    // A panic aborts, so nobody reads the tables: 50 KB per program.
+    flags.push("-Cforce-unwind-tables=no".to_owned());
+    c_flags.extend(["-fno-unwind-tables", "-fno-asynchronous-unwind-tables"].map(str::to_owned));
     let path = std::env::var_os("PATH").unwrap_or_default();
     let search = std::env::join_paths(std::iter::once(tools.join("bin")).chain(std::env::split_paths(&path)))?;
     cargo

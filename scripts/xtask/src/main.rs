@@ -4,6 +4,7 @@
 //! first, and says in a sentence what is missing from the machine.
 
 mod cross;
+mod guest;
 mod image;
 mod report;
 mod sizes;
@@ -13,6 +14,7 @@ mod tidy;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "Build, measure and test Nesos")]
@@ -41,7 +43,17 @@ enum Task {
     },
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
     let root = root()?;
     match Arguments::parse().command {
         Task::Build => cross::build(&root).map(|_| ()),

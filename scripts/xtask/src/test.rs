@@ -3,13 +3,14 @@
 //! Decides order, not content: images before the tests that boot them. Called by `scripts/test`. Invariant: all steps run even after
 //! one failed, the last line is `N passed, N failed`, and the exit code is 0 only when nothing failed.
 
+use crate::cross::cargo;
 use crate::report::Report;
 use crate::tidy;
 use anyhow::{Result, ensure};
 use nesos_image::builder::Progress;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 /// Flags of the subcommand.
 #[derive(Debug, clap::Args)]
@@ -67,12 +68,6 @@ pub(crate) fn simulate(root: &Path, seeds: u64) -> Result<()> {
     let status = cargo(root, &["test", "--release", "--package", "nesos-sim", "--", "--nocapture"]).env("NESOS_SIM_SEEDS", seeds.to_string()).status()?;
     ensure!(status.success(), "the simulation found a broken rule");
     Ok(())
-}
-
-fn cargo(root: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(root).args(arguments);
-    command
 }
 
 fn step(name: &str, work: impl FnOnce() -> Result<()>) -> Count {
