@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use nesos_base::time::Duration;
 use nesos_wire::command::{AgentRecord, Command};
 use nesos_wire::message::{AgentToMaster, Hello, MasterToAgent, TaskReport, Welcome};
-use nesos_wire::task::{Reason, TaskState};
-use nesos_wire::{AgentId, TaskId, TaskKey, version};
+use nesos_wire::task::TaskState;
+use nesos_wire::{AgentId, TaskKey, version};
 
 use crate::event::{LinkId, RequestId};
 use crate::master::Master;
@@ -20,14 +20,6 @@ use crate::timers::Timer;
 
 /// How long an operator's question to an agent may take. A read of 64 KB takes milliseconds, a busy SD card seconds.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
-
-/// What a `Hello` leads to besides the `Welcome`.
-#[derive(Default)]
-struct Reconciled {
-    kill: Vec<TaskKey>,
-    then: Vec<MasterToAgent>,
-    returned: Vec<TaskKey>,
-}
 
 impl Master {
     pub(crate) fn agent_hello(&mut self, link: LinkId, hello: Hello) {
@@ -49,7 +41,12 @@ impl Master {
             self.out.close_links.push(link);
             return;
         }
-        if self.agents.get(&id).and_then(Agent::link).is_some_and(|old| old != link) {
+        if self
+            .agents
+            .get(&id)
+            .and_then(Agent::link)
+            .is_some_and(|old| old != link)
+        {
             self.drop_link(&id);
         }
         self.register(link, &id, &record, hello);
@@ -61,7 +58,9 @@ impl Master {
             return;
         }
         // A link that was given up may still deliver: whatever it says, the next Hello says again.
-        let Some(id) = self.links.get(&link).cloned() else { return };
+        let Some(id) = self.links.get(&link).cloned() else {
+            return;
+        };
         if let Some(agent) = self.agents.get_mut(&id) {
             agent.missed_pings = 0;
         }
@@ -75,9 +74,20 @@ impl Master {
                     self.answer(request, Answer::File(result));
                 }
             }
-            AgentToMaster::FrameworkMessage { framework, executor, data } => {
+            AgentToMaster::FrameworkMessage {
+                framework,
+                executor,
+                data,
+            } => {
                 self.metrics.messages_executor_to_framework += 1;
-                self.send_framework(&framework, FrameworkEvent::Message { agent: id, executor, data });
+                self.send_framework(
+                    &framework,
+                    FrameworkEvent::Message {
+                        agent: id,
+                        executor,
+                        data,
+                    },
+                );
             }
             AgentToMaster::Goodbye => {
                 self.metrics.messages_unregister_slave += 1;
@@ -92,38 +102,71 @@ impl Master {
         }
     }
 
-    pub(crate) fn read_file(&mut self, request: RequestId, key: TaskKey, path: String, offset: u64, length: u32) {
+    pub(crate) fn read_file(
+        &mut self,
+        request: RequestId,
+        key: TaskKey,
+        path: String,
+        offset: u64,
+        length: u32,
+    ) {
         let Some(agent) = self.find_task(&key).map(|task| task.agent.clone()) else {
-            self.answer(request, Answer::NotFound(format!("No task found with ID {key}")));
+            self.answer(
+                request,
+                Answer::NotFound(format!("No task found with ID {key}")),
+            );
             return;
         };
         let Some(link) = self.agents.get(&agent).and_then(Agent::link) else {
-            self.answer(request, Answer::Unavailable(format!("The agent of this task, {agent}, is not connected")));
+            self.answer(
+                request,
+                Answer::Unavailable(format!("The agent of this task, {agent}, is not connected")),
+            );
             return;
         };
         self.requests.insert(request, link);
-        self.timers.arm(self.now + REQUEST_LIMIT, Timer::Request(request));
-        let message = MasterToAgent::ReadFile { request: request.0, key, path, offset, length };
+        self.timers
+            .arm(self.now + REQUEST_LIMIT, Timer::Request(request));
+        let message = MasterToAgent::ReadFile {
+            request: request.0,
+            key,
+            path,
+            offset,
+            length,
+        };
         self.out.to_agents.push((link, message));
     }
 
     pub(crate) fn request_due(&mut self, request: RequestId) {
         if self.requests.remove(&request).is_some() {
-            self.answer(request, Answer::Unavailable("The agent did not answer in time".to_owned()));
+            self.answer(
+                request,
+                Answer::Unavailable("The agent did not answer in time".to_owned()),
+            );
         }
     }
 
     /// Questions that went out on a link which is gone.
     pub(crate) fn fail_requests(&mut self, link: LinkId) {
-        let lost: Vec<RequestId> = self.requests.iter().filter(|(_, on)| **on == link).map(|(id, _)| *id).collect();
+        let lost: Vec<RequestId> = self
+            .requests
+            .iter()
+            .filter(|(_, on)| **on == link)
+            .map(|(id, _)| *id)
+            .collect();
         for request in lost {
             self.requests.remove(&request);
-            self.answer(request, Answer::Unavailable("The agent's link broke".to_owned()));
+            self.answer(
+                request,
+                Answer::Unavailable("The agent's link broke".to_owned()),
+            );
         }
     }
 
     fn refuse_link(&mut self, link: LinkId, reason: String) {
-        self.out.to_agents.push((link, MasterToAgent::Refused { reason }));
+        self.out
+            .to_agents
+            .push((link, MasterToAgent::Refused { reason }));
         self.out.close_links.push(link);
     }
 
@@ -134,7 +177,9 @@ impl Master {
             None => {
                 let admitted = self.registry.agents().count();
                 if admitted >= self.config.max_agents {
-                    return Err(format!("{admitted} agents are admitted, which is as many as this master takes"));
+                    return Err(format!(
+                        "{admitted} agents are admitted, which is as many as this master takes"
+                    ));
                 }
                 (self.allot_agent_id(hello.agent.as_ref()), None)
             }
@@ -191,16 +236,22 @@ impl Master {
             agent: id.clone(),
             master: self.config.master.clone(),
             cluster: self.config.cluster.clone(),
-            silence_limit_ms: u32::try_from(self.config.silence_limit().as_millis()).unwrap_or(u32::MAX),
+            silence_limit_ms: u32::try_from(self.config.silence_limit().as_millis())
+                .unwrap_or(u32::MAX),
             kill: reconciled.kill,
             time: self.wall,
         };
-        self.out.to_agents.push((link, MasterToAgent::Welcome(welcome)));
-        self.out.to_agents.extend(reconciled.then.into_iter().map(|message| (link, message)));
+        self.out
+            .to_agents
+            .push((link, MasterToAgent::Welcome(welcome)));
+        self.out
+            .to_agents
+            .extend(reconciled.then.into_iter().map(|message| (link, message)));
         if record.unreachable_since.is_some() {
             self.announce_returned(&reconciled.returned);
         }
-        self.timers.arm(self.now + self.config.ping_interval, Timer::Ping(link));
+        self.timers
+            .arm(self.now + self.config.ping_interval, Timer::Ping(link));
     }
 
     /// Writes down what the agent says of itself, in the allocator too; hands its tasks back.
@@ -208,7 +259,10 @@ impl Master {
         // Normally there are none left; a second Hello on the same link may have changed anything.
         self.rescind_agent_offers(id);
         let wall = self.wall;
-        let agent = self.agents.entry(id.clone()).or_insert_with(|| Agent::blank(id.clone(), hello.node.clone()));
+        let agent = self
+            .agents
+            .entry(id.clone())
+            .or_insert_with(|| Agent::blank(id.clone(), hello.node.clone()));
         let changed = agent.resources != hello.resources || agent.attributes != hello.attributes;
         match agent.registered_time {
             None => agent.registered_time = Some(wall),
@@ -235,166 +289,6 @@ impl Master {
             self.allocator.clear_agent_filters(id);
         }
         hello.tasks
-    }
-
-    /// Makes the master's books on this agent's tasks say what the agent says.
-    fn reconcile_agent(&mut self, id: &AgentId, reports: Vec<TaskReport>) -> Reconciled {
-        let mut reconciled = Reconciled::default();
-        let mut reported = BTreeSet::new();
-        for report in reports {
-            if self.take_report(id, report.clone(), &mut reconciled) {
-                reported.insert(report.spec.key);
-            }
-        }
-        let missing: Vec<TaskKey> = self
-            .agents
-            .get(id)
-            .map(|agent| agent.tasks.iter().filter(|key| !reported.contains(*key)).cloned().collect())
-            .unwrap_or_default();
-        let lost = self.restore_unreachable(id, &reported);
-        for key in missing.iter().chain(&lost) {
-            self.end_missing(key);
-        }
-        reconciled
-    }
-
-    /// One reported task. Says whether it is now in the books as reported.
-    fn take_report(&mut self, agent: &AgentId, report: TaskReport, reconciled: &mut Reconciled) -> bool {
-        let key = report.spec.key.clone();
-        if self.registry.is_removed(&key.framework) {
-            reconciled.kill.push(key);
-            return false;
-        }
-        if !self.frameworks.contains_key(&key.framework) {
-            self.recover_framework_of(&report.spec);
-        }
-        let Some(framework) = self.frameworks.get_mut(&key.framework) else { return false };
-        let is_same = |task: &&Task| task.spec.attempt == report.spec.attempt && task.spec.key == key;
-        if let Some(ended) = framework.completed.iter().rev().find(is_same) {
-            match (ended.acknowledged, report.status.as_ref().and_then(|status| status.uuid)) {
-                // It missed the acknowledgement.
-                (Some(seen), Some(uuid)) if seen == uuid => {
-                    reconciled.then.push(MasterToAgent::Acknowledge { key, uuid });
-                }
-                // The framework was told that it is over; so be it.
-                _ => reconciled.kill.push(key),
-            }
-            return false;
-        }
-        let newest = framework.tasks.get(&key.task).or_else(|| framework.unreachable.get(&key.task));
-        if let Some(other) = newest {
-            if other.spec.attempt > report.spec.attempt {
-                reconciled.kill.push(key);
-                return false;
-            }
-            if other.spec.attempt < report.spec.attempt || other.agent != *agent {
-                self.forget_older(&key);
-            }
-        }
-        self.put_report(agent, report, reconciled);
-        true
-    }
-
-    /// A newer launch of the same id was reported: what the books have is a leftover on some other agent (or this one).
-    fn forget_older(&mut self, key: &TaskKey) {
-        let Some(framework) = self.frameworks.get_mut(&key.framework) else { return };
-        if framework.unreachable.remove(&key.task).is_some() {
-            return;
-        }
-        let Some(task) = framework.tasks.get(&key.task).cloned() else { return };
-        if task.is_using_resources() {
-            self.allocator.recover(&key.framework, &task.spec.role, &task.agent, &task.spec.resources);
-            self.send_agent(&task.agent, MasterToAgent::Kill { key: key.clone(), grace_ms: None });
-        }
-        if let Some(framework) = self.frameworks.get_mut(&key.framework) {
-            framework.tasks.remove(&key.task);
-        }
-        if let Some(agent) = self.agents.get_mut(&task.agent) {
-            agent.tasks.remove(key);
-        }
-    }
-
-    fn put_report(&mut self, agent: &AgentId, report: TaskReport, reconciled: &mut Reconciled) {
-        let TaskReport { spec, latest, status } = report;
-        let key = spec.key.clone();
-        let Some(framework) = self.frameworks.get_mut(&key.framework) else { return };
-        let back = framework.unreachable.remove(&key.task);
-        let is_news = back.is_some() || !framework.tasks.contains_key(&key.task);
-        if is_news {
-            let mut task = back.unwrap_or_else(|| Task::new(spec, agent.clone()));
-            // Whatever it was when it went away: the agent knows better. Whether the status is acknowledged only the
-            // agent knows; it repeats it if it has to.
-            task.state = TaskState::Staging;
-            task.latest = TaskState::Lost;
-            if let Some(status) = status {
-                task.record(status);
-            }
-            framework.tasks.insert(key.task.clone(), task);
-            reconciled.returned.push(key.clone());
-        }
-        if let Some(agent) = self.agents.get_mut(agent) {
-            agent.tasks.insert(key.clone());
-        }
-        let Some(task) = framework.tasks.get_mut(&key.task) else { return };
-        task.confirmed = true;
-        let (role, resources) = (&task.spec.role, &task.spec.resources);
-        match (task.latest.is_terminal(), latest.is_terminal()) {
-            (false, true) => self.allocator.recover(&key.framework, role, agent, resources),
-            (true, false) => self.allocator.allocated(&key.framework, role, agent, resources),
-            _ => {}
-        }
-        task.latest = latest;
-        if let Some(kill) = task.kill.filter(|_| !latest.is_terminal()) {
-            reconciled.then.push(MasterToAgent::Kill { key, grace_ms: kill.grace_ms });
-        }
-    }
-
-    /// Tasks of this agent among the unreachable ones that it did not report go back to `tasks`, to be ended there.
-    fn restore_unreachable(&mut self, agent: &AgentId, reported: &BTreeSet<TaskKey>) -> Vec<TaskKey> {
-        let mut lost = Vec::new();
-        for framework in self.frameworks.values_mut() {
-            let on_agent = framework.unreachable.iter().filter(|(_, task)| task.agent == *agent);
-            let ids: Vec<TaskId> = on_agent.map(|(id, _)| id.clone()).collect();
-            for id in ids {
-                let Some(mut task) = framework.unreachable.remove(&id) else { continue };
-                if reported.contains(&task.spec.key) {
-                    continue;
-                }
-                // It uses nothing: the allocator dropped the agent's allocations when it became unreachable.
-                task.latest = if task.latest.is_terminal() { task.latest } else { TaskState::Gone };
-                if task.state.is_terminal() {
-                    // The framework has been told already (LOST, or how it really ended).
-                    framework.complete(task);
-                    continue;
-                }
-                lost.push(task.spec.key.clone());
-                framework.tasks.insert(id, task);
-            }
-        }
-        if let Some(known) = self.agents.get_mut(agent) {
-            known.tasks.extend(lost.iter().cloned());
-        }
-        lost
-    }
-
-    /// The agent does not know this task. A launch that it never confirmed was lost with a link.
-    fn end_missing(&mut self, key: &TaskKey) {
-        let Some(task) = self.task(key) else { return };
-        let state = match (task.spec.partition_aware, task.confirmed) {
-            (false, _) => TaskState::Lost,
-            (true, false) => TaskState::Dropped,
-            (true, true) => TaskState::Gone,
-        };
-        self.end_task(key, state, Reason::Reconciliation, "Task is unknown to the agent".to_owned());
-    }
-
-    fn announce_returned(&mut self, returned: &[TaskKey]) {
-        for key in returned {
-            let Some(task) = self.task(key) else { continue };
-            let message = "Unreachable agent re-registered".to_owned();
-            let status = self.master_status(task, task.state, Reason::AgentReregistered, message);
-            self.forward(key.clone(), status);
-        }
     }
 }
 

@@ -141,7 +141,9 @@ pub enum CallRefusal {
     #[error("All non-subscribe calls should include the 'Mesos-Stream-Id' header")]
     MissingStreamId,
     /// 400.
-    #[error("The stream ID included in this request didn't match the stream ID currently associated with the framework")]
+    #[error(
+        "The stream ID included in this request didn't match the stream ID currently associated with the framework"
+    )]
     WrongStreamId,
 }
 
@@ -150,7 +152,10 @@ impl CallRefusal {
     pub fn http_status(self) -> u16 {
         match self {
             Self::NotSubscribed => 403,
-            Self::UnknownFramework | Self::WrongPrincipal | Self::MissingStreamId | Self::WrongStreamId => 400,
+            Self::UnknownFramework
+            | Self::WrongPrincipal
+            | Self::MissingStreamId
+            | Self::WrongStreamId => 400,
         }
     }
 }

@@ -29,13 +29,20 @@ fn check_agent(master: &Master, agent: &Agent, found: &mut Vec<String>) {
     let mut committed = used.clone();
     committed.add(&offered);
     if !agent.offers.is_empty() && !agent.resources.contains(&committed) {
-        found.push(format!("agent {id} is over-committed: {committed:?} of {:?}", agent.resources));
+        found.push(format!(
+            "agent {id} is over-committed: {committed:?} of {:?}",
+            agent.resources
+        ));
     }
     if let Some(overlap) = overlap(&[&used, &offered]) {
         found.push(format!("agent {id}: {overlap} is in use and on offer"));
     }
-    let offers: Vec<&Resources> =
-        agent.offers.iter().filter_map(|id| master.offers.get(id)).map(|offer| &offer.resources).collect();
+    let offers: Vec<&Resources> = agent
+        .offers
+        .iter()
+        .filter_map(|id| master.offers.get(id))
+        .map(|offer| &offer.resources)
+        .collect();
     if let Some(overlap) = overlap(&offers) {
         found.push(format!("agent {id}: {overlap} is in two offers"));
     }
@@ -47,13 +54,21 @@ fn check_agent(master: &Master, agent: &Agent, found: &mut Vec<String>) {
     {
         found.push(format!("agent {id}'s link is not in the table of links"));
     }
-    let is_present = matches!(agent.condition, AgentCondition::Connected(_) | AgentCondition::Disconnected);
+    let is_present = matches!(
+        agent.condition,
+        AgentCondition::Connected(_) | AgentCondition::Disconnected
+    );
     if is_present != master.allocator.has_agent(id) {
-        found.push(format!("agent {id} is {:?}, the allocator differs", agent.condition));
+        found.push(format!(
+            "agent {id} is {:?}, the allocator differs",
+            agent.condition
+        ));
     }
     if is_present && master.allocator.allocated_on(id) != committed {
         let allocated = master.allocator.allocated_on(id);
-        found.push(format!("agent {id}: allocated {allocated:?}, used and offered {committed:?}"));
+        found.push(format!(
+            "agent {id}: allocated {allocated:?}, used and offered {committed:?}"
+        ));
     }
     if !is_present && !agent.tasks.is_empty() {
         found.push(format!("agent {id} is away but has tasks"));
@@ -63,18 +78,31 @@ fn check_agent(master: &Master, agent: &Agent, found: &mut Vec<String>) {
 fn check_offers(master: &Master, found: &mut Vec<String>) {
     for offer in master.offers.values() {
         let id = &offer.id;
-        if !master.agents.get(&offer.agent).is_some_and(|agent| agent.offers.contains(id)) {
+        if !master
+            .agents
+            .get(&offer.agent)
+            .is_some_and(|agent| agent.offers.contains(id))
+        {
             found.push(format!("offer {id}'s agent does not know it"));
         }
         match master.frameworks.get(&offer.framework) {
             Some(framework) if framework.offers.contains(id) && framework.is_connected() => {}
-            _ => found.push(format!("offer {id}'s framework does not know it, or is away")),
+            _ => found.push(format!(
+                "offer {id}'s framework does not know it, or is away"
+            )),
         }
     }
     let by_agents: usize = master.agents.values().map(|agent| agent.offers.len()).sum();
-    let by_frameworks: usize = master.frameworks.values().map(|framework| framework.offers.len()).sum();
+    let by_frameworks: usize = master
+        .frameworks
+        .values()
+        .map(|framework| framework.offers.len())
+        .sum();
     if by_agents != master.offers.len() || by_frameworks != master.offers.len() {
-        found.push(format!("{} offers, {by_agents} at agents, {by_frameworks} at frameworks", master.offers.len()));
+        found.push(format!(
+            "{} offers, {by_agents} at agents, {by_frameworks} at frameworks",
+            master.offers.len()
+        ));
     }
 }
 
@@ -85,48 +113,88 @@ fn check_tasks(master: &Master, found: &mut Vec<String>) {
         tasks += framework.tasks.len();
         for task in framework.tasks.values() {
             let key = task.key();
-            if !master.agents.get(&task.agent).is_some_and(|agent| agent.tasks.contains(key)) {
+            if !master
+                .agents
+                .get(&task.agent)
+                .is_some_and(|agent| agent.tasks.contains(key))
+            {
                 found.push(format!("task {key} is not in its agent's set"));
             }
         }
-        for task in framework.tasks.values().chain(framework.unreachable.values()) {
+        for task in framework
+            .tasks
+            .values()
+            .chain(framework.unreachable.values())
+        {
             if !attempts.insert(task.spec.attempt) {
-                found.push(format!("attempt {:?} of {} stands twice", task.spec.attempt, task.key()));
+                found.push(format!(
+                    "attempt {:?} of {} stands twice",
+                    task.spec.attempt,
+                    task.key()
+                ));
             }
         }
-        if framework.tasks.keys().any(|id| framework.unreachable.contains_key(id)) {
-            found.push(format!("framework {}: a task is both known and unreachable", framework.id));
+        if framework
+            .tasks
+            .keys()
+            .any(|id| framework.unreachable.contains_key(id))
+        {
+            found.push(format!(
+                "framework {}: a task is both known and unreachable",
+                framework.id
+            ));
         }
         if let Some(stream) = framework.stream
             && master.streams.get(&stream) != Some(&framework.id)
         {
-            found.push(format!("framework {}'s stream is not in the table of streams", framework.id));
+            found.push(format!(
+                "framework {}'s stream is not in the table of streams",
+                framework.id
+            ));
         }
         if framework.stream.is_none() && framework.removal_at.is_none() {
-            found.push(format!("framework {} is away and will never be removed", framework.id));
+            found.push(format!(
+                "framework {} is away and will never be removed",
+                framework.id
+            ));
         }
     }
     let by_agents: usize = master.agents.values().map(|agent| agent.tasks.len()).sum();
     if tasks != by_agents {
-        found.push(format!("{tasks} tasks at frameworks, {by_agents} at agents"));
+        found.push(format!(
+            "{tasks} tasks at frameworks, {by_agents} at agents"
+        ));
     }
 }
 
 fn check_registry(master: &Master, found: &mut Vec<String>) {
-    let in_registry: BTreeSet<_> = master.registry.agents().map(|record| &record.agent).collect();
+    let in_registry: BTreeSet<_> = master
+        .registry
+        .agents()
+        .map(|record| &record.agent)
+        .collect();
     if in_registry != master.agents.keys().collect() {
         found.push("the registry's agents are not the master's".to_owned());
     }
     for record in master.registry.agents() {
-        let condition = master.agents.get(&record.agent).map(|agent| agent.condition);
+        let condition = master
+            .agents
+            .get(&record.agent)
+            .map(|agent| agent.condition);
         let is_unreachable = matches!(condition, Some(AgentCondition::Unreachable(_)));
         if record.unreachable_since.is_some() != is_unreachable {
-            found.push(format!("agent {}: the registry says unreachable {:?}", record.agent, record.unreachable_since));
+            found.push(format!(
+                "agent {}: the registry says unreachable {:?}",
+                record.agent, record.unreachable_since
+            ));
         }
     }
     for framework in master.registry.frameworks() {
         if !master.frameworks.contains_key(&framework.framework) {
-            found.push(format!("framework {} is in the registry only", framework.framework));
+            found.push(format!(
+                "framework {} is in the registry only",
+                framework.framework
+            ));
         }
     }
 }

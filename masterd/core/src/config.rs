@@ -65,6 +65,10 @@ impl Config {
 
     /// What agents are told as `silence_limit_ms`: the same span after which the master gives a link up.
     pub fn silence_limit(&self) -> Duration {
-        Duration::from_micros(self.ping_interval.as_micros().saturating_mul(u64::from(self.max_ping_misses.max(1))))
+        Duration::from_micros(
+            self.ping_interval
+                .as_micros()
+                .saturating_mul(u64::from(self.max_ping_misses.max(1))),
+        )
     }
 }

@@ -51,7 +51,10 @@ impl Master {
         if is_known {
             self.leave_old_stream(&id);
         } else {
-            self.frameworks.insert(id.clone(), blank(&id, subscribe.facts.clone(), subscribe.info.clone()));
+            self.frameworks.insert(
+                id.clone(),
+                blank(&id, subscribe.facts.clone(), subscribe.info.clone()),
+            );
         }
         self.take_facts(&id, &subscribe);
         self.attach(&id, subscribe);
@@ -60,32 +63,57 @@ impl Master {
 
     pub(crate) fn call(&mut self, framework: &FrameworkId, call: Call) {
         match call {
-            Call::Accept { offers, operations, refuse_seconds } => {
+            Call::Accept {
+                offers,
+                operations,
+                refuse_seconds,
+            } => {
                 self.accept(framework, &offers, operations, refuse_seconds);
             }
-            Call::Decline { offers, refuse_seconds } => self.decline(framework, &offers, refuse_seconds),
+            Call::Decline {
+                offers,
+                refuse_seconds,
+            } => self.decline(framework, &offers, refuse_seconds),
             Call::Revive { roles } => self.revive(framework, roles),
             Call::Suppress { roles } => self.suppress(framework, roles),
-            Call::Acknowledge { agent, task, uuid } => self.acknowledge(framework, &agent, task, uuid),
-            Call::Kill { task, agent, grace_ms } => self.kill(framework, task, agent, grace_ms),
+            Call::Acknowledge { agent, task, uuid } => {
+                self.acknowledge(framework, &agent, task, uuid)
+            }
+            Call::Kill {
+                task,
+                agent,
+                grace_ms,
+            } => self.kill(framework, task, agent, grace_ms),
             Call::Reconcile { tasks } => self.reconcile(framework, tasks),
             Call::Teardown => {
                 self.metrics.messages_unregister_framework += 1;
                 self.remove_framework(framework);
             }
-            Call::Message { agent, executor, data } => {
+            Call::Message {
+                agent,
+                executor,
+                data,
+            } => {
                 self.metrics.messages_framework_to_executor += 1;
-                let message = MasterToAgent::FrameworkMessage { framework: framework.clone(), executor, data };
+                let message = MasterToAgent::FrameworkMessage {
+                    framework: framework.clone(),
+                    executor,
+                    data,
+                };
                 self.send_agent(&agent, message);
             }
         }
     }
 
     pub(crate) fn stream_closed(&mut self, stream: StreamId) {
-        let Some(id) = self.streams.remove(&stream) else { return };
+        let Some(id) = self.streams.remove(&stream) else {
+            return;
+        };
         self.metrics.messages_deactivate_framework += 1;
         let (now, wall) = (self.now, self.wall);
-        let Some(framework) = self.frameworks.get_mut(&id) else { return };
+        let Some(framework) = self.frameworks.get_mut(&id) else {
+            return;
+        };
         framework.stream = None;
         framework.heartbeat_at = None;
         framework.unregistered_time = Some(wall);
@@ -109,8 +137,12 @@ impl Master {
     }
 
     pub(crate) fn heartbeat_due(&mut self, stream: StreamId, at: Instant) {
-        let Some(id) = self.streams.get(&stream).cloned() else { return };
-        let Some(framework) = self.frameworks.get_mut(&id) else { return };
+        let Some(id) = self.streams.get(&stream).cloned() else {
+            return;
+        };
+        let Some(framework) = self.frameworks.get_mut(&id) else {
+            return;
+        };
         if framework.heartbeat_at != Some(at) {
             return;
         }
@@ -121,7 +153,11 @@ impl Master {
     }
 
     pub(crate) fn removal_due(&mut self, id: &FrameworkId, at: Instant) {
-        if self.frameworks.get(id).is_some_and(|framework| framework.removal_at == Some(at)) {
+        if self
+            .frameworks
+            .get(id)
+            .is_some_and(|framework| framework.removal_at == Some(at))
+        {
             self.remove_framework(id);
         }
     }
@@ -144,13 +180,19 @@ impl Master {
             checkpoint: spec.checkpoint,
             capabilities,
         };
-        self.add_recovered_framework(spec.key.framework.clone(), facts, spec.framework_info.clone());
+        self.add_recovered_framework(
+            spec.key.framework.clone(),
+            facts,
+            spec.framework_info.clone(),
+        );
     }
 
     /// Ends a framework: its tasks are killed, its stream closed, its id never accepted again.
     pub(crate) fn remove_framework(&mut self, id: &FrameworkId) {
         self.discard_framework_offers(id);
-        let Some(mut framework) = self.frameworks.remove(id) else { return };
+        let Some(mut framework) = self.frameworks.remove(id) else {
+            return;
+        };
         if let Some(stream) = framework.stream.take() {
             self.streams.remove(&stream);
             self.out.close_streams.push(stream);
@@ -168,8 +210,13 @@ impl Master {
             }
             if !task.latest.is_terminal() {
                 let message = format!("Framework {id} removed");
-                let status = self.master_status(&task, TaskState::Killed, Reason::FrameworkRemoved, message);
-                self.metrics.count_end(TaskState::Killed, Source::Master, Some(Reason::FrameworkRemoved));
+                let status =
+                    self.master_status(&task, TaskState::Killed, Reason::FrameworkRemoved, message);
+                self.metrics.count_end(
+                    TaskState::Killed,
+                    Source::Master,
+                    Some(Reason::FrameworkRemoved),
+                );
                 task.record(status);
                 task.latest = TaskState::Killed;
             }
@@ -178,9 +225,16 @@ impl Master {
         // Also frees what its tasks used. Before the allocator forgets it, since free resources are offered at once.
         self.allocator.remove_framework(id);
         for agent in agents {
-            self.send_agent(&agent, MasterToAgent::ShutdownFramework { framework: id.clone() });
+            self.send_agent(
+                &agent,
+                MasterToAgent::ShutdownFramework {
+                    framework: id.clone(),
+                },
+            );
         }
-        self.propose(Command::RemoveFramework { framework: id.clone() });
+        self.propose(Command::RemoveFramework {
+            framework: id.clone(),
+        });
         self.completed.push_back(Completed { framework });
         if self.completed.len() > MAX_COMPLETED_FRAMEWORKS {
             self.completed.pop_front();
@@ -193,49 +247,26 @@ impl Master {
         let mut framework = blank(&id, facts, info);
         framework.recovered = true;
         framework.removal_at = Some(at);
-        self.allocator.put_framework(&id, subscription(&framework, Default::default(), false));
+        self.allocator
+            .put_framework(&id, subscription(&framework, Default::default(), false));
         self.timers.arm(at, Timer::Removal(id.clone()));
         self.frameworks.insert(id, framework);
     }
 
-    /// Everything that Mesos answers with an ERROR event after the stream has begun.
-    fn check_subscription(&self, subscribe: &Subscribe) -> Result<(), String> {
-        let facts = &subscribe.facts;
-        check_roles(facts)?;
-        if let Some(role) = subscribe.suppressed_roles.iter().find(|role| !facts.roles.contains(role)) {
-            return Err(format!("Suppressed role '{role}' is not contained in the list of roles"));
-        }
-        let allowed = &self.config.roles;
-        if let Some(role) = facts.roles.iter().find(|role| !allowed.is_empty() && !allowed.contains(role)) {
-            return Err(format!("Role '{role}' is not present in the master's --roles"));
-        }
-        let known = match &subscribe.framework {
-            Some(id) if self.registry.is_removed(id) => return Err("Framework has been removed".to_owned()),
-            Some(id) => self.frameworks.get(id),
-            None => None,
-        };
-        match known {
-            // A recovered one's principal is known only if it comes from the registry.
-            Some(known) if known.facts.principal != facts.principal && !known.is_orphan() => {
-                Err("Changing framework's principal is not allowed".to_owned())
-            }
-            None if self.frameworks.len() >= self.config.max_frameworks => Err(format!(
-                "There are {} frameworks already, which is as many as this master takes",
-                self.frameworks.len()
-            )),
-            _ => Ok(()),
-        }
-    }
-
     fn refuse_stream(&mut self, stream: StreamId, message: String) {
-        self.out.to_frameworks.push((stream, FrameworkEvent::Error(message)));
+        self.out
+            .to_frameworks
+            .push((stream, FrameworkEvent::Error(message)));
         self.out.close_streams.push(stream);
     }
 
     /// The framework has a newer stream: end the one it had, forget what was offered there.
     fn leave_old_stream(&mut self, id: &FrameworkId) {
         self.discard_framework_offers(id);
-        let old = self.frameworks.get_mut(id).and_then(|framework| framework.stream.take());
+        let old = self
+            .frameworks
+            .get_mut(id)
+            .and_then(|framework| framework.stream.take());
         if let Some(stream) = old {
             self.streams.remove(&stream);
             self.refuse_stream(stream, "Framework failed over".to_owned());
@@ -244,7 +275,9 @@ impl Master {
 
     /// Facts of a subscription replace the old ones, except for `user` and `checkpoint`, which never change.
     fn take_facts(&mut self, id: &FrameworkId, subscribe: &Subscribe) {
-        let Some(framework) = self.frameworks.get_mut(id) else { return };
+        let Some(framework) = self.frameworks.get_mut(id) else {
+            return;
+        };
         let mut facts = subscribe.facts.clone();
         if !framework.is_orphan() {
             facts.user.clone_from(&framework.facts.user);
@@ -252,8 +285,11 @@ impl Master {
         }
         framework.facts = facts;
         framework.info.clone_from(&subscribe.info);
-        let record =
-            FrameworkRecord { framework: id.clone(), info: framework.info.clone(), facts: framework.facts.clone() };
+        let record = FrameworkRecord {
+            framework: id.clone(),
+            info: framework.info.clone(),
+            facts: framework.facts.clone(),
+        };
         if self.registry.framework(id) != Some(&record) {
             self.propose(Command::PutFramework(record));
         }
@@ -262,7 +298,9 @@ impl Master {
     fn attach(&mut self, id: &FrameworkId, subscribe: Subscribe) {
         let heartbeat_at = self.now + Duration::from_secs(HEARTBEAT_SECONDS);
         let wall = self.wall;
-        let Some(framework) = self.frameworks.get_mut(id) else { return };
+        let Some(framework) = self.frameworks.get_mut(id) else {
+            return;
+        };
         match framework.registered_time {
             None => framework.registered_time = Some(wall),
             Some(_) => framework.reregistered_time = Some(wall),
@@ -276,7 +314,8 @@ impl Master {
         let subscription = subscription(framework, subscribe.min_allocatable, true);
         self.allocator.put_framework(id, subscription);
         self.streams.insert(subscribe.stream, id.clone());
-        self.timers.arm(heartbeat_at, Timer::Heartbeat(subscribe.stream));
+        self.timers
+            .arm(heartbeat_at, Timer::Heartbeat(subscribe.stream));
         let subscribed = FrameworkEvent::Subscribed {
             framework: id.clone(),
             heartbeat_interval_seconds: HEARTBEAT_SECONDS as f64,
@@ -288,7 +327,7 @@ impl Master {
 
 impl Framework {
     /// Known from an agent's tasks alone, so that most of its facts are guesses.
-    fn is_orphan(&self) -> bool {
+    pub(crate) fn is_orphan(&self) -> bool {
         self.recovered && self.facts.name.is_empty() && self.facts.user.is_empty()
     }
 }
@@ -324,58 +363,5 @@ fn subscription(
         min_allocatable,
         wants_gpus: framework.facts.is_capable("GPU_RESOURCES"),
         active,
-    }
-}
-
-/// Roles must be there, differ, and obey Mesos's grammar.
-fn check_roles(facts: &FrameworkFacts) -> Result<(), String> {
-    if facts.roles.is_empty() {
-        // A MULTI_ROLE framework may subscribe to nothing yet.
-        return if facts.is_capable("MULTI_ROLE") { Ok(()) } else { Err("The framework has no role".to_owned()) };
-    }
-    if facts.roles.len() > 1 && !facts.is_capable("MULTI_ROLE") {
-        return Err("A framework without MULTI_ROLE must have exactly one role".to_owned());
-    }
-    let mut seen = BTreeSet::new();
-    for role in &facts.roles {
-        if !seen.insert(role) {
-            return Err(format!("Duplicate role '{role}'"));
-        }
-        check_role(role)?;
-    }
-    Ok(())
-}
-
-fn check_role(role: &str) -> Result<(), String> {
-    if role == "*" {
-        return Ok(());
-    }
-    let is_bad = |part: &str| {
-        part.is_empty()
-            || matches!(part, "." | ".." | "*")
-            || part.starts_with('-')
-            || part.contains(|c: char| c.is_whitespace() || c == '\u{8}')
-    };
-    if role.split('/').any(is_bad) {
-        return Err(format!(
-            "Role '{role}' is not valid: it must be parts joined by single '/', none of them '.', '..', '*', starting \
-             with '-' or containing white space"
-        ));
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn role_grammar_is_mesoss() {
-        for good in ["*", "web", "a/b", "a-b"] {
-            assert!(check_role(good).is_ok(), "{good}");
-        }
-        for bad in ["", "/a", "a/", "a//b", ".", "a/..", "-a", "a b", "a/*"] {
-            assert!(check_role(bad).is_err(), "{bad}");
-        }
     }
 }

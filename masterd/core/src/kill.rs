@@ -21,7 +21,10 @@ impl Master {
         grace_ms: Option<u32>,
     ) {
         self.metrics.messages_kill_task += 1;
-        let key = TaskKey { framework: framework.clone(), task };
+        let key = TaskKey {
+            framework: framework.clone(),
+            task,
+        };
         if let (Some(known), Some(named)) = (self.task(&key), &agent)
             && known.agent != *named
         {
@@ -30,11 +33,22 @@ impl Master {
         self.order_kill(&key, grace_ms);
         if self.task(&key).is_none() {
             // Not here (any more): the framework learns what is known.
-            self.reconcile_task(framework, ReconcileTask { task: key.task, agent });
+            self.reconcile_task(
+                framework,
+                ReconcileTask {
+                    task: key.task,
+                    agent,
+                },
+            );
         }
     }
 
-    pub(crate) fn operator_kill(&mut self, request: RequestId, key: &TaskKey, grace_ms: Option<u32>) {
+    pub(crate) fn operator_kill(
+        &mut self,
+        request: RequestId,
+        key: &TaskKey,
+        grace_ms: Option<u32>,
+    ) {
         let answer = if self.order_kill(key, grace_ms) {
             Answer::Done
         } else {
@@ -45,17 +59,27 @@ impl Master {
 
     /// Says whether there is such a task, on a reachable agent or not.
     fn order_kill(&mut self, key: &TaskKey, grace_ms: Option<u32>) -> bool {
-        let Some(framework) = self.frameworks.get_mut(&key.framework) else { return false };
+        let Some(framework) = self.frameworks.get_mut(&key.framework) else {
+            return false;
+        };
         let kill = Some(Kill { grace_ms });
         if let Some(task) = framework.unreachable.get_mut(&key.task) {
             task.kill = kill;
             return true;
         }
-        let Some(task) = framework.tasks.get_mut(&key.task) else { return false };
+        let Some(task) = framework.tasks.get_mut(&key.task) else {
+            return false;
+        };
         if !task.latest.is_terminal() {
             task.kill = kill;
             let agent = task.agent.clone();
-            self.send_agent(&agent, MasterToAgent::Kill { key: key.clone(), grace_ms });
+            self.send_agent(
+                &agent,
+                MasterToAgent::Kill {
+                    key: key.clone(),
+                    grace_ms,
+                },
+            );
         }
         true
     }

@@ -25,7 +25,10 @@ impl Master {
         operations: Vec<Operation>,
         refuse_seconds: Option<f64>,
     ) {
-        if operations.iter().any(|operation| matches!(operation, Operation::Launch(_))) {
+        if operations
+            .iter()
+            .any(|operation| matches!(operation, Operation::Launch(_)))
+        {
             self.metrics.messages_launch_tasks += 1;
         }
         let offer = match self.take_offers(framework, offers, refuse_seconds) {
@@ -46,8 +49,17 @@ impl Master {
                 }
                 Operation::Unsupported { tasks, reason } => {
                     for (task, agent) in tasks {
-                        let key = TaskKey { framework: framework.clone(), task };
-                        self.refuse_task(key, agent, TaskState::Error, Reason::TaskInvalid, reason.clone());
+                        let key = TaskKey {
+                            framework: framework.clone(),
+                            task,
+                        };
+                        self.refuse_task(
+                            key,
+                            agent,
+                            TaskState::Error,
+                            Reason::TaskInvalid,
+                            reason.clone(),
+                        );
                     }
                 }
             }
@@ -67,13 +79,20 @@ impl Master {
         refuse_seconds: Option<f64>,
     ) -> Result<Offer, String> {
         let verdict = self.check_offers(framework, ids);
-        let own = |master: &Self, id: &OfferId| master.offers.get(id).is_some_and(|o| o.framework == *framework);
+        let own = |master: &Self, id: &OfferId| {
+            master
+                .offers
+                .get(id)
+                .is_some_and(|o| o.framework == *framework)
+        };
         let mut taken: Option<Offer> = None;
         for id in ids {
             if !own(self, id) {
                 continue;
             }
-            let Some(offer) = self.take_offer(id) else { continue };
+            let Some(offer) = self.take_offer(id) else {
+                continue;
+            };
             if verdict.is_err() {
                 self.give_back(&offer, &offer.resources, refuse_seconds, false);
                 continue;
@@ -93,7 +112,10 @@ impl Master {
             if ids[..at].contains(id) {
                 return Err(format!("Duplicate offer {id} in offer list"));
             }
-            let offer = self.offers.get(id).filter(|offer| offer.framework == *framework);
+            let offer = self
+                .offers
+                .get(id)
+                .filter(|offer| offer.framework == *framework);
             let offer = offer.ok_or_else(|| format!("Offer {id} is no longer valid"))?;
             let first = *first.get_or_insert(offer);
             if first.agent != offer.agent {
@@ -109,19 +131,34 @@ impl Master {
                 ));
             }
         }
-        if ids.is_empty() { Err("No offers specified".to_owned()) } else { Ok(()) }
+        if ids.is_empty() {
+            Err("No offers specified".to_owned())
+        } else {
+            Ok(())
+        }
     }
 
     /// The offers were no good, so nothing is launched: DROPPED, or LOST for frameworks that know no better.
-    fn drop_operations(&mut self, framework: &FrameworkId, operations: Vec<Operation>, reason: &str) {
+    fn drop_operations(
+        &mut self,
+        framework: &FrameworkId,
+        operations: Vec<Operation>,
+        reason: &str,
+    ) {
         let state = self.dropped_state(framework);
         for operation in operations {
             let tasks: Vec<(TaskId, AgentId)> = match operation {
-                Operation::Launch(tasks) => tasks.into_iter().map(|task| (task.task, task.agent)).collect(),
+                Operation::Launch(tasks) => tasks
+                    .into_iter()
+                    .map(|task| (task.task, task.agent))
+                    .collect(),
                 Operation::Unsupported { tasks, .. } => tasks,
             };
             for (task, agent) in tasks {
-                let key = TaskKey { framework: framework.clone(), task };
+                let key = TaskKey {
+                    framework: framework.clone(),
+                    task,
+                };
                 let message = format!("Task launched with invalid offers: {reason}");
                 self.refuse_task(key, agent, state, Reason::InvalidOffers, message);
             }
@@ -137,20 +174,42 @@ impl Master {
         }
     }
 
-    fn launch(&mut self, offer: &Offer, task: LaunchTask, remaining: &mut Resources, launched: &mut Vec<TaskSpec>) {
+    fn launch(
+        &mut self,
+        offer: &Offer,
+        task: LaunchTask,
+        remaining: &mut Resources,
+        launched: &mut Vec<TaskSpec>,
+    ) {
         if let Err(message) = self.check_task(offer, &task, remaining) {
-            let key = TaskKey { framework: offer.framework.clone(), task: task.task };
-            self.refuse_task(key, task.agent, TaskState::Error, Reason::TaskInvalid, message);
+            let key = TaskKey {
+                framework: offer.framework.clone(),
+                task: task.task,
+            };
+            self.refuse_task(
+                key,
+                task.agent,
+                TaskState::Error,
+                Reason::TaskInvalid,
+                message,
+            );
             return;
         }
         remaining.subtract(&task.resources);
         let attempt = self.allot_attempt();
-        let Some(framework) = self.frameworks.get_mut(&offer.framework) else { return };
+        let Some(framework) = self.frameworks.get_mut(&offer.framework) else {
+            return;
+        };
         let spec = TaskSpec {
-            key: TaskKey { framework: offer.framework.clone(), task: task.task.clone() },
+            key: TaskKey {
+                framework: offer.framework.clone(),
+                task: task.task.clone(),
+            },
             attempt,
             name: task.name,
-            executor: task.executor.unwrap_or_else(|| ExecutorId::new(task.task.as_str())),
+            executor: task
+                .executor
+                .unwrap_or_else(|| ExecutorId::new(task.task.as_str())),
             role: offer.role.clone(),
             resources: task.resources,
             limits: task.limits,
@@ -162,7 +221,9 @@ impl Master {
             info: task.info,
             framework_info: framework.info.clone(),
         };
-        framework.tasks.insert(task.task, Task::new(spec.clone(), offer.agent.clone()));
+        framework
+            .tasks
+            .insert(task.task, Task::new(spec.clone(), offer.agent.clone()));
         if let Some(agent) = self.agents.get_mut(&offer.agent) {
             agent.tasks.insert(spec.key.clone());
         }
@@ -170,18 +231,31 @@ impl Master {
     }
 
     /// Semantic validation; the protobuf's was the daemon's.
-    fn check_task(&self, offer: &Offer, task: &LaunchTask, remaining: &Resources) -> Result<(), String> {
+    fn check_task(
+        &self,
+        offer: &Offer,
+        task: &LaunchTask,
+        remaining: &Resources,
+    ) -> Result<(), String> {
         if let Some(reason) = &task.invalid {
             return Err(reason.clone());
         }
         if task.agent != offer.agent {
-            return Err(format!("Task uses invalid agent {} while agent {} is expected", task.agent, offer.agent));
+            return Err(format!(
+                "Task uses invalid agent {} while agent {} is expected",
+                task.agent, offer.agent
+            ));
         }
         if let Some(role) = task.role.as_ref().filter(|role| **role != offer.role) {
-            return Err(format!("Task's resources are allocated to role {role}, the offer's to role {}", offer.role));
+            return Err(format!(
+                "Task's resources are allocated to role {role}, the offer's to role {}",
+                offer.role
+            ));
         }
         let framework = self.frameworks.get(&offer.framework);
-        if framework.is_some_and(|f| f.tasks.contains_key(&task.task) || f.unreachable.contains_key(&task.task)) {
+        if framework.is_some_and(|f| {
+            f.tasks.contains_key(&task.task) || f.unreachable.contains_key(&task.task)
+        }) {
             return Err(format!("Task has duplicate ID: {}", task.task));
         }
         if task.resources.is_empty() {
@@ -189,9 +263,12 @@ impl Master {
         }
         for (name, limit) in &task.limits {
             if name != "cpus" && name != "mem" {
-                return Err(format!("Task has a limit for {name}, only cpus and mem can have one"));
+                return Err(format!(
+                    "Task has a limit for {name}, only cpus and mem can have one"
+                ));
             }
-            if limit.is_some_and(|limit| limit < task.resources.scalar(name) || limit <= Scalar(0)) {
+            if limit.is_some_and(|limit| limit < task.resources.scalar(name) || limit <= Scalar(0))
+            {
                 return Err(format!("Task's limit for {name} is below its request"));
             }
         }
@@ -206,7 +283,14 @@ impl Master {
     }
 
     /// A task that never came to be: one status, no trace in the books.
-    fn refuse_task(&mut self, key: TaskKey, agent: AgentId, state: TaskState, reason: Reason, message: String) {
+    fn refuse_task(
+        &mut self,
+        key: TaskKey,
+        agent: AgentId,
+        state: TaskState,
+        reason: Reason,
+        message: String,
+    ) {
         self.metrics.count_end(state, Source::Master, Some(reason));
         let status = TaskStatus {
             state,
@@ -231,7 +315,12 @@ impl Master {
         for spec in launched {
             let size = estimate(&spec);
             if !batch.is_empty() && bytes + size > MAX_LAUNCH_BYTES {
-                self.send_agent(agent, MasterToAgent::Launch { tasks: std::mem::take(&mut batch) });
+                self.send_agent(
+                    agent,
+                    MasterToAgent::Launch {
+                        tasks: std::mem::take(&mut batch),
+                    },
+                );
                 bytes = 0;
             }
             bytes += size;
@@ -247,8 +336,21 @@ impl Master {
 fn estimate(spec: &TaskSpec) -> usize {
     const REST: usize = 1024;
     let command = &spec.command;
-    let arguments: usize = command.arguments.iter().map(|argument| argument.len() + 4).sum();
-    let environment: usize = command.environment.iter().map(|(name, value)| name.len() + value.len() + 8).sum();
+    let arguments: usize = command
+        .arguments
+        .iter()
+        .map(|argument| argument.len() + 4)
+        .sum();
+    let environment: usize = command
+        .environment
+        .iter()
+        .map(|(name, value)| name.len() + value.len() + 8)
+        .sum();
     let uris: usize = command.uris.iter().map(|uri| uri.value.len() + 300).sum();
-    REST + spec.info.len() + spec.framework_info.len() + command.value.len() + arguments + environment + uris
+    REST + spec.info.len()
+        + spec.framework_info.len()
+        + command.value.len()
+        + arguments
+        + environment
+        + uris
 }

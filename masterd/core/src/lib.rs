@@ -18,6 +18,7 @@ pub mod check;
 mod config;
 mod event;
 mod frameworks;
+mod hello_tasks;
 mod kill;
 mod launch;
 mod liveness;
@@ -29,6 +30,7 @@ mod ready;
 mod reconcile;
 pub mod registry;
 mod state;
+mod subscription;
 mod timers;
 mod updates;
 

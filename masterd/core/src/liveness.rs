@@ -29,7 +29,8 @@ impl Master {
                 None => {
                     let at = self.now + self.config.agent_reregister_timeout;
                     agent.gone_at = Some(at);
-                    self.timers.arm(at, Timer::Unreachable(record.agent.clone()));
+                    self.timers
+                        .arm(at, Timer::Unreachable(record.agent.clone()));
                 }
             }
             self.agents.insert(record.agent, agent);
@@ -37,9 +38,13 @@ impl Master {
     }
 
     pub(crate) fn ping_due(&mut self, link: LinkId) {
-        let Some(id) = self.links.get(&link).cloned() else { return };
+        let Some(id) = self.links.get(&link).cloned() else {
+            return;
+        };
         let limit = self.config.max_ping_misses.max(1);
-        let Some(agent) = self.agents.get_mut(&id) else { return };
+        let Some(agent) = self.agents.get_mut(&id) else {
+            return;
+        };
         if agent.missed_pings >= limit {
             self.drop_link(&id);
             return;
@@ -47,12 +52,19 @@ impl Master {
         agent.missed_pings += 1;
         agent.ping_sequence += 1;
         let sequence = agent.ping_sequence;
-        self.out.to_agents.push((link, MasterToAgent::Ping { sequence }));
-        self.timers.arm(self.now + self.config.ping_interval, Timer::Ping(link));
+        self.out
+            .to_agents
+            .push((link, MasterToAgent::Ping { sequence }));
+        self.timers
+            .arm(self.now + self.config.ping_interval, Timer::Ping(link));
     }
 
     pub(crate) fn unreachable_due(&mut self, id: &AgentId, at: Instant) {
-        if self.agents.get(id).is_some_and(|agent| agent.gone_at == Some(at)) {
+        if self
+            .agents
+            .get(id)
+            .is_some_and(|agent| agent.gone_at == Some(at))
+        {
             self.mark_unreachable(id);
         }
     }
@@ -69,7 +81,9 @@ impl Master {
     /// for tasks of non-checkpointing frameworks too, unlike in Mesos: here every task outlives agentd.
     pub(crate) fn disconnect(&mut self, id: &AgentId) {
         let at = self.now + self.config.agent_reregister_timeout;
-        let Some(agent) = self.agents.get_mut(id) else { return };
+        let Some(agent) = self.agents.get_mut(id) else {
+            return;
+        };
         let Some(link) = agent.link() else { return };
         agent.condition = AgentCondition::Disconnected;
         agent.gone_at = Some(at);
@@ -85,11 +99,26 @@ impl Master {
     pub(crate) fn remove_agent(&mut self, id: &AgentId) {
         self.drop_link(id);
         self.metrics.slave_removals += 1;
-        let keys: Vec<_> = self.agents.get(id).map(|agent| agent.tasks.iter().cloned().collect()).unwrap_or_default();
+        let keys: Vec<_> = self
+            .agents
+            .get(id)
+            .map(|agent| agent.tasks.iter().cloned().collect())
+            .unwrap_or_default();
         for key in keys {
-            let Some(task) = self.task(&key) else { continue };
-            let state = if task.spec.partition_aware { TaskState::Gone } else { TaskState::Lost };
-            self.end_task(&key, state, Reason::AgentRemoved, format!("Agent {id} removed"));
+            let Some(task) = self.task(&key) else {
+                continue;
+            };
+            let state = if task.spec.partition_aware {
+                TaskState::Gone
+            } else {
+                TaskState::Lost
+            };
+            self.end_task(
+                &key,
+                state,
+                Reason::AgentRemoved,
+                format!("Agent {id} removed"),
+            );
         }
         self.agents.remove(id);
         self.allocator.remove_agent(id);
@@ -99,18 +128,26 @@ impl Master {
 
     fn mark_unreachable(&mut self, id: &AgentId) {
         let since = self.wall;
-        let Some(agent) = self.agents.get_mut(id) else { return };
+        let Some(agent) = self.agents.get_mut(id) else {
+            return;
+        };
         agent.condition = AgentCondition::Unreachable(since);
         agent.gone_at = None;
         let keys = std::mem::take(&mut agent.tasks);
         let hostname = agent.hostname.clone();
-        self.propose(Command::MarkUnreachable { agent: id.clone(), since });
+        self.propose(Command::MarkUnreachable {
+            agent: id.clone(),
+            since,
+        });
         self.metrics.slave_unreachable_completed += 1;
         self.metrics.slave_removals += 1;
         self.allocator.remove_agent(id);
         for key in keys {
             let framework = self.frameworks.get_mut(&key.framework);
-            let Some(task) = framework.and_then(|framework| framework.tasks.remove(&key.task)) else { continue };
+            let Some(task) = framework.and_then(|framework| framework.tasks.remove(&key.task))
+            else {
+                continue;
+            };
             self.park(task, since, &hostname);
         }
         self.announce_failure(id);
@@ -120,21 +157,31 @@ impl Master {
     fn park(&mut self, mut task: Task, since: f64, hostname: &str) {
         let key = task.spec.key.clone();
         if !task.state.is_terminal() {
-            let state = if task.spec.partition_aware { TaskState::Unreachable } else { TaskState::Lost };
+            let state = if task.spec.partition_aware {
+                TaskState::Unreachable
+            } else {
+                TaskState::Lost
+            };
             let message = format!("Agent {hostname} did not answer and was marked unreachable");
             let mut status = self.master_status(&task, state, Reason::AgentRemoved, message);
             status.unreachable_time = Some(since);
             if state.is_terminal() {
-                self.metrics.count_end(state, Source::Master, Some(Reason::AgentRemoved));
+                self.metrics
+                    .count_end(state, Source::Master, Some(Reason::AgentRemoved));
             }
             task.record(status.clone());
             self.forward(key.clone(), status);
         }
         task.unacknowledged = None;
-        let Some(framework) = self.frameworks.get_mut(&key.framework) else { return };
+        let Some(framework) = self.frameworks.get_mut(&key.framework) else {
+            return;
+        };
         if framework.unreachable.len() >= MAX_UNREACHABLE_TASKS {
             // The one launched first is forgotten; should its agent return, the task is taken in as a new one.
-            let oldest = framework.unreachable.iter().min_by_key(|(_, task)| task.spec.attempt);
+            let oldest = framework
+                .unreachable
+                .iter()
+                .min_by_key(|(_, task)| task.spec.attempt);
             if let Some(oldest) = oldest.map(|(id, _)| id.clone()) {
                 framework.unreachable.remove(&oldest);
             }
@@ -144,7 +191,12 @@ impl Master {
 
     fn announce_failure(&mut self, agent: &AgentId) {
         for stream in self.streams.keys().copied() {
-            self.out.to_frameworks.push((stream, FrameworkEvent::Failure { agent: agent.clone() }));
+            self.out.to_frameworks.push((
+                stream,
+                FrameworkEvent::Failure {
+                    agent: agent.clone(),
+                },
+            ));
         }
     }
 }

@@ -90,15 +90,29 @@ impl Master {
             Event::AgentMessage { link, message } => self.agent_message(link, message),
             Event::AgentClosed { link } => self.agent_closed(link),
             Event::Subscribe(subscribe) => self.subscribe(*subscribe),
-            Event::Call { framework, stream, call } => {
+            Event::Call {
+                framework,
+                stream,
+                call,
+            } => {
                 if self.check_stream(&framework, Some(stream)).is_ok() {
                     self.call(&framework, call);
                 }
             }
             Event::StreamClosed { stream } => self.stream_closed(stream),
             Event::Teardown { request, framework } => self.operator_teardown(request, &framework),
-            Event::KillTask { request, key, grace_ms } => self.operator_kill(request, &key, grace_ms),
-            Event::ReadFile { request, key, path, offset, length } => {
+            Event::KillTask {
+                request,
+                key,
+                grace_ms,
+            } => self.operator_kill(request, &key, grace_ms),
+            Event::ReadFile {
+                request,
+                key,
+                path,
+                offset,
+                length,
+            } => {
                 self.read_file(request, key, path, offset, length);
             }
             Event::Tick => {}
@@ -110,7 +124,10 @@ impl Master {
     pub fn ready(&mut self) -> Ready {
         self.make_offers();
         let mut ready = std::mem::take(&mut self.out);
-        ready.deadline = [self.timers.next(), self.allocator.next_deadline()].into_iter().flatten().min();
+        ready.deadline = [self.timers.next(), self.allocator.next_deadline()]
+            .into_iter()
+            .flatten()
+            .min();
         ready
     }
 
@@ -123,15 +140,25 @@ impl Master {
         stream: Option<StreamId>,
         principal: Option<&str>,
     ) -> Result<(), CallRefusal> {
-        let known = self.frameworks.get(framework).ok_or(CallRefusal::UnknownFramework)?;
+        let known = self
+            .frameworks
+            .get(framework)
+            .ok_or(CallRefusal::UnknownFramework)?;
         if principal.is_some() && known.facts.principal.as_deref() != principal {
             return Err(CallRefusal::WrongPrincipal);
         }
         self.check_stream(framework, stream)
     }
 
-    fn check_stream(&self, framework: &FrameworkId, stream: Option<StreamId>) -> Result<(), CallRefusal> {
-        let known = self.frameworks.get(framework).ok_or(CallRefusal::UnknownFramework)?;
+    fn check_stream(
+        &self,
+        framework: &FrameworkId,
+        stream: Option<StreamId>,
+    ) -> Result<(), CallRefusal> {
+        let known = self
+            .frameworks
+            .get(framework)
+            .ok_or(CallRefusal::UnknownFramework)?;
         let current = known.stream.ok_or(CallRefusal::NotSubscribed)?;
         match stream {
             None => Err(CallRefusal::MissingStreamId),
@@ -177,7 +204,11 @@ impl Master {
 
     /// What the tasks on an agent use.
     pub fn used_resources(&self, agent: &Agent) -> Resources {
-        let tasks = agent.tasks.iter().filter_map(|key| self.task(key)).filter(|task| task.is_using_resources());
+        let tasks = agent
+            .tasks
+            .iter()
+            .filter_map(|key| self.task(key))
+            .filter(|task| task.is_using_resources());
         tasks.fold(Resources::new(), |mut sum, task| {
             sum.add(&task.spec.resources);
             sum
@@ -186,10 +217,14 @@ impl Master {
 
     /// What is on offer on an agent.
     pub fn offered_resources(&self, agent: &Agent) -> Resources {
-        agent.offers.iter().filter_map(|id| self.offers.get(id)).fold(Resources::new(), |mut sum, offer| {
-            sum.add(&offer.resources);
-            sum
-        })
+        agent
+            .offers
+            .iter()
+            .filter_map(|id| self.offers.get(id))
+            .fold(Resources::new(), |mut sum, offer| {
+                sum.add(&offer.resources);
+                sum
+            })
     }
 
     /// Frameworks that have not ended, by id.
@@ -215,7 +250,10 @@ impl Master {
     /// A task wherever it is remembered, the newest launch of its id first.
     pub fn find_task(&self, key: &TaskKey) -> Option<&Task> {
         let ended = |framework: &'_ Framework| -> Option<usize> {
-            framework.completed.iter().rposition(|task| task.spec.key == *key)
+            framework
+                .completed
+                .iter()
+                .rposition(|task| task.spec.key == *key)
         };
         if let Some(framework) = self.frameworks.get(&key.framework) {
             return framework
@@ -224,8 +262,14 @@ impl Master {
                 .or_else(|| framework.unreachable.get(&key.task))
                 .or_else(|| framework.completed.get(ended(framework)?));
         }
-        let completed = self.completed.iter().find(|completed| completed.framework.id == key.framework)?;
-        completed.framework.completed.get(ended(&completed.framework)?)
+        let completed = self
+            .completed
+            .iter()
+            .find(|completed| completed.framework.id == key.framework)?;
+        completed
+            .framework
+            .completed
+            .get(ended(&completed.framework)?)
     }
 
     /// Outstanding offers, by id.
@@ -266,8 +310,16 @@ impl Master {
     }
 
     /// Sends to a framework if it is connected; says whether it was.
-    pub(crate) fn send_framework(&mut self, framework: &FrameworkId, event: FrameworkEvent) -> bool {
-        match self.frameworks.get(framework).and_then(|framework| framework.stream) {
+    pub(crate) fn send_framework(
+        &mut self,
+        framework: &FrameworkId,
+        event: FrameworkEvent,
+    ) -> bool {
+        match self
+            .frameworks
+            .get(framework)
+            .and_then(|framework| framework.stream)
+        {
             Some(stream) => {
                 self.out.to_frameworks.push((stream, event));
                 true

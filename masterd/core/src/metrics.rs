@@ -48,11 +48,18 @@ pub struct Metrics {
 impl Metrics {
     /// How many tasks ended in `state` (`master/tasks_<state>`).
     pub fn ended(&self, state: TaskState) -> u64 {
-        self.terminal.iter().filter(|((s, _, _), _)| *s == state as u8).map(|(_, count)| count).sum()
+        self.terminal
+            .iter()
+            .filter(|((s, _, _), _)| *s == state as u8)
+            .map(|(_, count)| count)
+            .sum()
     }
 
     pub(crate) fn count_end(&mut self, state: TaskState, source: Source, reason: Option<Reason>) {
         let reason = reason.map_or(u8::MAX, |reason| reason as u8);
-        *self.terminal.entry((state as u8, source as u8, reason)).or_default() += 1;
+        *self
+            .terminal
+            .entry((state as u8, source as u8, reason))
+            .or_default() += 1;
     }
 }

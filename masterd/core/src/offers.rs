@@ -22,7 +22,10 @@ impl Master {
         let mut by_framework: BTreeMap<FrameworkId, Vec<Offer>> = BTreeMap::new();
         for allocation in self.allocator.allocate() {
             if let Some(offer) = self.make_offer(allocation) {
-                by_framework.entry(offer.framework.clone()).or_default().push(offer);
+                by_framework
+                    .entry(offer.framework.clone())
+                    .or_default()
+                    .push(offer);
             }
         }
         for (framework, offers) in by_framework {
@@ -31,10 +34,18 @@ impl Master {
         }
     }
 
-    pub(crate) fn decline(&mut self, framework: &FrameworkId, offers: &[OfferId], refuse_seconds: Option<f64>) {
+    pub(crate) fn decline(
+        &mut self,
+        framework: &FrameworkId,
+        offers: &[OfferId],
+        refuse_seconds: Option<f64>,
+    ) {
         self.metrics.messages_decline_offers += 1;
         for id in offers {
-            if self.offers.get(id).is_some_and(|offer| offer.framework == *framework)
+            if self
+                .offers
+                .get(id)
+                .is_some_and(|offer| offer.framework == *framework)
                 && let Some(offer) = self.take_offer(id)
             {
                 self.give_back(&offer, &offer.resources, refuse_seconds, false);
@@ -44,7 +55,9 @@ impl Master {
 
     pub(crate) fn revive(&mut self, framework: &FrameworkId, roles: Vec<String>) {
         self.metrics.messages_revive_offers += 1;
-        let Some(roles) = self.subscribed_roles(framework, roles) else { return };
+        let Some(roles) = self.subscribed_roles(framework, roles) else {
+            return;
+        };
         self.allocator.revive(framework, &roles);
         if let Some(known) = self.frameworks.get_mut(framework) {
             known.suppressed.retain(|role| !roles.contains(role));
@@ -53,7 +66,9 @@ impl Master {
 
     pub(crate) fn suppress(&mut self, framework: &FrameworkId, roles: Vec<String>) {
         self.metrics.messages_suppress_offers += 1;
-        let Some(roles) = self.subscribed_roles(framework, roles) else { return };
+        let Some(roles) = self.subscribed_roles(framework, roles) else {
+            return;
+        };
         self.allocator.suppress(framework, &roles);
         if let Some(known) = self.frameworks.get_mut(framework) {
             known.suppressed.extend(roles);
@@ -62,11 +77,18 @@ impl Master {
 
     /// Frees unused resources of an offer and hides them from the framework for a while. After real use `refuse_seconds`
     /// 0 hides nothing; a refusal of everything is always hidden for `Config::decline_pause` at least.
-    pub(crate) fn give_back(&mut self, offer: &Offer, unused: &Resources, refuse_seconds: Option<f64>, was_used: bool) {
+    pub(crate) fn give_back(
+        &mut self,
+        offer: &Offer,
+        unused: &Resources,
+        refuse_seconds: Option<f64>,
+        was_used: bool,
+    ) {
         if unused.is_empty() {
             return;
         }
-        self.allocator.recover(&offer.framework, &offer.role, &offer.agent, unused);
+        self.allocator
+            .recover(&offer.framework, &offer.role, &offer.agent, unused);
         let mut duration = refusal(refuse_seconds);
         if !was_used {
             duration = duration.max(self.config.decline_pause);
@@ -96,20 +118,38 @@ impl Master {
 
     /// Forgets a framework's offers without a word: it has no stream that knows them.
     pub(crate) fn discard_framework_offers(&mut self, framework: &FrameworkId) {
-        let ids = self.frameworks.get(framework).map(|known| known.offers.clone()).unwrap_or_default();
+        let ids = self
+            .frameworks
+            .get(framework)
+            .map(|known| known.offers.clone())
+            .unwrap_or_default();
         for id in ids {
             if let Some(offer) = self.take_offer(&id) {
-                self.allocator.recover(&offer.framework, &offer.role, &offer.agent, &offer.resources);
+                self.allocator.recover(
+                    &offer.framework,
+                    &offer.role,
+                    &offer.agent,
+                    &offer.resources,
+                );
             }
         }
     }
 
     /// Takes back all offers of an agent that went away or changed.
     pub(crate) fn rescind_agent_offers(&mut self, agent: &AgentId) {
-        let ids = self.agents.get(agent).map(|known| known.offers.clone()).unwrap_or_default();
+        let ids = self
+            .agents
+            .get(agent)
+            .map(|known| known.offers.clone())
+            .unwrap_or_default();
         for id in ids {
             if let Some(offer) = self.take_offer(&id) {
-                self.allocator.recover(&offer.framework, &offer.role, &offer.agent, &offer.resources);
+                self.allocator.recover(
+                    &offer.framework,
+                    &offer.role,
+                    &offer.agent,
+                    &offer.resources,
+                );
                 self.metrics.offers_rescinded += 1;
                 self.send_framework(&offer.framework, FrameworkEvent::Rescind(id));
             }
@@ -117,10 +157,19 @@ impl Master {
     }
 
     fn make_offer(&mut self, allocation: Allocation) -> Option<Offer> {
-        let Allocation { framework, role, agent, resources } = allocation;
-        let (Some(to), Some(on)) = (self.frameworks.get_mut(&framework), self.agents.get_mut(&agent)) else {
+        let Allocation {
+            framework,
+            role,
+            agent,
+            resources,
+        } = allocation;
+        let (Some(to), Some(on)) = (
+            self.frameworks.get_mut(&framework),
+            self.agents.get_mut(&agent),
+        ) else {
             // The allocator knows only what the master knows; should they ever differ, nothing may leak.
-            self.allocator.recover(&framework, &role, &agent, &resources);
+            self.allocator
+                .recover(&framework, &role, &agent, &resources);
             return None;
         };
         let id = OfferId::new(format!("{}-O{}", self.config.master, self.next_offer));
@@ -145,8 +194,19 @@ impl Master {
     }
 
     /// The roles a REVIVE or SUPPRESS means; none if it names one that the framework is not subscribed to.
-    fn subscribed_roles(&self, framework: &FrameworkId, roles: Vec<String>) -> Option<BTreeSet<String>> {
-        let own: BTreeSet<String> = self.frameworks.get(framework)?.facts.roles.iter().cloned().collect();
+    fn subscribed_roles(
+        &self,
+        framework: &FrameworkId,
+        roles: Vec<String>,
+    ) -> Option<BTreeSet<String>> {
+        let own: BTreeSet<String> = self
+            .frameworks
+            .get(framework)?
+            .facts
+            .roles
+            .iter()
+            .cloned()
+            .collect();
         if roles.is_empty() {
             return Some(own);
         }

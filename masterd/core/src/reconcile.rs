@@ -19,9 +19,14 @@ impl Master {
             }
             return;
         }
-        let Some(known) = self.frameworks.get(framework) else { return };
-        let statuses: Vec<(TaskKey, TaskStatus)> =
-            known.tasks.values().map(|task| (task.spec.key.clone(), self.latest_status(task))).collect();
+        let Some(known) = self.frameworks.get(framework) else {
+            return;
+        };
+        let statuses: Vec<(TaskKey, TaskStatus)> = known
+            .tasks
+            .values()
+            .map(|task| (task.spec.key.clone(), self.latest_status(task)))
+            .collect();
         for (key, status) in statuses {
             self.forward(key, status);
         }
@@ -29,7 +34,10 @@ impl Master {
 
     /// One task of an explicit reconciliation.
     pub(crate) fn reconcile_task(&mut self, framework: &FrameworkId, asked: ReconcileTask) {
-        let key = TaskKey { framework: framework.clone(), task: asked.task.clone() };
+        let key = TaskKey {
+            framework: framework.clone(),
+            task: asked.task.clone(),
+        };
         // Beyond Mesos: a task in the history is answered with its end, so that an end nobody heard of is not lost.
         let status = match self.find_task(&key) {
             Some(task) => Some(self.latest_status(task)),
@@ -41,8 +49,12 @@ impl Master {
     }
 
     fn latest_status(&self, task: &Task) -> TaskStatus {
-        let mut status =
-            self.master_status(task, task.state, Reason::Reconciliation, "Reconciliation: Latest task state".into());
+        let mut status = self.master_status(
+            task,
+            task.state,
+            Reason::Reconciliation,
+            "Reconciliation: Latest task state".into(),
+        );
         if task.state == TaskState::Unreachable {
             status.unreachable_time = task.statuses.last().and_then(|last| last.unreachable_time);
         }
@@ -50,22 +62,40 @@ impl Master {
     }
 
     /// `None`: say nothing yet.
-    fn status_of_unknown(&self, framework: &FrameworkId, asked: &ReconcileTask) -> Option<TaskStatus> {
+    fn status_of_unknown(
+        &self,
+        framework: &FrameworkId,
+        asked: &ReconcileTask,
+    ) -> Option<TaskStatus> {
         let is_recovered = |condition| matches!(condition, AgentCondition::Recovered);
-        let (state, message, unreachable_time) = match asked.agent.as_ref().map(|id| self.agents.get(id)) {
-            Some(Some(agent)) => match agent.condition {
-                AgentCondition::Recovered => return None,
-                AgentCondition::Unreachable(since) => {
-                    (TaskState::Unreachable, "Reconciliation: Task is unreachable", Some(since))
+        let (state, message, unreachable_time) =
+            match asked.agent.as_ref().map(|id| self.agents.get(id)) {
+                Some(Some(agent)) => match agent.condition {
+                    AgentCondition::Recovered => return None,
+                    AgentCondition::Unreachable(since) => (
+                        TaskState::Unreachable,
+                        "Reconciliation: Task is unreachable",
+                        Some(since),
+                    ),
+                    AgentCondition::Connected(_) | AgentCondition::Disconnected => (
+                        TaskState::Gone,
+                        "Reconciliation: Task is unknown to the agent",
+                        None,
+                    ),
+                },
+                None if self
+                    .agents
+                    .values()
+                    .any(|agent| is_recovered(agent.condition)) =>
+                {
+                    return None;
                 }
-                AgentCondition::Connected(_) | AgentCondition::Disconnected => {
-                    (TaskState::Gone, "Reconciliation: Task is unknown to the agent", None)
-                }
-            },
-            None if self.agents.values().any(|agent| is_recovered(agent.condition)) => return None,
-            Some(None) | None => (TaskState::Unknown, "Reconciliation: Task is unknown", None),
-        };
-        let is_aware = self.frameworks.get(framework).is_some_and(|f| f.facts.is_capable("PARTITION_AWARE"));
+                Some(None) | None => (TaskState::Unknown, "Reconciliation: Task is unknown", None),
+            };
+        let is_aware = self
+            .frameworks
+            .get(framework)
+            .is_some_and(|f| f.facts.is_capable("PARTITION_AWARE"));
         Some(TaskStatus {
             state: if is_aware { state } else { TaskState::Lost },
             source: Source::Master,

@@ -56,18 +56,24 @@ pub struct Registry {
 
 impl Registry {
     /// Rebuilds the registry from the key-value pairs that [`Registry::apply`] made, in any order.
-    pub fn load<'a>(records: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Result<Self, RegistryError> {
+    pub fn load<'a>(
+        records: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+    ) -> Result<Self, RegistryError> {
         let mut registry = Self::default();
         for (key, value) in records {
-            let record = postcard::from_bytes(value)
-                .map_err(|reason| RegistryError::Damaged { key: key.to_owned(), reason })?;
+            let record = postcard::from_bytes(value).map_err(|reason| RegistryError::Damaged {
+                key: key.to_owned(),
+                reason,
+            })?;
             match record {
                 Record::Start(start) => registry.start = start,
                 Record::Agent(agent) => {
                     registry.agents.insert(agent.agent.clone(), agent);
                 }
                 Record::Framework(framework) => {
-                    registry.frameworks.insert(framework.framework.clone(), framework);
+                    registry
+                        .frameworks
+                        .insert(framework.framework.clone(), framework);
                 }
                 Record::Removed(removed) => registry.removed = removed,
             }
@@ -86,12 +92,19 @@ impl Registry {
             Command::MarkUnreachable { agent, since } => self.mark(agent, Some(*since)),
             Command::MarkReachable { agent } => self.mark(agent, None),
             Command::RemoveAgent { agent } => match self.agents.remove(agent) {
-                Some(_) => vec![Change { key: format!("agent/{agent}"), value: None }],
+                Some(_) => vec![Change {
+                    key: format!("agent/{agent}"),
+                    value: None,
+                }],
                 None => Vec::new(),
             },
             Command::PutFramework(record) => {
-                self.frameworks.insert(record.framework.clone(), record.clone());
-                vec![put(format!("framework/{}", record.framework), &Record::Framework(record.clone()))]
+                self.frameworks
+                    .insert(record.framework.clone(), record.clone());
+                vec![put(
+                    format!("framework/{}", record.framework),
+                    &Record::Framework(record.clone()),
+                )]
             }
             Command::RemoveFramework { framework } => self.remove_framework(framework),
         }
@@ -133,14 +146,20 @@ impl Registry {
     }
 
     fn put_agent(&mut self, record: AgentRecord) -> Vec<Change> {
-        let change = put(format!("agent/{}", record.agent), &Record::Agent(record.clone()));
+        let change = put(
+            format!("agent/{}", record.agent),
+            &Record::Agent(record.clone()),
+        );
         self.agents.insert(record.agent.clone(), record);
         vec![change]
     }
 
     fn mark(&mut self, agent: &AgentId, unreachable_since: Option<f64>) -> Vec<Change> {
         match self.agents.get(agent).cloned() {
-            Some(record) => self.put_agent(AgentRecord { unreachable_since, ..record }),
+            Some(record) => self.put_agent(AgentRecord {
+                unreachable_since,
+                ..record
+            }),
             None => Vec::new(),
         }
     }
@@ -148,14 +167,20 @@ impl Registry {
     fn remove_framework(&mut self, framework: &FrameworkId) -> Vec<Change> {
         let mut changes = Vec::new();
         if self.frameworks.remove(framework).is_some() {
-            changes.push(Change { key: format!("framework/{framework}"), value: None });
+            changes.push(Change {
+                key: format!("framework/{framework}"),
+                value: None,
+            });
         }
         if !self.removed.contains(framework) {
             self.removed.push_back(framework.clone());
             if self.removed.len() > MAX_REMOVED {
                 self.removed.pop_front();
             }
-            changes.push(put("removed".into(), &Record::Removed(self.removed.clone())));
+            changes.push(put(
+                "removed".into(),
+                &Record::Removed(self.removed.clone()),
+            ));
         }
         changes
     }
@@ -165,7 +190,10 @@ fn put(key: String, record: &Record) -> Change {
     // Serialising these types into memory cannot fail: no maps of unknown length, no custom serialisers. An empty value
     // would be reported as damaged by `load`.
     let value = postcard::to_allocvec(record).unwrap_or_default();
-    Change { key, value: Some(value) }
+    Change {
+        key,
+        value: Some(value),
+    }
 }
 
 #[cfg(test)]
@@ -207,11 +235,20 @@ mod tests {
         let mut database = BTreeMap::new();
         let mut commands = vec![Command::MasterStarted { start: 3 }];
         commands.extend((0..3).map(|n| Command::AdmitAgent(agent(n))));
-        commands.push(Command::MarkUnreachable { agent: agent(1).agent, since: 5.5 });
-        commands.push(Command::RemoveAgent { agent: agent(2).agent });
+        commands.push(Command::MarkUnreachable {
+            agent: agent(1).agent,
+            since: 5.5,
+        });
+        commands.push(Command::RemoveAgent {
+            agent: agent(2).agent,
+        });
         commands.extend((0..60).map(|n| Command::PutFramework(framework(n))));
-        commands.extend((0..59).map(|n| Command::RemoveFramework { framework: framework(n).framework }));
-        commands.push(Command::MarkReachable { agent: AgentId::new("nobody") });
+        commands.extend((0..59).map(|n| Command::RemoveFramework {
+            framework: framework(n).framework,
+        }));
+        commands.push(Command::MarkReachable {
+            agent: AgentId::new("nobody"),
+        });
         for command in &commands {
             for change in registry.apply(command) {
                 match change.value {
@@ -220,11 +257,25 @@ mod tests {
                 };
             }
         }
-        let loaded = Registry::load(database.iter().map(|(k, v)| (k.as_str(), v.as_slice()))).unwrap();
+        let loaded =
+            Registry::load(database.iter().map(|(k, v)| (k.as_str(), v.as_slice()))).unwrap();
         assert_eq!(loaded, registry);
-        assert_eq!((loaded.start(), loaded.agents().count(), loaded.frameworks().count()), (3, 2, 1));
-        assert_eq!(loaded.agent(&agent(1).agent).unwrap().unreachable_since, Some(5.5));
-        assert!(!loaded.is_removed(&framework(0).framework) && loaded.is_removed(&framework(58).framework));
+        assert_eq!(
+            (
+                loaded.start(),
+                loaded.agents().count(),
+                loaded.frameworks().count()
+            ),
+            (3, 2, 1)
+        );
+        assert_eq!(
+            loaded.agent(&agent(1).agent).unwrap().unreachable_since,
+            Some(5.5)
+        );
+        assert!(
+            !loaded.is_removed(&framework(0).framework)
+                && loaded.is_removed(&framework(58).framework)
+        );
     }
 
     #[test]

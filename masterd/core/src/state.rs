@@ -170,8 +170,15 @@ impl Framework {
 
     /// Its executors on `agent`: those of tasks that have not ended.
     pub fn executors_on(&self, agent: &AgentId) -> Vec<ExecutorId> {
-        let on_agent = self.tasks.values().filter(|task| task.agent == *agent && task.is_using_resources());
-        on_agent.map(|task| task.spec.executor.clone()).collect::<BTreeSet<_>>().into_iter().collect()
+        let on_agent = self
+            .tasks
+            .values()
+            .filter(|task| task.agent == *agent && task.is_using_resources());
+        on_agent
+            .map(|task| task.spec.executor.clone())
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect()
     }
 
     pub(crate) fn complete(&mut self, task: Task) {

@@ -35,7 +35,11 @@ impl Timers {
 
     /// The next timer that is due at `now`.
     pub(crate) fn pop(&mut self, now: Instant) -> Option<(Instant, Timer)> {
-        if self.0.first()?.0 <= now { self.0.pop_first() } else { None }
+        if self.0.first()?.0 <= now {
+            self.0.pop_first()
+        } else {
+            None
+        }
     }
 
     pub(crate) fn next(&self) -> Option<Instant> {
@@ -54,8 +58,14 @@ mod tests {
         timers.arm(Instant::from_secs(1), Timer::Ping(LinkId(2)));
         assert_eq!(timers.next(), Some(Instant::from_secs(1)));
         assert_eq!(timers.pop(Instant::from_millis(999)), None);
-        assert_eq!(timers.pop(Instant::from_secs(3)), Some((Instant::from_secs(1), Timer::Ping(LinkId(2)))));
-        assert_eq!(timers.pop(Instant::from_secs(3)), Some((Instant::from_secs(2), Timer::Ping(LinkId(1)))));
+        assert_eq!(
+            timers.pop(Instant::from_secs(3)),
+            Some((Instant::from_secs(1), Timer::Ping(LinkId(2))))
+        );
+        assert_eq!(
+            timers.pop(Instant::from_secs(3)),
+            Some((Instant::from_secs(2), Timer::Ping(LinkId(1))))
+        );
         assert_eq!(timers.pop(Instant::from_secs(3)), None);
     }
 }

@@ -16,24 +16,40 @@ impl Task {
     /// Notes a status that goes to the framework.
     pub(crate) fn record(&mut self, status: TaskStatus) {
         self.state = status.state;
-        if self.statuses.last().is_some_and(|last| last.state == status.state) {
+        if self
+            .statuses
+            .last()
+            .is_some_and(|last| last.state == status.state)
+        {
             self.statuses.pop();
         } else if self.statuses.len() >= MAX_STATUSES {
             self.statuses.remove(0);
         }
         // The executor's bytes are not kept for history, as in Mesos: they may be large.
-        self.statuses.push(TaskStatus { data: Vec::new(), ..status });
+        self.statuses.push(TaskStatus {
+            data: Vec::new(),
+            ..status
+        });
     }
 }
 
 impl Master {
     pub(crate) fn update(&mut self, agent: &AgentId, update: TaskUpdate) {
         self.metrics.messages_status_update += 1;
-        let TaskUpdate { key, status, latest } = update;
+        let TaskUpdate {
+            key,
+            status,
+            latest,
+        } = update;
         if self.registry.is_removed(&key.framework) {
             // It missed the order to shut the framework down.
             self.metrics.invalid_status_updates += 1;
-            self.send_agent(agent, MasterToAgent::ShutdownFramework { framework: key.framework });
+            self.send_agent(
+                agent,
+                MasterToAgent::ShutdownFramework {
+                    framework: key.framework,
+                },
+            );
             return;
         }
         if self.is_stale(agent, &key, &status) {
@@ -63,10 +79,12 @@ impl Master {
         task.unacknowledged = status.uuid.is_some().then(|| status.clone());
         if frees {
             let (role, resources) = (task.spec.role.clone(), task.spec.resources.clone());
-            self.allocator.recover(&key.framework, &role, agent, &resources);
+            self.allocator
+                .recover(&key.framework, &role, agent, &resources);
         }
         if has_ended {
-            self.metrics.count_end(status.state, status.source, status.reason);
+            self.metrics
+                .count_end(status.state, status.source, status.reason);
         }
         let is_final = status.state.is_terminal() && status.uuid.is_none();
         self.forward(key.clone(), status);
@@ -75,17 +93,36 @@ impl Master {
         }
     }
 
-    pub(crate) fn acknowledge(&mut self, framework: &FrameworkId, agent: &AgentId, task: TaskId, uuid: Uuid) {
+    pub(crate) fn acknowledge(
+        &mut self,
+        framework: &FrameworkId,
+        agent: &AgentId,
+        task: TaskId,
+        uuid: Uuid,
+    ) {
         self.metrics.messages_status_update_acknowledgement += 1;
-        let key = TaskKey { framework: framework.clone(), task };
-        if !self.agents.get(agent).is_some_and(|agent| agent.is_connected()) {
+        let key = TaskKey {
+            framework: framework.clone(),
+            task,
+        };
+        if !self
+            .agents
+            .get(agent)
+            .is_some_and(|agent| agent.is_connected())
+        {
             // The agent repeats the update when it is back, and the framework acknowledges again.
             self.metrics.invalid_status_update_acknowledgements += 1;
             return;
         }
-        let known = self.frameworks.get_mut(framework).and_then(|framework| framework.tasks.get_mut(&key.task));
+        let known = self
+            .frameworks
+            .get_mut(framework)
+            .and_then(|framework| framework.tasks.get_mut(&key.task));
         if let Some(task) = known.filter(|task| task.agent == *agent) {
-            let Some(status) = task.unacknowledged.take_if(|status| status.uuid == Some(uuid)) else {
+            let Some(status) = task
+                .unacknowledged
+                .take_if(|status| status.uuid == Some(uuid))
+            else {
                 self.metrics.invalid_status_update_acknowledgements += 1;
                 return;
             };
@@ -99,7 +136,9 @@ impl Master {
 
     /// A framework is back: what it has not acknowledged is sent at once, not at the agents' next repetition.
     pub(crate) fn resend_updates(&mut self, framework: &FrameworkId) {
-        let Some(known) = self.frameworks.get(framework) else { return };
+        let Some(known) = self.frameworks.get(framework) else {
+            return;
+        };
         let waiting = known.tasks.values().filter_map(|task| {
             let status = task.unacknowledged.clone()?;
             Some((task.spec.key.clone(), status))
@@ -117,25 +156,47 @@ impl Master {
 
     /// The master itself ends a task that the agent does not have: resources are free, the framework is told (without
     /// uuid, so only if it is connected), the task is history.
-    pub(crate) fn end_task(&mut self, key: &TaskKey, state: TaskState, reason: Reason, message: String) {
-        let Some(task) = self.frameworks.get_mut(&key.framework).and_then(|known| known.tasks.get_mut(&key.task))
+    pub(crate) fn end_task(
+        &mut self,
+        key: &TaskKey,
+        state: TaskState,
+        reason: Reason,
+        message: String,
+    ) {
+        let Some(task) = self
+            .frameworks
+            .get_mut(&key.framework)
+            .and_then(|known| known.tasks.get_mut(&key.task))
         else {
             return;
         };
         let frees = std::mem::replace(&mut task.latest, state);
-        let (role, resources, agent) = (task.spec.role.clone(), task.spec.resources.clone(), task.agent.clone());
+        let (role, resources, agent) = (
+            task.spec.role.clone(),
+            task.spec.resources.clone(),
+            task.agent.clone(),
+        );
         if !frees.is_terminal() {
-            self.allocator.recover(&key.framework, &role, &agent, &resources);
+            self.allocator
+                .recover(&key.framework, &role, &agent, &resources);
         }
         let Some(task) = self.task(key) else { return };
         // A task that had ended before says so once more rather than ending twice.
-        let state = if task.state.is_terminal() { task.state } else { state };
+        let state = if task.state.is_terminal() {
+            task.state
+        } else {
+            state
+        };
         let is_news = !task.state.is_terminal();
         let status = self.master_status(task, state, reason, message);
         if is_news {
             self.metrics.count_end(state, Source::Master, Some(reason));
         }
-        if let Some(task) = self.frameworks.get_mut(&key.framework).and_then(|known| known.tasks.get_mut(&key.task)) {
+        if let Some(task) = self
+            .frameworks
+            .get_mut(&key.framework)
+            .and_then(|known| known.tasks.get_mut(&key.task))
+        {
             task.record(status.clone());
             task.unacknowledged = None;
         }
@@ -145,8 +206,12 @@ impl Master {
 
     /// Moves a task to its framework's history. `acknowledged` is the terminal status's uuid.
     pub(crate) fn complete_task(&mut self, key: &TaskKey, acknowledged: Option<Uuid>) {
-        let Some(framework) = self.frameworks.get_mut(&key.framework) else { return };
-        let Some(mut task) = framework.tasks.remove(&key.task) else { return };
+        let Some(framework) = self.frameworks.get_mut(&key.framework) else {
+            return;
+        };
+        let Some(mut task) = framework.tasks.remove(&key.task) else {
+            return;
+        };
         if let Some(agent) = self.agents.get_mut(&task.agent) {
             agent.tasks.remove(key);
         }
@@ -158,7 +223,13 @@ impl Master {
     }
 
     /// A status made by the master, without uuid: it need not and cannot be acknowledged.
-    pub(crate) fn master_status(&self, task: &Task, state: TaskState, reason: Reason, message: String) -> TaskStatus {
+    pub(crate) fn master_status(
+        &self,
+        task: &Task,
+        state: TaskState,
+        reason: Reason,
+        message: String,
+    ) -> TaskStatus {
         let last = task.statuses.last();
         TaskStatus {
             state,
@@ -179,13 +250,19 @@ impl Master {
     /// Whether the status belongs to an earlier launch of the same task id: one that was acknowledged already (the
     /// agent has not heard of it), or one on another agent.
     fn is_stale(&self, agent: &AgentId, key: &TaskKey, status: &TaskStatus) -> bool {
-        let Some(framework) = self.frameworks.get(&key.framework) else { return false };
+        let Some(framework) = self.frameworks.get(&key.framework) else {
+            return false;
+        };
         match framework.tasks.get(&key.task) {
             Some(task) if task.agent != *agent => true,
             // On one link updates stay in order, so that after a launch's first status no older one comes.
             Some(task) if !task.statuses.is_empty() => false,
             _ => {
-                let mut launches = framework.completed.iter().rev().filter(|task| task.spec.key == *key);
+                let mut launches = framework
+                    .completed
+                    .iter()
+                    .rev()
+                    .filter(|task| task.spec.key == *key);
                 status.uuid.is_some() && launches.any(|task| task.acknowledged == status.uuid)
             }
         }

@@ -8,15 +8,17 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use masterd_core::{
-    Answer, Call, Config, Event, FrameworkEvent, LaunchTask, LinkId, Master, Operation, ReconcileTask, Registry, RequestId,
-    StreamId, Subscribe, check,
+    Answer, Call, Config, Event, FrameworkEvent, LaunchTask, LinkId, Master, Operation,
+    ReconcileTask, Registry, RequestId, StreamId, Subscribe, check,
 };
 use nesos_base::time::{Duration, Instant};
 use nesos_wire::command::FrameworkFacts;
 use nesos_wire::message::{AgentToMaster, Hello, MasterToAgent, TaskReport, TaskUpdate};
 use nesos_wire::resource::Resources;
 use nesos_wire::task::{Command, Source, TaskState, TaskStatus};
-use nesos_wire::{AgentId, FrameworkId, MasterId, NodeId, OfferId, TaskId, TaskKey, Uuid, resource_text, version};
+use nesos_wire::{
+    AgentId, FrameworkId, MasterId, NodeId, OfferId, TaskId, TaskKey, Uuid, resource_text, version,
+};
 
 #[derive(Default)]
 struct FakeAgent {
@@ -45,7 +47,14 @@ struct Script {
 }
 
 fn config(start: u32) -> Config {
-    Config::new(MasterId::new(if start == 0 { "m".to_owned() } else { format!("m{start}") }), "test")
+    Config::new(
+        MasterId::new(if start == 0 {
+            "m".to_owned()
+        } else {
+            format!("m{start}")
+        }),
+        "test",
+    )
 }
 
 impl Script {
@@ -77,16 +86,23 @@ impl Script {
     }
 
     fn step(&mut self, event: Event) {
-        self.master.step(event, self.now, self.now.as_millis() as f64 / 1000.0);
+        self.master
+            .step(event, self.now, self.now.as_millis() as f64 / 1000.0);
     }
 
     fn agent_name(&self, id: &AgentId) -> String {
-        let found = self.agents.iter().find(|(_, agent)| agent.id.as_ref() == Some(id));
+        let found = self
+            .agents
+            .iter()
+            .find(|(_, agent)| agent.id.as_ref() == Some(id));
         found.map_or_else(|| id.to_string(), |(name, _)| name.clone())
     }
 
     fn framework_name(&self, stream: StreamId) -> String {
-        let found = self.frameworks.iter().find(|(_, framework)| framework.stream == Some(stream));
+        let found = self
+            .frameworks
+            .iter()
+            .find(|(_, framework)| framework.stream == Some(stream));
         found.map_or_else(|| "(old stream)".to_owned(), |(name, _)| name.clone())
     }
 
@@ -104,12 +120,12 @@ impl Script {
         }
         let mut pongs = Vec::new();
         for (link, message) in ready.to_agents {
-            if let Some(pong) = self.to_agent(link, message) {
+            if let Some(pong) = self.agent_hears(link, message) {
                 pongs.push((link, pong));
             }
         }
         for (stream, event) in ready.to_frameworks {
-            self.to_framework(stream, event);
+            self.framework_hears(stream, event);
         }
         for (_, answer) in ready.answers {
             let text = match answer {
@@ -120,7 +136,10 @@ impl Script {
             self.say(&format!("operator < {text}"));
         }
         for link in ready.close_links {
-            let found = self.agents.iter_mut().find(|(_, agent)| agent.link == Some(link));
+            let found = self
+                .agents
+                .iter_mut()
+                .find(|(_, agent)| agent.link == Some(link));
             if let Some((name, agent)) = found {
                 agent.link = None;
                 let text = format!("{name} < (closed)");
@@ -129,7 +148,10 @@ impl Script {
         }
         for stream in ready.close_streams {
             let name = self.framework_name(stream);
-            self.frameworks.values_mut().filter(|f| f.stream == Some(stream)).for_each(|f| f.stream = None);
+            self.frameworks
+                .values_mut()
+                .filter(|f| f.stream == Some(stream))
+                .for_each(|f| f.stream = None);
             self.say(&format!("{name} < (closed)"));
         }
         if !self.is_mute {
@@ -141,8 +163,12 @@ impl Script {
         assert!(broken.is_empty(), "{}\n{broken:#?}", self.out);
     }
 
-    fn to_agent(&mut self, link: LinkId, message: MasterToAgent) -> Option<AgentToMaster> {
-        let name = self.agents.iter().find(|(_, agent)| agent.link == Some(link)).map(|(name, _)| name.clone());
+    fn agent_hears(&mut self, link: LinkId, message: MasterToAgent) -> Option<AgentToMaster> {
+        let name = self
+            .agents
+            .iter()
+            .find(|(_, agent)| agent.link == Some(link))
+            .map(|(name, _)| name.clone());
         let name = name.unwrap_or_else(|| "(old link)".to_owned());
         let text = match message {
             MasterToAgent::Ping { sequence } => return Some(AgentToMaster::Pong { sequence }),
@@ -152,15 +178,30 @@ impl Script {
                 for key in &welcome.kill {
                     agent.tasks.remove(key);
                 }
-                let kill: Vec<String> = welcome.kill.iter().map(|key| key.task.to_string()).collect();
-                format!("WELCOME {}{}", welcome.agent, if kill.is_empty() { String::new() } else { format!(" kill {kill:?}") })
+                let kill: Vec<_> = welcome.kill.iter().map(|key| key.task.as_str()).collect();
+                let kill = if kill.is_empty() {
+                    String::new()
+                } else {
+                    format!(" kill {kill:?}")
+                };
+                format!("WELCOME {}{kill}", welcome.agent)
             }
             MasterToAgent::Launch { tasks } => {
                 let mut text = "LAUNCH".to_owned();
                 for spec in tasks {
-                    write!(text, " {}={}", spec.key.task, resource_text::text(&spec.resources)).unwrap();
+                    write!(
+                        text,
+                        " {}={}",
+                        spec.key.task,
+                        resource_text::text(&spec.resources)
+                    )
+                    .unwrap();
                     let agent = self.agents.get_mut(&name).expect("known");
-                    let report = TaskReport { spec: spec.clone(), latest: TaskState::Staging, status: None };
+                    let report = TaskReport {
+                        spec: spec.clone(),
+                        latest: TaskState::Staging,
+                        status: None,
+                    };
                     agent.tasks.insert(spec.key, report);
                 }
                 text
@@ -168,7 +209,10 @@ impl Script {
             MasterToAgent::Kill { key, .. } => format!("KILL {}", key.task),
             MasterToAgent::Acknowledge { key, .. } => {
                 if let Some(agent) = self.agents.get_mut(&name)
-                    && agent.tasks.get(&key).is_some_and(|task| task.latest.is_terminal())
+                    && agent
+                        .tasks
+                        .get(&key)
+                        .is_some_and(|task| task.latest.is_terminal())
                 {
                     agent.tasks.remove(&key);
                 }
@@ -186,7 +230,7 @@ impl Script {
         None
     }
 
-    fn to_framework(&mut self, stream: StreamId, event: FrameworkEvent) {
+    fn framework_hears(&mut self, stream: StreamId, event: FrameworkEvent) {
         let name = self.framework_name(stream);
         let text = match event {
             FrameworkEvent::Heartbeat => return,
@@ -207,12 +251,28 @@ impl Script {
             FrameworkEvent::Update { key, status } => {
                 if let (Some(uuid), Some(agent)) = (status.uuid, status.agent.clone()) {
                     let framework = self.frameworks.get_mut(&name).expect("known");
-                    framework.unacknowledged.insert(key.task.clone(), (agent, uuid));
+                    framework
+                        .unacknowledged
+                        .insert(key.task.clone(), (agent, uuid));
                 }
-                let uuid = if status.uuid.is_some() { "" } else { " (no uuid)" };
-                let reason = status.reason.map(|reason| format!(" {reason:?}")).unwrap_or_default();
-                let message = if status.message.is_empty() { String::new() } else { format!(": {}", status.message) };
-                format!("UPDATE {} {:?} by {:?}{reason}{uuid}{message}", key.task, status.state, status.source)
+                let uuid = if status.uuid.is_some() {
+                    ""
+                } else {
+                    " (no uuid)"
+                };
+                let reason = status
+                    .reason
+                    .map(|reason| format!(" {reason:?}"))
+                    .unwrap_or_default();
+                let message = if status.message.is_empty() {
+                    String::new()
+                } else {
+                    format!(": {}", status.message)
+                };
+                format!(
+                    "UPDATE {} {:?} by {:?}{reason}{uuid}{message}",
+                    key.task, status.state, status.source
+                )
             }
             FrameworkEvent::Message { data, .. } => format!("MESSAGE of {} bytes", data.len()),
             FrameworkEvent::Failure { agent } => format!("FAILURE {}", self.agent_name(&agent)),
@@ -226,14 +286,21 @@ impl Script {
         match words.as_slice() {
             ["agent", name, rest @ ..] => self.agent(name, rest),
             ["close", name] => {
-                let link = self.agents.get_mut(*name).and_then(|agent| agent.link.take()).expect("connected");
+                let link = self
+                    .agents
+                    .get_mut(*name)
+                    .and_then(|agent| agent.link.take())
+                    .expect("connected");
                 self.step(Event::AgentClosed { link });
             }
             ["goodbye", name] => {
                 let agent = self.agents.get_mut(*name).expect("known");
                 agent.tasks.clear();
                 let link = agent.link.expect("connected");
-                self.step(Event::AgentMessage { link, message: AgentToMaster::Goodbye });
+                self.step(Event::AgentMessage {
+                    link,
+                    message: AgentToMaster::Goodbye,
+                });
             }
             ["forget", name, task] => {
                 let agent = self.agents.get_mut(*name).expect("known");
@@ -242,7 +309,11 @@ impl Script {
             ["mute"] => self.is_mute = true,
             ["subscribe", name, rest @ ..] => self.subscribe(name, rest),
             ["disconnect", name] => {
-                let stream = self.frameworks.get_mut(*name).and_then(|f| f.stream.take()).expect("connected");
+                let stream = self
+                    .frameworks
+                    .get_mut(*name)
+                    .and_then(|f| f.stream.take())
+                    .expect("connected");
                 self.step(Event::StreamClosed { stream });
             }
             ["operator-teardown", name] => {
@@ -281,10 +352,16 @@ impl Script {
             port: 5051,
             software: "0".into(),
             resources: agent.resources.clone(),
-            attributes: rest.get(1).map(|text| resource_text::parse_attributes(text).unwrap()).unwrap_or_default(),
+            attributes: rest
+                .get(1)
+                .map(|text| resource_text::parse_attributes(text).unwrap())
+                .unwrap_or_default(),
             tasks: agent.tasks.values().cloned().collect(),
         };
-        self.step(Event::AgentHello { link, hello: Box::new(hello) });
+        self.step(Event::AgentHello {
+            link,
+            hello: Box::new(hello),
+        });
     }
 
     fn subscribe(&mut self, name: &str, rest: &[&str]) {
@@ -309,11 +386,13 @@ impl Script {
                 ("timeout", value) => facts.failover_timeout = value.parse().unwrap(),
                 ("principal", value) => facts.principal = Some(value.into()),
                 ("min", "") => {
-                    min_allocatable.extend(facts.roles.iter().map(|role| (role.clone(), Vec::new())));
+                    min_allocatable
+                        .extend(facts.roles.iter().map(|role| (role.clone(), Vec::new())));
                 }
                 ("min", value) => {
                     let least = vec![resource_text::parse(value).unwrap()];
-                    min_allocatable.extend(facts.roles.iter().map(|role| (role.clone(), least.clone())));
+                    min_allocatable
+                        .extend(facts.roles.iter().map(|role| (role.clone(), least.clone())));
                 }
                 _ => panic!("unknown option {option}"),
             }
@@ -337,7 +416,10 @@ impl Script {
     fn update(&mut self, agent: &str, framework: &str, task: &str, state: &str) {
         let uuid = self.uuid();
         let framework = self.frameworks[framework].id.clone().expect("subscribed");
-        let key = TaskKey { framework, task: TaskId::new(task) };
+        let key = TaskKey {
+            framework,
+            task: TaskId::new(task),
+        };
         let state = match state {
             "STARTING" => TaskState::Starting,
             "RUNNING" => TaskState::Running,
@@ -366,53 +448,103 @@ impl Script {
             report.status = Some(status.clone());
         }
         let link = agent.link.expect("connected");
-        let update = TaskUpdate { key, status, latest: state };
-        self.step(Event::AgentMessage { link, message: AgentToMaster::Update(update) });
+        let update = TaskUpdate {
+            key,
+            status,
+            latest: state,
+        };
+        self.step(Event::AgentMessage {
+            link,
+            message: AgentToMaster::Update(update),
+        });
     }
 
     fn call(&mut self, call: &str, name: &str, rest: &[&str]) {
-        let refuse = rest.iter().find_map(|word| word.strip_prefix("refuse=")).map(|text| text.parse().unwrap());
-        let rest: Vec<&str> = rest.iter().copied().filter(|word| !word.starts_with("refuse=")).collect();
-        let texts = || rest.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let refuse = rest
+            .iter()
+            .find_map(|word| word.strip_prefix("refuse="))
+            .map(|text| text.parse().unwrap());
+        let rest: Vec<&str> = rest
+            .iter()
+            .copied()
+            .filter(|word| !word.starts_with("refuse="))
+            .collect();
+        let texts = || {
+            rest.iter()
+                .map(|word| (*word).to_owned())
+                .collect::<Vec<_>>()
+        };
         let call = match call {
-            "decline" => Call::Decline { offers: self.offer_ids(rest[0]), refuse_seconds: refuse },
+            "decline" => Call::Decline {
+                offers: self.offer_ids(rest[0]),
+                refuse_seconds: refuse,
+            },
             "accept" => self.accept(&rest, refuse),
             "revive" => Call::Revive { roles: texts() },
             "suppress" => Call::Suppress { roles: texts() },
-            "kill" => Call::Kill { task: TaskId::new(rest[0]), agent: None, grace_ms: None },
+            "kill" => Call::Kill {
+                task: TaskId::new(rest[0]),
+                agent: None,
+                grace_ms: None,
+            },
             "teardown" => Call::Teardown,
-            "reconcile" => Call::Reconcile { tasks: rest.iter().map(|word| self.reconcile(word)).collect() },
+            "reconcile" => Call::Reconcile {
+                tasks: rest.iter().map(|word| self.reconcile(word)).collect(),
+            },
             "ack" => {
                 let task = TaskId::new(rest[0]);
                 let framework = self.frameworks.get_mut(name).expect("known");
-                let (agent, uuid) = framework.unacknowledged.remove(&task).expect("an update with uuid");
+                let (agent, uuid) = framework
+                    .unacknowledged
+                    .remove(&task)
+                    .expect("an update with uuid");
                 Call::Acknowledge { agent, task, uuid }
             }
             _ => panic!("unknown command {call}"),
         };
         let known = &self.frameworks[name];
-        let (framework, stream) = (known.id.clone().expect("subscribed"), known.stream.expect("connected"));
-        self.master.check_call(&framework, Some(stream), None).expect("valid call");
-        self.step(Event::Call { framework, stream, call });
+        let (framework, stream) = (
+            known.id.clone().expect("subscribed"),
+            known.stream.expect("connected"),
+        );
+        self.master
+            .check_call(&framework, Some(stream), None)
+            .expect("valid call");
+        self.step(Event::Call {
+            framework,
+            stream,
+            call,
+        });
     }
 
     fn offer_ids(&self, text: &str) -> Vec<OfferId> {
-        text.split(',').map(|id| OfferId::new(format!("{}-{id}", self.master.id()))).collect()
+        text.split(',')
+            .map(|id| OfferId::new(format!("{}-{id}", self.master.id())))
+            .collect()
     }
 
     fn reconcile(&self, word: &str) -> ReconcileTask {
         match word.split_once('@') {
             Some((task, agent)) => {
                 let id = self.agents.get(agent).and_then(|agent| agent.id.clone());
-                ReconcileTask { task: TaskId::new(task), agent: Some(id.unwrap_or_else(|| AgentId::new(agent))) }
+                ReconcileTask {
+                    task: TaskId::new(task),
+                    agent: Some(id.unwrap_or_else(|| AgentId::new(agent))),
+                }
             }
-            None => ReconcileTask { task: TaskId::new(word), agent: None },
+            None => ReconcileTask {
+                task: TaskId::new(word),
+                agent: None,
+            },
         }
     }
 
     fn accept(&self, rest: &[&str], refuse_seconds: Option<f64>) -> Call {
         let offers = self.offer_ids(rest[0]);
-        let offered = self.master.offers().find(|offer| offers.contains(&offer.id));
+        let offered = self
+            .master
+            .offers()
+            .find(|offer| offers.contains(&offer.id));
         let agent = offered.map_or_else(|| AgentId::new("unknown"), |offer| offer.agent.clone());
         let tasks: Vec<LaunchTask> = rest[1..]
             .iter()
@@ -433,8 +565,16 @@ impl Script {
                 }
             })
             .collect();
-        let operations = if tasks.is_empty() { Vec::new() } else { vec![Operation::Launch(tasks)] };
-        Call::Accept { offers, operations, refuse_seconds }
+        let operations = if tasks.is_empty() {
+            Vec::new()
+        } else {
+            vec![Operation::Launch(tasks)]
+        };
+        Call::Accept {
+            offers,
+            operations,
+            refuse_seconds,
+        }
     }
 
     /// Lets time pass, ticking at every deadline.
@@ -457,16 +597,26 @@ impl Script {
     fn restart(&mut self) {
         self.starts += 1;
         let registry = self.master.registry().clone();
-        self.master = Master::new(config(self.starts), registry, self.now, self.now.as_secs() as f64);
+        self.master = Master::new(
+            config(self.starts),
+            registry,
+            self.now,
+            self.now.as_secs() as f64,
+        );
         self.agents.values_mut().for_each(|agent| agent.link = None);
-        self.frameworks.values_mut().for_each(|framework| framework.stream = None);
+        self.frameworks
+            .values_mut()
+            .for_each(|framework| framework.stream = None);
     }
 }
 
 #[test]
 fn scripts_print_what_they_say() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data");
-    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "txt"));
     paths.sort();
     assert!(!paths.is_empty());
@@ -488,7 +638,12 @@ fn scripts_print_what_they_say() {
         if is_update {
             std::fs::write(&path, script.out).unwrap();
         } else {
-            assert_eq!(script.out, expected, "{} differs; UPDATE_EXPECT=1 writes it anew", path.display());
+            assert_eq!(
+                script.out,
+                expected,
+                "{} differs; UPDATE_EXPECT=1 writes it anew",
+                path.display()
+            );
         }
     }
 }

@@ -2,49 +2,18 @@
 //!
 //! Invariant: `persist` is on the disk before `actions` and `send` of the same `Ready`, or nothing of it is done.
 
-use std::collections::BTreeMap;
-
 use agentd_core::checkpoint::Record;
-use agentd_core::{Action, Agent, Config, ContainerEvent, Event, Finish, Moment, Ready, Seed};
+use agentd_core::{Action, Agent, Config, Event, Moment, Ready, Seed};
 use nesos_base::time::{Duration, Instant};
-use nesos_wire::executor::{ExitRecord, Outcome};
 use nesos_wire::message::{AgentToMaster, FileError};
 use nesos_wire::resource::Resources;
 use nesos_wire::resource_text;
-use nesos_wire::task::TaskSpec;
 use nesos_wire::{ContainerId, NodeId};
 
+use crate::container::Stage;
 use crate::net::Frame;
 use crate::rng::Rng;
 use crate::world::{Planned, World};
-
-/// How a container ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Exit {
-    Code(u8),
-    Killed,
-    /// The launch comes to nothing.
-    NoLaunch,
-}
-
-/// Where a container is.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Stage {
-    Launching,
-    Running,
-    Ended(ExitRecord),
-}
-
-/// A container: what is on the board, whether or not an agent looks.
-#[derive(Debug)]
-pub(crate) struct Container {
-    pub(crate) board: usize,
-    pub(crate) spec: TaskSpec,
-    pub(crate) stage: Stage,
-    /// The agent process that gets its events.
-    watcher: Option<u64>,
-    is_killed: bool,
-}
 
 /// A board.
 #[derive(Debug)]
@@ -114,16 +83,25 @@ impl World {
         if self.boards[board].agent.take().is_none() {
             return;
         }
-        self.trace(&format!("board {board} crashes{}", if is_power { " with its power" } else { "" }));
+        self.trace(&format!(
+            "board {board} crashes{}",
+            if is_power { " with its power" } else { "" }
+        ));
         if let Some(conn) = self.boards[board].conn {
             self.board_closes(conn, is_power);
         }
         // A launch under way dies with agentd, unless its helper was there already.
-        let here: Vec<ContainerId> =
-            self.containers.iter().filter(|(_, c)| c.board == board).map(|(id, _)| id.clone()).collect();
+        let here: Vec<ContainerId> = self
+            .containers
+            .iter()
+            .filter(|(_, c)| c.board == board)
+            .map(|(id, _)| id.clone())
+            .collect();
         for id in here {
             let luck = self.rng.chance(50);
-            let Some(container) = self.containers.get_mut(&id) else { continue };
+            let Some(container) = self.containers.get_mut(&id) else {
+                continue;
+            };
             container.watcher = None;
             let is_lost = match container.stage {
                 Stage::Launching => is_power || luck,
@@ -143,7 +121,9 @@ impl World {
 
     pub(crate) fn board_tick(&mut self, board: usize, generation: u64) {
         let known = &mut self.boards[board];
-        if known.generation == generation && known.deadline.is_some_and(|deadline| deadline <= self.now) {
+        if known.generation == generation
+            && known.deadline.is_some_and(|deadline| deadline <= self.now)
+        {
             known.deadline = None;
             self.board_event(board, Event::Tick);
         }
@@ -151,10 +131,14 @@ impl World {
 
     pub(crate) fn board_event(&mut self, board: usize, event: Event) {
         let moment = self.moment();
-        let Some(agent) = &mut self.boards[board].agent else { return };
+        let Some(agent) = &mut self.boards[board].agent else {
+            return;
+        };
         agent.step(event, moment);
         loop {
-            let Some(agent) = &mut self.boards[board].agent else { return };
+            let Some(agent) = &mut self.boards[board].agent else {
+                return;
+            };
             if let Err(broken) = agent.check() {
                 return self.fail(format!("board {board}: {broken}"));
             }
@@ -170,7 +154,9 @@ impl World {
     fn arm_board(&mut self, board: usize, deadline: Option<Instant>) {
         let known = &mut self.boards[board];
         if let Some(deadline) = deadline
-            && known.deadline.is_none_or(|armed| deadline < armed || armed <= self.now)
+            && known
+                .deadline
+                .is_none_or(|armed| deadline < armed || armed <= self.now)
         {
             // A deadline in the past means "soon".
             let deadline = deadline.max(self.now + Duration::from_micros(1));
@@ -185,7 +171,10 @@ impl World {
         let is_full = self.boards[board].disk_full_until > self.now;
         if is_full && !ready.persist.is_empty() {
             if let Some(agent) = &mut self.boards[board].agent {
-                let event = Event::NotStored { ready: Box::new(ready), reason: "no space left".into() };
+                let event = Event::NotStored {
+                    ready: Box::new(ready),
+                    reason: "no space left".into(),
+                };
                 agent.step(event, moment);
             }
             return;
@@ -219,7 +208,10 @@ impl World {
 
     fn board_sends(&mut self, board: usize, message: AgentToMaster) {
         if let AgentToMaster::Update(update) = &message {
-            let line = format!("board {board} > {} {:?} {:?}", update.key, update.status.state, update.latest);
+            let line = format!(
+                "board {board} > {} {:?} {:?}",
+                update.key, update.status.state, update.latest
+            );
             self.trace(&line);
         }
         if let Some(conn) = self.boards[board].conn {
@@ -237,18 +229,37 @@ impl World {
             }
             Action::Launch { container, spec } => self.launch(board, container, *spec),
             Action::Adopt { container, .. } => self.adopt(board, container),
-            Action::Kill { container, grace_ms } => self.kill_container(&container, u64::from(grace_ms)),
+            Action::Kill {
+                container,
+                grace_ms,
+            } => self.kill_container(&container, u64::from(grace_ms)),
             Action::Destroy { container } => self.kill_container(&container, 0),
             Action::Release { container, .. } => {
-                if self.containers.get(&container).is_some_and(|known| !matches!(known.stage, Stage::Ended(_))) {
-                    self.fail(format!("board {board} releases {container}, which is alive"));
+                if self
+                    .containers
+                    .get(&container)
+                    .is_some_and(|known| !matches!(known.stage, Stage::Ended(_)))
+                {
+                    self.fail(format!(
+                        "board {board} releases {container}, which is alive"
+                    ));
                 }
                 self.containers.remove(&container);
             }
             Action::ReadFile { link, request, .. } => {
-                let event = Event::FileRead { link, request, result: Err(FileError::NotFound) };
+                let event = Event::FileRead {
+                    link,
+                    request,
+                    result: Err(FileError::NotFound),
+                };
                 if let Some(agent) = &mut self.boards[board].agent {
-                    agent.step(event, Moment { now: self.now, unix: 0.0 });
+                    agent.step(
+                        event,
+                        Moment {
+                            now: self.now,
+                            unix: 0.0,
+                        },
+                    );
                 }
             }
             Action::MasterTime { .. } => {}
@@ -256,90 +267,10 @@ impl World {
         }
     }
 
-    fn launch(&mut self, board: usize, container: ContainerId, spec: TaskSpec) {
-        self.trace(&format!("board {board} launches {} attempt {:x}", spec.key, spec.attempt.0));
-        if !self.launched.insert((spec.key.clone(), spec.attempt)) {
-            self.fail(format!("{} attempt {:x} is launched twice", spec.key, spec.attempt.0));
-        }
-        let watcher = Some(self.boards[board].generation);
-        let stage = Stage::Launching;
-        self.containers.insert(container.clone(), Container { board, spec, stage, watcher, is_killed: false });
-        let after = self.rng.millis(5, 1500);
-        if self.rng.chance(5) {
-            self.plan(after, Planned::ContainerEnds { container, exit: Exit::NoLaunch });
-        } else {
-            self.plan(after, Planned::ContainerStarts { container });
-        }
-    }
-
-    fn adopt(&mut self, board: usize, container: ContainerId) {
-        let generation = self.boards[board].generation;
-        let event = match self.containers.get_mut(&container) {
-            None => ContainerEvent::Vanished,
-            Some(known) => {
-                known.watcher = Some(generation);
-                match &known.stage {
-                    Stage::Launching => return,
-                    Stage::Running => ContainerEvent::Running,
-                    Stage::Ended(record) => {
-                        ContainerEvent::Finished(Finish { record: record.clone(), limitation: None })
-                    }
-                }
-            }
-        };
-        let moment = self.moment();
-        if let Some(agent) = &mut self.boards[board].agent {
-            agent.step(Event::Container { container, event }, moment);
-        }
-    }
-
-    fn kill_container(&mut self, container: &ContainerId, grace_ms: u64) {
-        let late = self.rng.millis(0, grace_ms + 20);
-        let Some(known) = self.containers.get_mut(container) else { return };
-        known.is_killed = true;
-        let exit = if known.stage == Stage::Launching { Exit::NoLaunch } else { Exit::Killed };
-        self.plan(late, Planned::ContainerEnds { container: container.clone(), exit });
-    }
-
-    pub(crate) fn container_starts(&mut self, container: &ContainerId) {
-        let length = self.rng.millis(50, 40_000);
-        let code = if self.rng.chance(80) { 0 } else { 1 };
-        let Some(known) = self.containers.get_mut(container).filter(|c| c.stage == Stage::Launching) else { return };
-        known.stage = Stage::Running;
-        self.plan(length, Planned::ContainerEnds { container: container.clone(), exit: Exit::Code(code) });
-        self.tell(container, ContainerEvent::Started);
-        self.tell(container, ContainerEvent::Running);
-    }
-
-    pub(crate) fn container_ends(&mut self, container: &ContainerId, exit: Exit) {
-        let at_ms = self.now.as_millis();
-        let Some(known) = self.containers.get_mut(container) else { return };
-        let record = |outcome| ExitRecord { outcome, kill_requested: known.is_killed, at_ms };
-        let record = match (&known.stage, exit) {
-            (Stage::Ended(_), _) => return,
-            (Stage::Launching, _) => record(Outcome::NotStarted("no such program".into())),
-            (Stage::Running, Exit::Code(code)) => record(Outcome::Exit(code)),
-            (Stage::Running, _) => record(Outcome::Signal(15)),
-        };
-        known.stage = Stage::Ended(record.clone());
-        self.tell(container, ContainerEvent::Finished(Finish { record, limitation: None }));
-    }
-
-    fn tell(&mut self, container: &ContainerId, event: ContainerEvent) {
-        let Some(known) = self.containers.get(container) else { return };
-        let board = known.board;
-        if known.watcher == Some(self.boards[board].generation) {
-            self.board_event(board, Event::Container { container: container.clone(), event });
-        }
-    }
-
     pub(crate) fn moment(&self) -> Moment {
-        Moment { now: self.now, unix: self.wall() }
-    }
-
-    /// What is alive on each board, in resources.
-    pub(crate) fn alive_on(&self, board: usize) -> BTreeMap<&ContainerId, &Container> {
-        let alive = |container: &&Container| container.board == board && !matches!(container.stage, Stage::Ended(_));
-        self.containers.iter().filter(|(_, container)| alive(container)).collect()
+        Moment {
+            now: self.now,
+            unix: self.wall(),
+        }
     }
 }

@@ -10,7 +10,7 @@ use masterd_core::check::violations;
 use nesos_wire::FrameworkId;
 use nesos_wire::resource::Resources;
 
-use crate::board::Stage;
+use crate::container::Stage;
 use crate::world::World;
 
 impl World {
@@ -28,7 +28,10 @@ impl World {
             for container in self.alive_on(board.index).into_values() {
                 used.add(&container.spec.resources);
                 if !keys.insert(&container.spec.key) {
-                    found = Some(format!("{} runs twice at the same time", container.spec.key));
+                    found = Some(format!(
+                        "{} runs twice at the same time",
+                        container.spec.key
+                    ));
                 }
             }
             if !board.resources.contains(&used) {
@@ -42,10 +45,17 @@ impl World {
 
     /// An agent forgets a status only if its framework has seen it, or will never ask.
     pub(crate) fn check_record(&mut self, board: usize, record: &Record) {
-        let Record::Acknowledged { key, uuid } = record else { return };
-        let is_seen = self.acknowledged.get(&key.framework).is_some_and(|seen| seen.contains(uuid));
+        let Record::Acknowledged { key, uuid } = record else {
+            return;
+        };
+        let is_seen = self
+            .acknowledged
+            .get(&key.framework)
+            .is_some_and(|seen| seen.contains(uuid));
         if !is_seen && !self.removed.contains(&key.framework) {
-            self.fail(format!("board {board} forgets a status of {key} that was never acknowledged"));
+            self.fail(format!(
+                "board {board} forgets a status of {key} that was never acknowledged"
+            ));
         }
     }
 
@@ -61,23 +71,43 @@ impl World {
             match &board.agent {
                 None => lines.push(format!("board {} is down", board.index)),
                 Some(agent) => {
-                    let tasks = agent.tasks().filter(|task| !self.is_abandoned(&task.spec.key.framework));
-                    lines.extend(tasks.map(|task| format!("board {}: {} {:?}", board.index, task.spec.key, task.latest)));
+                    let tasks = agent
+                        .tasks()
+                        .filter(|task| !self.is_abandoned(&task.spec.key.framework));
+                    lines.extend(tasks.map(|task| {
+                        format!("board {}: {} {:?}", board.index, task.spec.key, task.latest)
+                    }));
                 }
             }
         }
-        for container in self.containers.values().filter(|container| !matches!(container.stage, Stage::Ended(_))) {
+        for container in self
+            .containers
+            .values()
+            .filter(|container| !matches!(container.stage, Stage::Ended(_)))
+        {
             lines.push(format!("container of {} is alive", container.spec.key));
         }
         match &self.master.core {
             None => lines.push("the master is down".into()),
             Some(core) => {
-                for framework in core.frameworks().filter(|framework| !self.is_abandoned(&framework.id)) {
-                    let tasks = framework.tasks.values().chain(framework.unreachable.values());
-                    lines.extend(tasks.map(|task| format!("master: {} {:?}", task.key(), task.state)));
+                for framework in core
+                    .frameworks()
+                    .filter(|framework| !self.is_abandoned(&framework.id))
+                {
+                    let tasks = framework
+                        .tasks
+                        .values()
+                        .chain(framework.unreachable.values());
+                    lines.extend(
+                        tasks.map(|task| format!("master: {} {:?}", task.key(), task.state)),
+                    );
                 }
                 let away = core.agents().filter(|agent| !agent.is_connected());
-                lines.extend(away.map(|agent| format!("master: agent {} is {:?}", agent.id, agent.condition)));
+                lines.extend(
+                    away.map(|agent| {
+                        format!("master: agent {} is {:?}", agent.id, agent.condition)
+                    }),
+                );
             }
         }
         lines.join("\n")
@@ -85,8 +115,15 @@ impl World {
 
     /// No scheduler claims this framework any more (its TEARDOWN was lost), and its failover timeout is still running.
     fn is_abandoned(&self, id: &FrameworkId) -> bool {
-        let known = self.master.core.as_ref().and_then(|core| core.framework(id));
-        let is_claimed = self.schedulers.iter().any(|scheduler| scheduler.id.as_ref() == Some(id));
+        let known = self
+            .master
+            .core
+            .as_ref()
+            .and_then(|core| core.framework(id));
+        let is_claimed = self
+            .schedulers
+            .iter()
+            .any(|scheduler| scheduler.id.as_ref() == Some(id));
         known.is_some_and(|framework| !framework.is_connected()) && !is_claimed
     }
 }

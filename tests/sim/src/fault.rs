@@ -75,7 +75,9 @@ impl World {
         for board in &mut self.boards {
             board.disk_full_until = Instant::from_secs(0);
             // Not at once: what is under way was planned for the end of the partition.
-            board.partitioned_until = board.partitioned_until.min(self.now + Duration::from_secs(60));
+            board.partitioned_until = board
+                .partitioned_until
+                .min(self.now + Duration::from_secs(60));
         }
     }
 }

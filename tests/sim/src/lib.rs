@@ -7,7 +7,9 @@
 
 mod board;
 mod check;
+mod container;
 mod fault;
+mod launching;
 mod master;
 mod net;
 mod rng;

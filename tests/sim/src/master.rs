@@ -36,7 +36,11 @@ impl World {
         self.master.generation += 1;
         let generation = self.master.generation;
         self.trace(&format!("master {generation} starts"));
-        let records = self.master.disk.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
+        let records = self
+            .master
+            .disk
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_slice()));
         let registry = match Registry::load(records) {
             Ok(registry) => registry,
             Err(error) => return self.fail(error.to_string()),
@@ -73,7 +77,9 @@ impl World {
 
     pub(crate) fn master_event(&mut self, event: Event) {
         let (now, wall) = (self.now, self.wall());
-        let Some(core) = &mut self.master.core else { return };
+        let Some(core) = &mut self.master.core else {
+            return;
+        };
         core.step(event, now, wall);
         let generation = self.master.generation;
         if self.master.is_gathering {
@@ -89,7 +95,10 @@ impl World {
     }
 
     pub(crate) fn master_tick(&mut self, generation: u64) {
-        let is_due = self.master.deadline.is_some_and(|deadline| deadline <= self.now);
+        let is_due = self
+            .master
+            .deadline
+            .is_some_and(|deadline| deadline <= self.now);
         if generation == self.master.generation && is_due {
             self.master.deadline = None;
             self.master_event(Event::Tick);
@@ -101,7 +110,9 @@ impl World {
             return;
         }
         self.master.is_gathering = false;
-        let Some(core) = &mut self.master.core else { return };
+        let Some(core) = &mut self.master.core else {
+            return;
+        };
         let ready = core.ready();
         let deadline = ready.deadline;
         if !ready.commands.is_empty() {

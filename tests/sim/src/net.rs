@@ -42,17 +42,38 @@ impl World {
         let generation = self.boards[board].generation;
         if self.boards[board].partitioned_until > self.now {
             let after = self.rng.millis(1000, 4000);
-            self.plan(after, Planned::DialFailed { board, generation, link });
+            self.plan(
+                after,
+                Planned::DialFailed {
+                    board,
+                    generation,
+                    link,
+                },
+            );
         } else {
             let after = self.rng.latency();
-            self.plan(after, Planned::Dial { board, generation, link });
+            self.plan(
+                after,
+                Planned::Dial {
+                    board,
+                    generation,
+                    link,
+                },
+            );
         }
     }
 
     pub(crate) fn dial_arrives(&mut self, board: usize, generation: u64, link: u64) {
         let after = self.rng.latency();
         if self.master.core.is_none() || (!self.is_healed && self.rng.chance(5)) {
-            self.plan(after, Planned::DialFailed { board, generation, link });
+            self.plan(
+                after,
+                Planned::DialFailed {
+                    board,
+                    generation,
+                    link,
+                },
+            );
             return;
         }
         let number = LinkId(self.master.next_link);
@@ -103,20 +124,35 @@ impl World {
             let after = self.rng.millis(0, 4000);
             let at = self.now + after;
             if is_up {
-                self.plan_at(at, Planned::ToMaster { conn, frame: Frame::Close });
+                self.plan_at(
+                    at,
+                    Planned::ToMaster {
+                        conn,
+                        frame: Frame::Close,
+                    },
+                );
             } else {
-                self.plan_at(at, Planned::ToBoard { conn, frame: Frame::Close });
+                self.plan_at(
+                    at,
+                    Planned::ToBoard {
+                        conn,
+                        frame: Frame::Close,
+                    },
+                );
             }
         }
     }
 
-    pub(crate) fn to_master(&mut self, conn: usize, frame: Frame<AgentToMaster>) {
+    pub(crate) fn master_hears(&mut self, conn: usize, frame: Frame<AgentToMaster>) {
         if let Some(at) = self.stalled_until(conn) {
             self.plan_at(at, Planned::ToMaster { conn, frame });
             return;
         }
         let known = &self.conns[conn];
-        if known.is_master_done || known.master_generation != self.master.generation || self.master.core.is_none() {
+        if known.is_master_done
+            || known.master_generation != self.master.generation
+            || self.master.core.is_none()
+        {
             return;
         }
         let link = known.link;
@@ -128,7 +164,10 @@ impl World {
                     return;
                 }
                 let event = match *message {
-                    AgentToMaster::Hello(hello) => MasterEvent::AgentHello { link, hello: Box::new(hello) },
+                    AgentToMaster::Hello(hello) => MasterEvent::AgentHello {
+                        link,
+                        hello: Box::new(hello),
+                    },
                     message => MasterEvent::AgentMessage { link, message },
                 };
                 self.master_event(event);
@@ -141,7 +180,7 @@ impl World {
         }
     }
 
-    pub(crate) fn to_board(&mut self, conn: usize, frame: Frame<MasterToAgent>) {
+    pub(crate) fn board_hears(&mut self, conn: usize, frame: Frame<MasterToAgent>) {
         if let Some(at) = self.stalled_until(conn) {
             self.plan_at(at, Planned::ToBoard { conn, frame });
             return;
@@ -152,7 +191,9 @@ impl World {
         if known.is_board_done {
             return;
         }
-        if known.board_generation != self.boards[board].generation || self.boards[board].agent.is_none() {
+        if known.board_generation != self.boards[board].generation
+            || self.boards[board].agent.is_none()
+        {
             // Nobody is there (any more): the kernel answers with a reset.
             self.conns[conn].is_board_done = true;
             if !self.conns[conn].is_broken {
@@ -172,7 +213,13 @@ impl World {
                     self.break_conn(conn);
                     return;
                 }
-                self.board_event(board, AgentEvent::Message { link, message: *message });
+                self.board_event(
+                    board,
+                    AgentEvent::Message {
+                        link,
+                        message: *message,
+                    },
+                );
             }
             Frame::Close => {
                 self.conns[conn].is_board_done = true;
@@ -188,7 +235,9 @@ impl World {
     /// The master closes its end: what it sent before still arrives.
     pub(crate) fn master_closes(&mut self, conn: usize) {
         self.master.links.remove(&self.conns[conn].link);
-        if !std::mem::replace(&mut self.conns[conn].is_master_done, true) && !self.conns[conn].is_broken {
+        if !std::mem::replace(&mut self.conns[conn].is_master_done, true)
+            && !self.conns[conn].is_broken
+        {
             self.send_down(conn, Frame::Close);
         }
     }
@@ -199,7 +248,10 @@ impl World {
             let board = self.conns[conn].board;
             self.boards[board].conn = None;
         }
-        if !std::mem::replace(&mut self.conns[conn].is_board_done, true) && !self.conns[conn].is_broken && !is_silent {
+        if !std::mem::replace(&mut self.conns[conn].is_board_done, true)
+            && !self.conns[conn].is_broken
+            && !is_silent
+        {
             self.send_up(conn, Frame::Close);
         }
     }

@@ -41,7 +41,11 @@ impl Rng {
 
     /// A message's way: usually a LAN's milliseconds, sometimes seconds.
     pub(crate) fn latency(&mut self) -> Duration {
-        if self.chance(3) { self.millis(100, 3000) } else { Duration::from_micros(self.between(200, 5000)) }
+        if self.chance(3) {
+            self.millis(100, 3000)
+        } else {
+            Duration::from_micros(self.between(200, 5000))
+        }
     }
 
     pub(crate) fn bytes(&mut self) -> [u8; 16] {

@@ -5,12 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use masterd_core::{Call, Event, FrameworkEvent, LaunchTask, Offer, Operation, ReconcileTask, StreamId, Subscribe};
+use masterd_core::{Call, Event, FrameworkEvent, Offer, ReconcileTask, StreamId, Subscribe};
 use nesos_base::time::{Duration, Instant};
 use nesos_wire::command::FrameworkFacts;
-use nesos_wire::resource::Resources;
-use nesos_wire::resource_text;
-use nesos_wire::task::{Command, TaskState, TaskStatus};
+use nesos_wire::task::{TaskState, TaskStatus};
 use nesos_wire::{AgentId, FrameworkId, OfferId, TaskId, Uuid};
 
 use crate::rng::Rng;
@@ -23,9 +21,9 @@ const SILENCE: Duration = Duration::from_secs(40);
 #[derive(Debug, Clone)]
 pub(crate) struct Belief {
     pub(crate) state: Option<TaskState>,
-    agent: AgentId,
+    pub(crate) agent: AgentId,
     /// Its end was acknowledged with a uuid: the id may be used again.
-    is_closed: bool,
+    pub(crate) is_closed: bool,
 }
 
 /// A scheduler.
@@ -39,16 +37,20 @@ pub(crate) struct Scheduler {
     is_subscribed: bool,
     heard: Instant,
     pub(crate) tasks: BTreeMap<TaskId, Belief>,
-    offers: BTreeMap<OfferId, Offer>,
-    next_task: u64,
-    budget: u64,
+    pub(crate) offers: BTreeMap<OfferId, Offer>,
+    pub(crate) next_task: u64,
+    pub(crate) budget: u64,
     thinks: u64,
     last_event: Instant,
 }
 
 impl Scheduler {
     pub(crate) fn new(index: usize, rng: &mut Rng) -> Self {
-        let capabilities = if rng.chance(50) { vec!["PARTITION_AWARE".to_owned()] } else { Vec::new() };
+        let capabilities = if rng.chance(50) {
+            vec!["PARTITION_AWARE".to_owned()]
+        } else {
+            Vec::new()
+        };
         let role = ["*", "a", "b"][rng.between(0, 2) as usize];
         Self {
             index,
@@ -102,7 +104,8 @@ impl World {
     }
 
     pub(crate) fn break_some_stream(&mut self) {
-        let streams: Vec<(StreamId, usize)> = self.master.streams.iter().map(|(s, i)| (*s, *i)).collect();
+        let streams: Vec<(StreamId, usize)> =
+            self.master.streams.iter().map(|(s, i)| (*s, *i)).collect();
         if streams.is_empty() {
             return;
         }
@@ -146,7 +149,13 @@ impl World {
             min_allocatable: BTreeMap::new(),
         };
         let after = self.rng.latency();
-        self.plan(after, Planned::Subscribe { scheduler, subscribe: Box::new(subscribe) });
+        self.plan(
+            after,
+            Planned::Subscribe {
+                scheduler,
+                subscribe: Box::new(subscribe),
+            },
+        );
     }
 
     pub(crate) fn subscribe_arrives(&mut self, scheduler: usize, subscribe: Subscribe) {
@@ -159,16 +168,28 @@ impl World {
             self.plan(after, Planned::StreamEnds { scheduler, stream });
             return;
         }
-        self.trace(&format!("scheduler {scheduler} subscribes as {:?}", subscribe.framework));
+        self.trace(&format!(
+            "scheduler {scheduler} subscribes as {:?}",
+            subscribe.framework
+        ));
         self.master.streams.insert(stream, scheduler);
         self.master_event(Event::Subscribe(Box::new(subscribe)));
     }
 
     pub(crate) fn send_event(&mut self, stream: StreamId, event: FrameworkEvent) {
-        let Some(scheduler) = self.master.streams.get(&stream).copied() else { return };
+        let Some(scheduler) = self.master.streams.get(&stream).copied() else {
+            return;
+        };
         let at = (self.now + self.rng.latency()).max(self.schedulers[scheduler].last_event);
         self.schedulers[scheduler].last_event = at;
-        self.plan_at(at, Planned::ToScheduler { scheduler, stream, event: Box::new(event) });
+        self.plan_at(
+            at,
+            Planned::ToScheduler {
+                scheduler,
+                stream,
+                event: Box::new(event),
+            },
+        );
     }
 
     /// The master ends a stream: after what it sent on it.
@@ -189,7 +210,12 @@ impl World {
         known.heard = self.now;
     }
 
-    pub(crate) fn to_scheduler(&mut self, scheduler: usize, stream: StreamId, event: FrameworkEvent) {
+    pub(crate) fn scheduler_hears(
+        &mut self,
+        scheduler: usize,
+        stream: StreamId,
+        event: FrameworkEvent,
+    ) {
         let known = &mut self.schedulers[scheduler];
         if !known.is_up || known.stream != Some(stream) {
             return;
@@ -198,7 +224,9 @@ impl World {
         match event {
             FrameworkEvent::Subscribed { framework, .. } => self.subscribed(scheduler, framework),
             FrameworkEvent::Offers(offers) => {
-                known.offers.extend(offers.into_iter().map(|offer| (offer.id.clone(), offer)));
+                known
+                    .offers
+                    .extend(offers.into_iter().map(|offer| (offer.id.clone(), offer)));
                 if self.is_healed || self.rng.chance(80) {
                     self.use_offers(scheduler);
                 }
@@ -213,7 +241,9 @@ impl World {
                     self.begin_anew(scheduler);
                 }
             }
-            FrameworkEvent::Heartbeat | FrameworkEvent::Failure { .. } | FrameworkEvent::Message { .. } => {}
+            FrameworkEvent::Heartbeat
+            | FrameworkEvent::Failure { .. }
+            | FrameworkEvent::Message { .. } => {}
         }
     }
 
@@ -222,7 +252,9 @@ impl World {
         let known = &mut self.schedulers[scheduler];
         known.is_subscribed = true;
         if known.id.as_ref().is_some_and(|id| *id != framework) {
-            self.fail(format!("scheduler {scheduler} was given the id {framework}"));
+            self.fail(format!(
+                "scheduler {scheduler} was given the id {framework}"
+            ));
         }
         self.schedulers[scheduler].id = Some(framework);
         // As the manuals say: whoever subscribes again asks what became of the tasks.
@@ -238,11 +270,16 @@ impl World {
     }
 
     fn updated(&mut self, scheduler: usize, task: TaskId, status: TaskStatus) {
-        let line = format!("scheduler {scheduler} < {task} {:?} by {:?} {:?}", status.state, status.source, status.reason);
+        let line = format!(
+            "scheduler {scheduler} < {task} {:?} by {:?} {:?}",
+            status.state, status.source, status.reason
+        );
         self.trace(&line);
         let acknowledges = status.uuid.is_some() && (self.is_healed || self.rng.chance(85));
         let known = &mut self.schedulers[scheduler];
-        let Some(framework) = known.id.clone() else { return };
+        let Some(framework) = known.id.clone() else {
+            return;
+        };
         let Some(belief) = known.tasks.get_mut(&task) else {
             return self.fail(format!("scheduler {scheduler} never launched {task}"));
         };
@@ -251,19 +288,31 @@ impl World {
             // A repetition: of this launch, or of an earlier one with the same id. It is acknowledged once more.
             let is_repetition = seen.contains(&uuid);
             if belief.is_closed && !is_repetition {
-                let what = format!("{task} of {framework} says {:?} after its acknowledged end", status.state);
+                let what = format!(
+                    "{task} of {framework} says {:?} after its acknowledged end",
+                    status.state
+                );
                 return self.fail(what);
             }
             if acknowledges {
                 seen.insert(uuid);
                 belief.is_closed |= status.state.is_terminal() && !is_repetition;
-                self.call(scheduler, Call::Acknowledge { agent, task: task.clone(), uuid });
+                self.call(
+                    scheduler,
+                    Call::Acknowledge {
+                        agent,
+                        task: task.clone(),
+                        uuid,
+                    },
+                );
             }
             if is_repetition {
                 return;
             }
         }
-        let Some(belief) = self.schedulers[scheduler].tasks.get_mut(&task) else { return };
+        let Some(belief) = self.schedulers[scheduler].tasks.get_mut(&task) else {
+            return;
+        };
         // A late answer of the master does not bring an ended task back.
         if !belief.is_closed || status.state.is_terminal() {
             belief.state = Some(status.state);
@@ -298,10 +347,20 @@ impl World {
     fn misbehave(&mut self, scheduler: usize) {
         match self.rng.between(0, 99) {
             0..15 => {
-                let running: Vec<TaskId> = self.unfinished(scheduler).map(|(id, _)| id.clone()).collect();
+                let running: Vec<TaskId> = self
+                    .unfinished(scheduler)
+                    .map(|(id, _)| id.clone())
+                    .collect();
                 if !running.is_empty() {
                     let task = running[self.rng.next() as usize % running.len()].clone();
-                    self.call(scheduler, Call::Kill { task, agent: None, grace_ms: Some(1000) });
+                    self.call(
+                        scheduler,
+                        Call::Kill {
+                            task,
+                            agent: None,
+                            grace_ms: Some(1000),
+                        },
+                    );
                 }
             }
             15..20 => self.call(scheduler, Call::Reconcile { tasks: Vec::new() }),
@@ -310,7 +369,14 @@ impl World {
             34..37 => {
                 let uuid = Uuid::from_random(self.rng.bytes());
                 let agent = AgentId::new("nobody");
-                self.call(scheduler, Call::Acknowledge { agent, task: TaskId::new("nothing"), uuid });
+                self.call(
+                    scheduler,
+                    Call::Acknowledge {
+                        agent,
+                        task: TaskId::new("nothing"),
+                        uuid,
+                    },
+                );
             }
             37 => {
                 self.call(scheduler, Call::Teardown);
@@ -327,7 +393,10 @@ impl World {
     }
 
     fn unfinished(&self, scheduler: usize) -> impl Iterator<Item = (&TaskId, &Belief)> {
-        self.schedulers[scheduler].tasks.iter().filter(|(_, belief)| !belief.state.is_some_and(TaskState::is_terminal))
+        self.schedulers[scheduler]
+            .tasks
+            .iter()
+            .filter(|(_, belief)| !belief.state.is_some_and(TaskState::is_terminal))
     }
 
     fn reconcile(&mut self, scheduler: usize) {
@@ -341,103 +410,57 @@ impl World {
         }
     }
 
-    fn use_offers(&mut self, scheduler: usize) {
-        let offers = std::mem::take(&mut self.schedulers[scheduler].offers);
-        let mut by_agent: BTreeMap<AgentId, Vec<Offer>> = BTreeMap::new();
-        for offer in offers.into_values() {
-            by_agent.entry(offer.agent.clone()).or_default().push(offer);
-        }
-        for (agent, offers) in by_agent {
-            let ids: Vec<OfferId> = offers.iter().map(|offer| offer.id.clone()).collect();
-            let budget = self.schedulers[scheduler].budget;
-            let wants = !self.is_healed && budget > 0 && self.rng.chance(70);
-            let refuse_seconds = [None, Some(0.0), Some(2.0), Some(20.0)][self.rng.between(0, 3) as usize];
-            let call = if wants {
-                let mut total = Resources::new();
-                offers.iter().for_each(|offer| total.add(&offer.resources));
-                let tasks = self.tasks_for(scheduler, &agent, total);
-                Call::Accept { offers: ids, operations: vec![Operation::Launch(tasks)], refuse_seconds }
-            } else {
-                Call::Decline { offers: ids, refuse_seconds }
-            };
-            self.call(scheduler, call);
-        }
-    }
-
-    fn tasks_for(&mut self, scheduler: usize, agent: &AgentId, mut left: Resources) -> Vec<LaunchTask> {
-        let mut tasks = Vec::new();
-        for _ in 0..self.rng.between(1, 4) {
-            let text = format!("cpus:0.{};mem:{}", self.rng.between(1, 9), self.rng.between(8, 200));
-            let mut resources = resource_text::parse(&text).unwrap_or_default();
-            if self.rng.chance(30) {
-                let port = 31_000 + self.rng.between(0, 9);
-                resources.add(&resource_text::parse(&format!("ports:[{port}-{port}]")).unwrap_or_default());
-            }
-            // Some ask for more than there is, and shall be told so.
-            if !left.contains(&resources) && !self.rng.chance(5) {
-                continue;
-            }
-            left.subtract(&resources);
-            let task = self.next_task_id(scheduler);
-            let belief = Belief { state: None, agent: agent.clone(), is_closed: false };
-            self.schedulers[scheduler].tasks.insert(task.clone(), belief);
-            tasks.push(LaunchTask {
-                name: task.to_string(),
-                task,
-                agent: agent.clone(),
-                executor: None,
-                role: None,
-                resources,
-                limits: BTreeMap::new(),
-                command: Command::default(),
-                kill_grace_ms: 2000,
-                info: Vec::new(),
-                invalid: None,
-            });
-        }
-        tasks
-    }
-
-    /// A new id, or one whose task has ended and was acknowledged.
-    fn next_task_id(&mut self, scheduler: usize) -> TaskId {
-        let reuses = self.rng.chance(20);
-        let known = &mut self.schedulers[scheduler];
-        known.budget = known.budget.saturating_sub(1);
-        let closed = known.tasks.iter().find(|(_, belief)| belief.is_closed).map(|(id, _)| id.clone());
-        match closed {
-            Some(id) if reuses => id,
-            _ => {
-                known.next_task += 1;
-                TaskId::new(format!("t{}", known.next_task))
-            }
-        }
-    }
-
-    fn call(&mut self, scheduler: usize, call: Call) {
+    pub(crate) fn call(&mut self, scheduler: usize, call: Call) {
         let known = &self.schedulers[scheduler];
-        let (Some(framework), Some(stream)) = (known.id.clone(), known.stream) else { return };
+        let (Some(framework), Some(stream)) = (known.id.clone(), known.stream) else {
+            return;
+        };
         if !self.is_healed && self.rng.once_in(50) {
             return;
         }
         let after = self.rng.latency();
-        self.plan(after, Planned::Call { scheduler, framework, stream, call: Box::new(call) });
+        self.plan(
+            after,
+            Planned::Call {
+                scheduler,
+                framework,
+                stream,
+                call: Box::new(call),
+            },
+        );
     }
 
-    pub(crate) fn call_arrives(&mut self, scheduler: usize, framework: FrameworkId, stream: StreamId, call: Call) {
-        let Some(core) = &self.master.core else { return };
+    pub(crate) fn call_arrives(
+        &mut self,
+        scheduler: usize,
+        framework: FrameworkId,
+        stream: StreamId,
+        call: Call,
+    ) {
+        let Some(core) = &self.master.core else {
+            return;
+        };
         match core.check_call(&framework, Some(stream), None) {
             Ok(()) => {
                 self.trace(&format!("scheduler {scheduler} > {}", name(&call)));
-                self.master_event(Event::Call { framework, stream, call });
+                self.master_event(Event::Call {
+                    framework,
+                    stream,
+                    call,
+                });
             }
-            Err(refusal) => self.trace(&format!("scheduler {scheduler} > {} refused: {refusal}", name(&call))),
+            Err(refusal) => self.trace(&format!(
+                "scheduler {scheduler} > {} refused: {refusal}",
+                name(&call)
+            )),
         }
     }
 
     /// Tasks that a living framework waits for.
     pub(crate) fn waiting(&self) -> BTreeSet<String> {
         let all = (0..self.schedulers.len()).flat_map(|scheduler| {
-            self.unfinished(scheduler).map(move |(id, belief)| format!("scheduler {scheduler}: {id} {:?}", belief.state))
+            self.unfinished(scheduler)
+                .map(move |(id, belief)| format!("scheduler {scheduler}: {id} {:?}", belief.state))
         });
         all.collect()
     }

@@ -10,7 +10,8 @@ use nesos_base::time::{Duration, Instant};
 use nesos_wire::message::{AgentToMaster, MasterToAgent};
 use nesos_wire::{Attempt, ContainerId, FrameworkId, TaskKey, Uuid};
 
-use crate::board::{Board, Container};
+use crate::board::Board;
+use crate::container::{Container, Exit};
 use crate::fault::Fault;
 use crate::master::MasterNode;
 use crate::net::{Conn, Frame};
@@ -29,35 +30,85 @@ const MAX_STEPS: u64 = 400_000;
 #[derive(Debug)]
 pub(crate) enum Planned {
     /// The master's deadline, if it is still this one.
-    MasterTick { generation: u64 },
+    MasterTick {
+        generation: u64,
+    },
     /// The master's shell obeys what has gathered.
-    MasterReady { generation: u64 },
+    MasterReady {
+        generation: u64,
+    },
     MasterStart,
     /// The agent's deadline.
-    BoardTick { board: usize, generation: u64 },
-    BoardStart { board: usize },
+    BoardTick {
+        board: usize,
+        generation: u64,
+    },
+    BoardStart {
+        board: usize,
+    },
     /// A dial reaches the master's port.
-    Dial { board: usize, generation: u64, link: u64 },
+    Dial {
+        board: usize,
+        generation: u64,
+        link: u64,
+    },
     /// The dial's outcome reaches the agent.
-    DialFailed { board: usize, generation: u64, link: u64 },
-    ToMaster { conn: usize, frame: Frame<AgentToMaster> },
-    ToBoard { conn: usize, frame: Frame<MasterToAgent> },
+    DialFailed {
+        board: usize,
+        generation: u64,
+        link: u64,
+    },
+    ToMaster {
+        conn: usize,
+        frame: Frame<AgentToMaster>,
+    },
+    ToBoard {
+        conn: usize,
+        frame: Frame<MasterToAgent>,
+    },
     /// A container's process starts, or ends by itself or because it was told to.
-    ContainerStarts { container: ContainerId },
-    ContainerEnds { container: ContainerId, exit: crate::board::Exit },
+    ContainerStarts {
+        container: ContainerId,
+    },
+    ContainerEnds {
+        container: ContainerId,
+        exit: Exit,
+    },
     /// A SUBSCRIBE reaches the master's port.
-    Subscribe { scheduler: usize, subscribe: Box<Subscribe> },
+    Subscribe {
+        scheduler: usize,
+        subscribe: Box<Subscribe>,
+    },
     /// Any other call.
-    Call { scheduler: usize, framework: FrameworkId, stream: StreamId, call: Box<Call> },
+    Call {
+        scheduler: usize,
+        framework: FrameworkId,
+        stream: StreamId,
+        call: Box<Call>,
+    },
     /// An event of a stream reaches the scheduler.
-    ToScheduler { scheduler: usize, stream: StreamId, event: Box<FrameworkEvent> },
+    ToScheduler {
+        scheduler: usize,
+        stream: StreamId,
+        event: Box<FrameworkEvent>,
+    },
     /// The scheduler notices that its stream is over.
-    StreamEnds { scheduler: usize, stream: StreamId },
+    StreamEnds {
+        scheduler: usize,
+        stream: StreamId,
+    },
     /// The master notices.
-    StreamGone { stream: StreamId, generation: u64 },
+    StreamGone {
+        stream: StreamId,
+        generation: u64,
+    },
     /// The scheduler does something of its own accord.
-    Think { scheduler: usize },
-    SchedulerStart { scheduler: usize },
+    Think {
+        scheduler: usize,
+    },
+    SchedulerStart {
+        scheduler: usize,
+    },
     Fault(Fault),
     Heal,
 }
@@ -108,8 +159,12 @@ pub fn run(seed: u64, is_printing: bool) -> Outcome {
 impl World {
     fn new(seed: u64, is_printing: bool) -> Self {
         let mut rng = Rng::new(seed);
-        let boards = (0..rng.between(1, 5) as usize).map(|index| Board::new(index, &mut rng)).collect();
-        let schedulers = (0..rng.between(1, 3) as usize).map(|index| Scheduler::new(index, &mut rng)).collect();
+        let boards = (0..rng.between(1, 5) as usize)
+            .map(|index| Board::new(index, &mut rng))
+            .collect();
+        let schedulers = (0..rng.between(1, 3) as usize)
+            .map(|index| Scheduler::new(index, &mut rng))
+            .collect();
         Self {
             rng,
             now: Instant::from_secs(1),
@@ -145,14 +200,20 @@ impl World {
         self.plan(FAULTS, Planned::Heal);
         let limit = self.now + FAULTS + HEALING;
         while self.failure.is_none() {
-            let Some(((at, _), planned)) = self.planned.pop_first() else { break };
+            let Some(((at, _), planned)) = self.planned.pop_first() else {
+                break;
+            };
             self.now = self.now.max(at);
             self.steps += 1;
             if self.is_healed && self.steps.is_multiple_of(64) && self.is_settled() {
                 break;
             }
             if at > limit || self.steps > MAX_STEPS {
-                self.failure = Some(format!("not settled {} steps after the start:\n{}", self.steps, self.unsettled()));
+                self.failure = Some(format!(
+                    "not settled {} steps after the start:\n{}",
+                    self.steps,
+                    self.unsettled()
+                ));
                 break;
             }
             self.happen(planned);
@@ -161,7 +222,12 @@ impl World {
                 self.check();
             }
         }
-        Outcome { trace: self.trace, steps: self.steps, launches: self.launched.len(), failure: self.failure }
+        Outcome {
+            trace: self.trace,
+            steps: self.steps,
+            launches: self.launched.len(),
+            failure: self.failure,
+        }
     }
 
     pub(crate) fn plan(&mut self, after: Duration, planned: Planned) {
@@ -170,7 +236,8 @@ impl World {
 
     pub(crate) fn plan_at(&mut self, at: Instant, planned: Planned) {
         self.next_plan += 1;
-        self.planned.insert((at.max(self.now), self.next_plan), planned);
+        self.planned
+            .insert((at.max(self.now), self.next_plan), planned);
     }
 
     /// Seconds since 1970: a clock that is right.
@@ -191,7 +258,8 @@ impl World {
 
     pub(crate) fn fail(&mut self, what: String) {
         let time = self.now.as_micros() as f64 / 1e6;
-        self.failure.get_or_insert(format!("at {time:.6} s: {what}"));
+        self.failure
+            .get_or_insert(format!("at {time:.6} s: {what}"));
     }
 
     fn happen(&mut self, planned: Planned) {
@@ -201,17 +269,37 @@ impl World {
             Planned::MasterStart => self.master_start(),
             Planned::BoardTick { board, generation } => self.board_tick(board, generation),
             Planned::BoardStart { board } => self.board_start(board),
-            Planned::Dial { board, generation, link } => self.dial_arrives(board, generation, link),
-            Planned::DialFailed { board, generation, link } => self.dial_failed(board, generation, link),
-            Planned::ToMaster { conn, frame } => self.to_master(conn, frame),
-            Planned::ToBoard { conn, frame } => self.to_board(conn, frame),
+            Planned::Dial {
+                board,
+                generation,
+                link,
+            } => self.dial_arrives(board, generation, link),
+            Planned::DialFailed {
+                board,
+                generation,
+                link,
+            } => self.dial_failed(board, generation, link),
+            Planned::ToMaster { conn, frame } => self.master_hears(conn, frame),
+            Planned::ToBoard { conn, frame } => self.board_hears(conn, frame),
             Planned::ContainerStarts { container } => self.container_starts(&container),
             Planned::ContainerEnds { container, exit } => self.container_ends(&container, exit),
-            Planned::Subscribe { scheduler, subscribe } => self.subscribe_arrives(scheduler, *subscribe),
-            Planned::Call { scheduler, framework, stream, call } => {
+            Planned::Subscribe {
+                scheduler,
+                subscribe,
+            } => self.subscribe_arrives(scheduler, *subscribe),
+            Planned::Call {
+                scheduler,
+                framework,
+                stream,
+                call,
+            } => {
                 self.call_arrives(scheduler, framework, stream, *call);
             }
-            Planned::ToScheduler { scheduler, stream, event } => self.to_scheduler(scheduler, stream, *event),
+            Planned::ToScheduler {
+                scheduler,
+                stream,
+                event,
+            } => self.scheduler_hears(scheduler, stream, *event),
             Planned::StreamEnds { scheduler, stream } => self.stream_ends(scheduler, stream),
             Planned::StreamGone { stream, generation } => self.stream_gone(stream, generation),
             Planned::Think { scheduler } => self.think(scheduler),

@@ -6,18 +6,25 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
+    std::env::var(name)
+        .ok()
+        .map(|text| text.parse().expect("a number"))
 }
 
 /// Runs a seed twice; the failure, if there is one, or its launches.
 fn run_twice(seed: u64) -> Result<usize, String> {
     let first = nesos_sim::run(seed, false);
     if let Some(failure) = first.failure {
-        return Err(format!("seed {seed} (NESOS_SIM_SEED={seed} prints its trace): {failure}"));
+        return Err(format!(
+            "seed {seed} (NESOS_SIM_SEED={seed} prints its trace): {failure}"
+        ));
     }
     let second = nesos_sim::run(seed, false);
     if first.trace != second.trace || first.steps != second.steps {
-        return Err(format!("seed {seed} ran differently the second time: {} and {} steps", first.steps, second.steps));
+        return Err(format!(
+            "seed {seed} ran differently the second time: {} and {} steps",
+            first.steps, second.steps
+        ));
     }
     Ok(first.launches)
 }
@@ -49,11 +56,21 @@ fn every_seed_keeps_its_promises() {
     };
     let results: Vec<(Vec<String>, usize)> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().map(|worker| worker.join().expect("no panic")).collect()
+        workers
+            .into_iter()
+            .map(|worker| worker.join().expect("no panic"))
+            .collect()
     });
     let launches: usize = results.iter().map(|(_, launches)| launches).sum();
     let failures: Vec<&String> = results.iter().flat_map(|(failures, _)| failures).collect();
-    assert!(failures.is_empty(), "{} of {seeds} seeds failed:\n{failures:#?}", failures.len());
-    assert!(seeds < 20 || launches as u64 > seeds, "only {launches} launches in {seeds} seeds");
+    assert!(
+        failures.is_empty(),
+        "{} of {seeds} seeds failed:\n{failures:#?}",
+        failures.len()
+    );
+    assert!(
+        seeds < 20 || launches as u64 > seeds,
+        "only {launches} launches in {seeds} seeds"
+    );
     println!("{seeds} seeds, {launches} launches");
 }

@@ -57,14 +57,22 @@ pub(crate) struct Sorter<K> {
 
 impl<K> Default for Sorter<K> {
     fn default() -> Self {
-        Self { clients: BTreeMap::new(), order: BTreeSet::new(), total: Quantities::new(), is_stale: false }
+        Self {
+            clients: BTreeMap::new(),
+            order: BTreeSet::new(),
+            total: Quantities::new(),
+            is_stale: false,
+        }
     }
 }
 
 impl<K: Ord + Clone> Sorter<K> {
     /// A sorter with another's total.
     pub(crate) fn with_total_of<L>(other: &Sorter<L>) -> Self {
-        Self { total: other.total.clone(), ..Self::default() }
+        Self {
+            total: other.total.clone(),
+            ..Self::default()
+        }
     }
 
     /// Adds a client if it is new, inactive.
@@ -91,7 +99,9 @@ impl<K: Ord + Clone> Sorter<K> {
     }
 
     pub(crate) fn has_allocation(&self, client: &K) -> bool {
-        self.clients.get(client).is_some_and(|known| !known.allocated.is_empty())
+        self.clients
+            .get(client)
+            .is_some_and(|known| !known.allocated.is_empty())
     }
 
     pub(crate) fn allocated(&mut self, client: &K, resources: &Resources) {
@@ -117,7 +127,9 @@ impl<K: Ord + Clone> Sorter<K> {
 
     /// The client's dominant share, 0 to 1 (above 1 when more is in use than there is).
     pub(crate) fn share(&self, client: &K) -> f64 {
-        self.clients.get(client).map_or(0.0, |known| share(&known.allocated, &self.total))
+        self.clients
+            .get(client)
+            .map_or(0.0, |known| share(&known.allocated, &self.total))
     }
 
     /// Brings the order up to date after changes of the total. Call before `ranked`.
@@ -127,7 +139,10 @@ impl<K: Ord + Clone> Sorter<K> {
         }
         self.order.clear();
         for (key, client) in &mut self.clients {
-            client.rank = (share(&client.allocated, &self.total).to_bits(), client.count);
+            client.rank = (
+                share(&client.allocated, &self.total).to_bits(),
+                client.count,
+            );
             if client.active {
                 self.order.insert((client.rank, key.clone()));
             }
@@ -148,14 +163,21 @@ impl<K: Ord + Clone> Sorter<K> {
     pub(crate) fn holds<'a>(&self, client: &K, held: impl Iterator<Item = &'a Resources>) -> bool {
         let mut sums = Quantities::new();
         held.for_each(|resources| add(&mut sums, resources));
-        self.clients.get(client).is_some_and(|known| known.allocated == sums)
+        self.clients
+            .get(client)
+            .is_some_and(|known| known.allocated == sums)
     }
 
     fn change(&mut self, key: &K, change: impl FnOnce(&mut Client)) {
-        let Some(client) = self.clients.get_mut(key) else { return };
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
         self.order.remove(&(client.rank, key.clone()));
         change(client);
-        client.rank = (share(&client.allocated, &self.total).to_bits(), client.count);
+        client.rank = (
+            share(&client.allocated, &self.total).to_bits(),
+            client.count,
+        );
         if client.active {
             self.order.insert((client.rank, key.clone()));
         }

@@ -51,7 +51,11 @@ impl Filters {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         let by_role = self.filters.entry(framework.clone()).or_default();
-        let list = by_role.entry(role.to_owned()).or_default().entry(agent.clone()).or_default();
+        let list = by_role
+            .entry(role.to_owned())
+            .or_default()
+            .entry(agent.clone())
+            .or_default();
         // One that hides less for a shorter time adds nothing.
         list.retain(|old| {
             let is_covered = old.expires <= expires && refused.contains(&old.refused);
@@ -64,12 +68,29 @@ impl Filters {
             let oldest = list.remove(0);
             self.expiries.remove(&(oldest.expires, oldest.sequence));
         }
-        list.push(Filter { expires, sequence, refused });
-        self.expiries.insert((expires, sequence), (framework.clone(), role.to_owned(), agent.clone()));
+        list.push(Filter {
+            expires,
+            sequence,
+            refused,
+        });
+        self.expiries.insert(
+            (expires, sequence),
+            (framework.clone(), role.to_owned(), agent.clone()),
+        );
     }
 
-    pub(crate) fn hides(&self, framework: &FrameworkId, role: &str, agent: &AgentId, offered: &Resources) -> bool {
-        let list = self.filters.get(framework).and_then(|roles| roles.get(role)).and_then(|agents| agents.get(agent));
+    pub(crate) fn hides(
+        &self,
+        framework: &FrameworkId,
+        role: &str,
+        agent: &AgentId,
+        offered: &Resources,
+    ) -> bool {
+        let list = self
+            .filters
+            .get(framework)
+            .and_then(|roles| roles.get(role))
+            .and_then(|agents| agents.get(agent));
         list.is_some_and(|list| list.iter().any(|filter| filter.refused.contains(offered)))
     }
 
@@ -104,7 +125,9 @@ impl Filters {
 
     /// Drops a framework's filters for one role, or for all.
     pub(crate) fn clear_framework(&mut self, framework: &FrameworkId, role: Option<&str>) {
-        let Some(roles) = self.filters.get_mut(framework) else { return };
+        let Some(roles) = self.filters.get_mut(framework) else {
+            return;
+        };
         let dropped: Vec<ByAgent> = match role {
             Some(role) => roles.remove(role).into_iter().collect(),
             None => std::mem::take(roles).into_values().collect(),
@@ -141,14 +164,23 @@ mod tests {
     fn a_filter_hides_what_it_contains_until_it_expires() {
         let (framework, agent) = ids();
         let mut filters = Filters::default();
-        filters.add(&framework, "r", &agent, parse("cpus:2;mem:10").unwrap(), Instant::from_secs(5));
+        filters.add(
+            &framework,
+            "r",
+            &agent,
+            parse("cpus:2;mem:10").unwrap(),
+            Instant::from_secs(5),
+        );
         assert!(filters.hides(&framework, "r", &agent, &parse("cpus:2;mem:10").unwrap()));
         assert!(filters.hides(&framework, "r", &agent, &parse("cpus:1").unwrap()));
         assert!(!filters.hides(&framework, "r", &agent, &parse("cpus:3;mem:10").unwrap()));
         assert!(!filters.hides(&framework, "q", &agent, &parse("cpus:1").unwrap()));
         assert_eq!(filters.expire(Instant::from_millis(4999)), []);
         assert_eq!(filters.next_expiry(), Some(Instant::from_secs(5)));
-        assert_eq!(filters.expire(Instant::from_secs(5)), [agent.clone()]);
+        assert_eq!(
+            filters.expire(Instant::from_secs(5)),
+            std::slice::from_ref(&agent)
+        );
         assert!(!filters.hides(&framework, "r", &agent, &parse("cpus:1").unwrap()));
         assert_eq!((filters.len(), filters.filters.len()), (0, 0));
     }
@@ -162,13 +194,25 @@ mod tests {
             filters.add(&framework, "r", &agent, port, Instant::from_secs(100 + n));
         }
         assert_eq!(filters.len(), MAX_PER_AGENT);
-        filters.add(&framework, "r", &agent, parse("ports:[0-99]").unwrap(), Instant::from_secs(500));
+        filters.add(
+            &framework,
+            "r",
+            &agent,
+            parse("ports:[0-99]").unwrap(),
+            Instant::from_secs(500),
+        );
         assert_eq!(filters.len(), 1);
         filters.clear_framework(&framework, Some("q"));
         assert_eq!(filters.len(), 1);
         filters.clear_framework(&framework, Some("r"));
         assert_eq!(filters.len(), 0);
-        filters.add(&framework, "r", &agent, parse("cpus:1").unwrap(), Instant::from_secs(500));
+        filters.add(
+            &framework,
+            "r",
+            &agent,
+            parse("cpus:1").unwrap(),
+            Instant::from_secs(500),
+        );
         filters.clear_agent(&agent);
         assert_eq!(filters.len(), 0);
     }

@@ -5,13 +5,14 @@
 //! at once, and the first eligible framework gets all that is free on an agent (coarse-grained, as in Mesos).
 //! Invariant: the sorters' sums equal the sums over all slots' allocations.
 
+mod check;
 mod drf;
 mod filters;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use nesos_base::time::{Duration, Instant};
-use nesos_wire::resource::{Resources, Scalar, Value};
+use nesos_wire::resource::{Resources, Scalar};
 use nesos_wire::{AgentId, FrameworkId};
 
 use crate::config::Config;
@@ -83,8 +84,15 @@ impl Allocator {
     /// A framework is new, or subscribes again: filters are forgotten, all agents are considered.
     pub(crate) fn put_framework(&mut self, id: &FrameworkId, subscription: Subscription) {
         self.filters.clear_framework(id, None);
-        let old = self.frameworks.insert(id.clone(), subscription).unwrap_or_default();
-        let new = self.frameworks.get(id).map(|new| new.roles.clone()).unwrap_or_default();
+        let old = self
+            .frameworks
+            .insert(id.clone(), subscription)
+            .unwrap_or_default();
+        let new = self
+            .frameworks
+            .get(id)
+            .map(|new| new.roles.clone())
+            .unwrap_or_default();
         for role in old.roles.union(&new) {
             self.refresh_client(id, role);
         }
@@ -94,7 +102,9 @@ impl Allocator {
     /// The framework gets nothing until `put_framework`; what it has stays.
     pub(crate) fn deactivate_framework(&mut self, id: &FrameworkId) {
         self.filters.clear_framework(id, None);
-        let Some(known) = self.frameworks.get_mut(id) else { return };
+        let Some(known) = self.frameworks.get_mut(id) else {
+            return;
+        };
         known.active = false;
         for role in known.roles.clone() {
             self.refresh_client(id, &role);
@@ -106,14 +116,25 @@ impl Allocator {
         self.deactivate_framework(id);
         let agents: Vec<AgentId> = self.agents.keys().cloned().collect();
         for agent in agents {
-            let Some(slot) = self.agents.get(&agent) else { continue };
-            let held = slot.allocations.iter().filter(|((framework, _), _)| framework == id);
-            let held: Vec<(String, Resources)> = held.map(|((_, role), held)| (role.clone(), held.clone())).collect();
+            let Some(slot) = self.agents.get(&agent) else {
+                continue;
+            };
+            let held = slot
+                .allocations
+                .iter()
+                .filter(|((framework, _), _)| framework == id);
+            let held: Vec<(String, Resources)> = held
+                .map(|((_, role), held)| (role.clone(), held.clone()))
+                .collect();
             for (role, resources) in held {
                 self.recover(id, &role, &agent, &resources);
             }
         }
-        let roles = self.frameworks.remove(id).map(|known| known.roles).unwrap_or_default();
+        let roles = self
+            .frameworks
+            .remove(id)
+            .map(|known| known.roles)
+            .unwrap_or_default();
         for role in roles {
             self.refresh_client(id, &role);
         }
@@ -123,13 +144,22 @@ impl Allocator {
     pub(crate) fn add_agent(&mut self, id: &AgentId, total: Resources) {
         self.remove_agent(id);
         self.add_total(&total);
-        self.agents.insert(id.clone(), Slot { total, active: true, allocations: BTreeMap::new() });
+        self.agents.insert(
+            id.clone(),
+            Slot {
+                total,
+                active: true,
+                allocations: BTreeMap::new(),
+            },
+        );
         self.candidates.insert(id.clone());
     }
 
     /// The agent has other resources than before.
     pub(crate) fn update_agent(&mut self, id: &AgentId, total: Resources) {
-        let Some(slot) = self.agents.get_mut(id) else { return };
+        let Some(slot) = self.agents.get_mut(id) else {
+            return;
+        };
         if slot.total != total {
             let old = std::mem::replace(&mut slot.total, total.clone());
             self.remove_total(&old);
@@ -156,7 +186,9 @@ impl Allocator {
 
     /// The agent is gone with everything allocated on it.
     pub(crate) fn remove_agent(&mut self, id: &AgentId) {
-        let Some(slot) = self.agents.remove(id) else { return };
+        let Some(slot) = self.agents.remove(id) else {
+            return;
+        };
         for ((framework, role), resources) in &slot.allocations {
             self.unallocate(framework, role, resources);
         }
@@ -166,9 +198,20 @@ impl Allocator {
     }
 
     /// Something is in use that the allocator did not give out: a task the agent brought along.
-    pub(crate) fn allocated(&mut self, framework: &FrameworkId, role: &str, agent: &AgentId, resources: &Resources) {
-        let Some(slot) = self.agents.get_mut(agent) else { return };
-        slot.allocations.entry((framework.clone(), role.to_owned())).or_default().add(resources);
+    pub(crate) fn allocated(
+        &mut self,
+        framework: &FrameworkId,
+        role: &str,
+        agent: &AgentId,
+        resources: &Resources,
+    ) {
+        let Some(slot) = self.agents.get_mut(agent) else {
+            return;
+        };
+        slot.allocations
+            .entry((framework.clone(), role.to_owned()))
+            .or_default()
+            .add(resources);
         self.ensure_client(framework, role);
         self.roles.allocated(&role.to_owned(), resources);
         if let Some(sorter) = self.clients.get_mut(role) {
@@ -177,10 +220,20 @@ impl Allocator {
     }
 
     /// Something is free again. On an agent that is gone: nothing to do, it went with the agent.
-    pub(crate) fn recover(&mut self, framework: &FrameworkId, role: &str, agent: &AgentId, resources: &Resources) {
-        let Some(slot) = self.agents.get_mut(agent) else { return };
+    pub(crate) fn recover(
+        &mut self,
+        framework: &FrameworkId,
+        role: &str,
+        agent: &AgentId,
+        resources: &Resources,
+    ) {
+        let Some(slot) = self.agents.get_mut(agent) else {
+            return;
+        };
         let key = (framework.clone(), role.to_owned());
-        let Some(held) = slot.allocations.get_mut(&key) else { return };
+        let Some(held) = slot.allocations.get_mut(&key) else {
+            return;
+        };
         held.subtract(resources);
         if held.is_empty() {
             slot.allocations.remove(&key);
@@ -193,7 +246,13 @@ impl Allocator {
     /// Hides these resources of the agent from the framework's role for a while.
     pub(crate) fn refuse(&mut self, refused: Allocation, until: Instant) {
         if self.agents.contains_key(&refused.agent) {
-            self.filters.add(&refused.framework, &refused.role, &refused.agent, refused.resources, until);
+            self.filters.add(
+                &refused.framework,
+                &refused.role,
+                &refused.agent,
+                refused.resources,
+                until,
+            );
         }
     }
 
@@ -231,7 +290,9 @@ impl Allocator {
     }
 
     pub(crate) fn dominant_share(&self, role: &str, framework: &FrameworkId) -> f64 {
-        self.clients.get(role).map_or(0.0, |sorter| sorter.share(framework))
+        self.clients
+            .get(role)
+            .map_or(0.0, |sorter| sorter.share(framework))
     }
 
     /// Whether something changed since the last run.
@@ -247,26 +308,46 @@ impl Allocator {
         }
         let mut allocations = Vec::new();
         for agent in std::mem::take(&mut self.candidates) {
-            let Some(slot) = self.agents.get(&agent).filter(|slot| slot.active) else { continue };
+            let Some(slot) = self.agents.get(&agent).filter(|slot| slot.active) else {
+                continue;
+            };
             let resources = slot.available();
             if resources.is_empty() {
                 continue;
             }
-            let Some((framework, role)) = self.first_eligible(&agent, &resources, slot) else { continue };
+            let Some((framework, role)) = self.first_eligible(&agent, &resources, slot) else {
+                continue;
+            };
             self.allocated(&framework, &role, &agent, &resources);
-            allocations.push(Allocation { framework, role, agent, resources });
+            allocations.push(Allocation {
+                framework,
+                role,
+                agent,
+                resources,
+            });
         }
         allocations
     }
 
-    fn first_eligible(&self, agent: &AgentId, free: &Resources, slot: &Slot) -> Option<(FrameworkId, String)> {
+    fn first_eligible(
+        &self,
+        agent: &AgentId,
+        free: &Resources,
+        slot: &Slot,
+    ) -> Option<(FrameworkId, String)> {
         let has_gpus = slot.total.scalar("gpus") > Scalar(0);
         for role in self.roles.ranked() {
             for framework in self.clients.get(role)?.ranked() {
-                let Some(known) = self.frameworks.get(framework) else { continue };
+                let Some(known) = self.frameworks.get(framework) else {
+                    continue;
+                };
                 let may_have_gpus = !self.filter_gpu_resources || known.wants_gpus;
-                let minimum = known.min_allocatable.get(role).unwrap_or(&self.min_allocatable);
-                let is_enough = minimum.is_empty() || minimum.iter().any(|least| free.contains(least));
+                let minimum = known
+                    .min_allocatable
+                    .get(role)
+                    .unwrap_or(&self.min_allocatable);
+                let is_enough =
+                    minimum.is_empty() || minimum.iter().any(|least| free.contains(least));
                 if is_enough
                     && (!has_gpus || may_have_gpus)
                     && !self.filters.hides(framework, role, agent, free)
@@ -299,7 +380,10 @@ impl Allocator {
     fn ensure_client(&mut self, framework: &FrameworkId, role: &str) {
         self.roles.add(&role.to_owned());
         let roles = &self.roles;
-        let sorter = self.clients.entry(role.to_owned()).or_insert_with(|| Sorter::with_total_of(roles));
+        let sorter = self
+            .clients
+            .entry(role.to_owned())
+            .or_insert_with(|| Sorter::with_total_of(roles));
         sorter.add(framework);
     }
 
@@ -312,14 +396,24 @@ impl Allocator {
 
     /// Puts a framework in or out of a role's sorter, as its subscription and its allocations say.
     fn refresh_client(&mut self, framework: &FrameworkId, role: &str) {
-        let known = self.frameworks.get(framework).filter(|known| known.roles.contains(role));
-        let (is_subscribed, active) =
-            known.map_or((false, false), |known| (true, known.active && !known.suppressed.contains(role)));
-        let keeps = is_subscribed || self.clients.get(role).is_some_and(|sorter| sorter.has_allocation(framework));
+        let known = self
+            .frameworks
+            .get(framework)
+            .filter(|known| known.roles.contains(role));
+        let (is_subscribed, active) = known.map_or((false, false), |known| {
+            (true, known.active && !known.suppressed.contains(role))
+        });
+        let keeps = is_subscribed
+            || self
+                .clients
+                .get(role)
+                .is_some_and(|sorter| sorter.has_allocation(framework));
         if keeps {
             self.ensure_client(framework, role);
         }
-        let Some(sorter) = self.clients.get_mut(role) else { return };
+        let Some(sorter) = self.clients.get_mut(role) else {
+            return;
+        };
         if keeps {
             sorter.set_active(framework, active);
         } else {
@@ -340,35 +434,4 @@ pub(crate) fn refusal(seconds: Option<f64>) -> Duration {
     const DEFAULT: f64 = 5.0;
     let seconds = seconds.filter(|seconds| *seconds >= 0.0).unwrap_or(DEFAULT);
     nesos_base::time::seconds(seconds)
-}
-
-/// For `check` only: slow, complete.
-impl Allocator {
-    pub(crate) fn allocated_on(&self, agent: &AgentId) -> Resources {
-        let slot = self.agents.get(agent);
-        slot.into_iter().flat_map(|slot| slot.allocations.values()).fold(Resources::new(), |mut sum, held| {
-            sum.add(held);
-            sum
-        })
-    }
-
-    pub(crate) fn violations(&self) -> Vec<String> {
-        let mut found = Vec::new();
-        for (role, sorter) in &self.clients {
-            for framework in sorter.clients() {
-                let slots = self.agents.values();
-                let held = slots.filter_map(|slot| slot.allocations.get(&(framework.clone(), role.clone())));
-                if !sorter.holds(framework, held) {
-                    found.push(format!("the sorter of role {role} is wrong about {framework}"));
-                }
-            }
-        }
-        for ((framework, role), held) in self.agents.values().flat_map(|slot| &slot.allocations) {
-            let has_scalars = held.iter().any(|(_, value)| matches!(value, Value::Scalar(_)));
-            if has_scalars && !self.clients.get(role).is_some_and(|sorter| sorter.has_allocation(framework)) {
-                found.push(format!("{framework} has resources of role {role} that no sorter knows"));
-            }
-        }
-        found
-    }
 }

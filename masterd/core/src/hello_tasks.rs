@@ -1,0 +1,254 @@
+//! The tasks of a `Hello` against the master's books: what is known, what is news, what is missing.
+//!
+//! Called by `agents` when an agent registers. Invariants: the agent's word wins over the master's, except about launches
+//! that the framework was told are over; of two launches of one task id the later one stays.
+
+use std::collections::BTreeSet;
+
+use nesos_wire::message::{MasterToAgent, TaskReport};
+use nesos_wire::task::{Reason, TaskState};
+use nesos_wire::{AgentId, TaskId, TaskKey};
+
+use crate::master::Master;
+use crate::state::Task;
+
+/// What a `Hello` leads to besides the `Welcome`.
+#[derive(Default)]
+pub(crate) struct Reconciled {
+    pub(crate) kill: Vec<TaskKey>,
+    pub(crate) then: Vec<MasterToAgent>,
+    pub(crate) returned: Vec<TaskKey>,
+}
+
+impl Master {
+    /// Makes the master's books on this agent's tasks say what the agent says.
+    pub(crate) fn reconcile_agent(&mut self, id: &AgentId, reports: Vec<TaskReport>) -> Reconciled {
+        let mut reconciled = Reconciled::default();
+        let mut reported = BTreeSet::new();
+        for report in reports {
+            if self.take_report(id, report.clone(), &mut reconciled) {
+                reported.insert(report.spec.key);
+            }
+        }
+        let missing: Vec<TaskKey> = self
+            .agents
+            .get(id)
+            .map(|agent| {
+                agent
+                    .tasks
+                    .iter()
+                    .filter(|key| !reported.contains(*key))
+                    .cloned()
+                    .collect()
+            })
+            .unwrap_or_default();
+        let lost = self.restore_unreachable(id, &reported);
+        for key in missing.iter().chain(&lost) {
+            self.end_missing(key);
+        }
+        reconciled
+    }
+
+    /// One reported task. Says whether it is now in the books as reported.
+    fn take_report(
+        &mut self,
+        agent: &AgentId,
+        report: TaskReport,
+        reconciled: &mut Reconciled,
+    ) -> bool {
+        let key = report.spec.key.clone();
+        if self.registry.is_removed(&key.framework) {
+            reconciled.kill.push(key);
+            return false;
+        }
+        if !self.frameworks.contains_key(&key.framework) {
+            self.recover_framework_of(&report.spec);
+        }
+        let Some(framework) = self.frameworks.get_mut(&key.framework) else {
+            return false;
+        };
+        let is_same =
+            |task: &&Task| task.spec.attempt == report.spec.attempt && task.spec.key == key;
+        if let Some(ended) = framework.completed.iter().rev().find(is_same) {
+            match (
+                ended.acknowledged,
+                report.status.as_ref().and_then(|status| status.uuid),
+            ) {
+                // It missed the acknowledgement.
+                (Some(seen), Some(uuid)) if seen == uuid => {
+                    reconciled
+                        .then
+                        .push(MasterToAgent::Acknowledge { key, uuid });
+                }
+                // The framework was told that it is over; so be it.
+                _ => reconciled.kill.push(key),
+            }
+            return false;
+        }
+        let newest = framework
+            .tasks
+            .get(&key.task)
+            .or_else(|| framework.unreachable.get(&key.task));
+        if let Some(other) = newest {
+            if other.spec.attempt > report.spec.attempt {
+                reconciled.kill.push(key);
+                return false;
+            }
+            if other.spec.attempt < report.spec.attempt || other.agent != *agent {
+                self.forget_older(&key);
+            }
+        }
+        self.put_report(agent, report, reconciled);
+        true
+    }
+
+    /// A newer launch of the same id was reported: what the books have is a leftover on some other agent (or this one).
+    fn forget_older(&mut self, key: &TaskKey) {
+        let Some(framework) = self.frameworks.get_mut(&key.framework) else {
+            return;
+        };
+        if framework.unreachable.remove(&key.task).is_some() {
+            return;
+        }
+        let Some(task) = framework.tasks.get(&key.task).cloned() else {
+            return;
+        };
+        if task.is_using_resources() {
+            self.allocator.recover(
+                &key.framework,
+                &task.spec.role,
+                &task.agent,
+                &task.spec.resources,
+            );
+            self.send_agent(
+                &task.agent,
+                MasterToAgent::Kill {
+                    key: key.clone(),
+                    grace_ms: None,
+                },
+            );
+        }
+        if let Some(framework) = self.frameworks.get_mut(&key.framework) {
+            framework.tasks.remove(&key.task);
+        }
+        if let Some(agent) = self.agents.get_mut(&task.agent) {
+            agent.tasks.remove(key);
+        }
+    }
+
+    fn put_report(&mut self, agent: &AgentId, report: TaskReport, reconciled: &mut Reconciled) {
+        let TaskReport {
+            spec,
+            latest,
+            status,
+        } = report;
+        let key = spec.key.clone();
+        let Some(framework) = self.frameworks.get_mut(&key.framework) else {
+            return;
+        };
+        let back = framework.unreachable.remove(&key.task);
+        let is_news = back.is_some() || !framework.tasks.contains_key(&key.task);
+        if is_news {
+            let mut task = back.unwrap_or_else(|| Task::new(spec, agent.clone()));
+            // Whatever it was when it went away: the agent knows better. Whether the status is acknowledged only the
+            // agent knows; it repeats it if it has to.
+            task.state = TaskState::Staging;
+            task.latest = TaskState::Lost;
+            if let Some(status) = status {
+                task.record(status);
+            }
+            framework.tasks.insert(key.task.clone(), task);
+            reconciled.returned.push(key.clone());
+        }
+        if let Some(agent) = self.agents.get_mut(agent) {
+            agent.tasks.insert(key.clone());
+        }
+        let Some(task) = framework.tasks.get_mut(&key.task) else {
+            return;
+        };
+        task.confirmed = true;
+        let (role, resources) = (&task.spec.role, &task.spec.resources);
+        match (task.latest.is_terminal(), latest.is_terminal()) {
+            (false, true) => self
+                .allocator
+                .recover(&key.framework, role, agent, resources),
+            (true, false) => self
+                .allocator
+                .allocated(&key.framework, role, agent, resources),
+            _ => {}
+        }
+        task.latest = latest;
+        if let Some(kill) = task.kill.filter(|_| !latest.is_terminal()) {
+            reconciled.then.push(MasterToAgent::Kill {
+                key,
+                grace_ms: kill.grace_ms,
+            });
+        }
+    }
+
+    /// Tasks of this agent among the unreachable ones that it did not report go back to `tasks`, to be ended there.
+    fn restore_unreachable(
+        &mut self,
+        agent: &AgentId,
+        reported: &BTreeSet<TaskKey>,
+    ) -> Vec<TaskKey> {
+        let mut lost = Vec::new();
+        for framework in self.frameworks.values_mut() {
+            let on_agent = framework
+                .unreachable
+                .iter()
+                .filter(|(_, task)| task.agent == *agent);
+            let ids: Vec<TaskId> = on_agent.map(|(id, _)| id.clone()).collect();
+            for id in ids {
+                let Some(mut task) = framework.unreachable.remove(&id) else {
+                    continue;
+                };
+                if reported.contains(&task.spec.key) {
+                    continue;
+                }
+                // It uses nothing: the allocator dropped the agent's allocations when it became unreachable.
+                task.latest = if task.latest.is_terminal() {
+                    task.latest
+                } else {
+                    TaskState::Gone
+                };
+                if task.state.is_terminal() {
+                    // The framework has been told already (LOST, or how it really ended).
+                    framework.complete(task);
+                    continue;
+                }
+                lost.push(task.spec.key.clone());
+                framework.tasks.insert(id, task);
+            }
+        }
+        if let Some(known) = self.agents.get_mut(agent) {
+            known.tasks.extend(lost.iter().cloned());
+        }
+        lost
+    }
+
+    /// The agent does not know this task. A launch that it never confirmed was lost with a link.
+    fn end_missing(&mut self, key: &TaskKey) {
+        let Some(task) = self.task(key) else { return };
+        let state = match (task.spec.partition_aware, task.confirmed) {
+            (false, _) => TaskState::Lost,
+            (true, false) => TaskState::Dropped,
+            (true, true) => TaskState::Gone,
+        };
+        self.end_task(
+            key,
+            state,
+            Reason::Reconciliation,
+            "Task is unknown to the agent".to_owned(),
+        );
+    }
+
+    pub(crate) fn announce_returned(&mut self, returned: &[TaskKey]) {
+        for key in returned {
+            let Some(task) = self.task(key) else { continue };
+            let message = "Unreachable agent re-registered".to_owned();
+            let status = self.master_status(task, task.state, Reason::AgentReregistered, message);
+            self.forward(key.clone(), status);
+        }
+    }
+}

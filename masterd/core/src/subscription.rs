@@ -1,0 +1,113 @@
+//! Which subscriptions are accepted.
+//!
+//! Only what needs the master's state or concerns roles; the protobuf's syntax is the daemon's. Called by `frameworks`.
+//! Each refusal is the sentence of an ERROR event, since by then the stream has begun.
+
+use std::collections::BTreeSet;
+
+use nesos_wire::command::FrameworkFacts;
+
+use crate::event::Subscribe;
+use crate::master::Master;
+
+impl Master {
+    /// Everything that Mesos answers with an ERROR event after the stream has begun.
+    pub(crate) fn check_subscription(&self, subscribe: &Subscribe) -> Result<(), String> {
+        let facts = &subscribe.facts;
+        check_roles(facts)?;
+        if let Some(role) = subscribe
+            .suppressed_roles
+            .iter()
+            .find(|role| !facts.roles.contains(role))
+        {
+            return Err(format!(
+                "Suppressed role '{role}' is not contained in the list of roles"
+            ));
+        }
+        let allowed = &self.config.roles;
+        if let Some(role) = facts
+            .roles
+            .iter()
+            .find(|role| !allowed.is_empty() && !allowed.contains(role))
+        {
+            return Err(format!(
+                "Role '{role}' is not present in the master's --roles"
+            ));
+        }
+        let known = match &subscribe.framework {
+            Some(id) if self.registry.is_removed(id) => {
+                return Err("Framework has been removed".to_owned());
+            }
+            Some(id) => self.frameworks.get(id),
+            None => None,
+        };
+        match known {
+            // A recovered one's principal is known only if it comes from the registry.
+            Some(known) if known.facts.principal != facts.principal && !known.is_orphan() => {
+                Err("Changing framework's principal is not allowed".to_owned())
+            }
+            None if self.frameworks.len() >= self.config.max_frameworks => Err(format!(
+                "There are {} frameworks already, which is as many as this master takes",
+                self.frameworks.len()
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Roles must be there, differ, and obey Mesos's grammar.
+fn check_roles(facts: &FrameworkFacts) -> Result<(), String> {
+    if facts.roles.is_empty() {
+        // A MULTI_ROLE framework may subscribe to nothing yet.
+        return if facts.is_capable("MULTI_ROLE") {
+            Ok(())
+        } else {
+            Err("The framework has no role".to_owned())
+        };
+    }
+    if facts.roles.len() > 1 && !facts.is_capable("MULTI_ROLE") {
+        return Err("A framework without MULTI_ROLE must have exactly one role".to_owned());
+    }
+    let mut seen = BTreeSet::new();
+    for role in &facts.roles {
+        if !seen.insert(role) {
+            return Err(format!("Duplicate role '{role}'"));
+        }
+        check_role(role)?;
+    }
+    Ok(())
+}
+
+fn check_role(role: &str) -> Result<(), String> {
+    if role == "*" {
+        return Ok(());
+    }
+    let is_bad = |part: &str| {
+        part.is_empty()
+            || matches!(part, "." | ".." | "*")
+            || part.starts_with('-')
+            || part.contains(|c: char| c.is_whitespace() || c == '\u{8}')
+    };
+    if role.split('/').any(is_bad) {
+        return Err(format!(
+            "Role '{role}' is not valid: it must be parts joined by single '/', none of them '.', '..', '*', starting \
+             with '-' or containing white space"
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn role_grammar_is_mesoss() {
+        for good in ["*", "web", "a/b", "a-b"] {
+            assert!(check_role(good).is_ok(), "{good}");
+        }
+        for bad in ["", "/a", "a/", "a//b", ".", "a/..", "-a", "a b", "a/*"] {
+            assert!(check_role(bad).is_err(), "{bad}");
+        }
+    }
+}

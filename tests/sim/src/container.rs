@@ -1,0 +1,196 @@
+//! Containers: tasks' processes on the boards, which outlive the agent's process but not their board's power.
+//!
+//! Called by `board` (actions of the agent) and by the world's plan. Invariant: of each container exactly one end is told.
+
+use std::collections::BTreeMap;
+
+use agentd_core::{ContainerEvent, Event, Finish};
+use nesos_wire::ContainerId;
+use nesos_wire::executor::{ExitRecord, Outcome};
+use nesos_wire::task::TaskSpec;
+
+use crate::world::{Planned, World};
+
+/// How a container ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Code(u8),
+    Killed,
+    /// The launch comes to nothing.
+    NoLaunch,
+}
+
+/// Where a container is.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Stage {
+    Launching,
+    Running,
+    Ended(ExitRecord),
+}
+
+/// A container: what is on the board, whether or not an agent looks.
+#[derive(Debug)]
+pub(crate) struct Container {
+    pub(crate) board: usize,
+    pub(crate) spec: TaskSpec,
+    pub(crate) stage: Stage,
+    /// The agent process that gets its events.
+    pub(crate) watcher: Option<u64>,
+    is_killed: bool,
+}
+
+impl World {
+    pub(crate) fn launch(&mut self, board: usize, container: ContainerId, spec: TaskSpec) {
+        self.trace(&format!(
+            "board {board} launches {} attempt {:x}",
+            spec.key, spec.attempt.0
+        ));
+        if !self.launched.insert((spec.key.clone(), spec.attempt)) {
+            self.fail(format!(
+                "{} attempt {:x} is launched twice",
+                spec.key, spec.attempt.0
+            ));
+        }
+        let watcher = Some(self.boards[board].generation);
+        let stage = Stage::Launching;
+        self.containers.insert(
+            container.clone(),
+            Container {
+                board,
+                spec,
+                stage,
+                watcher,
+                is_killed: false,
+            },
+        );
+        let after = self.rng.millis(5, 1500);
+        if self.rng.chance(5) {
+            self.plan(
+                after,
+                Planned::ContainerEnds {
+                    container,
+                    exit: Exit::NoLaunch,
+                },
+            );
+        } else {
+            self.plan(after, Planned::ContainerStarts { container });
+        }
+    }
+
+    pub(crate) fn adopt(&mut self, board: usize, container: ContainerId) {
+        let generation = self.boards[board].generation;
+        let event = match self.containers.get_mut(&container) {
+            None => ContainerEvent::Vanished,
+            Some(known) => {
+                known.watcher = Some(generation);
+                match &known.stage {
+                    Stage::Launching => return,
+                    Stage::Running => ContainerEvent::Running,
+                    Stage::Ended(record) => ContainerEvent::Finished(Finish {
+                        record: record.clone(),
+                        limitation: None,
+                    }),
+                }
+            }
+        };
+        let moment = self.moment();
+        if let Some(agent) = &mut self.boards[board].agent {
+            agent.step(Event::Container { container, event }, moment);
+        }
+    }
+
+    pub(crate) fn kill_container(&mut self, container: &ContainerId, grace_ms: u64) {
+        let late = self.rng.millis(0, grace_ms + 20);
+        let Some(known) = self.containers.get_mut(container) else {
+            return;
+        };
+        known.is_killed = true;
+        let exit = if known.stage == Stage::Launching {
+            Exit::NoLaunch
+        } else {
+            Exit::Killed
+        };
+        self.plan(
+            late,
+            Planned::ContainerEnds {
+                container: container.clone(),
+                exit,
+            },
+        );
+    }
+
+    pub(crate) fn container_starts(&mut self, container: &ContainerId) {
+        let length = self.rng.millis(50, 40_000);
+        let code = if self.rng.chance(80) { 0 } else { 1 };
+        let Some(known) = self
+            .containers
+            .get_mut(container)
+            .filter(|c| c.stage == Stage::Launching)
+        else {
+            return;
+        };
+        known.stage = Stage::Running;
+        self.plan(
+            length,
+            Planned::ContainerEnds {
+                container: container.clone(),
+                exit: Exit::Code(code),
+            },
+        );
+        self.tell(container, ContainerEvent::Started);
+        self.tell(container, ContainerEvent::Running);
+    }
+
+    pub(crate) fn container_ends(&mut self, container: &ContainerId, exit: Exit) {
+        let at_ms = self.now.as_millis();
+        let Some(known) = self.containers.get_mut(container) else {
+            return;
+        };
+        let record = |outcome| ExitRecord {
+            outcome,
+            kill_requested: known.is_killed,
+            at_ms,
+        };
+        let record = match (&known.stage, exit) {
+            (Stage::Ended(_), _) => return,
+            (Stage::Launching, _) => record(Outcome::NotStarted("no such program".into())),
+            (Stage::Running, Exit::Code(code)) => record(Outcome::Exit(code)),
+            (Stage::Running, _) => record(Outcome::Signal(15)),
+        };
+        known.stage = Stage::Ended(record.clone());
+        self.tell(
+            container,
+            ContainerEvent::Finished(Finish {
+                record,
+                limitation: None,
+            }),
+        );
+    }
+
+    fn tell(&mut self, container: &ContainerId, event: ContainerEvent) {
+        let Some(known) = self.containers.get(container) else {
+            return;
+        };
+        let board = known.board;
+        if known.watcher == Some(self.boards[board].generation) {
+            self.board_event(
+                board,
+                Event::Container {
+                    container: container.clone(),
+                    event,
+                },
+            );
+        }
+    }
+
+    /// What is alive on each board, in resources.
+    pub(crate) fn alive_on(&self, board: usize) -> BTreeMap<&ContainerId, &Container> {
+        let alive = |container: &&Container| {
+            container.board == board && !matches!(container.stage, Stage::Ended(_))
+        };
+        self.containers
+            .iter()
+            .filter(|(_, container)| alive(container))
+            .collect()
+    }
+}

@@ -1,0 +1,117 @@
+//! How simulated schedulers use offers: some tasks fit, some ask for too much, some ids are used again.
+//!
+//! Called by `scheduler`. Invariant: an id is used again only after its task's end was acknowledged.
+
+use std::collections::BTreeMap;
+
+use masterd_core::{Call, LaunchTask, Offer, Operation};
+use nesos_wire::resource::Resources;
+use nesos_wire::resource_text;
+use nesos_wire::task::Command;
+use nesos_wire::{AgentId, OfferId, TaskId};
+
+use crate::scheduler::Belief;
+use crate::world::World;
+
+impl World {
+    pub(crate) fn use_offers(&mut self, scheduler: usize) {
+        let offers = std::mem::take(&mut self.schedulers[scheduler].offers);
+        let mut by_agent: BTreeMap<AgentId, Vec<Offer>> = BTreeMap::new();
+        for offer in offers.into_values() {
+            by_agent.entry(offer.agent.clone()).or_default().push(offer);
+        }
+        for (agent, offers) in by_agent {
+            let ids: Vec<OfferId> = offers.iter().map(|offer| offer.id.clone()).collect();
+            let budget = self.schedulers[scheduler].budget;
+            let wants = !self.is_healed && budget > 0 && self.rng.chance(70);
+            let refuse_seconds =
+                [None, Some(0.0), Some(2.0), Some(20.0)][self.rng.between(0, 3) as usize];
+            let call = if wants {
+                let mut total = Resources::new();
+                offers.iter().for_each(|offer| total.add(&offer.resources));
+                let tasks = self.tasks_for(scheduler, &agent, total);
+                Call::Accept {
+                    offers: ids,
+                    operations: vec![Operation::Launch(tasks)],
+                    refuse_seconds,
+                }
+            } else {
+                Call::Decline {
+                    offers: ids,
+                    refuse_seconds,
+                }
+            };
+            self.call(scheduler, call);
+        }
+    }
+
+    fn tasks_for(
+        &mut self,
+        scheduler: usize,
+        agent: &AgentId,
+        mut left: Resources,
+    ) -> Vec<LaunchTask> {
+        let mut tasks = Vec::new();
+        for _ in 0..self.rng.between(1, 4) {
+            let text = format!(
+                "cpus:0.{};mem:{}",
+                self.rng.between(1, 9),
+                self.rng.between(8, 200)
+            );
+            let mut resources = resource_text::parse(&text).unwrap_or_default();
+            if self.rng.chance(30) {
+                let port = 31_000 + self.rng.between(0, 9);
+                resources.add(
+                    &resource_text::parse(&format!("ports:[{port}-{port}]")).unwrap_or_default(),
+                );
+            }
+            // Some ask for more than there is, and shall be told so.
+            if !left.contains(&resources) && !self.rng.chance(5) {
+                continue;
+            }
+            left.subtract(&resources);
+            let task = self.next_task_id(scheduler);
+            let belief = Belief {
+                state: None,
+                agent: agent.clone(),
+                is_closed: false,
+            };
+            self.schedulers[scheduler]
+                .tasks
+                .insert(task.clone(), belief);
+            tasks.push(LaunchTask {
+                name: task.to_string(),
+                task,
+                agent: agent.clone(),
+                executor: None,
+                role: None,
+                resources,
+                limits: BTreeMap::new(),
+                command: Command::default(),
+                kill_grace_ms: 2000,
+                info: Vec::new(),
+                invalid: None,
+            });
+        }
+        tasks
+    }
+
+    /// A new id, or one whose task has ended and was acknowledged.
+    fn next_task_id(&mut self, scheduler: usize) -> TaskId {
+        let reuses = self.rng.chance(20);
+        let known = &mut self.schedulers[scheduler];
+        known.budget = known.budget.saturating_sub(1);
+        let closed = known
+            .tasks
+            .iter()
+            .find(|(_, belief)| belief.is_closed)
+            .map(|(id, _)| id.clone());
+        match closed {
+            Some(id) if reuses => id,
+            _ => {
+                known.next_task += 1;
+                TaskId::new(format!("t{}", known.next_task))
+            }
+        }
+    }
+}
