@@ -39,12 +39,12 @@ fn main() -> ExitCode {
     };
     nesos_shell::log::init("agentd", level);
     match settings::Settings::new(values)
-        .map_err(anyhow::Error::from)
+        .map_err(run::RunError::from)
         .and_then(run::run)
     {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("agentd cannot run: {error:#}");
+            tracing::error!("agentd cannot run: {error}");
             ExitCode::FAILURE
         }
     }

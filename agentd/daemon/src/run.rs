@@ -24,7 +24,7 @@ use crate::identity;
 use crate::link::Links;
 use crate::settings::{Settings, SettingsError};
 use crate::state::View;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::{files, gc, sandbox};
 
 /// Events that wait for the loop; senders wait beyond it.
@@ -39,8 +39,21 @@ const STACK: usize = 256 * 1024;
 const GC_PAUSE: Duration = Duration::from_secs(3600);
 const GC_MIN_PAUSE: Duration = Duration::from_secs(60);
 
+/// Why the agent cannot run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunError {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Tls(#[from] nesos_shell::tls::TlsError),
+    #[error("cannot set up signals, timers or sockets: {0}")]
+    Io(#[from] std::io::Error),
+}
+
 /// Runs the agent until a signal ends it.
-pub(crate) fn run(settings: Settings) -> anyhow::Result<()> {
+pub(crate) fn run(settings: Settings) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
@@ -91,7 +104,7 @@ struct Daemon {
 }
 
 impl Daemon {
-    async fn start(settings: Rc<Settings>) -> anyhow::Result<Self> {
+    async fn start(settings: Rc<Settings>) -> Result<Self, RunError> {
         let signals = Signals::new()?;
         let (ip, port) = settings.listen;
         let listener = TcpListener::bind((ip, port))
@@ -378,7 +391,7 @@ fn config(settings: &Settings, port: u16) -> Config {
     }
 }
 
-fn seed() -> anyhow::Result<Seed> {
+fn seed() -> Result<Seed, RunError> {
     let mut bytes = [0; 16];
     nesos_shell::tls::random(&mut bytes)?;
     Ok(Seed(bytes))

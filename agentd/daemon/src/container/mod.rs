@@ -25,7 +25,7 @@ use nesos_wire::{AgentId, ContainerId};
 use tokio::sync::mpsc;
 
 use crate::identity;
-use crate::settings::Settings;
+use crate::settings::{Settings, SettingsError};
 use cgroups::Cgroups;
 use isolator::Isolators;
 use life::Life;
@@ -76,7 +76,10 @@ pub(crate) struct Containerizer {
 
 impl Containerizer {
     /// Checks that the isolators of `--isolation` work here.
-    pub(crate) fn new(settings: Rc<Settings>, events: mpsc::Sender<Event>) -> anyhow::Result<Self> {
+    pub(crate) fn new(
+        settings: Rc<Settings>,
+        events: mpsc::Sender<Event>,
+    ) -> Result<Self, SettingsError> {
         let isolators = Isolators::new(&settings)?;
         Ok(Self {
             context: Rc::new(Context {
