@@ -5,6 +5,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,7 @@ use nesos_shell::flags::Values;
 use nesos_sys::fs::write_durably;
 use nesos_wire::NodeId;
 use nix::fcntl::{Flock, FlockArg};
+use nix::net::if_::InterfaceFlags;
 
 use crate::settings::SettingsError;
 
@@ -55,6 +57,15 @@ pub(crate) fn lock(work_dir: &Path) -> Result<Flock<File>, SettingsError> {
             work_dir.display()
         ))
     })
+}
+
+/// The first IPv4 address of this machine by which others may reach it.
+pub(crate) fn own_address() -> Option<Ipv4Addr> {
+    let interfaces = nix::ifaddrs::getifaddrs().ok()?;
+    let mut addresses = interfaces
+        .filter(|interface| interface.flags.contains(InterfaceFlags::IFF_UP))
+        .filter_map(|interface| Some(interface.address?.as_sockaddr_in()?.ip()));
+    addresses.find(|address| !address.is_loopback() && !address.is_link_local())
 }
 
 /// The machine's identity: given, the board's, or one made at the first start.

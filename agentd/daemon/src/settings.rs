@@ -119,11 +119,20 @@ impl Settings {
         })
     }
 
-    /// `ip:port` for others, as far as it is known without asking the master.
+    /// The address for others, as far as it is known without asking the master; else empty. A master on the same board
+    /// sees only the loopback, so then it is looked up.
     pub(crate) fn advertised_ip(&self) -> String {
         let listen = Some(self.listen.0).filter(|ip| !ip.is_unspecified());
+        let is_local = || self.master.as_deref() == Some(LOCAL_MASTER) || local_master().is_some();
+        let own = || {
+            is_local()
+                .then(identity::own_address)
+                .flatten()
+                .map(IpAddr::V4)
+        };
         self.advertise_ip
             .or(listen)
+            .or_else(own)
             .map(|ip| ip.to_string())
             .unwrap_or_default()
     }
