@@ -36,7 +36,11 @@ impl Clients {
         while let Ok((stream, _)) = listener.accept() {
             // Dropping the stream is the answer to a fifth one.
             if self.list.len() < MAX_CLIENTS && stream.set_nonblocking(true).is_ok() {
-                let mut client = Client { stream, input: [0; MAX_MESSAGE], filled: 0 };
+                let mut client = Client {
+                    stream,
+                    input: [0; MAX_MESSAGE],
+                    filled: 0,
+                };
                 told += usize::from(client.send(state));
                 // One that has left its order and gone cannot be told, but is to be obeyed.
                 self.list.push(client);
@@ -66,7 +70,8 @@ impl Client {
     /// False if the client is to be dropped. A message is far smaller than an empty socket buffer, so one that does
     /// not fit at once means a client that has stopped reading long ago.
     fn send(&mut self, message: &FromExecutor) -> bool {
-        frame::encode(message).is_ok_and(|bytes| matches!(self.stream.write(&bytes), Ok(n) if n == bytes.len()))
+        frame::encode(message)
+            .is_ok_and(|bytes| matches!(self.stream.write(&bytes), Ok(n) if n == bytes.len()))
     }
 
     /// False if the client is to be dropped: gone, or not speaking our language.
@@ -88,7 +93,9 @@ impl Client {
     /// False for a broken or too long message. Leaves less than a whole buffer, so that the next read has room.
     fn take_messages(&mut self, order: &mut impl FnMut(ToExecutor)) -> bool {
         while let Some(message) = frame::decode::<ToExecutor>(&self.input[..self.filled]) {
-            let Ok((message, used)) = message else { return false };
+            let Ok((message, used)) = message else {
+                return false;
+            };
             self.input.copy_within(used..self.filled, 0);
             self.filled -= used;
             order(message);

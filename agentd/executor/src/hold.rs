@@ -31,9 +31,19 @@ pub(crate) fn run(directory: &Path) -> Result<(), Failure> {
     let listener = run_directory::take(directory)?;
     let reserved = record::reserve().map_err(Failure::of("create `exit.tmp`"))?;
     // SIGHUP and SIGINT are taken to be ignored: the task's end is not decided by a terminal.
-    let taken = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT];
-    let signals = Signals::take(&taken).map_err(|errno| Failure::of("take signals")(errno.into()))?;
-    let mut door = Door { listener, signals, clients: Clients::default() };
+    let taken = [
+        Signal::SIGCHLD,
+        Signal::SIGTERM,
+        Signal::SIGHUP,
+        Signal::SIGINT,
+    ];
+    let signals =
+        Signals::take(&taken).map_err(|errno| Failure::of("take signals")(errno.into()))?;
+    let mut door = Door {
+        listener,
+        signals,
+        clients: Clients::default(),
+    };
     let record = match run_directory::read_spec() {
         Ok(spec) => {
             let grace = Duration::from_millis(spec.kill_grace_ms.into());
@@ -59,13 +69,19 @@ impl Door {
     /// Sleeps until something happens or `deadline` is there.
     fn wait(&self, deadline: Option<Instant>) {
         let fixed = [self.listener.as_fd(), self.signals.as_fd()].into_iter();
-        let mut fds: Vec<PollFd<'_>> =
-            fixed.chain(self.clients.descriptors()).map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        let mut fds: Vec<PollFd<'_>> = fixed
+            .chain(self.clients.descriptors())
+            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+            .collect();
         let timeout = match deadline {
             // Rounded up, so that it does not wake just before the deadline again and again.
             Some(at) => {
-                let millis = at.saturating_duration_since(Instant::now()).as_micros().div_ceil(1000);
-                PollTimeout::try_from(millis.min(i32::MAX as u128) as i32).unwrap_or(PollTimeout::ZERO)
+                let millis = at
+                    .saturating_duration_since(Instant::now())
+                    .as_micros()
+                    .div_ceil(1000);
+                PollTimeout::try_from(millis.min(i32::MAX as u128) as i32)
+                    .unwrap_or(PollTimeout::ZERO)
             }
             None => PollTimeout::NONE,
         };
@@ -87,7 +103,9 @@ fn hold(door: &mut Door, tree: &Tree, default_grace: Duration) -> ExitRecord {
             }
         }
         door.clients.accept(&door.listener, &running);
-        door.clients.read(|ToExecutor::Kill { grace_ms }| graces.push(Duration::from_millis(grace_ms.into())));
+        door.clients.read(|ToExecutor::Kill { grace_ms }| {
+            graces.push(Duration::from_millis(grace_ms.into()))
+        });
         // Reaped first: a kill that comes after the end is not what ended it.
         let children = reap_all(&mut life, now);
         for grace in graces {
@@ -130,7 +148,11 @@ fn finish(mut door: Door, mut reserved: Reserved, record: ExitRecord) {
         if told > 0 || (stored && now >= linger_until) {
             return;
         }
-        door.wait(Some(if stored { linger_until } else { now + STORE_AGAIN }));
+        door.wait(Some(if stored {
+            linger_until
+        } else {
+            now + STORE_AGAIN
+        }));
         stored = stored || store(&mut reserved, &record);
     }
 }
@@ -146,6 +168,12 @@ fn store(reserved: &mut Reserved, record: &ExitRecord) -> bool {
 }
 
 fn record_of(outcome: Outcome, kill_requested: bool) -> ExitRecord {
-    let at_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-    ExitRecord { outcome, kill_requested, at_ms }
+    let at_ms = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64);
+    ExitRecord {
+        outcome,
+        kill_requested,
+        at_ms,
+    }
 }

@@ -43,7 +43,14 @@ pub(crate) struct Life {
 impl Life {
     /// The main process has started.
     pub(crate) fn new(main: u32) -> Life {
-        Life { main, outcome: None, kill_requested: false, kill_at: None, pause: FIRST_PAUSE, sweep_until: None }
+        Life {
+            main,
+            outcome: None,
+            kill_requested: false,
+            kill_at: None,
+            pause: FIRST_PAUSE,
+            sweep_until: None,
+        }
     }
 
     /// Somebody asks for its end. True: send SIGTERM now.
@@ -131,7 +138,10 @@ mod tests {
         life.reaped(start, 7, Exit::Signal(9));
         assert_eq!(life.next(start, true), Act::KillAll);
         assert_eq!(life.next(start, true), Act::Wait);
-        assert_eq!(life.next(start + SWEEP_LIMIT, true), Act::Finish(Outcome::Signal(9)));
+        assert_eq!(
+            life.next(start + SWEEP_LIMIT, true),
+            Act::Finish(Outcome::Signal(9))
+        );
     }
 
     #[test]

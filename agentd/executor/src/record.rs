@@ -25,7 +25,11 @@ pub(crate) struct Reserved {
 
 /// Makes `exit.tmp` and reserves its room as far as the file system can.
 pub(crate) fn reserve() -> io::Result<Reserved> {
-    let file = OpenOptions::new().write(true).create(true).truncate(true).open(TEMPORARY)?;
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(TEMPORARY)?;
     // tmpfs and ext4 can; where not, the record needs a free block at the end.
     let _ = fallocate(&file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, RESERVED);
     Ok(Reserved { file })
@@ -52,7 +56,8 @@ pub(crate) fn not_started(mut reason: String) -> Outcome {
 }
 
 fn encode(record: &ExitRecord) -> io::Result<Vec<u8>> {
-    let mut bytes = frame::encode(record).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
+    let mut bytes = frame::encode(record)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
     let checksum = crc32fast::hash(&bytes);
     bytes.extend_from_slice(&checksum.to_le_bytes());
     Ok(bytes)
@@ -65,16 +70,27 @@ mod tests {
     #[test]
     fn the_longest_record_fits_into_the_reserved_room() {
         let outcome = not_started("ä".repeat(5000));
-        let record = ExitRecord { outcome, kill_requested: true, at_ms: u64::MAX };
+        let record = ExitRecord {
+            outcome,
+            kill_requested: true,
+            at_ms: u64::MAX,
+        };
         assert!(encode(&record).expect("encode").len() < RESERVED as usize);
     }
 
     #[test]
     fn the_checksum_covers_the_frame() {
-        let record = ExitRecord { outcome: Outcome::Exit(3), kill_requested: false, at_ms: 5 };
+        let record = ExitRecord {
+            outcome: Outcome::Exit(3),
+            kill_requested: false,
+            at_ms: 5,
+        };
         let bytes = encode(&record).expect("encode");
         let (frame_bytes, checksum) = bytes.split_at(bytes.len() - 4);
         assert_eq!(checksum, crc32fast::hash(frame_bytes).to_le_bytes());
-        assert_eq!(frame::decode::<ExitRecord>(frame_bytes), Some(Ok((record, frame_bytes.len()))));
+        assert_eq!(
+            frame::decode::<ExitRecord>(frame_bytes),
+            Some(Ok((record, frame_bytes.len())))
+        );
     }
 }

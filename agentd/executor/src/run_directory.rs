@@ -42,8 +42,12 @@ pub(crate) fn take(directory: &Path) -> Result<UnixListener, Failure> {
     let before = umask(SOCKET_UMASK);
     let bound = UnixListener::bind("socket");
     umask(before);
-    let listener = bound.map_err(Failure::of("bind `socket` (has this directory been used before?)"))?;
-    listener.set_nonblocking(true).map_err(Failure::of("make `socket` non-blocking"))?;
+    let listener = bound.map_err(Failure::of(
+        "bind `socket` (has this directory been used before?)",
+    ))?;
+    listener
+        .set_nonblocking(true)
+        .map_err(Failure::of("make `socket` non-blocking"))?;
     Ok(listener)
 }
 
@@ -55,9 +59,14 @@ pub(crate) fn read_spec() -> Result<ExecutorSpec, String> {
     let read = File::open("spec").and_then(|file| file.take(limit).read_to_end(&mut bytes));
     read.map_err(|error| format!("read the file spec: {error}"))?;
     match decode::<ExecutorSpec>(&bytes) {
-        None => Err(format!("the file spec is cut off after {} bytes", bytes.len())),
+        None => Err(format!(
+            "the file spec is cut off after {} bytes",
+            bytes.len()
+        )),
         Some(Err(error)) => Err(format!("the file spec is damaged: {error}")),
-        Some(Ok((_, used))) if used != bytes.len() => Err("the file spec has bytes behind its frame".to_owned()),
+        Some(Ok((_, used))) if used != bytes.len() => {
+            Err("the file spec has bytes behind its frame".to_owned())
+        }
         Some(Ok((spec, _))) => Ok(spec),
     }
 }

@@ -21,15 +21,26 @@ const TASK_OOM_SCORE: i32 = 0;
 pub(crate) fn start(spec: ExecutorSpec) -> Result<Tree, String> {
     let sandbox = PathBuf::from(&spec.sandbox);
     if !sandbox.is_absolute() {
-        return Err(format!("the sandbox {:?} is not an absolute path", spec.sandbox));
+        return Err(format!(
+            "the sandbox {:?} is not an absolute path",
+            spec.sandbox
+        ));
     }
     let procs = spec.cgroup_procs.as_deref().map(Path::new);
     let cgroup_directory = match procs {
-        Some(procs) => Some(cgroup_of_procs_file(procs).map_err(|e| format!("open cgroup {}: {e}", procs.display()))?),
+        Some(procs) => Some(
+            cgroup_of_procs_file(procs)
+                .map_err(|e| format!("open cgroup {}: {e}", procs.display()))?,
+        ),
         None => None,
     };
     set_up_surroundings(&spec, &sandbox)?;
-    let user = spec.user.as_deref().map(lookup).transpose().map_err(|e| e.to_string())?;
+    let user = spec
+        .user
+        .as_deref()
+        .map(lookup)
+        .transpose()
+        .map_err(|e| e.to_string())?;
     let plan = SpawnPlan {
         environment: spec.environment,
         cgroup: cgroup_directory,
@@ -44,7 +55,11 @@ pub(crate) fn start(spec: ExecutorSpec) -> Result<Tree, String> {
     };
     let spawned = spawn(&plan).map_err(|e| e.to_string())?;
     let cgroup = procs.and_then(Path::parent).map(Cgroup::at);
-    Ok(Tree { main: spawned.pid, pid_namespace: spec.pid_namespace, cgroup })
+    Ok(Tree {
+        main: spawned.pid,
+        pid_namespace: spec.pid_namespace,
+        cgroup,
+    })
 }
 
 /// The helper's part of the isolation that agentd has begun with the namespaces.
@@ -53,7 +68,8 @@ fn set_up_surroundings(spec: &ExecutorSpec, sandbox: &Path) -> Result<(), String
         return Err("a PID namespace was asked for, but the helper is not PID 1 of one".to_owned());
     }
     if !spec.pid_namespace {
-        process::become_subreaper().map_err(|errno| format!("become the parent of orphans: {errno}"))?;
+        process::become_subreaper()
+            .map_err(|errno| format!("become the parent of orphans: {errno}"))?;
     }
     if !spec.pid_namespace && !spec.mount_namespace {
         return Ok(());

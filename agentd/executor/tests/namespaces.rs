@@ -14,8 +14,13 @@ use nesos_wire::executor::{ExecutorSpec, FromExecutor, Outcome};
 
 /// Whether this machine lets us make namespaces.
 fn allowed() -> bool {
-    let plan = SpawnPlan { namespaces: Namespaces::TASK, ..SpawnPlan::new("true", vec!["true".to_owned()]) };
-    let allowed = spawn(&plan).map(|spawned| spawned.pidfd.wait().unwrap()).is_ok();
+    let plan = SpawnPlan {
+        namespaces: Namespaces::TASK,
+        ..SpawnPlan::new("true", vec!["true".to_owned()])
+    };
+    let allowed = spawn(&plan)
+        .map(|spawned| spawned.pidfd.wait().unwrap())
+        .is_ok();
     if !allowed {
         eprintln!("not allowed to make namespaces here: nothing tested");
     }
@@ -35,7 +40,10 @@ fn the_task_sees_only_itself() {
     if !allowed() {
         return;
     }
-    let helper = start("ls /proc | grep -c '^[0-9]'; cat /proc/1/comm; ls -A /tmp; id -u; touch /tmp/mine && echo private", |_| ());
+    let helper = start(
+        "ls /proc | grep -c '^[0-9]'; cat /proc/1/comm; ls -A /tmp; id -u; touch /tmp/mine && echo private",
+        |_| (),
+    );
     let mut client = helper.connect();
     // Whether the start is still seen depends on who is faster; the end is told in any case.
     let last = std::iter::from_fn(|| client.next()).last();
@@ -46,7 +54,14 @@ fn the_task_sees_only_itself() {
     // The helper, the shell, ls, and grep unless ls was faster.
     assert!(matches!(lines[0], "3" | "4"), "{output}");
     // Of the host's /tmp there is only the way to the sandbox, which the test happens to have there.
-    let scratch = helper.place.folder.path().file_name().unwrap().to_str().unwrap();
+    let scratch = helper
+        .place
+        .folder
+        .path()
+        .file_name()
+        .unwrap()
+        .to_str()
+        .unwrap();
     assert_eq!(lines[1..], ["nesos-executor", scratch, "0", "private"]);
     assert!(!fs::exists("/tmp/mine").unwrap());
 }
@@ -56,11 +71,22 @@ fn sys_is_read_only_inside_and_as_it_was_outside() {
     if !allowed() {
         return;
     }
-    let helper = start("grep -c ' /sys[^ ]* [^ ]* rw' /proc/self/mounts; mkdir /sys/fs/cgroup/x 2>&1", |_| ());
+    let helper = start(
+        "grep -c ' /sys[^ ]* [^ ]* rw' /proc/self/mounts; mkdir /sys/fs/cgroup/x 2>&1",
+        |_| (),
+    );
     assert!(matches!(helper.record().outcome, Outcome::Exit(code) if code != 0));
     let output = helper.output("stdout");
-    assert!(output.starts_with("0\n") && output.contains("Read-only file system"), "{output}");
-    assert!(fs::read_to_string("/proc/self/mounts").unwrap().lines().any(|line| line.contains(" /sys sysfs rw")));
+    assert!(
+        output.starts_with("0\n") && output.contains("Read-only file system"),
+        "{output}"
+    );
+    assert!(
+        fs::read_to_string("/proc/self/mounts")
+            .unwrap()
+            .lines()
+            .any(|line| line.contains(" /sys sysfs rw"))
+    );
 }
 
 #[test]
@@ -68,11 +94,20 @@ fn a_mount_namespace_alone_hides_tmp_and_keeps_process_ids() {
     if !allowed() {
         return;
     }
-    let helper = start("echo $$; ls -A /tmp; sleep 1000 & exit 3", |spec| spec.pid_namespace = false);
+    let helper = start("echo $$; ls -A /tmp; sleep 1000 & exit 3", |spec| {
+        spec.pid_namespace = false
+    });
     let mut client = helper.connect();
     let running = client.next();
     assert_eq!(helper.record().outcome, Outcome::Exit(3));
-    let scratch = helper.place.folder.path().file_name().unwrap().to_str().unwrap();
+    let scratch = helper
+        .place
+        .folder
+        .path()
+        .file_name()
+        .unwrap()
+        .to_str()
+        .unwrap();
     let output = helper.output("stdout");
     let (pid, rest) = output.split_once('\n').unwrap();
     assert_eq!(rest, format!("{scratch}\n"));
@@ -89,7 +124,10 @@ fn a_pid_namespace_that_nobody_made_is_refused() {
     spec.pid_namespace = true;
     let bytes = nesos_wire::frame::encode(&spec).unwrap();
     let reason = place.start_raw(&bytes, Namespaces::NONE).reason();
-    assert_eq!(reason, "a PID namespace was asked for, but the helper is not PID 1 of one");
+    assert_eq!(
+        reason,
+        "a PID namespace was asked for, but the helper is not PID 1 of one"
+    );
 }
 
 #[test]
@@ -98,8 +136,15 @@ fn mounts_never_reach_a_caller_that_made_no_namespace() {
         return;
     }
     let place = Place::new();
-    let spec = ExecutorSpec { mount_namespace: true, ..place.shell("ls -A /tmp") };
-    fs::write(place.run().join("spec"), nesos_wire::frame::encode(&spec).unwrap()).unwrap();
+    let spec = ExecutorSpec {
+        mount_namespace: true,
+        ..place.shell("ls -A /tmp")
+    };
+    fs::write(
+        place.run().join("spec"),
+        nesos_wire::frame::encode(&spec).unwrap(),
+    )
+    .unwrap();
     // The caller is a shell in a namespace of the test's, so that a failure stays in there.
     let (run, table) = (place.run(), "cat /proc/self/mountinfo");
     let script = format!(
@@ -109,12 +154,26 @@ fn mounts_never_reach_a_caller_that_made_no_namespace() {
     );
     let mut plan = SpawnPlan::new("sh", ["sh", "-c", &script].map(str::to_owned).to_vec());
     plan.namespaces.mount = true;
-    let helper = Helper { spawned: spawn(&plan).unwrap(), place };
+    let helper = Helper {
+        spawned: spawn(&plan).unwrap(),
+        place,
+    };
     assert_eq!(helper.record().outcome, Outcome::Exit(0));
     let read = |name: &str| fs::read_to_string(run.join(name)).unwrap();
     assert_eq!(read("after"), read("before"));
-    let scratch = helper.place.folder.path().file_name().unwrap().to_str().unwrap();
-    assert_eq!(helper.output("stdout"), format!("{scratch}\n"), "the task's own /tmp");
+    let scratch = helper
+        .place
+        .folder
+        .path()
+        .file_name()
+        .unwrap()
+        .to_str()
+        .unwrap();
+    assert_eq!(
+        helper.output("stdout"),
+        format!("{scratch}\n"),
+        "the task's own /tmp"
+    );
 }
 
 #[test]
@@ -122,7 +181,10 @@ fn nothing_survives_in_the_namespace() {
     if !allowed() {
         return;
     }
-    let helper = start("setsid sh -c 'setsid sleep 1000 & sleep 1000' & echo up; sleep 0.1", |_| ());
+    let helper = start(
+        "setsid sh -c 'setsid sleep 1000 & sleep 1000' & echo up; sleep 0.1",
+        |_| (),
+    );
     helper.first_line();
     let namespace = fs::read_link(format!("/proc/{}/ns/pid", helper.spawned.pid)).unwrap();
     assert_eq!(helper.record().outcome, Outcome::Exit(0));
@@ -134,13 +196,18 @@ fn a_killed_helper_takes_the_namespace_along() {
     if !allowed() {
         return;
     }
-    let helper = start("trap '' TERM; setsid sleep 1000 & echo up; wait; wait", |_| ());
+    let helper = start(
+        "trap '' TERM; setsid sleep 1000 & echo up; wait; wait",
+        |_| (),
+    );
     helper.first_line();
     let namespace = fs::read_link(format!("/proc/{}/ns/pid", helper.spawned.pid)).unwrap();
     assert!(members(&namespace).len() >= 3);
     helper.spawned.pidfd.send(Signal::SIGKILL).unwrap();
     helper.wait();
-    until("the end of the namespace", || members(&namespace).is_empty());
+    until("the end of the namespace", || {
+        members(&namespace).is_empty()
+    });
 }
 
 #[test]
@@ -148,13 +215,19 @@ fn a_deaf_namespace_is_killed_after_the_grace() {
     if !allowed() {
         return;
     }
-    let helper = start("trap : TERM; setsid sh -c 'trap \"echo heard >> heard\" TERM; echo up; while :; do sleep 0.01; done' & while :; do sleep 0.01; done", |_| ());
+    let helper = start(
+        "trap : TERM; setsid sh -c 'trap \"echo heard >> heard\" TERM; echo up; while :; do sleep 0.01; done' & while :; do sleep 0.01; done",
+        |_| (),
+    );
     helper.first_line();
     let mut client = helper.connect();
     client.expect_running();
     client.kill(Duration::from_millis(300));
     let record = client.expect_exited();
-    assert_eq!((record.outcome, record.kill_requested), (Outcome::Signal(9), true));
+    assert_eq!(
+        (record.outcome, record.kill_requested),
+        (Outcome::Signal(9), true)
+    );
     assert_eq!(helper.output("heard"), "heard\n");
 }
 
@@ -163,19 +236,34 @@ fn the_task_becomes_the_user_it_was_given() {
     if !allowed() {
         return;
     }
-    let helper = start("id -u; id -G | wc -w; grep -e ^Groups /proc/self/status; echo mine > /tmp/x; stat -c %u stdout", |spec| {
-        spec.user = Some("nobody".to_owned());
-        // The scratch folder is root's alone; a real sandbox belongs to the user.
-        for folder in [spec.sandbox.clone(), format!("{}/..", spec.sandbox)] {
-            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-            fs::set_permissions(folder, mode).unwrap();
-        }
-    });
+    let helper = start(
+        "id -u; id -G | wc -w; grep -e ^Groups /proc/self/status; echo mine > /tmp/x; stat -c %u stdout",
+        |spec| {
+            spec.user = Some("nobody".to_owned());
+            // The scratch folder is root's alone; a real sandbox belongs to the user.
+            for folder in [spec.sandbox.clone(), format!("{}/..", spec.sandbox)] {
+                let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+                fs::set_permissions(folder, mode).unwrap();
+            }
+        },
+    );
     let nobody = nesos_sys::user::lookup("nobody").unwrap();
-    assert_eq!(helper.record().outcome, Outcome::Exit(0), "{}", helper.output("stderr"));
+    assert_eq!(
+        helper.record().outcome,
+        Outcome::Exit(0),
+        "{}",
+        helper.output("stderr")
+    );
     let output = helper.output("stdout");
     let lines: Vec<&str> = output.lines().collect();
-    assert_eq!((lines[0], lines[3]), (nobody.uid.to_string().as_str(), nobody.uid.to_string().as_str()), "{output}");
+    assert_eq!(
+        (lines[0], lines[3]),
+        (
+            nobody.uid.to_string().as_str(),
+            nobody.uid.to_string().as_str()
+        ),
+        "{output}"
+    );
     assert_eq!(lines[1], "1", "{output}");
 }
 
@@ -188,7 +276,11 @@ fn a_full_disk_does_not_lose_the_exit_status() {
     let place = Place::new();
     let base = place.folder.path().to_str().unwrap().to_owned();
     let spec = place.shell("cat /dev/zero > big; echo more > more; exit 9");
-    fs::write(place.run().join("spec"), nesos_wire::frame::encode(&spec).unwrap()).unwrap();
+    fs::write(
+        place.run().join("spec"),
+        nesos_wire::frame::encode(&spec).unwrap(),
+    )
+    .unwrap();
     let script = format!(
         "mount -t tmpfs -o size=64k tmpfs {base}/sandbox && mkdir {base}/sandbox/run && cp {base}/run/spec {base}/sandbox/run \
          && {} {base}/sandbox/run; cp {base}/sandbox/run/exit {base}/run; test -s {base}/sandbox/more || touch {base}/run/full",
@@ -201,12 +293,23 @@ fn a_full_disk_does_not_lose_the_exit_status() {
     let spawned = spawn(&plan).unwrap();
     let helper = Helper { place, spawned };
     assert_eq!(helper.record().outcome, Outcome::Exit(9));
-    assert!(helper.place.run().join("full").exists(), "the file system was not full");
+    assert!(
+        helper.place.run().join("full").exists(),
+        "the file system was not full"
+    );
 }
 
 /// Processes (as the host numbers them) of a PID namespace, zombies left out.
 fn members(namespace: &std::path::Path) -> Vec<String> {
-    let processes = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    let inside = |pid: &String| fs::read_link(format!("/proc/{pid}/ns/pid")).is_ok_and(|link| link == namespace);
-    processes.filter(inside).filter(|pid| common::lives(pid.parse().unwrap())).collect()
+    let processes = fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok());
+    let inside = |pid: &String| {
+        fs::read_link(format!("/proc/{pid}/ns/pid")).is_ok_and(|link| link == namespace)
+    };
+    processes
+        .filter(inside)
+        .filter(|pid| common::lives(pid.parse().unwrap()))
+        .collect()
 }

@@ -25,8 +25,14 @@ fn output_environment_and_exit_code_come_through() {
     fs::write(place.sandbox().join("stdout"), "before\n").unwrap();
     let helper = place.start(&spec);
     let record = helper.record();
-    assert_eq!((record.outcome, record.kill_requested), (Outcome::Exit(42), false));
-    assert_eq!(helper.output("stdout"), format!("before\n{}\nb c\n", spec.sandbox));
+    assert_eq!(
+        (record.outcome, record.kill_requested),
+        (Outcome::Exit(42), false)
+    );
+    assert_eq!(
+        helper.output("stdout"),
+        format!("before\n{}\nb c\n", spec.sandbox)
+    );
     assert_eq!(helper.output("stderr"), "oops\n");
     assert_eq!(helper.log(), "");
     assert!(!helper.place.run().join("exit.tmp").exists());
@@ -38,7 +44,9 @@ fn a_client_hears_running_and_the_end_after_the_record() {
     let spec = place.shell("echo $$; while [ ! -e go ]; do sleep 0.01; done; kill -USR1 $$");
     let helper = place.start(&spec);
     let mut client = helper.connect();
-    let Some(FromExecutor::Running { pid }) = client.next() else { panic!("not running") };
+    let Some(FromExecutor::Running { pid }) = client.next() else {
+        panic!("not running")
+    };
     assert_eq!(helper.first_line(), format!("{pid}\n"));
     fs::write(helper.place.sandbox().join("go"), "").unwrap();
     let told = client.expect_exited();
@@ -74,7 +82,10 @@ fn a_kill_lets_the_task_say_goodbye() {
     client.expect_running();
     client.kill(LONG);
     let record = client.expect_exited();
-    assert_eq!((record.outcome, record.kill_requested), (Outcome::Exit(5), true));
+    assert_eq!(
+        (record.outcome, record.kill_requested),
+        (Outcome::Exit(5), true)
+    );
     assert_eq!(helper.output("stdout"), "up\nbye\n");
 }
 
@@ -86,7 +97,10 @@ fn an_order_counts_even_if_its_giver_does_not_wait() {
     helper.first_line();
     helper.connect().kill(LONG);
     let record = helper.record();
-    assert_eq!((record.outcome, record.kill_requested), (Outcome::Signal(15), true));
+    assert_eq!(
+        (record.outcome, record.kill_requested),
+        (Outcome::Signal(15), true)
+    );
 }
 
 #[test]
@@ -103,7 +117,10 @@ fn a_deaf_task_is_killed_after_the_shortest_grace() {
     client.kill(LONG);
     let record = client.expect_exited();
     assert!(start.elapsed() >= Duration::from_millis(200));
-    assert_eq!((record.outcome, record.kill_requested), (Outcome::Signal(9), true));
+    assert_eq!(
+        (record.outcome, record.kill_requested),
+        (Outcome::Signal(9), true)
+    );
 }
 
 #[test]
@@ -127,7 +144,11 @@ fn nothing_of_the_task_survives_its_main_process() {
     );
     let helper = place.start(&spec);
     assert_eq!(helper.record().outcome, Outcome::Exit(0));
-    let pids: Vec<u32> = helper.output("stdout").lines().map(|line| line.parse().unwrap()).collect();
+    let pids: Vec<u32> = helper
+        .output("stdout")
+        .lines()
+        .map(|line| line.parse().unwrap())
+        .collect();
     assert_eq!(pids.len(), 3);
     assert!(pids.iter().all(|pid| !lives(*pid)), "{pids:?}");
 }
@@ -137,7 +158,9 @@ fn a_kill_reaches_processes_that_left_the_group() {
     let place = Place::new();
     // The main process waits for the one in another session, and once more after its own SIGTERM.
     let child = "trap \"echo heard; exit\" TERM; echo up; while :; do sleep 0.01; done";
-    let spec = place.shell(&format!("trap : TERM; setsid sh -c '{child}' & wait; wait; exit 4"));
+    let spec = place.shell(&format!(
+        "trap : TERM; setsid sh -c '{child}' & wait; wait; exit 4"
+    ));
     let helper = place.start(&spec);
     helper.first_line();
     let mut client = helper.connect();
@@ -175,12 +198,30 @@ fn what_cannot_start_says_why() {
         start(&|spec| spec.program = "/etc/passwd".to_owned()),
         "start /etc/passwd: execute: EACCES: Permission denied"
     );
-    assert_eq!(start(&|spec| spec.arguments[2] = "a\0b".to_owned()), "start /bin/sh: a NUL byte is inside an argument");
-    assert_eq!(start(&|spec| spec.sandbox = "here".to_owned()), "the sandbox \"here\" is not an absolute path");
-    assert!(start(&|spec| spec.sandbox = "/no/sandbox".to_owned()).starts_with("open directory /no/sandbox: "));
-    assert_eq!(start(&|spec| spec.user = Some("no body".to_owned())), "user \"no body\" is not in /etc/passwd");
-    assert!(start(&|spec| spec.cgroup_procs = Some("/no/cgroup.procs".to_owned())).starts_with("open cgroup /no/cgroup.procs: "));
-    assert!(start(&|spec| spec.cgroup_procs = Some("/etc/passwd".to_owned())).starts_with("open cgroup /etc/passwd: "));
+    assert_eq!(
+        start(&|spec| spec.arguments[2] = "a\0b".to_owned()),
+        "start /bin/sh: a NUL byte is inside an argument"
+    );
+    assert_eq!(
+        start(&|spec| spec.sandbox = "here".to_owned()),
+        "the sandbox \"here\" is not an absolute path"
+    );
+    assert!(
+        start(&|spec| spec.sandbox = "/no/sandbox".to_owned())
+            .starts_with("open directory /no/sandbox: ")
+    );
+    assert_eq!(
+        start(&|spec| spec.user = Some("no body".to_owned())),
+        "user \"no body\" is not in /etc/passwd"
+    );
+    assert!(
+        start(&|spec| spec.cgroup_procs = Some("/no/cgroup.procs".to_owned()))
+            .starts_with("open cgroup /no/cgroup.procs: ")
+    );
+    assert!(
+        start(&|spec| spec.cgroup_procs = Some("/etc/passwd".to_owned()))
+            .starts_with("open cgroup /etc/passwd: ")
+    );
     assert!(start(&|spec| spec.program = "x".repeat(100_000)).starts_with("start xxx"));
 }
 
@@ -190,9 +231,17 @@ fn a_damaged_spec_is_refused_in_words() {
     let good = frame::encode(&Place::new().shell("true")).unwrap();
     assert_eq!(start(b""), "the file spec is cut off after 0 bytes");
     assert!(start(&good[..good.len() - 1]).starts_with("the file spec is cut off after "));
-    assert!(start(&[0xff; 100]).starts_with("the file spec is damaged: a frame of 4294967295 bytes"));
-    assert!(start(&[8, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255]).starts_with("the file spec is damaged: "));
-    assert_eq!(start(&[good.as_slice(), b"more"].concat()), "the file spec has bytes behind its frame");
+    assert!(
+        start(&[0xff; 100]).starts_with("the file spec is damaged: a frame of 4294967295 bytes")
+    );
+    assert!(
+        start(&[8, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255])
+            .starts_with("the file spec is damaged: ")
+    );
+    assert_eq!(
+        start(&[good.as_slice(), b"more"].concat()),
+        "the file spec has bytes behind its frame"
+    );
 }
 
 #[test]
@@ -215,7 +264,13 @@ fn a_second_helper_leaves_the_first_alone() {
     helper.first_line();
     let second = spawn_in(&helper.place, Namespaces::NONE, None);
     assert_eq!(second.pidfd.wait().unwrap(), Exit::Code(1));
-    assert!(helper.log().contains("has this directory been used before?"), "{}", helper.log());
+    assert!(
+        helper
+            .log()
+            .contains("has this directory been used before?"),
+        "{}",
+        helper.log()
+    );
     fs::write(helper.place.sandbox().join("go"), "").unwrap();
     assert_eq!(helper.record().outcome, Outcome::Exit(3));
     assert_eq!(helper.output("stdout"), "up\n");
@@ -229,7 +284,12 @@ fn rude_clients_are_dropped_and_good_ones_served() {
     let place = Place::new();
     let spec = place.shell("echo up; exec sleep 1000");
     let helper = place.start(&spec);
-    for nonsense in [&[0xff; 64][..], &[1, 0, 0, 0, 99], &[60, 0, 0, 0], &[61, 0, 0, 0]] {
+    for nonsense in [
+        &[0xff; 64][..],
+        &[1, 0, 0, 0, 99],
+        &[60, 0, 0, 0],
+        &[61, 0, 0, 0],
+    ] {
         let mut rude = helper.connect();
         rude.expect_running();
         rude.stream.write_all(nonsense).unwrap();
@@ -241,7 +301,8 @@ fn rude_clients_are_dropped_and_good_ones_served() {
     crowd.iter_mut().for_each(|client| client.expect_running());
     assert_eq!(helper.connect().next(), None);
     // Three bytes now, the rest later: a message in pieces is one message.
-    let kill = frame::encode(&nesos_wire::executor::ToExecutor::Kill { grace_ms: 600_000 }).unwrap();
+    let kill =
+        frame::encode(&nesos_wire::executor::ToExecutor::Kill { grace_ms: 600_000 }).unwrap();
     crowd[2].stream.write_all(&kill[..3]).unwrap();
     crowd[1].stream.write_all(&kill[..5]).unwrap();
     crowd[2].stream.write_all(&kill[3..]).unwrap();

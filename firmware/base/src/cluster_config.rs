@@ -164,7 +164,8 @@ impl ClusterConfig {
         }
         let text =
             core::str::from_utf8(bytes).map_err(|e| ConfigError::NotText(e.valid_up_to()))?;
-        let raw: RawConfig = toml::from_str(text).map_err(|e| ConfigError::Toml(redact(text, &e)))?;
+        let raw: RawConfig =
+            toml::from_str(text).map_err(|e| ConfigError::Toml(redact(text, &e)))?;
         raw.check()
     }
 }
@@ -375,7 +376,10 @@ mod tests {
     fn errors_name_key_and_expectation() {
         assert!(error("nmae = 'x'").contains("nmae"));
         let role = error("name = 'x'\nrole = 'boss'");
-        assert!(role.contains("line 2") && role.contains("role: ") && role.contains("master"), "{role}");
+        assert!(
+            role.contains("line 2") && role.contains("role: ") && role.contains("master"),
+            "{role}"
+        );
         assert!(error("role = 7").contains("role: "));
         assert!(error("name = 'a b'").contains("name: expected 1 to 30 letters"));
         assert!(error("[network]\naddress = '10.0.0.1'").contains("network.address"));

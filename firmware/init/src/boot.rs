@@ -22,25 +22,48 @@ use std::rc::Rc;
 type Run = fn(Rc<Board>) -> Pin<Box<dyn Future<Output = Outcome>>>;
 
 const fn phase(name: &'static str, essential: bool, seconds: u64, run: Run) -> Phase<Run> {
-    Phase { name, essential, limit: Duration::from_secs(seconds), run }
+    Phase {
+        name,
+        essential,
+        limit: Duration::from_secs(seconds),
+        run,
+    }
 }
 
 /// What happens between the kernel and the daemons, in order.
 const PHASES: &[Phase<Run>] = &[
-    phase("devices", true, 5, |board| Box::pin(async move { devices(&board) })),
-    phase("options", false, 5, |board| Box::pin(async move { options(&board) })),
-    phase("watchdog", false, 5, |board| Box::pin(async move { watchdog::start(&board) })),
+    phase("devices", true, 5, |board| {
+        Box::pin(async move { devices(&board) })
+    }),
+    phase("options", false, 5, |board| {
+        Box::pin(async move { options(&board) })
+    }),
+    phase("watchdog", false, 5, |board| {
+        Box::pin(async move { watchdog::start(&board) })
+    }),
     phase("mounts", true, 5, |_| Box::pin(async move { mounts() })),
     phase("clock", false, 5, |_| Box::pin(async move { wall_clock() })),
     phase("disk", false, 10, |board| Box::pin(root_disk::find(board))),
-    phase("boot", false, 5, |board| Box::pin(async move { boot_partition(&board) })),
-    phase("config", false, 5, |board| Box::pin(async move { configuration(&board) })),
+    phase("boot", false, 5, |board| {
+        Box::pin(async move { boot_partition(&board) })
+    }),
+    phase("config", false, 5, |board| {
+        Box::pin(async move { configuration(&board) })
+    }),
     phase("identity", false, 8, |board| Box::pin(node_identity(board))),
-    phase("links", false, 5, |board| Box::pin(async move { network::start(board) })),
-    phase("journal", false, 5, |board| Box::pin(async move { journal::start(board) })),
+    phase("links", false, 5, |board| {
+        Box::pin(async move { network::start(board) })
+    }),
+    phase("journal", false, 5, |board| {
+        Box::pin(async move { journal::start(board) })
+    }),
     phase("data", false, 60, |board| Box::pin(data::prepare(board))),
-    phase("network", false, 10, |board| Box::pin(network::configured(board))),
-    phase("daemons", false, 5, |board| Box::pin(async move { services::start(board) })),
+    phase("network", false, 10, |board| {
+        Box::pin(network::configured(board))
+    }),
+    phase("daemons", false, 5, |board| {
+        Box::pin(async move { services::start(board) })
+    }),
 ];
 
 /// How long a message on the console stays before a board that cannot boot tries again.
@@ -56,14 +79,18 @@ pub(crate) async fn run(board: Rc<Board>) {
         match sequence.step() {
             Step::Run(phase) => {
                 let started = Instant::now();
-                let outcome =
-                    with_timeout(phase.limit, (phase.run)(board.clone())).await.unwrap_or(Outcome::TimedOut);
+                let outcome = with_timeout(phase.limit, (phase.run)(board.clone()))
+                    .await
+                    .unwrap_or(Outcome::TimedOut);
                 let line = sequence.ended(&outcome, started, Instant::now());
                 board.say_line(&line);
             }
             Step::Finished => break,
             Step::GiveUp(name) => {
-                board.say("boot", &format!("cannot go on without '{name}': restart in 10 s"));
+                board.say(
+                    "boot",
+                    &format!("cannot go on without '{name}': restart in 10 s"),
+                );
                 Timer::after(GIVE_UP_PAUSE).await;
                 return board.end(Ending::Restart, "restart, since the boot failed");
             }
@@ -71,7 +98,10 @@ pub(crate) async fn run(board: Rc<Board>) {
     }
     board.booted.set(true);
     power_button::start(&board);
-    let (name, id) = (board.host_name.borrow().clone(), board.node_id.borrow().clone());
+    let (name, id) = (
+        board.host_name.borrow().clone(),
+        board.node_id.borrow().clone(),
+    );
     board.say("ready", &format!("{name} (node id {id})"));
     Timer::after(SETTLE).await;
     // PID 1 is to be small for the years after the boot; if the kernel refuses it is merely larger.
@@ -82,8 +112,20 @@ fn devices(board: &Board) -> Outcome {
     let (nosuid, noexec) = (MsFlags::MS_NOSUID, MsFlags::MS_NOEXEC);
     // /proc first: it tells what is mounted already.
     let first = [
-        Mount { source: "proc", target: "/proc", fstype: "proc", flags: nosuid | noexec | MsFlags::MS_NODEV, options: "" },
-        Mount { source: "dev", target: "/dev", fstype: "devtmpfs", flags: nosuid, options: "mode=0755" },
+        Mount {
+            source: "proc",
+            target: "/proc",
+            fstype: "proc",
+            flags: nosuid | noexec | MsFlags::MS_NODEV,
+            options: "",
+        },
+        Mount {
+            source: "dev",
+            target: "/dev",
+            fstype: "devtmpfs",
+            flags: nosuid,
+            options: "mode=0755",
+        },
     ];
     let errors = mount_all(&first);
     board.reopen_console();
@@ -96,7 +138,13 @@ fn devices(board: &Board) -> Outcome {
 fn mounts() -> Outcome {
     let safe = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC | MsFlags::MS_NODEV;
     let shared = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    let entry = |source, target, fstype, flags, options| Mount { source, target, fstype, flags, options };
+    let entry = |source, target, fstype, flags, options| Mount {
+        source,
+        target,
+        fstype,
+        flags,
+        options,
+    };
     let errors = mount_all(&[
         entry("sysfs", "/sys", "sysfs", safe, ""),
         entry("run", "/run", "tmpfs", shared, "mode=0755,size=16m"),
@@ -105,7 +153,13 @@ fn mounts() -> Outcome {
         return Outcome::Failed(errors.join("; "));
     }
     let errors = mount_all(&[
-        entry("devpts", "/dev/pts", "devpts", MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC, "mode=0620,ptmxmode=0666"),
+        entry(
+            "devpts",
+            "/dev/pts",
+            "devpts",
+            MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC,
+            "mode=0620,ptmxmode=0666",
+        ),
         entry("shm", "/dev/shm", "tmpfs", shared, "mode=1777"),
         entry("tmp", "/tmp", "tmpfs", shared, "mode=1777,size=25%"),
         entry("cgroup", "/sys/fs/cgroup", "cgroup2", safe, "nsdelegate"),
@@ -116,11 +170,18 @@ fn mounts() -> Outcome {
     write_setting("/proc/sys/net/unix/max_dgram_qlen", "512");
     let problems = [
         make_private("/").err().map(|e| e.to_string()),
-        spawn::set_own_oom_score(-1000).err().map(|e| format!("out-of-memory score: {e}")),
+        spawn::set_own_oom_score(-1000)
+            .err()
+            .map(|e| format!("out-of-memory score: {e}")),
         enable_controllers(),
-        fs::create_dir_all("/run/nesos").err().map(|e| format!("create /run/nesos: {e}")),
+        fs::create_dir_all("/run/nesos")
+            .err()
+            .map(|e| format!("create /run/nesos: {e}")),
     ];
-    let problems: Vec<String> = errors.into_iter().chain(problems.into_iter().flatten()).collect();
+    let problems: Vec<String> = errors
+        .into_iter()
+        .chain(problems.into_iter().flatten())
+        .collect();
     match problems.is_empty() {
         true => Outcome::Done(String::new()),
         false => Outcome::Degraded(problems.join("; ")),
@@ -129,14 +190,24 @@ fn mounts() -> Outcome {
 
 /// Mounts all it can; returns what went wrong.
 fn mount_all(mounts: &[Mount<'_>]) -> Vec<String> {
-    mounts.iter().filter_map(|m| mount(m).err()).map(|e| e.to_string()).collect()
+    mounts
+        .iter()
+        .filter_map(|m| mount(m).err())
+        .map(|e| e.to_string())
+        .collect()
 }
 
 /// Hands the controllers that tasks need to the children of the root cgroup; returns which are missing.
 fn enable_controllers() -> Option<String> {
-    let enable = |name: &&str| fs::write("/sys/fs/cgroup/cgroup.subtree_control", format!("+{name}")).is_err();
-    let missing: Vec<&str> = ["cpu", "memory", "pids", "io"].into_iter().filter(enable).collect();
-    (!missing.is_empty()).then(|| format!("the kernel lacks cgroup controllers: {}", missing.join(" ")))
+    let enable = |name: &&str| {
+        fs::write("/sys/fs/cgroup/cgroup.subtree_control", format!("+{name}")).is_err()
+    };
+    let missing: Vec<&str> = ["cpu", "memory", "pids", "io"]
+        .into_iter()
+        .filter(enable)
+        .collect();
+    (!missing.is_empty())
+        .then(|| format!("the kernel lacks cgroup controllers: {}", missing.join(" ")))
 }
 
 /// Settings that a kernel may lack: their absence is not worth a line.
@@ -161,7 +232,9 @@ fn options(board: &Board) -> Outcome {
 /// The image's build time in seconds since 1970: no board's clock can rightly be before it.
 fn build_time() -> u64 {
     // 2026-01-01 for builds that were not told the time, such as tests.
-    option_env!("SOURCE_DATE_EPOCH").and_then(|text| text.parse().ok()).unwrap_or(1_767_225_600)
+    option_env!("SOURCE_DATE_EPOCH")
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(1_767_225_600)
 }
 
 fn wall_clock() -> Outcome {
@@ -180,13 +253,21 @@ fn wall_clock() -> Outcome {
 }
 
 fn boot_partition(board: &Board) -> Outcome {
-    let Some(disk) = board.disk.borrow().clone() else { return Outcome::Degraded("no disk".to_owned()) };
+    let Some(disk) = board.disk.borrow().clone() else {
+        return Outcome::Degraded("no disk".to_owned());
+    };
     let Some(device) = root_disk::partition(&disk, 1) else {
         return Outcome::Degraded(format!("{} has no partition 1", disk.display()));
     };
     let device = device.to_string_lossy().into_owned();
     let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    match mount(&Mount { source: &device, target: BOOT, fstype: "vfat", flags, options: "" }) {
+    match mount(&Mount {
+        source: &device,
+        target: BOOT,
+        fstype: "vfat",
+        flags,
+        options: "",
+    }) {
         Ok(()) => Outcome::Done(device),
         Err(error) => Outcome::Degraded(format!("{error}; going on with defaults")),
     }
@@ -194,18 +275,25 @@ fn boot_partition(board: &Board) -> Outcome {
 
 fn configuration(board: &Board) -> Outcome {
     let (configuration, outcome) = match read_limited(CLUSTER_TOML) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            (Configuration::Absent, Outcome::Done("no cluster.toml: defaults".to_owned()))
-        }
-        Err(e) => (Configuration::Refused, Outcome::Degraded(format!("read {CLUSTER_TOML}: {e}"))),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => (
+            Configuration::Absent,
+            Outcome::Done("no cluster.toml: defaults".to_owned()),
+        ),
+        Err(e) => (
+            Configuration::Refused,
+            Outcome::Degraded(format!("read {CLUSTER_TOML}: {e}")),
+        ),
         Ok(bytes) => match ClusterConfig::parse(&bytes) {
             Ok(config) => {
-                let words = format!("cluster {}, role {:?}", config.cluster, config.role).to_lowercase();
+                let words =
+                    format!("cluster {}, role {:?}", config.cluster, config.role).to_lowercase();
                 (Configuration::Read(Box::new(config)), Outcome::Done(words))
             }
             Err(e) => (
                 Configuration::Refused,
-                Outcome::Degraded(format!("{e}. The board stays up with defaults and joins no cluster until the file is corrected")),
+                Outcome::Degraded(format!(
+                    "{e}. The board stays up with defaults and joins no cluster until the file is corrected"
+                )),
             ),
         },
     };
@@ -216,7 +304,9 @@ fn configuration(board: &Board) -> Outcome {
 /// Reads one byte more than is allowed at most, so that a file that is too large is seen as such.
 fn read_limited(path: &str) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    fs::File::open(path)?.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes)?;
+    fs::File::open(path)?
+        .take(MAX_FILE as u64 + 1)
+        .read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -233,13 +323,19 @@ async fn node_identity(board: Rc<Board>) -> Outcome {
     }
     let config = match &*board.configuration.borrow() {
         Configuration::Read(config) => (**config).clone(),
-        _ => ClusterConfig { cluster: DEFAULT_CLUSTER.to_owned(), ..ClusterConfig::default() },
+        _ => ClusterConfig {
+            cluster: DEFAULT_CLUSTER.to_owned(),
+            ..ClusterConfig::default()
+        },
     };
     let Some(id) = id else {
-        let host_name = identity::host_name(&config.cluster, config.name.as_deref().unwrap_or("unnamed"));
+        let host_name =
+            identity::host_name(&config.cluster, config.name.as_deref().unwrap_or("unnamed"));
         write_setting("/proc/sys/kernel/hostname", &host_name);
         *board.host_name.borrow_mut() = host_name;
-        return Outcome::Degraded("no serial number and no ethernet address to derive the node id from".to_owned());
+        return Outcome::Degraded(
+            "no serial number and no ethernet address to derive the node id from".to_owned(),
+        );
     };
     let node = config.name.unwrap_or_else(|| identity::default_name(&id));
     let host_name = identity::host_name(&config.cluster, &node);
@@ -252,7 +348,9 @@ async fn node_identity(board: Rc<Board>) -> Outcome {
     ];
     match written.into_iter().find_map(Result::err) {
         None => Outcome::Done(format!("{host_name}, node id {id}")),
-        Some(error) => Outcome::Degraded(format!("{host_name}, node id {id}; not written: {error}")),
+        Some(error) => {
+            Outcome::Degraded(format!("{host_name}, node id {id}; not written: {error}"))
+        }
     }
 }
 

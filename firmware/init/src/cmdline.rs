@@ -18,7 +18,9 @@ impl CommandLine {
     pub(crate) fn parse(text: &str) -> CommandLine {
         let mut line = CommandLine::default();
         for word in text.split_ascii_whitespace() {
-            let Some(option) = word.strip_prefix("nesos.") else { continue };
+            let Some(option) = word.strip_prefix("nesos.") else {
+                continue;
+            };
             match option.split_once('=').unwrap_or((option, "")) {
                 ("disk", path) if !path.is_empty() => line.disk = Some(path.to_owned()),
                 ("shell", "" | "1") => line.shell = true,
@@ -38,7 +40,9 @@ mod tests {
 
     #[test]
     fn own_words_are_read_and_the_kernels_are_left_alone() {
-        let line = CommandLine::parse("root=/dev/vda2 ro nesos.disk=/dev/vdb nesos.shell nesos.watchdog=off panic=10 nesos.disc=x\n");
+        let line = CommandLine::parse(
+            "root=/dev/vda2 ro nesos.disk=/dev/vdb nesos.shell nesos.watchdog=off panic=10 nesos.disc=x\n",
+        );
         assert_eq!(line.disk.as_deref(), Some("/dev/vdb"));
         assert!(line.shell && line.no_watchdog);
         assert_eq!(line.unknown, ["nesos.disc=x"]);

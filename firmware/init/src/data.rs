@@ -32,7 +32,11 @@ enum DataError {
     #[error("{0} has no partition 4")]
     NoPartition(PathBuf),
     #[error("{operation} {path}: {source}")]
-    Io { operation: &'static str, path: PathBuf, source: io::Error },
+    Io {
+        operation: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
     #[error(transparent)]
     Block(#[from] BlockError),
     #[error(transparent)]
@@ -48,16 +52,25 @@ pub(crate) async fn prepare(board: Rc<Board>) -> Outcome {
         Err(error) => error,
     };
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    let memory = Mount { source: "data", target: DATA, fstype: "tmpfs", flags, options: "mode=0755,size=50%" };
+    let memory = Mount {
+        source: "data",
+        target: DATA,
+        fstype: "tmpfs",
+        flags,
+        options: "mode=0755,size=50%",
+    };
     match mount(&memory) {
-        Ok(()) => Outcome::Degraded(format!("{error}. /DATA IS IN MEMORY: everything on it is lost at power off")),
+        Ok(()) => Outcome::Degraded(format!(
+            "{error}. /DATA IS IN MEMORY: everything on it is lost at power off"
+        )),
         Err(fallback) => Outcome::Failed(format!("{error}; and in memory: {fallback}")),
     }
 }
 
 async fn prepare_partition(board: &Board) -> Result<String, DataError> {
     let disk = board.disk.borrow().clone().ok_or(DataError::NoDisk)?;
-    let device = root_disk::partition(&disk, NUMBER).ok_or_else(|| DataError::NoPartition(disk.clone()))?;
+    let device =
+        root_disk::partition(&disk, NUMBER).ok_or_else(|| DataError::NoPartition(disk.clone()))?;
     let mut words = device.display().to_string();
     if let Some(mebibytes) = grow_partition(&disk)? {
         words += &format!(", partition grown to {mebibytes} MiB");
@@ -68,7 +81,13 @@ async fn prepare_partition(board: &Board) -> Result<String, DataError> {
     }
     let device_name = device.to_string_lossy();
     let flags = MsFlags::MS_NOATIME | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(&Mount { source: &device_name, target: DATA, fstype: "ext4", flags, options: "" })?;
+    mount(&Mount {
+        source: &device_name,
+        target: DATA,
+        fstype: "ext4",
+        flags,
+        options: "",
+    })?;
     match grow_file_system(&device) {
         Ok(None) => {}
         Ok(Some(mebibytes)) => words += &format!(", file system grown to {mebibytes} MiB"),
@@ -79,7 +98,11 @@ async fn prepare_partition(board: &Board) -> Result<String, DataError> {
 }
 
 fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DataError {
-    move |source| DataError::Io { operation, path: path.to_owned(), source }
+    move |source| DataError::Io {
+        operation,
+        path: path.to_owned(),
+        source,
+    }
 }
 
 /// Lengthens the partition to the end of the disk, in the table first: after a power cut in between, the kernel reads
@@ -87,10 +110,22 @@ fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> D
 fn grow_partition(disk: &Path) -> Result<Option<u64>, DataError> {
     let mut mbr = root_disk::read_mbr(disk).map_err(io_error("read", disk))?;
     let sectors = block::size_in_bytes(disk)? / SECTOR;
-    let Some(partition) = disk::grow(&mut mbr, NUMBER as usize, sectors) else { return Ok(None) };
-    let file = OpenOptions::new().write(true).open(disk).map_err(io_error("open", disk))?;
-    file.write_all_at(&mbr, 0).and_then(|()| file.sync_all()).map_err(io_error("write partition table of", disk))?;
-    block::resize_partition(disk, NUMBER, partition.start * SECTOR, partition.sectors * SECTOR)?;
+    let Some(partition) = disk::grow(&mut mbr, NUMBER as usize, sectors) else {
+        return Ok(None);
+    };
+    let file = OpenOptions::new()
+        .write(true)
+        .open(disk)
+        .map_err(io_error("open", disk))?;
+    file.write_all_at(&mbr, 0)
+        .and_then(|()| file.sync_all())
+        .map_err(io_error("write partition table of", disk))?;
+    block::resize_partition(
+        disk,
+        NUMBER,
+        partition.start * SECTOR,
+        partition.sectors * SECTOR,
+    )?;
     Ok(Some((partition.sectors * SECTOR) >> 20))
 }
 
@@ -105,10 +140,18 @@ fn read_superblock(device: &Path) -> Result<[u8; SUPERBLOCK_BYTES], DataError> {
 async fn format(device: &Path) -> Result<(), DataError> {
     let source_path = Path::new(TEMPLATE);
     let source = File::open(source_path).map_err(io_error("open", source_path))?;
-    let length = source.metadata().map_err(io_error("read", source_path))?.len();
+    let length = source
+        .metadata()
+        .map_err(io_error("read", source_path))?
+        .len();
     let partition = block::size_in_bytes(device)?;
-    let template = Template::parse(length, partition, |position, buffer| source.read_exact_at(buffer, position))?;
-    let target = OpenOptions::new().write(true).open(device).map_err(io_error("open", device))?;
+    let template = Template::parse(length, partition, |position, buffer| {
+        source.read_exact_at(buffer, position)
+    })?;
+    let target = OpenOptions::new()
+        .write(true)
+        .open(device)
+        .map_err(io_error("open", device))?;
     // What the template leaves out must read as zero: the card may have held something else.
     let mut zeroed = 0;
     while zeroed < template.total() {
@@ -141,7 +184,9 @@ fn copy(source: &File, target: &File, extent: &Extent) -> io::Result<()> {
 }
 
 fn grow_file_system(device: &Path) -> Result<Option<u64>, DataError> {
-    let Some((size, block_size)) = disk::ext4_size(&read_superblock(device)?) else { return Ok(None) };
+    let Some((size, block_size)) = disk::ext4_size(&read_superblock(device)?) else {
+        return Ok(None);
+    };
     let available = block::size_in_bytes(device)?;
     if available < size.saturating_add(GROW_MIN_BYTES) {
         return Ok(None);

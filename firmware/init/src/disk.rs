@@ -30,8 +30,18 @@ pub(crate) struct Partition {
 /// The primary partition `number` (1 to 4) of an MBR; `None` if the sector is no MBR or the entry is empty.
 pub(crate) fn partition(mbr: &[u8; 512], number: usize) -> Option<Partition> {
     let entry = entry(mbr, number)?;
-    let word = |at: usize| u64::from(u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]]));
-    let partition = Partition { start: word(8), sectors: word(12) };
+    let word = |at: usize| {
+        u64::from(u32::from_le_bytes([
+            entry[at],
+            entry[at + 1],
+            entry[at + 2],
+            entry[at + 3],
+        ]))
+    };
+    let partition = Partition {
+        start: word(8),
+        sectors: word(12),
+    };
     (entry[4] != 0 && partition.start > 0 && partition.sectors > 0).then_some(partition)
 }
 
@@ -39,15 +49,23 @@ pub(crate) fn partition(mbr: &[u8; 512], number: usize) -> Option<Partition> {
 /// afterwards, or `None` if there is nothing to gain or another partition begins behind it.
 pub(crate) fn grow(mbr: &mut [u8; 512], number: usize, disk_sectors: u64) -> Option<Partition> {
     let old = partition(mbr, number)?;
-    let behind = (1..=4).filter(|n| *n != number).filter_map(|n| partition(mbr, n)).any(|p| p.start > old.start);
+    let behind = (1..=4)
+        .filter(|n| *n != number)
+        .filter_map(|n| partition(mbr, n))
+        .any(|p| p.start > old.start);
     // The MBR counts in 32 bits: 2 TiB is the end.
-    let sectors = disk_sectors.min(u64::from(u32::MAX)).checked_sub(old.start)?;
+    let sectors = disk_sectors
+        .min(u64::from(u32::MAX))
+        .checked_sub(old.start)?;
     if behind || sectors < old.sectors.saturating_add(GROW_MIN_SECTORS) {
         return None;
     }
     let at = entry_offset(number) + 12;
     mbr[at..at + 4].copy_from_slice(&u32::try_from(sectors).ok()?.to_le_bytes());
-    Some(Partition { start: old.start, sectors })
+    Some(Partition {
+        start: old.start,
+        sectors,
+    })
 }
 
 fn entry(mbr: &[u8; 512], number: usize) -> Option<&[u8]> {
@@ -67,13 +85,22 @@ pub(crate) fn is_ext4(superblock: &[u8; SUPERBLOCK_BYTES]) -> bool {
 /// Size of the ext4 whose superblock this is, in bytes, and its block size; `None` if it is none or damaged.
 pub(crate) fn ext4_size(superblock: &[u8; SUPERBLOCK_BYTES]) -> Option<(u64, u64)> {
     let word = |at: usize| {
-        u64::from(u32::from_le_bytes([superblock[at], superblock[at + 1], superblock[at + 2], superblock[at + 3]]))
+        u64::from(u32::from_le_bytes([
+            superblock[at],
+            superblock[at + 1],
+            superblock[at + 2],
+            superblock[at + 3],
+        ]))
     };
     if !is_ext4(superblock) {
         return None;
     }
     // Only 64-bit file systems use the high half; elsewhere it may hold anything.
-    let high = if word(0x60) & 0x80 != 0 { word(0x150) } else { 0 };
+    let high = if word(0x60) & 0x80 != 0 {
+        word(0x150)
+    } else {
+        0
+    };
     let block = 1024u64.checked_shl(u32::try_from(word(0x18)).ok().filter(|log| *log <= 6)?)?;
     Some(((word(4) | high << 32).checked_mul(block)?, block))
 }
@@ -142,9 +169,15 @@ impl Template {
         if magic != TEMPLATE_MAGIC {
             return Err(TemplateError::Magic);
         }
-        let mut template = Template { total: u64_at(total), extents: Vec::new() };
+        let mut template = Template {
+            total: u64_at(total),
+            extents: Vec::new(),
+        };
         if template.total > partition {
-            return Err(TemplateError::TooLarge { template: template.total, partition });
+            return Err(TemplateError::TooLarge {
+                template: template.total,
+                partition,
+            });
         }
         let mut position = 16;
         while position < length {
@@ -154,9 +187,18 @@ impl Template {
             }
             let mut header = [0u8; 12];
             read(position, &mut header)?;
-            let bytes = u64::from(u32::from_le_bytes([header[8], header[9], header[10], header[11]]));
-            let extent = Extent { offset: u64_at(&header), length: bytes, position: position + 12 };
-            let fits = extent.offset.checked_add(bytes).is_some_and(|end| end <= template.total);
+            let bytes = u64::from(u32::from_le_bytes([
+                header[8], header[9], header[10], header[11],
+            ]));
+            let extent = Extent {
+                offset: u64_at(&header),
+                length: bytes,
+                position: position + 12,
+            };
+            let fits = extent
+                .offset
+                .checked_add(bytes)
+                .is_some_and(|end| end <= template.total);
             if !fits || length - extent.position < bytes {
                 return Err(damaged);
             }
@@ -180,7 +222,9 @@ impl Template {
 }
 
 fn u64_at(bytes: &[u8]) -> u64 {
-    bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+    bytes
+        .first_chunk()
+        .map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
 #[cfg(test)]

@@ -20,17 +20,30 @@ fn growing_changes_the_length_of_one_entry_only() {
     let before = mbr(&[(1, 2048, 4096), (2, 6144, 4096), (4, 10240, 20480)]);
     let mut after = before;
     let grown = grow(&mut after, 4, 1_000_000).unwrap();
-    assert_eq!(grown, Partition { start: 10240, sectors: 989_760 });
+    assert_eq!(
+        grown,
+        Partition {
+            start: 10240,
+            sectors: 989_760
+        }
+    );
     assert_eq!(partition(&after, 4), Some(grown));
     let changed: Vec<usize> = (0..512).filter(|i| before[*i] != after[*i]).collect();
-    assert!(changed.iter().all(|i| (446 + 48 + 12..446 + 64).contains(i)));
+    assert!(
+        changed
+            .iter()
+            .all(|i| (446 + 48 + 12..446 + 64).contains(i))
+    );
     assert_eq!(grow(&mut after, 4, 1_000_000), None);
 }
 
 #[test]
 fn growing_stops_at_two_tebibytes_and_never_overlaps() {
     let mut large = mbr(&[(4, 2048, 2048)]);
-    assert_eq!(grow(&mut large, 4, u64::MAX).unwrap().sectors, u64::from(u32::MAX) - 2048);
+    assert_eq!(
+        grow(&mut large, 4, u64::MAX).unwrap().sectors,
+        u64::from(u32::MAX) - 2048
+    );
     let mut behind = mbr(&[(3, 100_000, 2048), (4, 2048, 2048)]);
     assert_eq!(grow(&mut behind, 4, 1_000_000), None);
     let mut smaller = mbr(&[(4, 2048, 20480)]);
@@ -51,7 +64,10 @@ fn superblocks_are_recognised_by_their_magic() {
     assert_eq!(ext4_size(&superblock), Some(((1 << 44) + (64 << 20), 4096)));
     superblock[0x18] = 77;
     assert_eq!(ext4_size(&superblock), None);
-    assert!(is_ext4(&superblock), "a damaged file system is not an empty partition");
+    assert!(
+        is_ext4(&superblock),
+        "a damaged file system is not an empty partition"
+    );
 }
 
 fn template(total: u64, extents: &[(u64, &[u8])]) -> Vec<u8> {
@@ -76,12 +92,22 @@ fn parse(file: &[u8], partition: u64) -> Result<Template, TemplateError> {
 #[test]
 fn the_extent_with_the_superblock_is_written_last() {
     let head = [1u8; 2048];
-    let file = template(1 << 20, &[(0, &head), (4096, b"groups"), (1 << 19, b"journal")]);
+    let file = template(
+        1 << 20,
+        &[(0, &head), (4096, b"groups"), (1 << 19, b"journal")],
+    );
     let template = parse(&file, 1 << 20).unwrap();
-    let order: Vec<u64> = template.extents().iter().map(|extent| extent.offset).collect();
+    let order: Vec<u64> = template
+        .extents()
+        .iter()
+        .map(|extent| extent.offset)
+        .collect();
     assert_eq!(order, [4096, 1 << 19, 0]);
     let groups = template.extents()[0];
-    assert_eq!(file[groups.position as usize..][..groups.length as usize], *b"groups");
+    assert_eq!(
+        file[groups.position as usize..][..groups.length as usize],
+        *b"groups"
+    );
 }
 
 #[test]
@@ -89,11 +115,24 @@ fn damaged_templates_are_refused_at_every_length() {
     let file = template(8192, &[(0, &[7u8; 100]), (4096, b"abc")]);
     let whole = [16, 16 + 12 + 100, file.len()];
     for length in 0..=file.len() {
-        assert_eq!(parse(&file[..length], 8192).is_ok(), whole.contains(&length), "length {length}");
+        assert_eq!(
+            parse(&file[..length], 8192).is_ok(),
+            whole.contains(&length),
+            "length {length}"
+        );
     }
-    assert!(matches!(parse(&file, 4096), Err(TemplateError::TooLarge { .. })));
-    assert!(matches!(parse(&template(10, &[(8, b"abc")]), 99), Err(TemplateError::Damaged(16))));
-    assert!(matches!(parse(&template(10, &[(u64::MAX, b"abc")]), 99), Err(TemplateError::Damaged(16))));
+    assert!(matches!(
+        parse(&file, 4096),
+        Err(TemplateError::TooLarge { .. })
+    ));
+    assert!(matches!(
+        parse(&template(10, &[(8, b"abc")]), 99),
+        Err(TemplateError::Damaged(16))
+    ));
+    assert!(matches!(
+        parse(&template(10, &[(u64::MAX, b"abc")]), 99),
+        Err(TemplateError::Damaged(16))
+    ));
     let failing = Template::parse(99, 99, |_, _| Err(io::ErrorKind::InvalidData.into()));
     assert!(matches!(failing, Err(TemplateError::Read(_))));
 }

@@ -95,7 +95,10 @@ mod tests {
     fn a_board_whose_programs_end_by_themselves_kills_nothing() {
         let mut shutdown = Shutdown::default();
         let now = Instant::from_secs(1);
-        assert_eq!(shutdown.step(alive(true, true), now), Some(Order::AskDaemons));
+        assert_eq!(
+            shutdown.step(alive(true, true), now),
+            Some(Order::AskDaemons)
+        );
         assert_eq!(shutdown.step(alive(true, true), now), None);
         assert_eq!(shutdown.step(alive(false, true), now), Some(Order::AskAll));
         assert_eq!(shutdown.step(alive(false, false), now), Some(Order::Finish));
@@ -112,12 +115,23 @@ mod tests {
                 None => now = shutdown.deadline().unwrap(),
             }
         }
-        assert_eq!(orders, [Order::AskDaemons, Order::KillDaemons, Order::AskAll, Order::KillAll]);
+        assert_eq!(
+            orders,
+            [
+                Order::AskDaemons,
+                Order::KillDaemons,
+                Order::AskAll,
+                Order::KillAll
+            ]
+        );
         assert_eq!(now, Instant::from_secs(1) + TOTAL_MAX);
     }
 
     #[test]
     fn an_empty_board_ends_at_once() {
-        assert_eq!(Shutdown::default().step(alive(false, false), Instant::from_secs(1)), Some(Order::Finish));
+        assert_eq!(
+            Shutdown::default().step(alive(false, false), Instant::from_secs(1)),
+            Some(Order::Finish)
+        );
     }
 }

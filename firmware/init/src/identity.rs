@@ -11,7 +11,9 @@ const LABEL_MAX: usize = 63;
 /// address of the first ethernet interface. `None` if the board has neither.
 pub(crate) fn node_id(serial: Option<&str>, mac: Option<[u8; 6]>) -> Option<String> {
     // Some firmware leaves the serial number out by filling it with zeros.
-    let serial = serial.map(|s| s.trim_matches(['\0', '\n', ' '])).filter(|s| s.bytes().any(|b| b != b'0'));
+    let serial = serial
+        .map(|s| s.trim_matches(['\0', '\n', ' ']))
+        .filter(|s| s.bytes().any(|b| b != b'0'));
     match (serial, mac) {
         (Some(serial), _) => Some(hex_hash(b"serial:", serial.as_bytes())),
         (None, Some(mac)) => Some(hex_hash(b"mac:", &mac)),
@@ -28,7 +30,13 @@ pub(crate) fn default_name(node_id: &str) -> String {
 pub(crate) fn host_name(cluster: &str, node: &str) -> String {
     let mut label: String = format!("{cluster}-{node}")
         .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_lowercase()
+            } else {
+                '-'
+            }
+        })
         .take(LABEL_MAX)
         .collect();
     label.truncate(label.trim_end_matches('-').len());
@@ -40,7 +48,9 @@ fn hex_hash(kind: &[u8], data: &[u8]) -> String {
     let mut hash = kind
         .iter()
         .chain(data)
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+        });
     for factor in [0xff51_afd7_ed55_8ccd, 0xc4ce_b9fe_1a85_ec53] {
         hash = (hash ^ (hash >> 33)).wrapping_mul(factor);
     }
@@ -64,7 +74,10 @@ mod tests {
     #[test]
     fn the_id_of_a_board_never_changes_between_versions() {
         // Changing this value gives every board in the field a new identity.
-        assert_eq!(node_id(None, Some([0x52, 0x54, 0, 0x12, 0x34, 0x56])).as_deref(), Some("cdf88dee2fa22567"));
+        assert_eq!(
+            node_id(None, Some([0x52, 0x54, 0, 0x12, 0x34, 0x56])).as_deref(),
+            Some("cdf88dee2fa22567")
+        );
     }
 
     #[test]

@@ -35,7 +35,15 @@ pub(crate) fn start(board: Rc<Board>) -> Outcome {
         Err(error) => return Outcome::Failed(error.to_string()),
     };
     match Watched::new(bell) {
-        Ok(bell) => runtime::spawn(Ethernet { board, netlink, bell, current: None }.run()),
+        Ok(bell) => runtime::spawn(
+            Ethernet {
+                board,
+                netlink,
+                bell,
+                current: None,
+            }
+            .run(),
+        ),
         Err(error) => return Outcome::Failed(format!("wait for links: {error}")),
     }
     Outcome::Done("lo".to_owned())
@@ -82,7 +90,8 @@ impl Ethernet {
                 Err(error) => Err(error.to_string()),
             };
             if let Err(error) = result {
-                self.board.say("network", &format!("{}: {error}", link.name));
+                self.board
+                    .say("network", &format!("{}: {error}", link.name));
                 Timer::after(RETRY_AFTER).await;
             }
         }
@@ -104,9 +113,19 @@ impl Ethernet {
     }
 
     async fn keep_static(&mut self, link: &Link, network: StaticNetwork) -> Result<(), String> {
-        let StaticNetwork { address, prefix, gateway, dns } = network;
-        let current = Current { index: link.index, address, prefix };
-        self.configure(current, gateway, dns.as_slice()).map_err(|e| e.to_string())?;
+        let StaticNetwork {
+            address,
+            prefix,
+            gateway,
+            dns,
+        } = network;
+        let current = Current {
+            index: link.index,
+            address,
+            prefix,
+        };
+        self.configure(current, gateway, dns.as_slice())
+            .map_err(|e| e.to_string())?;
         self.announce(Some(format!("static {address}/{prefix} on {}", link.name)));
         while netlink::index_of(&link.name) == Some(link.index) {
             self.link_change().await;
@@ -124,14 +143,24 @@ impl Ethernet {
             self.link_change().await;
         }
         let now = Instant::now();
-        let mut client = Client::new(link.mac, &self.board.host_name.borrow(), now.as_ticks() as u32, now);
+        let mut client = Client::new(
+            link.mac,
+            &self.board.host_name.borrow(),
+            now.as_ticks() as u32,
+            now,
+        );
         let mut sockets = Sockets::default();
         loop {
             while let Some(action) = client.poll(Instant::now()) {
                 self.act(action, link, &mut sockets)?;
             }
             sockets.choose(client.needs_link(), link.index)?;
-            match either(sockets.receive(), either(Timer::at(client.deadline()), self.bell.readable())).await {
+            match either(
+                sockets.receive(),
+                either(Timer::at(client.deadline()), self.bell.readable()),
+            )
+            .await
+            {
                 Either::First(payload) => {
                     if let Some(action) = client.receive(&payload, Instant::now()) {
                         self.act(action, link, &mut sockets)?;
@@ -157,36 +186,68 @@ impl Ethernet {
         match action {
             Action::Send(to, payload) => sockets.send(to, &payload, link.index),
             Action::Bound(lease) => {
-                let Lease { address, prefix, gateway, ref dns, .. } = lease;
-                self.configure(Current { index: link.index, address, prefix }, gateway, dns)
-                    .map_err(|e| e.to_string())?;
+                let Lease {
+                    address,
+                    prefix,
+                    gateway,
+                    ref dns,
+                    ..
+                } = lease;
+                self.configure(
+                    Current {
+                        index: link.index,
+                        address,
+                        prefix,
+                    },
+                    gateway,
+                    dns,
+                )
+                .map_err(|e| e.to_string())?;
                 self.announce(Some(format!("dhcp {address}/{prefix} on {}", link.name)));
                 Ok(())
             }
             Action::Lost(lease) => {
-                self.board.say("network", &format!("the lease of {} is over", lease.address));
+                self.board.say(
+                    "network",
+                    &format!("the lease of {} is over", lease.address),
+                );
                 self.announce(None);
                 match self.current.take() {
-                    Some(old) => self.netlink.remove_address(old.index, old.address, old.prefix).map_err(|e| e.to_string()),
+                    Some(old) => self
+                        .netlink
+                        .remove_address(old.index, old.address, old.prefix)
+                        .map_err(|e| e.to_string()),
                     None => Ok(()),
                 }
             }
         }
     }
 
-    fn configure(&mut self, new: Current, gateway: Option<Ipv4Addr>, dns: &[Ipv4Addr]) -> Result<(), NetlinkError> {
+    fn configure(
+        &mut self,
+        new: Current,
+        gateway: Option<Ipv4Addr>,
+        dns: &[Ipv4Addr],
+    ) -> Result<(), NetlinkError> {
         if let Some(old) = self.current.take_if(|old| *old != new) {
             // An address of an adapter that was pulled is gone already.
-            let _ = self.netlink.remove_address(old.index, old.address, old.prefix);
+            let _ = self
+                .netlink
+                .remove_address(old.index, old.address, old.prefix);
         }
-        self.netlink.add_address(new.index, new.address, new.prefix)?;
+        self.netlink
+            .add_address(new.index, new.address, new.prefix)?;
         self.current = Some(new);
         if let Some(gateway) = gateway {
             self.netlink.set_default_route(new.index, gateway)?;
         }
-        let text: String = dns.iter().map(|server| format!("nameserver {server}\n")).collect();
+        let text: String = dns
+            .iter()
+            .map(|server| format!("nameserver {server}\n"))
+            .collect();
         if let Err(error) = fs::write(RESOLV_CONF, text) {
-            self.board.say("network", &format!("write {RESOLV_CONF}: {error}"));
+            self.board
+                .say("network", &format!("write {RESOLV_CONF}: {error}"));
         }
         Ok(())
     }
@@ -231,12 +292,18 @@ impl Sockets {
             To::Link => {
                 self.open_link(index)?;
                 let packet = dhcp::link_packet(payload);
-                let _ = self.link.as_ref().map(|socket| socket.get().broadcast(&packet));
+                let _ = self
+                    .link
+                    .as_ref()
+                    .map(|socket| socket.get().broadcast(&packet));
             }
             To::Address(address) => {
                 self.open_udp()?;
                 let to = SocketAddrV4::new(address, dhcp::SERVER_PORT);
-                let _ = self.udp.as_ref().map(|socket| socket.get().send_to(payload, to));
+                let _ = self
+                    .udp
+                    .as_ref()
+                    .map(|socket| socket.get().send_to(payload, to));
             }
         }
         Ok(())
@@ -269,7 +336,8 @@ impl Sockets {
 
     fn open_link(&mut self, index: u32) -> Result<(), String> {
         if self.link.is_none() {
-            let socket = PacketSocket::open(index, dhcp::CLIENT_PORT).map_err(|e| format!("packet socket: {e}"))?;
+            let socket = PacketSocket::open(index, dhcp::CLIENT_PORT)
+                .map_err(|e| format!("packet socket: {e}"))?;
             self.link = Some(Watched::new(socket).map_err(|e| format!("packet socket: {e}"))?);
         }
         Ok(())

@@ -56,7 +56,11 @@ pub(crate) struct Sequence<'a, F> {
 impl<'a, F> Sequence<'a, F> {
     /// Begins with the first phase.
     pub(crate) fn new(phases: &'a [Phase<F>]) -> Sequence<'a, F> {
-        Sequence { phases, position: 0, gave_up: None }
+        Sequence {
+            phases,
+            position: 0,
+            gave_up: None,
+        }
     }
 
     /// What to do now; the same answer until [`Sequence::ended`] is called.
@@ -70,7 +74,9 @@ impl<'a, F> Sequence<'a, F> {
 
     /// Takes the end of the current phase and returns its line for the console.
     pub(crate) fn ended(&mut self, outcome: &Outcome, started: Instant, now: Instant) -> String {
-        let Some(phase) = self.phases.get(self.position) else { return String::new() };
+        let Some(phase) = self.phases.get(self.position) else {
+            return String::new();
+        };
         self.position += 1;
         if phase.essential && matches!(outcome, Outcome::Failed(_) | Outcome::TimedOut) {
             self.gave_up = Some(phase.name);
@@ -80,17 +86,28 @@ impl<'a, F> Sequence<'a, F> {
             Outcome::Done(detail) => ("ok", detail.clone()),
             Outcome::Degraded(detail) => ("WARN", detail.clone()),
             Outcome::Failed(detail) => ("FAIL", detail.clone()),
-            Outcome::TimedOut => ("LATE", format!("not done after {} ms, going on", phase.limit.as_millis())),
+            Outcome::TimedOut => (
+                "LATE",
+                format!("not done after {} ms, going on", phase.limit.as_millis()),
+            ),
         };
         let gap = if detail.is_empty() { "" } else { " " };
-        console_line(now, phase.name, &format!("{word:<4}{gap}{detail} ({took} ms)"))
+        console_line(
+            now,
+            phase.name,
+            &format!("{word:<4}{gap}{detail} ({took} ms)"),
+        )
     }
 }
 
 /// A console line of `init`: seconds since the kernel started, who speaks, what it says.
 pub(crate) fn console_line(now: Instant, who: &str, text: &str) -> String {
     let millis = now.as_millis();
-    format!("[{:>4}.{:03}] {who:<NAME_WIDTH$} {text}", millis / 1000, millis % 1000)
+    format!(
+        "[{:>4}.{:03}] {who:<NAME_WIDTH$} {text}",
+        millis / 1000,
+        millis % 1000
+    )
 }
 
 #[cfg(test)]
@@ -98,9 +115,24 @@ mod tests {
     use super::*;
 
     const LIST: [Phase<u8>; 3] = [
-        Phase { name: "mounts", essential: true, limit: Duration::from_secs(5), run: 1 },
-        Phase { name: "network", essential: false, limit: Duration::from_secs(10), run: 2 },
-        Phase { name: "daemons", essential: true, limit: Duration::from_secs(5), run: 3 },
+        Phase {
+            name: "mounts",
+            essential: true,
+            limit: Duration::from_secs(5),
+            run: 1,
+        },
+        Phase {
+            name: "network",
+            essential: false,
+            limit: Duration::from_secs(10),
+            run: 2,
+        },
+        Phase {
+            name: "daemons",
+            essential: true,
+            limit: Duration::from_secs(5),
+            run: 3,
+        },
     ];
 
     fn at(millis: u64) -> Instant {
@@ -137,7 +169,10 @@ mod tests {
         let mut boot = Sequence::new(&LIST);
         boot.ended(&Outcome::Degraded("no /dev/shm".into()), at(0), at(1));
         let late = boot.ended(&Outcome::TimedOut, at(1), at(10_001));
-        assert_eq!(late, "[  10.001] network    LATE not done after 10000 ms, going on (10000 ms)");
+        assert_eq!(
+            late,
+            "[  10.001] network    LATE not done after 10000 ms, going on (10000 ms)"
+        );
         assert_eq!(name(&boot.step()), "daemons");
         boot.ended(&Outcome::Failed("no masterd".into()), at(2), at(3));
         assert!(matches!(boot.step(), Step::GiveUp("daemons")));

@@ -14,9 +14,16 @@ const DEVICES_MAX: usize = 8;
 
 /// Listens to the input devices that exist now.
 pub(crate) fn start(board: &Rc<Board>) {
-    let Ok(entries) = fs::read_dir("/dev/input") else { return };
-    let events = entries.flatten().filter(|e| e.file_name().to_string_lossy().starts_with("event"));
-    for device in events.filter_map(|e| InputDevice::open(&e.path()).ok()).take(DEVICES_MAX) {
+    let Ok(entries) = fs::read_dir("/dev/input") else {
+        return;
+    };
+    let events = entries
+        .flatten()
+        .filter(|e| e.file_name().to_string_lossy().starts_with("event"));
+    for device in events
+        .filter_map(|e| InputDevice::open(&e.path()).ok())
+        .take(DEVICES_MAX)
+    {
         if let Ok(device) = Watched::new(device) {
             runtime::spawn(listen(board.clone(), device));
         }

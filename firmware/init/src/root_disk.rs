@@ -57,12 +57,21 @@ pub(crate) fn read_mbr(path: &Path) -> std::io::Result<[u8; 512]> {
 
 fn of_root() -> Option<PathBuf> {
     let device = fs::metadata("/").ok()?.dev();
-    let (major, minor) = (nesos_sys::block::major(device), nesos_sys::block::minor(device));
+    let (major, minor) = (
+        nesos_sys::block::major(device),
+        nesos_sys::block::minor(device),
+    );
     let folder = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).ok()?;
-    let whole = if folder.join("partition").exists() { folder.parent()? } else { &folder };
+    let whole = if folder.join("partition").exists() {
+        folder.parent()?
+    } else {
+        &folder
+    };
     // A root on a loop device or in memory has no partitions to offer.
     let name = whole.file_name()?;
-    block_devices().into_iter().find(|disk| disk.file_name() == Some(name))
+    block_devices()
+        .into_iter()
+        .find(|disk| disk.file_name() == Some(name))
 }
 
 fn first_with_boot_partition() -> Option<PathBuf> {
@@ -74,7 +83,9 @@ fn first_with_boot_partition() -> Option<PathBuf> {
 
 /// Whole disks, by name; no loop devices or disks in memory.
 fn block_devices() -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir("/sys/block") else { return Vec::new() };
+    let Ok(entries) = fs::read_dir("/sys/block") else {
+        return Vec::new();
+    };
     let mut disks: Vec<PathBuf> = entries
         .flatten()
         .filter(|e| e.path().join("device").exists())

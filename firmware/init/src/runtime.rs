@@ -64,10 +64,17 @@ struct Slot {
 }
 
 /// Runs `first` and every task it spawns, for ever.
-pub(crate) fn run(first: impl Future<Output = ()> + 'static) -> io::Result<core::convert::Infallible> {
-    let reactor = Reactor { poller: Poller::new()?, next_key: 0, slots: BTreeMap::new() };
+pub(crate) fn run(
+    first: impl Future<Output = ()> + 'static,
+) -> io::Result<core::convert::Infallible> {
+    let reactor = Reactor {
+        poller: Poller::new()?,
+        next_key: 0,
+        slots: BTreeMap::new(),
+    };
     REACTOR.set(Some(reactor));
-    let executor: &'static raw::Executor = Box::leak(Box::new(raw::Executor::new(core::ptr::null_mut())));
+    let executor: &'static raw::Executor =
+        Box::leak(Box::new(raw::Executor::new(core::ptr::null_mut())));
     SPAWNER.set(Some(executor.spawner()));
     spawn(first);
     loop {
@@ -154,7 +161,9 @@ impl<T: AsFd> Watched<T> {
         poll_fn(|context| {
             let done = with_reactor(|reactor| {
                 let fd: BorrowedFd<'_> = self.inner.as_fd();
-                let Some(slot) = reactor.slots.get_mut(&self.key) else { return Ok(true) };
+                let Some(slot) = reactor.slots.get_mut(&self.key) else {
+                    return Ok(true);
+                };
                 if !armed {
                     slot.ready = false;
                     reactor.poller.arm(fd, self.key, interest)?;
@@ -164,7 +173,11 @@ impl<T: AsFd> Watched<T> {
                 Ok(slot.ready)
             });
             // A descriptor that cannot be armed counts as ready: the read or write then names the error.
-            if done.unwrap_or(true) { Poll::Ready(()) } else { Poll::Pending }
+            if done.unwrap_or(true) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
         })
         .await;
     }
@@ -217,7 +230,10 @@ impl Bell {
 }
 
 /// Waits for whichever of two is first and drops the other.
-pub(crate) async fn either<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) -> Either<A, B> {
+pub(crate) async fn either<A, B>(
+    a: impl Future<Output = A>,
+    b: impl Future<Output = B>,
+) -> Either<A, B> {
     let (mut a, mut b) = (core::pin::pin!(a), core::pin::pin!(b));
     poll_fn(|context| {
         if let Poll::Ready(a) = a.as_mut().poll(context) {

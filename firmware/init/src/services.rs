@@ -70,7 +70,12 @@ pub(crate) fn start(board: Rc<Board>) -> Outcome {
     };
     let refused = configuration == Configuration::Refused;
     if board.command_line.borrow().shell {
-        definitions.push(Definition { name: "shell", program: "/bin/sh", arguments: Vec::new(), on_console: true });
+        definitions.push(Definition {
+            name: "shell",
+            program: "/bin/sh",
+            arguments: Vec::new(),
+            on_console: true,
+        });
     }
     let names: Vec<&str> = definitions.iter().map(|d| d.name).collect();
     let words = names.join(" ");
@@ -103,14 +108,27 @@ fn daemons(config: &ClusterConfig, file: bool) -> Vec<Definition> {
         let mut arguments = vec![format!("--work_dir={DATA}/{name}")];
         arguments.extend(file.then(|| format!("--config={CLUSTER_TOML}")));
         arguments.extend(more);
-        Definition { name, program, arguments, on_console: false }
+        Definition {
+            name,
+            program,
+            arguments,
+            on_console: false,
+        }
     };
     let mut list = Vec::new();
     if master {
-        list.push(definition("masterd", "/usr/bin/masterd", Some("--mdns=on".to_owned())));
+        list.push(definition(
+            "masterd",
+            "/usr/bin/masterd",
+            Some("--mdns=on".to_owned()),
+        ));
     }
     if agent {
-        list.push(definition("agentd", "/usr/bin/agentd", Some(format!("--isolation={ISOLATION}"))));
+        list.push(definition(
+            "agentd",
+            "/usr/bin/agentd",
+            Some(format!("--isolation={ISOLATION}")),
+        ));
     }
     list
 }
@@ -121,7 +139,11 @@ impl Services {
             true => None,
             false => {
                 let (reader, writer) = spawn::output_pipe()?;
-                runtime::spawn(read_output(board.clone(), definition.name, Watched::new(reader)?));
+                runtime::spawn(read_output(
+                    board.clone(),
+                    definition.name,
+                    Watched::new(reader)?,
+                ));
                 Some(writer)
             }
         };
@@ -135,16 +157,26 @@ impl Services {
         let list = self.list.borrow();
         while let Some(index) = supervisor.due(Instant::now()) {
             // The supervisor has exactly the services of the list.
-            let Some(service) = list.get(index) else { return };
+            let Some(service) = list.get(index) else {
+                return;
+            };
             let name = service.definition.name;
             match service.start() {
                 Ok(pid) => {
                     supervisor.started(index, pid, Instant::now());
-                    board.journal.note(board, name, &format!("started as process {pid}"));
+                    board
+                        .journal
+                        .note(board, name, &format!("started as process {pid}"));
                 }
                 Err(error) => {
                     let delay = supervisor.start_failed(index, Instant::now());
-                    board.say(name, &format!("cannot be started: {error}; again in {} ms", delay.as_millis()));
+                    board.say(
+                        name,
+                        &format!(
+                            "cannot be started: {error}; again in {} ms",
+                            delay.as_millis()
+                        ),
+                    );
                 }
             }
         }
@@ -157,13 +189,19 @@ impl Services {
                 Reaped::Child { pid, exit } => {
                     let ended = self.supervisor.borrow_mut().exited(pid, Instant::now());
                     let Some(ended) = ended else { continue };
-                    let name = self.list.borrow().get(ended.service).map_or("service", |s| s.definition.name);
+                    let name = self
+                        .list
+                        .borrow()
+                        .get(ended.service)
+                        .map_or("service", |s| s.definition.name);
                     let then = match ended.again_in {
                         Some(delay) => format!("; again in {} ms", delay.as_millis()),
                         None => String::new(),
                     };
                     board.say(name, &format!("ended with {exit}{then}"));
-                    board.journal.note(board, name, &format!("ended with {exit}{then}"));
+                    board
+                        .journal
+                        .note(board, name, &format!("ended with {exit}{then}"));
                 }
                 Reaped::NoneEnded => break self.children.set(true),
                 Reaped::NoChildren => break self.children.set(false),
@@ -191,7 +229,14 @@ impl Services {
             // An interactive shell ignores SIGTERM, but not the loss of its terminal.
             let on_console = service.is_some_and(|s| s.definition.on_console);
             // One that ended in the meantime is no error.
-            _ = signal::send(pid, if on_console { Signal::SIGHUP } else { Signal::SIGTERM });
+            _ = signal::send(
+                pid,
+                if on_console {
+                    Signal::SIGHUP
+                } else {
+                    Signal::SIGTERM
+                },
+            );
         }
     }
 
@@ -214,7 +259,12 @@ impl Services {
 
 impl Service {
     fn start(&self) -> std::io::Result<u32> {
-        let Definition { name, program, arguments, .. } = &self.definition;
+        let Definition {
+            name,
+            program,
+            arguments,
+            ..
+        } = &self.definition;
         if self.output.is_some() {
             // Fails only if /data is broken, which the daemon itself reports better.
             let _ = fs::create_dir_all(format!("{DATA}/{name}"));
@@ -224,7 +274,13 @@ impl Service {
         if let Some(stream) = output.and_then(spawn::journal_stream) {
             environment.push(("JOURNAL_STREAM".to_owned(), stream));
         }
-        spawn::start(&Daemon { program, arguments, environment: &environment, oom_score: DAEMON_OOM_SCORE, output })
+        spawn::start(&Daemon {
+            program,
+            arguments,
+            environment: &environment,
+            oom_score: DAEMON_OOM_SCORE,
+            output,
+        })
     }
 }
 
@@ -247,7 +303,9 @@ async fn read_output(board: Rc<Board>, name: &'static str, reader: Watched<Owned
     loop {
         reader.readable().await;
         for _ in 0..READS_PER_TURN {
-            let Some(count) = spawn::read_output(reader.get().as_fd(), &mut buffer) else { break };
+            let Some(count) = spawn::read_output(reader.get().as_fd(), &mut buffer) else {
+                break;
+            };
             for byte in &buffer[..count] {
                 if *byte != b'\n' {
                     line.push(*byte);
@@ -275,7 +333,10 @@ mod tests {
     fn the_role_decides_which_daemons_run() {
         assert_eq!(names(""), ["masterd", "agentd"]);
         assert_eq!(names("[cluster]\nmaster = '10.0.0.1:5050'"), ["agentd"]);
-        assert_eq!(names("role = 'both'\n[cluster]\nmaster = '10.0.0.1:5050'"), ["masterd", "agentd"]);
+        assert_eq!(
+            names("role = 'both'\n[cluster]\nmaster = '10.0.0.1:5050'"),
+            ["masterd", "agentd"]
+        );
         assert_eq!(names("role = 'master'"), ["masterd"]);
         assert_eq!(names("role = 'agent'"), ["agentd"]);
     }
@@ -284,7 +345,14 @@ mod tests {
     fn a_missing_file_is_not_named_to_the_daemons() {
         let with = daemons(&ClusterConfig::default(), true);
         let without = daemons(&ClusterConfig::default(), false);
-        assert!(with.iter().all(|d| d.arguments.contains(&"--config=/boot/cluster.toml".to_owned())));
-        assert!(without.iter().all(|d| d.arguments.iter().all(|a| !a.starts_with("--config"))));
+        assert!(with.iter().all(|d| {
+            d.arguments
+                .contains(&"--config=/boot/cluster.toml".to_owned())
+        }));
+        assert!(
+            without
+                .iter()
+                .all(|d| d.arguments.iter().all(|a| !a.starts_with("--config")))
+        );
     }
 }

@@ -28,12 +28,18 @@ pub(crate) async fn run(board: Rc<Board>) {
     loop {
         board.services.reap(&board);
         let pids = board.services.pids();
-        let alive = Alive { daemons: !pids.is_empty(), children: board.services.has_children() };
+        let alive = Alive {
+            daemons: !pids.is_empty(),
+            children: board.services.has_children(),
+        };
         match stages.step(alive, Instant::now()) {
             Some(Order::Finish) => break,
             Some(order) => obey(&board, order, &pids),
             None => {
-                let until = stages.deadline().unwrap_or(Instant::now()).min(Instant::now() + LOOK_EVERY);
+                let until = stages
+                    .deadline()
+                    .unwrap_or(Instant::now())
+                    .min(Instant::now() + LOOK_EVERY);
                 either(board.services.reaped.heard(), Timer::at(until)).await;
             }
         }
@@ -47,7 +53,9 @@ fn obey(board: &Board, order: Order, daemons: &[u32]) {
         Order::AskDaemons => board.services.ask_to_end(),
         Order::KillDaemons => {
             board.say("shutdown", "a daemon does not end: killed");
-            daemons.iter().for_each(|pid| _ = signal::send(*pid, Signal::SIGKILL));
+            daemons
+                .iter()
+                .for_each(|pid| _ = signal::send(*pid, Signal::SIGKILL));
         }
         Order::AskAll => _ = signal::send_all(Signal::SIGTERM),
         Order::KillAll => {
@@ -61,7 +69,9 @@ fn obey(board: &Board, order: Order, daemons: &[u32]) {
 fn finish(board: &Board, how: Ending) {
     reboot::sync();
     for path in [DATA, BOOT] {
-        let mounted = ["ext4", "vfat", "tmpfs"].iter().any(|fstype| is_mounted(path, fstype));
+        let mounted = ["ext4", "vfat", "tmpfs"]
+            .iter()
+            .any(|fstype| is_mounted(path, fstype));
         if mounted && let Err(error) = unmount(path) {
             let outcome = match remount_read_only(path) {
                 Ok(()) => "made read-only instead".to_owned(),

@@ -38,14 +38,19 @@ pub(crate) struct Ended {
 impl Supervisor {
     /// Adds a service that is due at `now`; returns its index.
     pub(crate) fn add(&mut self, now: Instant) -> usize {
-        self.services.push(Service { state: State::Waiting(now), restart: Restart::default() });
+        self.services.push(Service {
+            state: State::Waiting(now),
+            restart: Restart::default(),
+        });
         self.services.len() - 1
     }
 
     /// A service to start at `now`. The caller answers with [`Supervisor::started`] or
     /// [`Supervisor::start_failed`] before it asks again.
     pub(crate) fn due(&self, now: Instant) -> Option<usize> {
-        self.services.iter().position(|s| matches!(s.state, State::Waiting(at) if at <= now && !self.stopping))
+        self.services
+            .iter()
+            .position(|s| matches!(s.state, State::Waiting(at) if at <= now && !self.stopping))
     }
 
     /// The service was started.
@@ -58,7 +63,9 @@ impl Supervisor {
 
     /// The service could not be started; returns when it is tried again.
     pub(crate) fn start_failed(&mut self, service: usize, now: Instant) -> Duration {
-        let Some(service) = self.services.get_mut(service) else { return Duration::from_ticks(0) };
+        let Some(service) = self.services.get_mut(service) else {
+            return Duration::from_ticks(0);
+        };
         service.restart.started(now);
         let delay = service.restart.ended(now);
         service.state = State::Waiting(now + delay);
@@ -72,12 +79,17 @@ impl Supervisor {
         let delay = service.restart.ended(now);
         let again_in = (!self.stopping).then_some(delay);
         service.state = again_in.map_or(State::Stopped, |delay| State::Waiting(now + delay));
-        Some(Ended { service: index, again_in })
+        Some(Ended {
+            service: index,
+            again_in,
+        })
     }
 
     /// The service that runs as process `pid`.
     pub(crate) fn index_of(&self, pid: u32) -> Option<usize> {
-        self.services.iter().position(|s| s.state == State::Running(pid))
+        self.services
+            .iter()
+            .position(|s| s.state == State::Running(pid))
     }
 
     /// When the next service is due.
@@ -159,7 +171,13 @@ mod tests {
         supervisor.stop();
         assert_eq!(supervisor.due(at(9)), None);
         assert_eq!(supervisor.next_start(), None);
-        assert_eq!(supervisor.exited(10, at(9)), Some(Ended { service: first, again_in: None }));
+        assert_eq!(
+            supervisor.exited(10, at(9)),
+            Some(Ended {
+                service: first,
+                again_in: None
+            })
+        );
         assert_eq!(supervisor.pids().count(), 0);
     }
 }

@@ -67,12 +67,18 @@ pub fn size_in_bytes(path: &Path) -> Result<u64, BlockError> {
     let file = open(path)?;
     let mut size = 0u64;
     // SAFETY: the descriptor is open and `size` is a valid u64 for the length of the call.
-    unsafe { ioctl::size_in_bytes(file.as_raw_fd(), &mut size) }.map_err(|errno| control("size", path, errno))?;
+    unsafe { ioctl::size_in_bytes(file.as_raw_fd(), &mut size) }
+        .map_err(|errno| control("size", path, errno))?;
     Ok(size)
 }
 
 /// Tells the kernel the new length of partition `number` of `disk`, all in bytes, while it is in use.
-pub fn resize_partition(disk: &Path, number: u32, start: u64, length: u64) -> Result<(), BlockError> {
+pub fn resize_partition(
+    disk: &Path,
+    number: u32,
+    start: u64,
+    length: u64,
+) -> Result<(), BlockError> {
     let invalid = |_| control("resize partition", disk, Errno::EINVAL);
     let file = open(disk)?;
     let partition = BlkpgPartition {
@@ -113,7 +119,8 @@ pub fn file_system_size(mount_point: &Path) -> Result<(u64, u64), BlockError> {
 /// Makes `length` bytes from `start` read as zero, by the device's own means where it has some. `path` is for errors.
 pub fn zero(device: &File, path: &Path, start: u64, length: u64) -> Result<(), BlockError> {
     // SAFETY: the descriptor is open and the range is a valid pair of u64 for the length of the call.
-    unsafe { ioctl::zero_out(device.as_raw_fd(), &[start, length]) }.map_err(|errno| control("zero", path, errno))?;
+    unsafe { ioctl::zero_out(device.as_raw_fd(), &[start, length]) }
+        .map_err(|errno| control("zero", path, errno))?;
     Ok(())
 }
 
@@ -128,9 +135,16 @@ pub fn minor(device: u64) -> u64 {
 }
 
 fn open(path: &Path) -> Result<File, BlockError> {
-    File::open(path).map_err(|source| BlockError::Open { path: path.to_owned(), source })
+    File::open(path).map_err(|source| BlockError::Open {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn control(operation: &'static str, path: &Path, errno: Errno) -> BlockError {
-    BlockError::Control { operation, path: path.to_owned(), errno }
+    BlockError::Control {
+        operation,
+        path: path.to_owned(),
+        errno,
+    }
 }

@@ -88,25 +88,35 @@ impl Cgroup {
         let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
         let root = Cgroup::at(mount_of_cgroup2(&mounts)?);
         let controllers = fs::read_to_string(root.path.join("cgroup.controllers")).ok()?;
-        let has = |wanted: &str| controllers.split_ascii_whitespace().any(|name| name == wanted);
+        let has = |wanted: &str| {
+            controllers
+                .split_ascii_whitespace()
+                .any(|name| name == wanted)
+        };
         (has("cpu") && has("memory")).then_some(root)
     }
 
     /// A group below this one; touches nothing.
     pub fn child(&self, name: &str) -> Cgroup {
-        Cgroup { path: self.path.join(name) }
+        Cgroup {
+            path: self.path.join(name),
+        }
     }
 
     /// Makes the directory, and those above it; an existing one is fine.
     pub fn create(&self) -> Result<(), CgroupError> {
-        fs::create_dir_all(&self.path).map_err(|source| self.error("create cgroup", &self.path, None, source))
+        fs::create_dir_all(&self.path)
+            .map_err(|source| self.error("create cgroup", &self.path, None, source))
     }
 
     /// Lets children have `controllers`, as far as this group has them itself. No process may be in this group.
     pub fn delegate(&self, controllers: &[&str]) -> Result<(), CgroupError> {
         let available = self.read("cgroup.controllers")?;
         for controller in controllers {
-            if available.split_ascii_whitespace().any(|name| name == *controller) {
+            if available
+                .split_ascii_whitespace()
+                .any(|name| name == *controller)
+            {
                 self.write("cgroup.subtree_control", format!("+{controller}"))?;
             }
         }
@@ -116,24 +126,43 @@ impl Cgroup {
     /// Sets all limits that are given.
     pub fn limit(&self, limits: &Limits) -> Result<(), CgroupError> {
         if let Some(weight) = limits.cpu_weight {
-            self.write("cpu.weight", weight.clamp(*CPU_WEIGHT.start(), *CPU_WEIGHT.end()).to_string())?;
+            self.write(
+                "cpu.weight",
+                weight
+                    .clamp(*CPU_WEIGHT.start(), *CPU_WEIGHT.end())
+                    .to_string(),
+            )?;
         }
         if let Some(quota) = limits.cpu_quota_us {
-            self.write("cpu.max", format!("{} {CPU_PERIOD_US}", quota.max(MIN_CPU_QUOTA_US)))?;
+            self.write(
+                "cpu.max",
+                format!("{} {CPU_PERIOD_US}", quota.max(MIN_CPU_QUOTA_US)),
+            )?;
         }
-        let number = |file, value: Option<u64>| value.map_or(Ok(()), |value| self.write(file, value.to_string()));
+        let number = |file, value: Option<u64>| {
+            value.map_or(Ok(()), |value| self.write(file, value.to_string()))
+        };
         number("memory.max", limits.memory_max)?;
         number("memory.low", limits.memory_low)?;
         if self.path.join("memory.swap.max").exists() {
             number("memory.swap.max", limits.swap_max)?;
         }
         number("pids.max", limits.pids_max)?;
-        if limits.oom_group { self.write("memory.oom.group", "1".to_owned()) } else { Ok(()) }
+        if limits.oom_group {
+            self.write("memory.oom.group", "1".to_owned())
+        } else {
+            Ok(())
+        }
     }
 
     /// What it uses.
     pub fn usage(&self) -> Usage {
-        let number = |file| self.read(file).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+        let number = |file| {
+            self.read(file)
+                .ok()
+                .and_then(|text| text.trim().parse().ok())
+                .unwrap_or(0)
+        };
         let cpu = self.read("cpu.stat").unwrap_or_default();
         let events = self.read("memory.events").unwrap_or_default();
         Usage {
@@ -150,7 +179,8 @@ impl Cgroup {
 
     /// Whether a live process is in it or below it.
     pub fn is_populated(&self) -> bool {
-        self.read("cgroup.events").is_ok_and(|text| keyed(&text, "populated") != 0)
+        self.read("cgroup.events")
+            .is_ok_and(|text| keyed(&text, "populated") != 0)
     }
 
     /// Moves a process (of the caller's PID namespace) into it; 0 is the caller.
@@ -170,9 +200,15 @@ impl Cgroup {
 
     /// Names of the groups directly below it.
     pub fn children(&self) -> Vec<String> {
-        let Ok(entries) = fs::read_dir(&self.path) else { return Vec::new() };
-        let groups = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-        groups.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+        let Ok(entries) = fs::read_dir(&self.path) else {
+            return Vec::new();
+        };
+        let groups = entries
+            .flatten()
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        groups
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect()
     }
 
     /// Whether the directory exists.
@@ -192,7 +228,9 @@ impl Cgroup {
 
     /// A descriptor for `SpawnPlan::cgroup`.
     pub fn directory(&self) -> Result<OwnedFd, CgroupError> {
-        File::open(&self.path).map(OwnedFd::from).map_err(|source| self.error("open cgroup", &self.path, None, source))
+        File::open(&self.path)
+            .map(OwnedFd::from)
+            .map_err(|source| self.error("open cgroup", &self.path, None, source))
     }
 
     fn remove_tree(&self, path: &Path, depth: usize) -> Result<(), CgroupError> {
@@ -220,8 +258,19 @@ impl Cgroup {
         fs::write(&path, &value).map_err(|source| self.error("write", &path, Some(value), source))
     }
 
-    fn error(&self, operation: &'static str, path: &Path, value: Option<String>, source: io::Error) -> CgroupError {
-        CgroupError { operation, path: path.to_owned(), value, source }
+    fn error(
+        &self,
+        operation: &'static str,
+        path: &Path,
+        value: Option<String>,
+        source: io::Error,
+    ) -> CgroupError {
+        CgroupError {
+            operation,
+            path: path.to_owned(),
+            value,
+            source,
+        }
     }
 }
 
@@ -236,8 +285,12 @@ fn mount_of_cgroup2(mounts: &str) -> Option<&str> {
 
 /// Value of `key` in a file of `key value` lines; 0 if it is not there.
 fn keyed(text: &str, key: &str) -> u64 {
-    let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
-    value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
+    let value = text
+        .lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
+    value
+        .and_then(|value| value.trim().parse().ok())
+        .unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -276,19 +329,47 @@ mod tests {
     fn usage_reads_what_is_there() {
         let (_folder, group) = scratch();
         assert_eq!(group.usage(), Usage::default());
-        group.write("memory.events", "low 0\noom 3\noom_kill 2\noom_group_kill 1\n".to_owned()).expect("write");
-        group.write("cpu.stat", "usage_usec 30\nuser_usec 20\nsystem_usec 10\nthrottled_usec 7\n".to_owned()).expect("write");
-        group.write("memory.current", "4096\n".to_owned()).expect("write");
+        group
+            .write(
+                "memory.events",
+                "low 0\noom 3\noom_kill 2\noom_group_kill 1\n".to_owned(),
+            )
+            .expect("write");
+        group
+            .write(
+                "cpu.stat",
+                "usage_usec 30\nuser_usec 20\nsystem_usec 10\nthrottled_usec 7\n".to_owned(),
+            )
+            .expect("write");
+        group
+            .write("memory.current", "4096\n".to_owned())
+            .expect("write");
         let usage = group.usage();
-        assert_eq!((usage.oom_kills, usage.cpu_us, usage.cpu_throttled_us, usage.memory), (2, 30, 7, 4096));
+        assert_eq!(
+            (
+                usage.oom_kills,
+                usage.cpu_us,
+                usage.cpu_throttled_us,
+                usage.memory
+            ),
+            (2, 30, 7, 4096)
+        );
     }
 
     #[test]
     fn only_controllers_that_exist_are_delegated() {
         let (_folder, group) = scratch();
-        group.write("cgroup.controllers", "cpuset cpu io memory pids\n".to_owned()).expect("write");
+        group
+            .write(
+                "cgroup.controllers",
+                "cpuset cpu io memory pids\n".to_owned(),
+            )
+            .expect("write");
         group.delegate(&["memory", "hugetlb"]).expect("delegate");
-        assert_eq!(group.read("cgroup.subtree_control").expect("read back"), "+memory");
+        assert_eq!(
+            group.read("cgroup.subtree_control").expect("read back"),
+            "+memory"
+        );
     }
 
     #[test]
@@ -304,13 +385,24 @@ mod tests {
     #[test]
     fn an_error_names_file_and_value() {
         let group = Cgroup::at("/proc/nowhere");
-        let error = group.limit(&Limits { pids_max: Some(3), ..Limits::default() }).expect_err("no such place");
-        assert!(error.to_string().starts_with("write /proc/nowhere/pids.max <- 3: "), "{error}");
+        let error = group
+            .limit(&Limits {
+                pids_max: Some(3),
+                ..Limits::default()
+            })
+            .expect_err("no such place");
+        assert!(
+            error
+                .to_string()
+                .starts_with("write /proc/nowhere/pids.max <- 3: "),
+            "{error}"
+        );
     }
 
     #[test]
     fn the_mount_table_is_searched_by_type() {
-        let table = "tmpfs /sys/fs/cgroup tmpfs rw 0 0\nnone /sys/fs/cgroup/unified cgroup2 rw 0 0\n";
+        let table =
+            "tmpfs /sys/fs/cgroup tmpfs rw 0 0\nnone /sys/fs/cgroup/unified cgroup2 rw 0 0\n";
         assert_eq!(mount_of_cgroup2(table), Some("/sys/fs/cgroup/unified"));
         assert_eq!(mount_of_cgroup2("tmpfs / tmpfs rw 0 0\n"), None);
     }

@@ -15,8 +15,11 @@ pub struct Console {
 impl Console {
     /// Opens /dev/console without making it the controlling terminal; falls back to standard error.
     pub fn open() -> Console {
-        let device =
-            OpenOptions::new().write(true).custom_flags(libc::O_NOCTTY | libc::O_CLOEXEC).open("/dev/console").ok();
+        let device = OpenOptions::new()
+            .write(true)
+            .custom_flags(libc::O_NOCTTY | libc::O_CLOEXEC)
+            .open("/dev/console")
+            .ok();
         Console { device }
     }
 

@@ -41,9 +41,19 @@ pub struct Namespaces {
 
 impl Namespaces {
     /// No new namespace: a plain process.
-    pub const NONE: Namespaces = Namespaces { pid: false, mount: false, uts: false, ipc: false };
+    pub const NONE: Namespaces = Namespaces {
+        pid: false,
+        mount: false,
+        uts: false,
+        ipc: false,
+    };
     /// What a task gets on the appliance.
-    pub const TASK: Namespaces = Namespaces { pid: true, mount: true, uts: true, ipc: true };
+    pub const TASK: Namespaces = Namespaces {
+        pid: true,
+        mount: true,
+        uts: true,
+        ipc: true,
+    };
 
     fn flags(self) -> u64 {
         let flag = |wanted: bool, flag: libc::c_int| if wanted { flag as u64 } else { 0 };
@@ -153,9 +163,17 @@ pub enum SpawnError {
 
 /// Starts the process and returns when its `exec` has succeeded or the reason why not is known.
 pub fn spawn(plan: &SpawnPlan) -> Result<Spawned, SpawnError> {
-    let prepare = |operation, source| SpawnError::Prepare { program: plan.program.clone(), operation, source };
+    let prepare = |operation, source| SpawnError::Prepare {
+        program: plan.program.clone(),
+        operation,
+        source,
+    };
     let strings = Strings::new(plan)?;
-    let null = OpenOptions::new().read(true).write(true).open("/dev/null").map_err(|e| prepare("open /dev/null", e))?;
+    let null = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .map_err(|e| prepare("open /dev/null", e))?;
     let (mut reader, writer) = io::pipe().map_err(|e| prepare("make a pipe", e))?;
     let null = null.as_raw_fd();
     let prepared = Prepared {
@@ -166,10 +184,19 @@ pub fn spawn(plan: &SpawnPlan) -> Result<Spawned, SpawnError> {
         stdio: [null, raw_or(&plan.stdout, null), raw_or(&plan.stderr, null)],
         oom_score: strings.oom_score.as_deref(),
         user: plan.user.as_ref(),
-        parent: plan.die_with_parent.then(|| if plan.namespaces.pid { 0 } else { std::process::id() }),
+        parent: plan.die_with_parent.then(|| {
+            if plan.namespaces.pid {
+                0
+            } else {
+                std::process::id()
+            }
+        }),
         report: writer.as_raw_fd(),
     };
-    let spawned = clone(plan, &prepared).map_err(|errno| SpawnError::Clone { program: plan.program.clone(), errno })?;
+    let spawned = clone(plan, &prepared).map_err(|errno| SpawnError::Clone {
+        program: plan.program.clone(),
+        errno,
+    })?;
     drop(writer);
     let mut report = [0u8; child::REPORT_SIZE];
     match reader.read_exact(&mut report) {
@@ -179,7 +206,11 @@ pub fn spawn(plan: &SpawnPlan) -> Result<Spawned, SpawnError> {
             let (step, errno) = child::decode_report(report);
             // It is about to call _exit; without this the caller would reap a process it never knew of.
             let _ = spawned.pidfd.wait();
-            Err(SpawnError::Child { program: plan.program.clone(), step, errno })
+            Err(SpawnError::Child {
+                program: plan.program.clone(),
+                step,
+                errno,
+            })
         }
     }
 }
@@ -204,7 +235,12 @@ struct Strings {
 
 impl Strings {
     fn new(plan: &SpawnPlan) -> Result<Strings, SpawnError> {
-        let nul = |what| move |_: NulError| SpawnError::Nul { program: plan.program.replace('\0', "?"), what };
+        let nul = |what| {
+            move |_: NulError| SpawnError::Nul {
+                program: plan.program.replace('\0', "?"),
+                what,
+            }
+        };
         let mut candidates = Vec::new();
         for path in candidates_of(plan) {
             candidates.push(CString::new(path).map_err(nul("the program's path"))?);
@@ -217,9 +253,18 @@ impl Strings {
         for (name, value) in &plan.environment {
             envp.push(CString::new(format!("{name}={value}")).map_err(nul("the environment"))?);
         }
-        let directory = CString::new(plan.directory.as_os_str().as_encoded_bytes()).map_err(nul("the directory"))?;
-        let oom_score = plan.oom_score.map(|score| format!("{}\n", score.clamp(-1000, 1000)));
-        Ok(Strings { candidates, argv, envp, directory, oom_score })
+        let directory = CString::new(plan.directory.as_os_str().as_encoded_bytes())
+            .map_err(nul("the directory"))?;
+        let oom_score = plan
+            .oom_score
+            .map(|score| format!("{}\n", score.clamp(-1000, 1000)));
+        Ok(Strings {
+            candidates,
+            argv,
+            envp,
+            directory,
+            oom_score,
+        })
     }
 }
 
@@ -228,7 +273,12 @@ fn candidates_of(plan: &SpawnPlan) -> Vec<String> {
     if plan.program.contains('/') || plan.program.is_empty() {
         return vec![plan.program.clone()];
     }
-    let path = plan.environment.iter().rev().find(|(name, _)| name == "PATH").map_or(DEFAULT_PATH, |(_, value)| value);
+    let path = plan
+        .environment
+        .iter()
+        .rev()
+        .find(|(name, _)| name == "PATH")
+        .map_or(DEFAULT_PATH, |(_, value)| value);
     let full = |directory: &str| match directory {
         "" => format!("./{}", plan.program),
         directory => format!("{directory}/{}", plan.program),
@@ -238,7 +288,11 @@ fn candidates_of(plan: &SpawnPlan) -> Vec<String> {
 
 /// A null-terminated array for the kernel, valid as long as `strings`.
 fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
-    strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
+    strings
+        .iter()
+        .map(|s| s.as_ptr())
+        .chain([std::ptr::null()])
+        .collect()
 }
 
 fn raw_or(fd: &Option<OwnedFd>, otherwise: RawFd) -> RawFd {
@@ -276,7 +330,11 @@ fn clone(plan: &SpawnPlan, prepared: &Prepared<'_>) -> Result<Spawned, Errno> {
     }
     // A handler of the caller must not run in the child: it would write into the caller's descriptors.
     let mut before = SigSet::empty();
-    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
+    pthread_sigmask(
+        SigmaskHow::SIG_SETMASK,
+        Some(&SigSet::all()),
+        Some(&mut before),
+    )?;
     // SAFETY: `args` is a valid clone_args of the given size and `pidfd` outlives the call. Without CLONE_VM the child
     // has its own copy of this memory, and it only runs `child::run`, which never returns.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) };
@@ -290,7 +348,10 @@ fn clone(plan: &SpawnPlan, prepared: &Prepared<'_>) -> Result<Spawned, Errno> {
     let pid = u32::try_from(pid).map_err(|_| errno)?;
     // SAFETY: the kernel has stored a new descriptor there that nobody else owns.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    Ok(Spawned { pid, pidfd: PidFd::from(pidfd) })
+    Ok(Spawned {
+        pid,
+        pidfd: PidFd::from(pidfd),
+    })
 }
 
 #[cfg(test)]

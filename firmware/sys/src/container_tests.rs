@@ -22,8 +22,12 @@ fn run(mut plan: SpawnPlan) -> (Exit, String) {
 
 #[test]
 fn it_has_exactly_the_given_environment_directory_and_files() {
-    let mut plan = shell("pwd; env | grep -v -e ^PWD= -e ^_= -e ^SHLVL=; ls /proc/self/fd | wc -l; exit 7");
-    plan.environment = vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned()), ("A".to_owned(), "b=c".to_owned())];
+    let mut plan =
+        shell("pwd; env | grep -v -e ^PWD= -e ^_= -e ^SHLVL=; ls /proc/self/fd | wc -l; exit 7");
+    plan.environment = vec![
+        ("PATH".to_owned(), "/usr/bin:/bin".to_owned()),
+        ("A".to_owned(), "b=c".to_owned()),
+    ];
     plan.directory = "/usr".into();
     // `ls` itself holds /proc/self/fd open, hence 4.
     let (exit, text) = run(plan);
@@ -36,14 +40,21 @@ fn it_has_exactly_the_given_environment_directory_and_files() {
 #[test]
 fn signals_are_as_a_fresh_process_expects() {
     // Without a shell between, which may ignore signals of its own.
-    let arguments = ["grep", "-e", "SigBlk", "-e", "SigIgn", "/proc/self/status"].map(str::to_owned).to_vec();
+    let arguments = ["grep", "-e", "SigBlk", "-e", "SigIgn", "/proc/self/status"]
+        .map(str::to_owned)
+        .to_vec();
     let (_, text) = run(SpawnPlan::new("grep", arguments));
-    assert_eq!(text, "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
+    assert_eq!(
+        text,
+        "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n"
+    );
 }
 
 #[test]
 fn it_leads_its_own_session() {
-    let (_, text) = run(shell("read -r pid _ _ _ group session _ < /proc/self/stat; test $session = $$ && echo $group=$$"));
+    let (_, text) = run(shell(
+        "read -r pid _ _ _ group session _ < /proc/self/stat; test $session = $$ && echo $group=$$",
+    ));
     let (group, pid) = text.trim().split_once('=').expect("two numbers");
     assert_eq!(group, pid);
 }
@@ -55,7 +66,17 @@ fn a_name_is_found_by_the_environments_path() {
     plan = SpawnPlan::new("true", vec!["true".to_owned()]);
     plan.environment = vec![("PATH".to_owned(), "/nowhere:/etc/passwd".to_owned())];
     let error = spawn(&plan).expect_err("not there");
-    assert!(matches!(error, SpawnError::Child { step: Step::Exec, errno: Errno::ENOENT, .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            SpawnError::Child {
+                step: Step::Exec,
+                errno: Errno::ENOENT,
+                ..
+            }
+        ),
+        "{error}"
+    );
 }
 
 #[test]
@@ -63,25 +84,48 @@ fn a_failure_names_the_step_and_the_errno() {
     let mut plan = shell("true");
     plan.directory = "/nowhere".into();
     let error = spawn(&plan).expect_err("no such directory");
-    assert_eq!(error.to_string(), "start /bin/sh: enter the working directory: ENOENT: No such file or directory");
-    let error = spawn(&SpawnPlan::new("/etc/passwd", vec!["p".to_owned()])).expect_err("not executable");
-    assert_eq!(error.to_string(), "start /etc/passwd: execute: EACCES: Permission denied");
+    assert_eq!(
+        error.to_string(),
+        "start /bin/sh: enter the working directory: ENOENT: No such file or directory"
+    );
+    let error =
+        spawn(&SpawnPlan::new("/etc/passwd", vec!["p".to_owned()])).expect_err("not executable");
+    assert_eq!(
+        error.to_string(),
+        "start /etc/passwd: execute: EACCES: Permission denied"
+    );
     let error = spawn(&SpawnPlan::new("/bin/tr\0ue", vec![])).expect_err("NUL");
     assert!(matches!(error, SpawnError::Nul { .. }), "{error}");
 }
 
 #[test]
 fn a_descriptor_knows_the_end_and_refuses_a_reused_number() {
-    let spawned = spawn(&SpawnPlan::new("sleep", vec!["sleep".to_owned(), "1000".to_owned()])).expect("spawn");
+    let spawned = spawn(&SpawnPlan::new(
+        "sleep",
+        vec!["sleep".to_owned(), "1000".to_owned()],
+    ))
+    .expect("spawn");
     assert!(!spawned.pidfd.has_ended());
     assert_eq!(spawned.pidfd.try_wait().expect("child"), None);
     let started = process::start_time(spawned.pid).expect("stat");
-    assert!(PidFd::open_same(spawned.pid, started).expect("open").is_some());
-    assert!(PidFd::open_same(spawned.pid, started + 1).expect("open").is_none());
+    assert!(
+        PidFd::open_same(spawned.pid, started)
+            .expect("open")
+            .is_some()
+    );
+    assert!(
+        PidFd::open_same(spawned.pid, started + 1)
+            .expect("open")
+            .is_none()
+    );
     spawned.pidfd.send(Signal::SIGKILL).expect("signal");
     assert_eq!(spawned.pidfd.wait().expect("wait"), Exit::Signal(9));
     assert!(spawned.pidfd.has_ended());
-    assert!(PidFd::open_same(spawned.pid, started).expect("open").is_none());
+    assert!(
+        PidFd::open_same(spawned.pid, started)
+            .expect("open")
+            .is_none()
+    );
 }
 
 #[test]

@@ -23,7 +23,10 @@ pub fn space(path: &Path) -> Result<Space, Errno> {
     #[allow(clippy::unnecessary_cast)]
     let bytes = |blocks: u64| blocks.saturating_mul(stat.fragment_size() as u64);
     #[allow(clippy::unnecessary_cast)]
-    Ok(Space { total: bytes(stat.blocks() as u64), available: bytes(stat.blocks_available() as u64) })
+    Ok(Space {
+        total: bytes(stat.blocks() as u64),
+        available: bytes(stat.blocks_available() as u64),
+    })
 }
 
 #[cfg(test)]

@@ -53,7 +53,11 @@ pub enum FsError {
 
 impl FsError {
     fn io(operation: &'static str, path: &Path, source: impl Into<io::Error>) -> FsError {
-        FsError::Io { operation, path: path.to_owned(), source: source.into() }
+        FsError::Io {
+            operation,
+            path: path.to_owned(),
+            source: source.into(),
+        }
     }
 
     /// Whether the file simply does not exist.
@@ -78,7 +82,8 @@ pub fn open_beneath(directory: &Path, relative: &Path, access: Access) -> Result
 /// A descriptor of a directory, for reading or as a starting point.
 pub fn open_directory(path: &Path) -> Result<OwnedFd, FsError> {
     let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-    nix::fcntl::open(path, flags, nix::sys::stat::Mode::empty()).map_err(|e| FsError::io("open directory", path, e))
+    nix::fcntl::open(path, flags, nix::sys::stat::Mode::empty())
+        .map_err(|e| FsError::io("open directory", path, e))
 }
 
 /// Stores `bytes` as `directory/name` so that after a crash there is the old file or the new one, whole: written
@@ -92,7 +97,9 @@ pub fn write_durably(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), F
     });
     written.map_err(|e| FsError::io("write", &temporary, e))?;
     fs::rename(&temporary, &target).map_err(|e| FsError::io("rename", &target, e))?;
-    File::open(directory).and_then(|d| d.sync_all()).map_err(|e| FsError::io("synchronise directory", directory, e))
+    File::open(directory)
+        .and_then(|d| d.sync_all())
+        .map_err(|e| FsError::io("synchronise directory", directory, e))
 }
 
 /// Connects to the unix socket `directory/name`, however long that path is (the kernel's limit is 107 bytes).
@@ -131,7 +138,13 @@ fn openat2(base: &OwnedFd, relative: &Path, access: Access) -> Result<OwnedFd, E
     use nix::NixPath;
     // SAFETY: `path` is a C string and `how` a valid open_how of the given size, both for the length of the call.
     let fd = relative.with_nix_path(|path| unsafe {
-        libc::syscall(libc::SYS_openat2, base.as_raw_fd(), path.as_ptr(), &raw const how, size_of::<OpenHow>())
+        libc::syscall(
+            libc::SYS_openat2,
+            base.as_raw_fd(),
+            path.as_ptr(),
+            &raw const how,
+            size_of::<OpenHow>(),
+        )
     })?;
     if fd < 0 {
         return Err(Errno::last());
@@ -149,7 +162,9 @@ mod tests {
 
     fn read(directory: &Path, name: &str) -> Result<String, FsError> {
         let mut text = String::new();
-        open_beneath(directory, Path::new(name), Access::Read)?.read_to_string(&mut text).expect("read");
+        open_beneath(directory, Path::new(name), Access::Read)?
+            .read_to_string(&mut text)
+            .expect("read");
         Ok(text)
     }
 
@@ -165,22 +180,39 @@ mod tests {
         symlink("/etc/passwd", sandbox.join("absolute")).expect("link");
         symlink("/proc/self/root", sandbox.join("magic")).expect("link");
         assert_eq!(read(&sandbox, "inside").expect("allowed"), "o");
-        for name in ["outside", "absolute", "../secret", "/etc/passwd", "magic/etc/passwd"] {
+        for name in [
+            "outside",
+            "absolute",
+            "../secret",
+            "/etc/passwd",
+            "magic/etc/passwd",
+        ] {
             assert!(read(&sandbox, name).is_err(), "{name}");
         }
         for name in ["inside", "outside"] {
-            assert!(open_beneath(&sandbox, Path::new(name), Access::Append).is_err(), "{name}");
+            assert!(
+                open_beneath(&sandbox, Path::new(name), Access::Append).is_err(),
+                "{name}"
+            );
         }
-        assert!(read(&sandbox, "missing").expect_err("missing").is_not_found());
+        assert!(
+            read(&sandbox, "missing")
+                .expect_err("missing")
+                .is_not_found()
+        );
     }
 
     #[test]
     fn a_pipe_or_a_folder_is_refused_at_once() {
         let folder = tempfile::tempdir().expect("scratch folder");
-        nix::unistd::mkfifo(&folder.path().join("pipe"), nix::sys::stat::Mode::S_IRWXU).expect("mkfifo");
+        nix::unistd::mkfifo(&folder.path().join("pipe"), nix::sys::stat::Mode::S_IRWXU)
+            .expect("mkfifo");
         fs::create_dir(folder.path().join("folder")).expect("mkdir");
         for name in ["pipe", "folder"] {
-            assert!(matches!(read(folder.path(), name), Err(FsError::NotAFile { .. })), "{name}");
+            assert!(
+                matches!(read(folder.path(), name), Err(FsError::NotAFile { .. })),
+                "{name}"
+            );
         }
     }
 
@@ -199,7 +231,8 @@ mod tests {
         let deep = folder.path().join("d".repeat(100)).join("e".repeat(100));
         fs::create_dir_all(&deep).expect("mkdir");
         let base = open_directory(&deep).expect("open");
-        let _listener = UnixListener::bind(format!("/proc/self/fd/{}/socket", base.as_raw_fd())).expect("bind");
+        let _listener =
+            UnixListener::bind(format!("/proc/self/fd/{}/socket", base.as_raw_fd())).expect("bind");
         connect_unix(&deep, "socket").expect("connect");
         assert!(connect_unix(&deep, "other").is_err());
     }

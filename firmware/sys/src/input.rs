@@ -23,7 +23,10 @@ pub struct InputDevice {
 impl InputDevice {
     /// Opens a device such as /dev/input/event0.
     pub fn open(path: &Path) -> io::Result<InputDevice> {
-        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
+            .open(path)?;
         Ok(InputDevice { file })
     }
 

@@ -48,11 +48,23 @@ impl JournalSocket {
     pub fn receive(&self, buffer: &mut [u8]) -> Result<Option<Received>, Errno> {
         // Room for the credentials and as many descriptors as one journald client sends.
         let mut control = nix::cmsg_space!([RawFd; 4], libc::ucred);
-        let (mut received, mut passed) = (Received { length: 0, cut: false, pid: 0 }, None);
+        let (mut received, mut passed) = (
+            Received {
+                length: 0,
+                cut: false,
+                pid: 0,
+            },
+            None,
+        );
         {
             let mut parts = [IoSliceMut::new(buffer)];
             let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
-            let message = match recvmsg::<UnixAddr>(self.socket.as_raw_fd(), &mut parts, Some(&mut control), flags) {
+            let message = match recvmsg::<UnixAddr>(
+                self.socket.as_raw_fd(),
+                &mut parts,
+                Some(&mut control),
+                flags,
+            ) {
                 Ok(message) => message,
                 Err(Errno::EAGAIN | Errno::EINTR) => return Ok(None),
                 Err(errno) => return Err(errno),
@@ -62,7 +74,9 @@ impl JournalSocket {
             for control in message.cmsgs()? {
                 match control {
                     ControlMessageOwned::ScmRights(fds) => passed = own(&fds).into_iter().next(),
-                    ControlMessageOwned::ScmCredentials(sender) => received.pid = u32::try_from(sender.pid()).unwrap_or(0),
+                    ControlMessageOwned::ScmCredentials(sender) => {
+                        received.pid = u32::try_from(sender.pid()).unwrap_or(0)
+                    }
                     _ => {}
                 }
             }
@@ -82,7 +96,9 @@ impl AsFd for JournalSocket {
 
 fn own(fds: &[RawFd]) -> Vec<OwnedFd> {
     // SAFETY: the kernel has just made these descriptors for us; they have no other owner.
-    fds.iter().map(|fd| unsafe { OwnedFd::from_raw_fd(*fd) }).collect()
+    fds.iter()
+        .map(|fd| unsafe { OwnedFd::from_raw_fd(*fd) })
+        .collect()
 }
 
 /// Reads the head of a memfd. Any other kind of file is refused: reading a pipe or a device could block PID 1.
@@ -117,7 +133,10 @@ mod tests {
         let sender = UnixDatagram::unbound().unwrap();
         sender.send_to(b"MESSAGE=one\n", &path).unwrap();
         let one = socket.receive(&mut buffer).unwrap().unwrap();
-        assert_eq!((&buffer[..one.length], one.cut, one.pid), (&b"MESSAGE=one\n"[..], false, std::process::id()));
+        assert_eq!(
+            (&buffer[..one.length], one.cut, one.pid),
+            (&b"MESSAGE=one\n"[..], false, std::process::id())
+        );
 
         sender.send_to(b"", &path).unwrap();
         assert_eq!(socket.receive(&mut buffer).unwrap().unwrap().length, 0);
@@ -126,7 +145,14 @@ mod tests {
         record.write_all(&[b'x'; 100]).unwrap();
         sender.connect(&path).unwrap();
         let rights = [ControlMessage::ScmRights(&[record.as_raw_fd()])];
-        sendmsg::<()>(sender.as_raw_fd(), &[IoSlice::new(b"")], &rights, MsgFlags::empty(), None).unwrap();
+        sendmsg::<()>(
+            sender.as_raw_fd(),
+            &[IoSlice::new(b"")],
+            &rights,
+            MsgFlags::empty(),
+            None,
+        )
+        .unwrap();
         let large = socket.receive(&mut buffer).unwrap().unwrap();
         assert_eq!((large.length, large.cut), (32, true));
         std::fs::remove_dir_all(&folder).unwrap();

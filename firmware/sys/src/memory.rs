@@ -13,7 +13,13 @@ pub fn release_code() -> Result<usize, Errno> {
     for (start, length) in maps.lines().filter_map(code_range) {
         // SAFETY: the range is a private, never written mapping of the program's file (see `code_range`), so its
         // pages come back with the same content; the call does not change what is mapped.
-        let result = unsafe { libc::madvise(std::ptr::without_provenance_mut(start), length, libc::MADV_DONTNEED) };
+        let result = unsafe {
+            libc::madvise(
+                std::ptr::without_provenance_mut(start),
+                length,
+                libc::MADV_DONTNEED,
+            )
+        };
         Errno::result(result)?;
         released += length;
     }
@@ -31,7 +37,10 @@ fn code_range(line: &str) -> Option<(usize, usize)> {
     if !of_file || !(permissions == "r-xp" || permissions == "r--p" && at_beginning) {
         return None;
     }
-    let (start, end) = (usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?);
+    let (start, end) = (
+        usize::from_str_radix(start, 16).ok()?,
+        usize::from_str_radix(end, 16).ok()?,
+    );
     Some((start, end.checked_sub(start)?))
 }
 
@@ -42,11 +51,26 @@ mod tests {
 
     #[test]
     fn only_code_and_leading_constants_of_a_file_count() {
-        assert_eq!(code_range("00200000-0022f000 r--p 00000000 fe:02 12   /init"), Some((0x20_0000, 0x2_f000)));
-        assert_eq!(code_range("0022f000-00280000 r-xp 0002e000 fe:02 12   /init"), Some((0x22_f000, 0x5_1000)));
-        assert_eq!(code_range("00280000-00285000 r--p 0007f000 fe:02 12   /init"), None);
-        assert_eq!(code_range("00285000-00286000 rw-p 00083000 fe:02 12   /init"), None);
-        assert_eq!(code_range("ffff0000-ffff1000 r-xp 00000000 00:00 0    [vdso]"), None);
+        assert_eq!(
+            code_range("00200000-0022f000 r--p 00000000 fe:02 12   /init"),
+            Some((0x20_0000, 0x2_f000))
+        );
+        assert_eq!(
+            code_range("0022f000-00280000 r-xp 0002e000 fe:02 12   /init"),
+            Some((0x22_f000, 0x5_1000))
+        );
+        assert_eq!(
+            code_range("00280000-00285000 r--p 0007f000 fe:02 12   /init"),
+            None
+        );
+        assert_eq!(
+            code_range("00285000-00286000 rw-p 00083000 fe:02 12   /init"),
+            None
+        );
+        assert_eq!(
+            code_range("ffff0000-ffff1000 r-xp 00000000 00:00 0    [vdso]"),
+            None
+        );
         assert_eq!(code_range("nonsense"), None);
     }
 

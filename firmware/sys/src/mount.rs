@@ -63,23 +63,30 @@ pub fn mount(m: &Mount<'_>) -> Result<(), MountError> {
     if let Err(source) = fs::create_dir_all(m.target)
         && !fs::exists(m.target).unwrap_or(false)
     {
-        return Err(MountError::MountPoint { path: m.target.to_owned(), source });
+        return Err(MountError::MountPoint {
+            path: m.target.to_owned(),
+            source,
+        });
     }
     let options = (!m.options.is_empty()).then_some(m.options);
-    nix_mount(Some(m.source), m.target, Some(m.fstype), m.flags, options).map_err(|errno| MountError::Mount {
-        fstype: m.fstype.to_owned(),
-        path: m.target.to_owned(),
-        errno,
+    nix_mount(Some(m.source), m.target, Some(m.fstype), m.flags, options).map_err(|errno| {
+        MountError::Mount {
+            fstype: m.fstype.to_owned(),
+            path: m.target.to_owned(),
+            errno,
+        }
     })
 }
 
 /// Makes an existing mount read-only, so that its file system is clean even if it cannot be unmounted.
 pub fn remount_read_only(path: &str) -> Result<(), MountError> {
     let flags = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
-    nix_mount(None::<&str>, path, None::<&str>, flags, None::<&str>).map_err(|errno| MountError::Mount {
-        fstype: "read-only".to_owned(),
-        path: path.to_owned(),
-        errno,
+    nix_mount(None::<&str>, path, None::<&str>, flags, None::<&str>).map_err(|errno| {
+        MountError::Mount {
+            fstype: "read-only".to_owned(),
+            path: path.to_owned(),
+            errno,
+        }
     })
 }
 
@@ -87,21 +94,28 @@ pub fn remount_read_only(path: &str) -> Result<(), MountError> {
 /// stay in the task's namespace.
 pub fn make_private(path: &str) -> Result<(), MountError> {
     let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-    nix_mount(None::<&str>, path, None::<&str>, flags, None::<&str>).map_err(|errno| MountError::Mount {
-        fstype: "private".to_owned(),
-        path: path.to_owned(),
-        errno,
+    nix_mount(None::<&str>, path, None::<&str>, flags, None::<&str>).map_err(|errno| {
+        MountError::Mount {
+            fstype: "private".to_owned(),
+            path: path.to_owned(),
+            errno,
+        }
     })
 }
 
 /// Unmounts `path` now; fails with EBUSY while something uses it.
 pub fn unmount(path: &str) -> Result<(), MountError> {
-    umount2(path, MntFlags::empty()).map_err(|errno| MountError::Unmount { path: path.to_owned(), errno })
+    umount2(path, MntFlags::empty()).map_err(|errno| MountError::Unmount {
+        path: path.to_owned(),
+        errno,
+    })
 }
 
 /// True if the newest mount at `path` has type `fstype`.
 pub fn is_mounted(path: &str, fstype: &str) -> bool {
-    let Ok(table) = fs::read_to_string("/proc/self/mounts") else { return false };
+    let Ok(table) = fs::read_to_string("/proc/self/mounts") else {
+        return false;
+    };
     mounted_type(&table, path) == Some(fstype)
 }
 
@@ -122,7 +136,8 @@ mod tests {
 
     #[test]
     fn the_newest_mount_at_a_path_counts() {
-        let table = "none / squashfs ro 0 0\ntmpfs /data tmpfs rw 0 0\n/dev/vda4 /data ext4 rw 0 0\n";
+        let table =
+            "none / squashfs ro 0 0\ntmpfs /data tmpfs rw 0 0\n/dev/vda4 /data ext4 rw 0 0\n";
         assert_eq!(mounted_type(table, "/data"), Some("ext4"));
         assert_eq!(mounted_type(table, "/"), Some("squashfs"));
         assert_eq!(mounted_type(table, "/boot"), None);

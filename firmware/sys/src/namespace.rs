@@ -45,7 +45,13 @@ pub fn mount_proc() -> Result<(), NamespaceError> {
 pub fn mount_private_tmp(keep: &Path) -> Result<(), NamespaceError> {
     let kept = File::open(keep).map_err(|e| failed("open the directory to keep")(errno_of(&e)))?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    match mount(Some("tmpfs"), "/tmp", Some("tmpfs"), flags, Some(TMP_OPTIONS)) {
+    match mount(
+        Some("tmpfs"),
+        "/tmp",
+        Some("tmpfs"),
+        flags,
+        Some(TMP_OPTIONS),
+    ) {
         Err(Errno::ENOENT) => return Ok(()),
         other => other.map_err(failed("mount /tmp"))?,
     }
@@ -54,8 +60,14 @@ pub fn mount_private_tmp(keep: &Path) -> Result<(), NamespaceError> {
     }
     fs::create_dir_all(keep).map_err(|e| failed("make a mount point in /tmp")(errno_of(&e)))?;
     let source = format!("/proc/self/fd/{}", kept.as_raw_fd());
-    mount(Some(source.as_str()), keep, None::<&str>, MsFlags::MS_BIND, None::<&str>)
-        .map_err(failed("bind the directory to keep"))
+    mount(
+        Some(source.as_str()),
+        keep,
+        None::<&str>,
+        MsFlags::MS_BIND,
+        None::<&str>,
+    )
+    .map_err(failed("bind the directory to keep"))
 }
 
 /// Makes /sys with all that is mounted below it (the cgroup tree) read-only, so that a task running as root does not
@@ -91,7 +103,12 @@ const MOUNT_ATTR_RDONLY: u64 = 1;
 const AT_RECURSIVE: libc::c_uint = 0x8000;
 
 fn set_read_only(path: &std::ffi::CStr) -> Result<(), Errno> {
-    let attributes = MountAttr { attr_set: MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    let attributes = MountAttr {
+        attr_set: MOUNT_ATTR_RDONLY,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: 0,
+    };
     // SAFETY: `path` is a C string and `attributes` a valid mount_attr of the given size, for the length of the call.
     let result = unsafe {
         libc::syscall(

@@ -27,7 +27,11 @@ impl PacketSocket {
         let address = link_address(interface, None);
         // SAFETY: `address` is a valid sockaddr_ll and the length is its size.
         Errno::result(unsafe {
-            libc::bind(fd.as_raw_fd(), (&raw const address).cast(), size_of::<libc::sockaddr_ll>() as libc::socklen_t)
+            libc::bind(
+                fd.as_raw_fd(),
+                (&raw const address).cast(),
+                size_of::<libc::sockaddr_ll>() as libc::socklen_t,
+            )
         })?;
         Ok(PacketSocket { fd, interface })
     }
@@ -52,7 +56,14 @@ impl PacketSocket {
     /// Receives one packet, cut to `buffer`; `None` when there is none now.
     pub fn receive(&self, buffer: &mut [u8]) -> Result<Option<usize>, Errno> {
         // SAFETY: the buffer is valid for writes of its length.
-        let count = unsafe { libc::recv(self.fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
+        let count = unsafe {
+            libc::recv(
+                self.fd.as_raw_fd(),
+                buffer.as_mut_ptr().cast(),
+                buffer.len(),
+                0,
+            )
+        };
         match Errno::result(count) {
             Ok(count) => Ok(Some(count as usize)),
             Err(Errno::EAGAIN | Errno::EINTR) => Ok(None),
@@ -85,19 +96,37 @@ fn link_address(interface: i32, station: Option<[u8; 6]>) -> libc::sockaddr_ll {
 
 /// Accepts unfragmented UDP to `port`; offsets count from the IPv4 header.
 fn set_filter(fd: &OwnedFd, port: u16) -> Result<(), Errno> {
-    let op = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt, jf, k };
+    let op = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter {
+        code: code as u16,
+        jt,
+        jf,
+        k,
+    };
     let mut program = [
         op(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, 0, 0, 9), // protocol
-        op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 6, libc::IPPROTO_UDP as u32),
+        op(
+            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+            0,
+            6,
+            libc::IPPROTO_UDP as u32,
+        ),
         op(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS, 0, 0, 6), // fragment offset
         op(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K, 4, 0, 0x1fff),
         op(libc::BPF_LDX | libc::BPF_B | libc::BPF_MSH, 0, 0, 0), // header length
         op(libc::BPF_LD | libc::BPF_H | libc::BPF_IND, 0, 0, 2),  // destination port
-        op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, u32::from(port)),
+        op(
+            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+            0,
+            1,
+            u32::from(port),
+        ),
         op(libc::BPF_RET | libc::BPF_K, 0, 0, u32::MAX),
         op(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
     ];
-    let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    let filter = libc::sock_fprog {
+        len: program.len() as u16,
+        filter: program.as_mut_ptr(),
+    };
     // SAFETY: `filter` points to `program`, which lives until the call is over; the kernel copies it.
     Errno::result(unsafe {
         libc::setsockopt(

@@ -37,10 +37,16 @@ impl PidFd {
         // SAFETY: no pointers; a negative answer is not used as a descriptor.
         let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::c_long, 0) };
         if fd < 0 {
-            return Err(PidFdError { operation: "open process descriptor", pid, errno: Errno::last() });
+            return Err(PidFdError {
+                operation: "open process descriptor",
+                pid,
+                errno: Errno::last(),
+            });
         }
         // SAFETY: the kernel just made this descriptor (close-on-exec) and nobody else owns it.
-        Ok(PidFd { fd: unsafe { OwnedFd::from_raw_fd(fd as i32) } })
+        Ok(PidFd {
+            fd: unsafe { OwnedFd::from_raw_fd(fd as i32) },
+        })
     }
 
     /// Holds the process with this id if it is the one that started at `start_time` (see [`process::start_time`]);
@@ -48,7 +54,10 @@ impl PidFd {
     pub fn open_same(pid: u32, start_time: u64) -> Result<Option<PidFd>, PidFdError> {
         let held = match PidFd::open(pid) {
             // EINVAL: the number is in use, but by a thread.
-            Err(PidFdError { errno: Errno::ESRCH | Errno::EINVAL, .. }) => return Ok(None),
+            Err(PidFdError {
+                errno: Errno::ESRCH | Errno::EINVAL,
+                ..
+            }) => return Ok(None),
             other => other?,
         };
         // Compared after opening: if the number changed hands before, the time differs; afterwards it does not matter.
@@ -60,9 +69,19 @@ impl PidFd {
         let no_info = std::ptr::null::<libc::siginfo_t>();
         // SAFETY: a null siginfo is allowed and means "as kill does".
         let result = unsafe {
-            libc::syscall(libc::SYS_pidfd_send_signal, self.fd.as_raw_fd(), signal as libc::c_int, no_info, 0)
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                self.fd.as_raw_fd(),
+                signal as libc::c_int,
+                no_info,
+                0,
+            )
         };
-        if result < 0 { Err(self.error("send signal")) } else { Ok(()) }
+        if result < 0 {
+            Err(self.error("send signal"))
+        } else {
+            Ok(())
+        }
     }
 
     /// Whether it has ended (a zombie counts as ended).
@@ -93,7 +112,13 @@ impl PidFd {
         // are those that waitid fills.
         unsafe {
             let mut info: libc::siginfo_t = std::mem::zeroed();
-            if libc::waitid(libc::P_PIDFD, self.fd.as_raw_fd() as libc::id_t, &mut info, options) < 0 {
+            if libc::waitid(
+                libc::P_PIDFD,
+                self.fd.as_raw_fd() as libc::id_t,
+                &mut info,
+                options,
+            ) < 0
+            {
                 return Err(self.error("wait for process"));
             }
             Ok(match (info.si_pid(), info.si_code) {
@@ -105,7 +130,11 @@ impl PidFd {
     }
 
     fn error(&self, operation: &'static str) -> PidFdError {
-        PidFdError { operation, pid: 0, errno: Errno::last() }
+        PidFdError {
+            operation,
+            pid: 0,
+            errno: Errno::last(),
+        }
     }
 }
 

@@ -27,12 +27,15 @@ pub struct Poller {
 impl Poller {
     /// Makes an empty one.
     pub fn new() -> Result<Poller, Errno> {
-        Ok(Poller { epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)? })
+        Ok(Poller {
+            epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+        })
     }
 
     /// Adds `fd`, not armed.
     pub fn add(&self, fd: BorrowedFd<'_>, key: u64) -> Result<(), Errno> {
-        self.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLONESHOT, key))
+        self.epoll
+            .add(fd, EpollEvent::new(EpollFlags::EPOLLONESHOT, key))
     }
 
     /// Lets `fd` report `interest` once, at once if it is ready already.
@@ -41,7 +44,10 @@ impl Poller {
             Interest::Readable => EpollFlags::EPOLLIN,
             Interest::Writable => EpollFlags::EPOLLOUT,
         };
-        self.epoll.modify(fd, &mut EpollEvent::new(flags | EpollFlags::EPOLLONESHOT, key))
+        self.epoll.modify(
+            fd,
+            &mut EpollEvent::new(flags | EpollFlags::EPOLLONESHOT, key),
+        )
     }
 
     /// Removes `fd`.
@@ -61,6 +67,9 @@ impl Poller {
         };
         let mut events = [EpollEvent::empty(); EVENTS_PER_WAIT];
         let count = self.epoll.wait(&mut events, timeout).unwrap_or(0);
-        events.iter().take(count).for_each(|event| ready(event.data()));
+        events
+            .iter()
+            .take(count)
+            .for_each(|event| ready(event.data()));
     }
 }

@@ -70,7 +70,9 @@ pub fn with_environment(entry: &[u8]) -> Vec<(u32, Stat)> {
 fn living() -> Vec<(u32, Stat)> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter_map(|pid| Some((pid, stat(pid).ok()?))).filter(|(_, stat)| !matches!(stat.state, b'Z' | b'X')).collect()
+    pids.filter_map(|pid| Some((pid, stat(pid).ok()?)))
+        .filter(|(_, stat)| !matches!(stat.state, b'Z' | b'X'))
+        .collect()
 }
 
 /// Makes this process the new parent of every orphaned descendant.
@@ -88,7 +90,12 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
     let group = fields.next()?.parse().ok()?;
     // Field 22 by proc(5)'s count; state is 3, the group 5.
     let start_time = fields.nth(16)?.parse().ok()?;
-    Some(Stat { state, parent, group, start_time })
+    Some(Stat {
+        state,
+        parent,
+        group,
+        start_time,
+    })
 }
 
 #[cfg(test)]
@@ -97,8 +104,17 @@ mod tests {
 
     #[test]
     fn a_name_with_brackets_and_spaces_does_not_shift_the_fields() {
-        let text = b"42 (a) R 7 (b)) S 1 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 1234567 1000 1\n";
-        assert_eq!(parse_stat(text), Some(Stat { state: b'S', parent: 1, group: 42, start_time: 1_234_567 }));
+        let text =
+            b"42 (a) R 7 (b)) S 1 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 1234567 1000 1\n";
+        assert_eq!(
+            parse_stat(text),
+            Some(Stat {
+                state: b'S',
+                parent: 1,
+                group: 42,
+                start_time: 1_234_567
+            })
+        );
         assert_eq!(parse_stat(b"42 (short) S 1"), None);
         assert_eq!(parse_stat(b""), None);
     }
@@ -112,11 +128,21 @@ mod tests {
             .expect("sleep");
         let entry = format!("NESOS_TEST_CONTAINER={}", std::process::id());
         let found = with_environment(entry.as_bytes());
-        let part = with_environment(entry.trim_end_matches(|c: char| c.is_ascii_digit()).as_bytes());
+        let part = with_environment(
+            entry
+                .trim_end_matches(|c: char| c.is_ascii_digit())
+                .as_bytes(),
+        );
         child.kill().expect("its parent may");
         child.wait().expect("its parent may");
-        assert_eq!(found.iter().map(|(pid, _)| *pid).collect::<Vec<_>>(), [child.id()]);
-        assert_eq!((part.len(), with_environment(entry.as_bytes()).len()), (0, 0));
+        assert_eq!(
+            found.iter().map(|(pid, _)| *pid).collect::<Vec<_>>(),
+            [child.id()]
+        );
+        assert_eq!(
+            (part.len(), with_environment(entry.as_bytes()).len()),
+            (0, 0)
+        );
     }
 
     #[test]
@@ -124,6 +150,10 @@ mod tests {
         let me = std::process::id();
         let own = stat(me).expect("own stat");
         assert!(own.start_time > 0);
-        assert!(descendants(own.parent).iter().any(|(pid, stat)| (*pid, stat.start_time) == (me, own.start_time)));
+        assert!(
+            descendants(own.parent)
+                .iter()
+                .any(|(pid, stat)| (*pid, stat.start_time) == (me, own.start_time))
+        );
     }
 }

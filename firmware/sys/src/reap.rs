@@ -2,7 +2,6 @@
 //!
 //! Invariant: never blocks.
 
-
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -55,8 +54,14 @@ pub fn reap_one() -> Reaped {
     let pid = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) };
     match u32::try_from(pid) {
         Ok(0) => Reaped::NoneEnded,
-        Ok(pid) if libc::WIFSIGNALED(status) => Reaped::Child { pid, exit: Exit::Signal(libc::WTERMSIG(status)) },
-        Ok(pid) => Reaped::Child { pid, exit: Exit::Code(libc::WEXITSTATUS(status)) },
+        Ok(pid) if libc::WIFSIGNALED(status) => Reaped::Child {
+            pid,
+            exit: Exit::Signal(libc::WTERMSIG(status)),
+        },
+        Ok(pid) => Reaped::Child {
+            pid,
+            exit: Exit::Code(libc::WEXITSTATUS(status)),
+        },
         Err(_) => Reaped::NoChildren,
     }
 }

@@ -27,14 +27,28 @@ pub struct Daemon<'a> {
 /// Starts `daemon` and returns its process id. An error means that nothing runs.
 pub fn start(daemon: &Daemon<'_>) -> io::Result<u32> {
     let mut command = Command::new(daemon.program);
-    command.args(daemon.arguments).envs(daemon.environment.iter().cloned()).current_dir("/");
+    command
+        .args(daemon.arguments)
+        .envs(daemon.environment.iter().cloned())
+        .current_dir("/");
     match daemon.output {
         Some(output) => {
-            command.stdin(Stdio::null()).stdout(output.try_clone_to_owned()?).stderr(output.try_clone_to_owned()?);
+            command
+                .stdin(Stdio::null())
+                .stdout(output.try_clone_to_owned()?)
+                .stderr(output.try_clone_to_owned()?);
         }
         None => {
-            let console = || fs::OpenOptions::new().read(true).write(true).open("/dev/console");
-            command.stdin(console()?).stdout(console()?).stderr(console()?);
+            let console = || {
+                fs::OpenOptions::new()
+                    .read(true)
+                    .write(true)
+                    .open("/dev/console")
+            };
+            command
+                .stdin(console()?)
+                .stdout(console()?)
+                .stderr(console()?);
         }
     }
     let score = format!("{}\n", daemon.oom_score.clamp(-1000, 1000));
@@ -63,13 +77,18 @@ pub fn start(daemon: &Daemon<'_>) -> io::Result<u32> {
 pub fn output_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (reader, writer) = io::pipe()?;
     let reader = OwnedFd::from(reader);
-    nix::fcntl::fcntl(&reader, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
+    nix::fcntl::fcntl(
+        &reader,
+        nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK),
+    )?;
     Ok((reader, OwnedFd::from(writer)))
 }
 
 /// Reads what is in the pipe; `None` when there is nothing now.
 pub fn read_output(reader: BorrowedFd<'_>, buffer: &mut [u8]) -> Option<usize> {
-    nix::unistd::read(reader, buffer).ok().filter(|count| *count > 0)
+    nix::unistd::read(reader, buffer)
+        .ok()
+        .filter(|count| *count > 0)
 }
 
 /// Device and inode of a descriptor, as the variable JOURNAL_STREAM wants them: a program that finds its standard
@@ -81,14 +100,20 @@ pub fn journal_stream(fd: BorrowedFd<'_>) -> Option<String> {
 
 /// Sets the out-of-memory score of this process.
 pub fn set_own_oom_score(score: i32) -> io::Result<()> {
-    fs::write("/proc/self/oom_score_adj", format!("{}\n", score.clamp(-1000, 1000)))
+    fs::write(
+        "/proc/self/oom_score_adj",
+        format!("{}\n", score.clamp(-1000, 1000)),
+    )
 }
 
 /// A child without its score still works, so a failure is ignored.
 fn write_oom_score(score: &[u8]) {
     // SAFETY: the path is a C string, the buffer is valid for its length, and a failed open is not written to.
     unsafe {
-        let fd = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+        let fd = libc::open(
+            c"/proc/self/oom_score_adj".as_ptr(),
+            libc::O_WRONLY | libc::O_CLOEXEC,
+        );
         if fd >= 0 {
             libc::write(fd, score.as_ptr().cast(), score.len());
             libc::close(fd);

@@ -46,12 +46,18 @@ pub enum UserError {
 /// Looks up a user by name or decimal id.
 pub fn lookup(name: &str) -> Result<Credentials, UserError> {
     let read = |path: &'static str| {
-        fs::read_to_string(path).map_err(|source| UserError::Read { name: name.to_owned(), path, source })
+        fs::read_to_string(path).map_err(|source| UserError::Read {
+            name: name.to_owned(),
+            path,
+            source,
+        })
     };
     let passwd = read("/etc/passwd")?;
     // A system without groups still has users.
     let group = read("/etc/group").unwrap_or_default();
-    find(name, &passwd, &group).ok_or_else(|| UserError::Unknown { name: name.to_owned() })
+    find(name, &passwd, &group).ok_or_else(|| UserError::Unknown {
+        name: name.to_owned(),
+    })
 }
 
 fn find(name: &str, passwd: &str, group: &str) -> Option<Credentials> {
@@ -61,17 +67,29 @@ fn find(name: &str, passwd: &str, group: &str) -> Option<Credentials> {
         let (login, _password) = (fields.next()?, fields.next()?);
         let (uid, gid): (u32, u32) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
         let home = fields.nth(1)?;
-        (!login.is_empty() && (login == name || by_id == Some(uid))).then_some((login, uid, gid, home))
+        (!login.is_empty() && (login == name || by_id == Some(uid)))
+            .then_some((login, uid, gid, home))
     })?;
     let mut groups = vec![gid];
     for line in group.lines() {
         let mut fields = line.split(':').skip(2);
-        let (Some(Ok(id)), Some(members)) = (fields.next().map(str::parse::<u32>), fields.next()) else { continue };
-        if members.split(',').any(|member| member == login) && !groups.contains(&id) && groups.len() < MAX_GROUPS {
+        let (Some(Ok(id)), Some(members)) = (fields.next().map(str::parse::<u32>), fields.next())
+        else {
+            continue;
+        };
+        if members.split(',').any(|member| member == login)
+            && !groups.contains(&id)
+            && groups.len() < MAX_GROUPS
+        {
             groups.push(id);
         }
     }
-    Some(Credentials { uid, gid, groups, home: home.to_owned() })
+    Some(Credentials {
+        uid,
+        gid,
+        groups,
+        home: home.to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -83,7 +101,12 @@ mod tests {
 
     #[test]
     fn a_name_gives_ids_and_groups() {
-        let ada = Credentials { uid: 1000, gid: 100, groups: vec![100, 997], home: "/home/ada".to_owned() };
+        let ada = Credentials {
+            uid: 1000,
+            gid: 100,
+            groups: vec![100, 997],
+            home: "/home/ada".to_owned(),
+        };
         assert_eq!(find("ada", PASSWD, GROUP), Some(ada.clone()));
         assert_eq!(find("1000", PASSWD, GROUP), Some(ada));
     }

@@ -49,16 +49,28 @@ impl Watchdog {
         let device = match OpenOptions::new().write(true).open(path) {
             Ok(device) => device,
             Err(e) if matches!(e.kind(), io::ErrorKind::NotFound) => return Ok(None),
-            Err(source) => return Err(WatchdogError::Open { path: path.to_owned(), source }),
+            Err(source) => {
+                return Err(WatchdogError::Open {
+                    path: path.to_owned(),
+                    source,
+                });
+            }
         };
         let mut timeout = seconds.min(i32::MAX as u32) as libc::c_int;
         // SAFETY: the descriptor is open and `timeout` is a valid int for the length of the call.
         if unsafe { ioctl::set_timeout(device.as_raw_fd(), &mut timeout) }.is_err() {
             // SAFETY: as above.
-            unsafe { ioctl::get_timeout(device.as_raw_fd(), &mut timeout) }
-                .map_err(|errno| WatchdogError::Timeout { path: path.to_owned(), errno })?;
+            unsafe { ioctl::get_timeout(device.as_raw_fd(), &mut timeout) }.map_err(|errno| {
+                WatchdogError::Timeout {
+                    path: path.to_owned(),
+                    errno,
+                }
+            })?;
         }
-        Ok(Some(Watchdog { device, timeout_seconds: u32::try_from(timeout).unwrap_or(seconds) }))
+        Ok(Some(Watchdog {
+            device,
+            timeout_seconds: u32::try_from(timeout).unwrap_or(seconds),
+        }))
     }
 
     /// The timeout that the device really uses, in seconds.

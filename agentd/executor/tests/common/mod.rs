@@ -1,7 +1,12 @@
 //! What the tests of the helper share: start one on a scratch run directory, talk to it, wait for its end.
 //!
 //! Invariant: every wait has a deadline, and a dropped [`Helper`] leaves no process behind.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, dead_code, unreachable_pub)] // Each test binary uses its own part.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    dead_code,
+    unreachable_pub
+)] // Each test binary uses its own part.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -23,7 +28,8 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 /// The helper: the one built with these tests, or the one that the environment names (in a guest the build folder does
 /// not exist).
 pub fn program() -> String {
-    std::env::var("NESOS_EXECUTOR").unwrap_or_else(|_| env!("CARGO_BIN_EXE_nesos-executor").to_owned())
+    std::env::var("NESOS_EXECUTOR")
+        .unwrap_or_else(|_| env!("CARGO_BIN_EXE_nesos-executor").to_owned())
 }
 
 /// Run directory and sandbox in a scratch folder.
@@ -70,13 +76,20 @@ impl Place {
     pub fn start_raw(self, spec: &[u8], namespaces: Namespaces) -> Helper {
         fs::write(self.run().join("spec"), spec).unwrap();
         let spawned = spawn_in(&self, namespaces, None);
-        Helper { place: self, spawned }
+        Helper {
+            place: self,
+            spawned,
+        }
     }
 }
 
 /// The namespaces that agentd makes for this spec.
 pub fn namespaces_of(spec: &ExecutorSpec) -> Namespaces {
-    Namespaces { pid: spec.pid_namespace, mount: spec.mount_namespace, ..Namespaces::NONE }
+    Namespaces {
+        pid: spec.pid_namespace,
+        mount: spec.mount_namespace,
+        ..Namespaces::NONE
+    }
 }
 
 /// Starts the helper as agentd does.
@@ -85,7 +98,11 @@ pub fn spawn_in(place: &Place, namespaces: Namespaces, cgroup: Option<OwnedFd>) 
     let mut plan = SpawnPlan::new(program(), vec!["nesos-executor".to_owned(), run]);
     plan.cgroup = cgroup;
     plan.namespaces = namespaces;
-    let log = fs::OpenOptions::new().create(true).append(true).open(place.run().join("log")).unwrap();
+    let log = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(place.run().join("log"))
+        .unwrap();
     plan.stderr = Some(log.into());
     spawn(&plan).unwrap()
 }
@@ -112,7 +129,8 @@ impl Helper {
     /// Waits for the helper's end and reads the record.
     pub fn record(&self) -> ExitRecord {
         self.wait();
-        let bytes = fs::read(self.place.run().join("exit")).unwrap_or_else(|e| panic!("{e}; log: {}", self.log()));
+        let bytes = fs::read(self.place.run().join("exit"))
+            .unwrap_or_else(|e| panic!("{e}; log: {}", self.log()));
         let (frame_bytes, checksum) = bytes.split_at(bytes.len() - 4);
         assert_eq!(checksum, crc32fast::hash(frame_bytes).to_le_bytes());
         frame::decode::<ExitRecord>(frame_bytes).unwrap().unwrap().0
@@ -130,7 +148,9 @@ impl Helper {
 
     /// Waits until the task has written a whole line to standard output; the text so far.
     pub fn first_line(&self) -> String {
-        until("output of the task", || self.output("stdout").contains('\n'));
+        until("output of the task", || {
+            self.output("stdout").contains('\n')
+        });
         self.output("stdout")
     }
 
@@ -170,7 +190,10 @@ impl Client {
 
     pub fn expect_running(&mut self) {
         let message = self.next();
-        assert!(matches!(message, Some(FromExecutor::Running { .. })), "{message:?}");
+        assert!(
+            matches!(message, Some(FromExecutor::Running { .. })),
+            "{message:?}"
+        );
     }
 
     pub fn expect_exited(&mut self) -> ExitRecord {
@@ -181,8 +204,12 @@ impl Client {
     }
 
     pub fn kill(&mut self, grace: Duration) {
-        let message = ToExecutor::Kill { grace_ms: grace.as_millis() as u32 };
-        self.stream.write_all(&frame::encode(&message).unwrap()).unwrap();
+        let message = ToExecutor::Kill {
+            grace_ms: grace.as_millis() as u32,
+        };
+        self.stream
+            .write_all(&frame::encode(&message).unwrap())
+            .unwrap();
     }
 }
 

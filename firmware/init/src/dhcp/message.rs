@@ -118,9 +118,18 @@ impl Reply {
         for (code, value) in Options(&payload[FIXED..]) {
             match code {
                 53 => kind = value.first().and_then(|byte| server_kind(*byte)),
-                1 => reply.prefix = address_in(value).map_or(reply.prefix, |m| u32::from(m).leading_ones() as u8),
+                1 => {
+                    reply.prefix = address_in(value)
+                        .map_or(reply.prefix, |m| u32::from(m).leading_ones() as u8)
+                }
                 3 => reply.gateway = address_in(value).filter(|a| !a.is_unspecified()),
-                6 => reply.dns = value.chunks_exact(4).take(DNS_MAX).filter_map(address_in).collect(),
+                6 => {
+                    reply.dns = value
+                        .chunks_exact(4)
+                        .take(DNS_MAX)
+                        .filter_map(address_in)
+                        .collect()
+                }
                 51 => reply.lifetime = seconds_in(value).unwrap_or(reply.lifetime),
                 54 => reply.server = address_in(value),
                 58 => reply.renew = seconds_in(value),
@@ -129,7 +138,8 @@ impl Reply {
             }
         }
         reply.kind = kind?;
-        let usable = !(address.is_unspecified() || address.is_broadcast() || address.is_multicast());
+        let usable =
+            !(address.is_unspecified() || address.is_broadcast() || address.is_multicast());
         (reply.kind == Kind::Nak || usable).then_some(reply)
     }
 }
@@ -157,7 +167,9 @@ impl<'a> Iterator for Options<'a> {
 }
 
 fn server_kind(byte: u8) -> Option<Kind> {
-    [Kind::Offer, Kind::Ack, Kind::Nak].into_iter().find(|kind| *kind as u8 == byte)
+    [Kind::Offer, Kind::Ack, Kind::Nak]
+        .into_iter()
+        .find(|kind| *kind as u8 == byte)
 }
 
 fn address_in(value: &[u8]) -> Option<Ipv4Addr> {
@@ -165,7 +177,9 @@ fn address_in(value: &[u8]) -> Option<Ipv4Addr> {
 }
 
 fn seconds_in(value: &[u8]) -> Option<Duration> {
-    value.first_chunk::<4>().map(|bytes| Duration::from_secs(u64::from(u32::from_be_bytes(*bytes))))
+    value
+        .first_chunk::<4>()
+        .map(|bytes| Duration::from_secs(u64::from(u32::from_be_bytes(*bytes))))
 }
 
 fn classful_prefix(address: Ipv4Addr) -> u8 {
@@ -179,7 +193,9 @@ fn classful_prefix(address: Ipv4Addr) -> u8 {
 /// Wraps a payload into UDP and IPv4 from nobody to everybody.
 pub(crate) fn link_packet(payload: &[u8]) -> Vec<u8> {
     let udp_length = (8 + payload.len()) as u16;
-    let mut packet = vec![0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255];
+    let mut packet = vec![
+        0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255,
+    ];
     packet[2..4].copy_from_slice(&(20 + udp_length).to_be_bytes());
     let checksum = !sum(&packet, 0);
     packet[10..12].copy_from_slice(&checksum.to_be_bytes());
@@ -217,7 +233,10 @@ pub(crate) fn link_payload(packet: &[u8]) -> Option<&[u8]> {
 
 fn sum(bytes: &[u8], start: u32) -> u16 {
     let mut sum = bytes.chunks(2).fold(start, |sum, pair| {
-        sum + u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]))
+        sum + u32::from(u16::from_be_bytes([
+            pair[0],
+            pair.get(1).copied().unwrap_or(0),
+        ]))
     });
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);

@@ -62,9 +62,18 @@ pub(crate) enum Action {
 
 #[derive(Debug)]
 enum State {
-    Searching { tries: u32 },
-    Requesting { tries: u32, address: Ipv4Addr, server: Ipv4Addr },
-    Bound { lease: Lease, since: Instant },
+    Searching {
+        tries: u32,
+    },
+    Requesting {
+        tries: u32,
+        address: Ipv4Addr,
+        server: Ipv4Addr,
+    },
+    Bound {
+        lease: Lease,
+        since: Instant,
+    },
 }
 
 /// The client of one interface.
@@ -81,9 +90,18 @@ pub(crate) struct Client {
 impl Client {
     /// Begins to search at `now`. `seed` makes the transaction numbers differ between boots.
     pub(crate) fn new(mac: [u8; 6], host_name: &str, seed: u32, now: Instant) -> Client {
-        let transaction = mac.iter().fold(seed, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
+        let transaction = mac.iter().fold(seed, |hash, byte| {
+            (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+        });
         let host_name = host_name.chars().take(message::HOST_NAME_MAX).collect();
-        Client { mac, host_name, transaction, state: State::Searching { tries: 0 }, started: now, next: now }
+        Client {
+            mac,
+            host_name,
+            transaction,
+            state: State::Searching { tries: 0 },
+            started: now,
+            next: now,
+        }
     }
 
     /// When to call [`Client::poll`] again.
@@ -125,7 +143,14 @@ impl Client {
                 };
                 // Half of what is left until the next stage, as the RFC has it.
                 let wait = Duration::from_micros((goal - age).as_micros() / 2).max(RENEW_MIN);
-                self.next = (now + wait).min(*since + if age < lease.rebind { lease.rebind } else { lease.lifetime });
+                self.next = (now + wait).min(
+                    *since
+                        + if age < lease.rebind {
+                            lease.rebind
+                        } else {
+                            lease.lifetime
+                        },
+                );
                 Some(self.send(to, now))
             }
         }
@@ -136,11 +161,17 @@ impl Client {
         let reply = Reply::parse(payload, self.transaction, self.mac)?;
         match (&self.state, reply.kind) {
             (State::Searching { .. }, Kind::Offer) => {
-                self.state = State::Requesting { tries: 0, address: reply.address, server: reply.server? };
+                self.state = State::Requesting {
+                    tries: 0,
+                    address: reply.address,
+                    server: reply.server?,
+                };
                 self.next = now;
                 self.poll(now)
             }
-            (State::Requesting { server, .. }, Kind::Ack) if reply.server.is_none_or(|s| s == *server) => {
+            (State::Requesting { server, .. }, Kind::Ack)
+                if reply.server.is_none_or(|s| s == *server) =>
+            {
                 let server = *server;
                 Some(self.bind(reply, server, now))
             }
@@ -178,20 +209,46 @@ impl Client {
         let lifetime = reply.lifetime.clamp(LEASE_MIN, LEASE_MAX);
         let part = |eighths: u64| Duration::from_micros(lifetime.as_micros() / 8 * eighths);
         let rebind = reply.rebind.filter(|t| *t < lifetime).unwrap_or(part(7));
-        let renew = reply.renew.filter(|t| *t < rebind).unwrap_or(part(4).min(rebind));
-        let Reply { address, prefix, gateway, dns, .. } = reply;
-        let lease = Lease { address, prefix, gateway, dns, server, renew, rebind, lifetime };
+        let renew = reply
+            .renew
+            .filter(|t| *t < rebind)
+            .unwrap_or(part(4).min(rebind));
+        let Reply {
+            address,
+            prefix,
+            gateway,
+            dns,
+            ..
+        } = reply;
+        let lease = Lease {
+            address,
+            prefix,
+            gateway,
+            dns,
+            server,
+            renew,
+            rebind,
+            lifetime,
+        };
         self.next = now + renew;
         self.transaction = self.transaction.wrapping_add(1);
-        self.state = State::Bound { lease: lease.clone(), since: now };
+        self.state = State::Bound {
+            lease: lease.clone(),
+            since: now,
+        };
         Action::Bound(lease)
     }
 
     fn send(&self, to: To, now: Instant) -> Action {
-        let seconds = now.saturating_duration_since(self.started).as_secs().min(u64::from(u16::MAX)) as u16;
+        let seconds = now
+            .saturating_duration_since(self.started)
+            .as_secs()
+            .min(u64::from(u16::MAX)) as u16;
         let (kind, current, wanted, server) = match &self.state {
             State::Searching { .. } => (Kind::Discover, None, None, None),
-            State::Requesting { address, server, .. } => (Kind::Request, None, Some(*address), Some(*server)),
+            State::Requesting {
+                address, server, ..
+            } => (Kind::Request, None, Some(*address), Some(*server)),
             State::Bound { lease, .. } => (Kind::Request, Some(lease.address), None, None),
         };
         let request = Request {

@@ -22,8 +22,12 @@ fn answer(request: &[u8], kind: u8) -> Vec<u8> {
     let mut reply = request[..240].to_vec();
     reply[0] = 2;
     reply[16..20].copy_from_slice(&[10, 0, 2, 15]);
-    reply.extend([53, 1, kind, 54, 4, 10, 0, 2, 2, 1, 4, 255, 255, 255, 0, 3, 4, 10, 0, 2, 2]);
-    reply.extend([6, 8, 10, 0, 2, 3, 8, 8, 8, 8, 0, 51, 4, 0, 1, 0x51, 0x80, 255]);
+    reply.extend([
+        53, 1, kind, 54, 4, 10, 0, 2, 2, 1, 4, 255, 255, 255, 0, 3, 4, 10, 0, 2, 2,
+    ]);
+    reply.extend([
+        6, 8, 10, 0, 2, 3, 8, 8, 8, 8, 0, 51, 4, 0, 1, 0x51, 0x80, 255,
+    ]);
     reply
 }
 
@@ -43,9 +47,15 @@ fn bound(client: &mut Client, now: Instant) -> Lease {
 fn a_lease_is_found_renewed_in_place_and_lost_in_the_end() {
     let mut client = Client::new(MAC, "home-node", 1, at(0));
     let lease = bound(&mut client, at(0));
-    assert_eq!((lease.address, lease.prefix), (Ipv4Addr::new(10, 0, 2, 15), 24));
+    assert_eq!(
+        (lease.address, lease.prefix),
+        (Ipv4Addr::new(10, 0, 2, 15), 24)
+    );
     assert_eq!(lease.gateway, Some(Ipv4Addr::from(SERVER)));
-    assert_eq!(lease.dns, [Ipv4Addr::new(10, 0, 2, 3), Ipv4Addr::new(8, 8, 8, 8)]);
+    assert_eq!(
+        lease.dns,
+        [Ipv4Addr::new(10, 0, 2, 3), Ipv4Addr::new(8, 8, 8, 8)]
+    );
     assert!(!client.needs_link());
 
     assert_eq!(client.deadline(), at(43_200));
@@ -115,7 +125,11 @@ fn foreign_and_broken_answers_are_ignored() {
         assert_eq!(client.receive(&bad, at(0)), None, "byte {offset}");
     }
     for length in 0..240 + 3 {
-        assert_eq!(client.receive(&good[..length], at(0)), None, "length {length}");
+        assert_eq!(
+            client.receive(&good[..length], at(0)),
+            None,
+            "length {length}"
+        );
     }
     assert!(client.receive(&good, at(0)).is_some());
 }
@@ -124,7 +138,10 @@ fn foreign_and_broken_answers_are_ignored() {
 fn link_packets_carry_the_payload_and_valid_checksums() {
     let mut packet = link_packet(b"hello");
     let words = |bytes: &[u8]| {
-        let sum: u32 = bytes.chunks(2).map(|c| u32::from(c[0]) << 8 | u32::from(*c.get(1).unwrap_or(&0))).sum();
+        let sum: u32 = bytes
+            .chunks(2)
+            .map(|c| u32::from(c[0]) << 8 | u32::from(*c.get(1).unwrap_or(&0)))
+            .sum();
         (sum & 0xffff) + (sum >> 16)
     };
     assert_eq!(words(&packet[..20]), 0xffff);

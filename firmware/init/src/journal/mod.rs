@@ -46,12 +46,19 @@ pub(crate) struct Journal {
 impl Journal {
     /// An empty one.
     pub(crate) fn new(now: Instant) -> Journal {
-        Journal { ring: RefCell::new(Ring::new()), brake: RefCell::new(Brake::new(now)) }
+        Journal {
+            ring: RefCell::new(Ring::new()),
+            brake: RefCell::new(Brake::new(now)),
+        }
     }
 
     /// Adds something that `init` did about a daemon; not echoed.
     pub(crate) fn note(&self, board: &Board, name: &str, text: &str) {
-        let record = Record { priority: 6, identifier: Some("init".to_owned()), text: format!("{name} {text}") };
+        let record = Record {
+            priority: 6,
+            identifier: Some("init".to_owned()),
+            text: format!("{name} {text}"),
+        };
         self.add(board, &record, "init");
     }
 
@@ -59,7 +66,15 @@ impl Journal {
     pub(crate) fn output(&self, board: &Board, name: &str, priority: u8, line: &[u8]) {
         let text = printable(line, LINE_MAX);
         if !text.is_empty() {
-            self.add(board, &Record { priority, identifier: Some(name.to_owned()), text }, name);
+            self.add(
+                board,
+                &Record {
+                    priority,
+                    identifier: Some(name.to_owned()),
+                    text,
+                },
+                name,
+            );
         }
     }
 
@@ -73,7 +88,10 @@ impl Journal {
         }
         if let Some(held_back) = self.brake.borrow_mut().pass(Instant::now()) {
             if held_back > 0 {
-                board.say("journal", &format!("{held_back} lines not shown here; they are in {READER}"));
+                board.say(
+                    "journal",
+                    &format!("{held_back} lines not shown here; they are in {READER}"),
+                );
             }
             board.say_line(&line);
         }
@@ -93,7 +111,10 @@ fn open(board: &Rc<Board>) -> io::Result<()> {
     if let Some(folder) = socket.parent() {
         fs::create_dir_all(folder)?;
     }
-    runtime::spawn(receive(board.clone(), Watched::new(JournalSocket::bind(socket)?)?));
+    runtime::spawn(receive(
+        board.clone(),
+        Watched::new(JournalSocket::bind(socket)?)?,
+    ));
     let listener = UnixListener::bind(READER)?;
     listener.set_nonblocking(true)?;
     runtime::spawn(serve(board.clone(), Watched::new(listener)?));
@@ -123,7 +144,9 @@ async fn receive(board: Rc<Board>, socket: Watched<JournalSocket>) {
 async fn serve(board: Rc<Board>, listener: Watched<UnixListener>) {
     loop {
         listener.readable().await;
-        let Ok((stream, _)) = listener.get().accept() else { continue };
+        let Ok((stream, _)) = listener.get().accept() else {
+            continue;
+        };
         // A reader that goes away or stalls has itself to blame.
         let _ = dump(&board, stream).await;
     }
@@ -136,8 +159,15 @@ async fn dump(board: &Board, stream: UnixStream) -> io::Result<()> {
     let end = board.journal.ring.borrow().end();
     let mut place = 0;
     loop {
-        let found = board.journal.ring.borrow().line_at(place).filter(|(_, next)| *next <= end);
-        let Some((mut line, next)) = found else { return Ok(()) };
+        let found = board
+            .journal
+            .ring
+            .borrow()
+            .line_at(place)
+            .filter(|(_, next)| *next <= end);
+        let Some((mut line, next)) = found else {
+            return Ok(());
+        };
         line.push(b'\n');
         place = next;
         let mut rest = line.as_slice();
@@ -145,7 +175,9 @@ async fn dump(board: &Board, stream: UnixStream) -> io::Result<()> {
             match stream.get_mut().write(rest) {
                 Ok(count) => rest = &rest[count..],
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    with_timeout(READER_PATIENCE, stream.writable()).await.map_err(|_| io::ErrorKind::TimedOut)?;
+                    with_timeout(READER_PATIENCE, stream.writable())
+                        .await
+                        .map_err(|_| io::ErrorKind::TimedOut)?;
                 }
                 Err(e) => return Err(e),
             }

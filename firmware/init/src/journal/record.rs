@@ -21,7 +21,11 @@ pub(super) struct Record {
 impl Record {
     /// Reads a datagram. `None` for one without a message, such as the empty one by which clients probe the socket.
     pub(super) fn parse(datagram: &[u8]) -> Option<Record> {
-        let mut record = Record { priority: DEFAULT_PRIORITY, identifier: None, text: String::new() };
+        let mut record = Record {
+            priority: DEFAULT_PRIORITY,
+            identifier: None,
+            text: String::new(),
+        };
         let (mut message, mut fields) = (None, String::new());
         for (name, value) in Fields(datagram) {
             match name {
@@ -60,8 +64,10 @@ pub(super) fn priority_name(priority: u8) -> &'static str {
 /// `bytes` as one line: control characters, which could steer a terminal, become blanks.
 pub(super) fn printable(bytes: &[u8], limit: usize) -> String {
     let head = &bytes[..bytes.len().min(limit)];
-    let mut text: String =
-        String::from_utf8_lossy(head).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut text: String = String::from_utf8_lossy(head)
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
     truncate(&mut text, limit);
     text.truncate(text.trim_end().len());
     text
@@ -69,7 +75,10 @@ pub(super) fn printable(bytes: &[u8], limit: usize) -> String {
 
 fn truncate(text: &mut String, limit: usize) {
     if text.len() > limit {
-        let end = (0..=limit).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        let end = (0..=limit)
+            .rev()
+            .find(|at| text.is_char_boundary(*at))
+            .unwrap_or(0);
         text.truncate(end);
     }
 }
@@ -109,7 +118,14 @@ mod tests {
     use super::*;
 
     fn long(name: &str, value: &[u8]) -> Vec<u8> {
-        [name.as_bytes(), b"\n", &(value.len() as u64).to_le_bytes(), value, b"\n"].concat()
+        [
+            name.as_bytes(),
+            b"\n",
+            &(value.len() as u64).to_le_bytes(),
+            value,
+            b"\n",
+        ]
+        .concat()
     }
 
     #[test]
@@ -129,7 +145,10 @@ mod tests {
         assert_eq!(Record::parse(b"PRIORITY=3\n"), None);
         assert_eq!(Record::parse(b"MESSAGE=unfinished"), None);
         assert_eq!(Record::parse(b"MESSAGE\n\x05\0\0"), None);
-        assert_eq!(Record::parse(b"PRIORITY=99\nMESSAGE=x\n").unwrap().priority, DEFAULT_PRIORITY);
+        assert_eq!(
+            Record::parse(b"PRIORITY=99\nMESSAGE=x\n").unwrap().priority,
+            DEFAULT_PRIORITY
+        );
     }
 
     #[test]

@@ -20,7 +20,10 @@ pub(crate) struct Ring {
 impl Ring {
     /// An empty one; its memory is used as it fills.
     pub(crate) fn new() -> Ring {
-        Ring { bytes: VecDeque::with_capacity(RING_BYTES), head: 0 }
+        Ring {
+            bytes: VecDeque::with_capacity(RING_BYTES),
+            head: 0,
+        }
     }
 
     /// Adds a line, dropping old ones as needed. Callers keep lines short (`record::LINE_MAX`); a longer one is cut.
@@ -40,7 +43,11 @@ impl Ring {
         let place = place.max(self.head);
         let start = usize::try_from(place - self.head).ok()?;
         let length = self.length_at(start)?;
-        let text = self.bytes.range(start + LENGTH_BYTES..start + LENGTH_BYTES + length).copied().collect();
+        let text = self
+            .bytes
+            .range(start + LENGTH_BYTES..start + LENGTH_BYTES + length)
+            .copied()
+            .collect();
         Some((text, place + (LENGTH_BYTES + length) as u64))
     }
 
@@ -71,14 +78,21 @@ pub(crate) struct Brake {
 impl Brake {
     /// Full at `now`.
     pub(crate) fn new(now: Instant) -> Brake {
-        Brake { left: BURST, refilled: now, held_back: 0 }
+        Brake {
+            left: BURST,
+            refilled: now,
+            held_back: 0,
+        }
     }
 
     /// Whether a line may pass at `now`: `None` if not, else how many were held back since the last one.
     pub(crate) fn pass(&mut self, now: Instant) -> Option<u32> {
         let periods = now.saturating_duration_since(self.refilled).as_micros() / REFILL.as_micros();
         if periods > 0 {
-            self.left = BURST.min(self.left.saturating_add(u32::try_from(periods).unwrap_or(BURST)));
+            self.left = BURST.min(
+                self.left
+                    .saturating_add(u32::try_from(periods).unwrap_or(BURST)),
+            );
             self.refilled = now;
         }
         if self.left == 0 {
@@ -99,7 +113,10 @@ mod tests {
     fn the_ring_keeps_the_newest_lines_within_its_bytes() {
         let mut ring = Ring::new();
         for number in 0..10_000u32 {
-            ring.push(&format!("line {number} {}", "x".repeat(number as usize % 200)));
+            ring.push(&format!(
+                "line {number} {}",
+                "x".repeat(number as usize % 200)
+            ));
             assert!(ring.bytes.len() <= RING_BYTES);
         }
         assert_eq!(ring.bytes.capacity(), RING_BYTES);
@@ -111,7 +128,12 @@ mod tests {
         assert_eq!(place, ring.end());
         assert!(lines.len() > 300);
         let first = 10_000 - lines.len();
-        assert!(lines.iter().enumerate().all(|(i, l)| l.starts_with(&format!("line {} ", first + i))));
+        assert!(
+            lines
+                .iter()
+                .enumerate()
+                .all(|(i, l)| l.starts_with(&format!("line {} ", first + i)))
+        );
     }
 
     #[test]

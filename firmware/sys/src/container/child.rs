@@ -38,8 +38,14 @@ pub enum Step {
 }
 
 impl Step {
-    const ALL: [Step; 6] =
-        [Step::Session, Step::Files, Step::User, Step::Directory, Step::ParentDeath, Step::Exec];
+    const ALL: [Step; 6] = [
+        Step::Session,
+        Step::Files,
+        Step::User,
+        Step::Directory,
+        Step::ParentDeath,
+        Step::Exec,
+    ];
 }
 
 impl fmt::Display for Step {
@@ -97,7 +103,10 @@ pub(super) unsafe fn run(p: &Prepared<'_>) -> ! {
 /// A report's step and errno.
 pub(super) fn decode_report(report: [u8; REPORT_SIZE]) -> (Step, Errno) {
     let [step, errno @ ..] = report;
-    let step = Step::ALL.get(usize::from(step)).copied().unwrap_or(Step::Exec);
+    let step = Step::ALL
+        .get(usize::from(step))
+        .copied()
+        .unwrap_or(Step::Exec);
     (step, Errno::from_raw(i32::from_ne_bytes(errno)))
 }
 
@@ -137,7 +146,12 @@ unsafe fn steps(p: &Prepared<'_>) -> (Step, i32) {
         }
         default_signals();
         // The report pipe among them: it closes by a successful exec, which is how the parent learns of it.
-        libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+        libc::syscall(
+            libc::SYS_close_range,
+            3,
+            libc::c_uint::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        );
         (Step::Exec, execute(p))
     }
 }
@@ -148,7 +162,10 @@ unsafe fn set_oom_score(score: Option<&str>) {
     let Some(score) = score else { return };
     // SAFETY: a constant path and a live buffer; a refused open or write leaves the inherited score.
     unsafe {
-        let fd = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+        let fd = libc::open(
+            c"/proc/self/oom_score_adj".as_ptr(),
+            libc::O_WRONLY | libc::O_CLOEXEC,
+        );
         if fd >= 0 {
             libc::write(fd, score.as_ptr().cast(), score.len());
             libc::close(fd);
@@ -187,9 +204,21 @@ unsafe fn default_signals() {
     unsafe {
         for signal in 1..=LAST_SIGNAL {
             // Refused for SIGKILL and SIGSTOP, which cannot be otherwise anyway.
-            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), none, set_size);
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                none,
+                set_size,
+            );
         }
-        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const empty, none, set_size);
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const empty,
+            none,
+            set_size,
+        );
     }
 }
 
