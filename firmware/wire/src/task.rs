@@ -161,7 +161,7 @@ pub struct TaskSpec {
     pub partition_aware: bool,
     /// The framework wants TASK_KILLING.
     pub task_killing: bool,
-    /// The framework asked for checkpointing (a non-checkpointing one's tasks are lost when the agent's link breaks).
+    /// The framework asked for checkpointing. For whoever shows it: every task is checkpointed and outlives agentd.
     pub checkpoint: bool,
     /// Protobuf of the public `TaskInfo`, for whoever shows it.
     pub info: Vec<u8>,
