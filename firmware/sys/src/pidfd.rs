@@ -44,9 +44,8 @@ impl PidFd {
             });
         }
         // SAFETY: the kernel just made this descriptor (close-on-exec) and nobody else owns it.
-        Ok(PidFd {
-            fd: unsafe { OwnedFd::from_raw_fd(fd as i32) },
-        })
+        let fd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
+        Ok(PidFd { fd })
     }
 
     /// Holds the process with this id if it is the one that started at `start_time` (see [`process::start_time`]);

@@ -72,7 +72,7 @@ impl Debian {
         }
         let wanted = format!("{package}={version}");
         run(self.apt("apt-get")?.current_dir(&archives).args(["--quiet", "download", &wanted]))?;
-        found().ok_or_else(|| DebianError::Missing { package: wanted })
+        found().ok_or(DebianError::Missing { package: wanted })
     }
 
     /// Downloads the package lists again, so that [`Debian::version`] answers with what the archive has today.
