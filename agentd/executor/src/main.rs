@@ -3,7 +3,6 @@
 //! Started by `agentd` (one per task), told what to run by the file `spec` of its run directory, spoken to over the
 //! unix socket `socket` there. Not a supervisor: it never restarts the task. Invariants: at most one helper ever runs
 //! a task for a run directory; the file `exit` appears there before anybody is told that the task has ended.
-#![allow(clippy::disallowed_methods)] // No core: the one place that reads clocks is this program's own loop.
 
 mod client;
 mod hold;

@@ -1,5 +1,5 @@
 //! The helper as plain processes see it: no rights needed, no namespaces, no cgroups.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

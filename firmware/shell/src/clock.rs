@@ -2,7 +2,6 @@
 //!
 //! Not a timer. Made once per process by `main`; invariant: `now` never goes backwards, whatever happens to the wall clock.
 
-#![allow(clippy::disallowed_methods)] // No core: this is where the daemons' clocks are read.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -10,6 +10,7 @@
 //! holds: "persisted" becomes "committed", and a master that loses the leadership drops its `Master` and all Readys
 //! still waiting.
 #![warn(missing_docs)]
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod agents;
 mod allocator;

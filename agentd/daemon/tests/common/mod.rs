@@ -282,7 +282,6 @@ impl Master {
 }
 
 impl Drop for Master {
-    #[allow(clippy::disallowed_methods)] // Tests may read clocks; `drop` cannot await one.
     fn drop(&mut self) {
         if let Some(agent) = &mut self.agent {
             // Tasks of a failed test must not outlive it.

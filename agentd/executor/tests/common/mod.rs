@@ -3,7 +3,6 @@
 //! Invariant: every wait has a deadline, and a dropped [`Helper`] leaves no process behind.
 #![allow(
     clippy::unwrap_used,
-    clippy::disallowed_methods,
     dead_code,
     unreachable_pub
 )] // Each test binary uses its own part.

@@ -4,7 +4,6 @@
 #![allow(
     dead_code,
     clippy::unwrap_used,
-    clippy::disallowed_methods,
     unreachable_pub
 )] // Each test binary uses its own part.
 
