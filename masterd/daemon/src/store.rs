@@ -13,6 +13,7 @@ use masterd_core::Registry;
 use masterd_core::registry::RegistryError;
 use nesos_wire::command::Command;
 
+mod extent;
 mod map;
 
 /// Address space for the database; costs no memory. A registry of 10000 agents and 1000 frameworks of the largest size
@@ -99,6 +100,7 @@ impl Store {
                 reason,
             }
         };
+        extent::check(&path).map_err(folder("open the registry in", &path))?;
         let env = map::open(&path, MAP_SIZE, MAX_READERS).map_err(database("open"))?;
         let mut txn = env.write_txn().map_err(database("open"))?;
         let records = env
@@ -189,5 +191,31 @@ mod tests {
         let store = Store::open(dir.path()).unwrap();
         assert_eq!(*store.registry(), registry);
         assert!(registry.is_removed(&framework) && registry.start() == 2);
+    }
+
+    #[test]
+    fn a_registry_that_was_cut_is_refused_in_words() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::open(dir.path()).unwrap();
+        for start in 1..50 {
+            store.persist(&[Command::MasterStarted { start }]).unwrap();
+        }
+        drop(store);
+        let path = dir.path().join("registry/data.mdb");
+        let whole = std::fs::read(&path).unwrap();
+        Store::open(dir.path()).unwrap();
+        for length in (8192..whole.len()).step_by(512) {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            let error = Store::open(dir.path()).unwrap_err().to_string();
+            assert!(error.contains("cut off"), "{length}: {error}");
+        }
+        // A head that is damaged itself.
+        let mut damaged = whole.clone();
+        for head in [0, 4096] {
+            damaged[head + 140] = 0x7f;
+        }
+        std::fs::write(&path, damaged).unwrap();
+        let error = Store::open(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("cut off or damaged"), "{error}");
     }
 }
