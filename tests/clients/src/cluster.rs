@@ -1,6 +1,6 @@
 //! A cluster to test against: the one named by `NESOS_TEST_MASTER`, else one of plain processes on loopback.
 //!
-//! Not for clusters of boards: name such a one by the variable. Called by the tests. Invariant: a cluster that was started
+//! Called by the tests. Invariant: a cluster that was started
 //! here is stopped when the value is dropped, its tasks included.
 
 use crate::{SetupError, repository, run};
@@ -32,10 +32,7 @@ impl Cluster {
     /// The programs do not build or the cluster does not become ready.
     pub fn new(agents: u16) -> Result<Self, SetupError> {
         if let Ok(master) = std::env::var(MASTER_VARIABLE) {
-            return Ok(Self {
-                master,
-                process: None,
-            });
+            return Ok(Self::at(&master));
         }
         let folder = build()?;
         let program = folder.join("nesos");
@@ -75,6 +72,15 @@ impl Cluster {
                 Ok(cluster)
             }
             _ => Err(SetupError::NotReady(format!("it said {line:?}; see above"))),
+        }
+    }
+
+    /// A cluster that somebody else started and will stop.
+    #[must_use]
+    pub fn at(master: &str) -> Self {
+        Self {
+            master: master.to_owned(),
+            process: None,
         }
     }
 

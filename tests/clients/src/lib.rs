@@ -4,9 +4,11 @@
 //! Invariant: nothing that was started here outlives the test.
 
 mod cluster;
+mod launch;
 mod python;
 
 pub use cluster::Cluster;
+pub use launch::pymesos_finishes;
 pub use python::pymesos;
 
 use std::path::PathBuf;

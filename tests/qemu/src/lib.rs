@@ -23,6 +23,7 @@ pub const BOOT: Duration = Duration::from_secs(150);
 pub struct VmCluster {
     /// The command, pointed at this cluster.
     pub nesos: Nesos,
+    master: String,
     home: TempDir,
 }
 
@@ -38,7 +39,11 @@ impl VmCluster {
             .tempdir()
             .expect("a folder");
         let nesos = Nesos::new(home.path());
-        let mut cluster = Self { nesos, home };
+        let mut cluster = Self {
+            nesos,
+            master: String::new(),
+            home,
+        };
         let count = boards.to_string();
         let ended = cluster.nesos.run_within(
             BOOT + Duration::from_secs(30),
@@ -75,7 +80,14 @@ impl VmCluster {
             .trim_start_matches("http://")
             .to_owned();
         cluster.nesos = cluster.nesos.clone().with_master(&master);
+        cluster.master = master;
         cluster
+    }
+
+    /// `host:port` of the forwarded API.
+    #[must_use]
+    pub fn master(&self) -> &str {
+        &self.master
     }
 
     /// Folder of a board.
