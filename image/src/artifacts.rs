@@ -97,7 +97,9 @@ pub struct FileFacts {
 #[derive(Debug, thiserror::Error)]
 pub enum ArtifactsError {
     /// The board was not built.
-    #[error("no image of board {board} in {folder}: build it with `cargo xtask image --board {board}`")]
+    #[error(
+        "no image of board {board} in {folder}: build it with `cargo xtask image --board {board}`"
+    )]
     NotBuilt {
         /// Name of the board.
         board: String,
@@ -148,12 +150,23 @@ pub fn artifacts(board: &str) -> Result<Artifacts, ArtifactsError> {
 pub fn artifacts_in(folder: &Path, board: &str) -> Result<Artifacts, ArtifactsError> {
     let path = folder.join("manifest.json");
     let Ok(text) = std::fs::read(&path) else {
-        return Err(ArtifactsError::NotBuilt { board: board.to_owned(), folder: folder.to_owned() });
+        return Err(ArtifactsError::NotBuilt {
+            board: board.to_owned(),
+            folder: folder.to_owned(),
+        });
     };
-    let manifest: Manifest = serde_json::from_slice(&text).map_err(|source| ArtifactsError::Manifest { path, source })?;
+    let manifest: Manifest = serde_json::from_slice(&text)
+        .map_err(|source| ArtifactsError::Manifest { path, source })?;
     let existing = |name: String| {
         let path = folder.join(name);
-        if path.is_file() { Ok(path) } else { Err(ArtifactsError::Incomplete { board: board.to_owned(), path }) }
+        if path.is_file() {
+            Ok(path)
+        } else {
+            Err(ArtifactsError::Incomplete {
+                board: board.to_owned(),
+                path,
+            })
+        }
     };
     Ok(Artifacts {
         board: board.to_owned(),
@@ -162,7 +175,12 @@ pub fn artifacts_in(folder: &Path, board: &str) -> Result<Artifacts, ArtifactsEr
         image_zst: existing(format!("nesos-{board}.img.zst"))?,
         kernel: existing("Image".to_owned())?,
         squashfs: existing("root.squashfs".to_owned())?,
-        device_tree: manifest.qemu.device_tree.clone().map(existing).transpose()?,
+        device_tree: manifest
+            .qemu
+            .device_tree
+            .clone()
+            .map(existing)
+            .transpose()?,
         manifest,
     })
 }
@@ -175,14 +193,22 @@ mod tests {
     #[test]
     fn a_board_that_was_not_built_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let error = artifacts_in(folder.path(), "no-such").unwrap_err().to_string();
-        assert!(error.contains("cargo xtask image --board no-such"), "{error}");
+        let error = artifacts_in(folder.path(), "no-such")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("cargo xtask image --board no-such"),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_foreign_manifest_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("manifest.json"), "{\"board\": 1}").unwrap();
-        assert!(matches!(artifacts_in(folder.path(), "x"), Err(ArtifactsError::Manifest { .. })));
+        assert!(matches!(
+            artifacts_in(folder.path(), "x"),
+            Err(ArtifactsError::Manifest { .. })
+        ));
     }
 }

@@ -79,24 +79,43 @@ pub enum DiskError {
 /// # Errors
 /// The file cannot be read, has no MBR, or has another layout than ours.
 pub fn read_table(path: &Path) -> Result<Layout, DiskError> {
-    let read = |source| DiskError::Read { path: path.to_owned(), source };
+    let read = |source| DiskError::Read {
+        path: path.to_owned(),
+        source,
+    };
     let mut sector = [0; SECTOR as usize];
     let mut file = File::open(path).map_err(read)?;
     file.read_exact(&mut sector).map_err(read)?;
     let length = file.metadata().map_err(read)?.len();
-    parse(&sector, length).map_err(|reason| DiskError::Foreign { path: path.to_owned(), reason })
+    parse(&sector, length).map_err(|reason| DiskError::Foreign {
+        path: path.to_owned(),
+        reason,
+    })
 }
 
 fn parse(sector: &[u8; SECTOR as usize], disk: u64) -> Result<Layout, &'static str> {
     if sector[510..] != [0x55, 0xaa] {
         return Err("no partition table");
     }
-    let mut found = [Partition { start: 0, length: 0 }; PARTITIONS];
+    let mut found = [Partition {
+        start: 0,
+        length: 0,
+    }; PARTITIONS];
     let mut end = SECTOR;
     for (number, slot) in found.iter_mut().enumerate() {
         let entry = &sector[ENTRIES_AT + 16 * number..][..16];
-        let word = |at: usize| u64::from(u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]]));
-        *slot = Partition { start: word(8) * SECTOR, length: word(12) * SECTOR };
+        let word = |at: usize| {
+            u64::from(u32::from_le_bytes([
+                entry[at],
+                entry[at + 1],
+                entry[at + 2],
+                entry[at + 3],
+            ]))
+        };
+        *slot = Partition {
+            start: word(8) * SECTOR,
+            length: word(12) * SECTOR,
+        };
         if slot.length == 0 {
             return Err("fewer than four partitions");
         }
@@ -112,7 +131,12 @@ fn parse(sector: &[u8; SECTOR as usize], disk: u64) -> Result<Layout, &'static s
         return Err("the first partition is not FAT32 (type 0x0c)");
     }
     let [boot, root_a, root_b, data] = found;
-    Ok(Layout { boot, root_a, root_b, data })
+    Ok(Layout {
+        boot,
+        root_a,
+        root_b,
+        data,
+    })
 }
 
 #[cfg(feature = "builder")]
@@ -123,10 +147,27 @@ impl Layout {
         let mib = |count: u32| u64::from(count) * MIB;
         let used = mib(1) + mib(boot_mib) + 2 * mib(slot_mib);
         let data = mib(size_mib).checked_sub(used).filter(|left| *left > 0)?;
-        let boot = Partition { start: MIB, length: mib(boot_mib) };
-        let root_a = Partition { start: boot.start + boot.length, length: mib(slot_mib) };
-        let root_b = Partition { start: root_a.start + root_a.length, length: mib(slot_mib) };
-        Some(Self { boot, root_a, root_b, data: Partition { start: root_b.start + root_b.length, length: data } })
+        let boot = Partition {
+            start: MIB,
+            length: mib(boot_mib),
+        };
+        let root_a = Partition {
+            start: boot.start + boot.length,
+            length: mib(slot_mib),
+        };
+        let root_b = Partition {
+            start: root_a.start + root_a.length,
+            length: mib(slot_mib),
+        };
+        Some(Self {
+            boot,
+            root_a,
+            root_b,
+            data: Partition {
+                start: root_b.start + root_b.length,
+                length: data,
+            },
+        })
     }
 
     /// The first sector of the disk.
@@ -135,9 +176,17 @@ impl Layout {
         const BEYOND: [u8; 3] = [0xfe, 0xff, 0xff];
         let mut sector = [0; SECTOR as usize];
         sector[SIGNATURE_AT..SIGNATURE_AT + 4].copy_from_slice(&signature.to_le_bytes());
-        let kinds = [(0x80, TYPE_FAT32), (0, TYPE_LINUX), (0, TYPE_LINUX), (0, TYPE_LINUX)];
+        let kinds = [
+            (0x80, TYPE_FAT32),
+            (0, TYPE_LINUX),
+            (0, TYPE_LINUX),
+            (0, TYPE_LINUX),
+        ];
         for (number, (partition, (active, kind))) in
-            [self.boot, self.root_a, self.root_b, self.data].into_iter().zip(kinds).enumerate()
+            [self.boot, self.root_a, self.root_b, self.data]
+                .into_iter()
+                .zip(kinds)
+                .enumerate()
         {
             let entry = &mut sector[ENTRIES_AT + 16 * number..][..16];
             entry[0] = active;
@@ -169,12 +218,17 @@ pub struct Slice {
 impl Slice {
     /// The window onto `partition` of `file`.
     pub fn new(file: File, partition: Partition) -> Self {
-        Self { file, partition, position: 0 }
+        Self {
+            file,
+            partition,
+            position: 0,
+        }
     }
 
     fn window(&mut self, wanted: usize) -> io::Result<usize> {
         let left = self.partition.length.saturating_sub(self.position);
-        self.file.seek(SeekFrom::Start(self.partition.start + self.position))?;
+        self.file
+            .seek(SeekFrom::Start(self.partition.start + self.position))?;
         Ok(wanted.min(usize::try_from(left).unwrap_or(usize::MAX)))
     }
 }
@@ -222,7 +276,13 @@ mod tests {
     fn a_table_reads_back_as_written() {
         let layout = Layout::of_mib(128, 48, 16).unwrap();
         assert_eq!(parse(&layout.mbr(7), 128 * MIB).unwrap(), layout);
-        assert_eq!(layout.data, Partition { start: 81 * MIB, length: 47 * MIB });
+        assert_eq!(
+            layout.data,
+            Partition {
+                start: 81 * MIB,
+                length: 47 * MIB
+            }
+        );
     }
 
     #[test]
@@ -235,11 +295,17 @@ mod tests {
     fn foreign_tables_are_refused() {
         let layout = Layout::of_mib(128, 48, 16).unwrap();
         assert_eq!(parse(&[0; 512], 128 * MIB), Err("no partition table"));
-        assert_eq!(parse(&layout.mbr(7), 127 * MIB), Err("a partition ends behind the end of the file"));
+        assert_eq!(
+            parse(&layout.mbr(7), 127 * MIB),
+            Err("a partition ends behind the end of the file")
+        );
         let mut overlapping = layout.mbr(7);
         overlapping[ENTRIES_AT + 16 + 8] = 0;
         overlapping[ENTRIES_AT + 16 + 9] = 9;
         overlapping[ENTRIES_AT + 16 + 10] = 0;
-        assert_eq!(parse(&overlapping, 128 * MIB), Err("partitions overlap or are out of order"));
+        assert_eq!(
+            parse(&overlapping, 128 * MIB),
+            Err("partitions overlap or are out of order")
+        );
     }
 }

@@ -12,6 +12,9 @@ mod personal;
 #[cfg(feature = "builder")]
 pub mod builder;
 
-pub use artifacts::{Artifacts, ArtifactsError, FileFacts, KernelFacts, Manifest, QemuFacts, artifacts, artifacts_in, images_folder};
+pub use artifacts::{
+    Artifacts, ArtifactsError, FileFacts, KernelFacts, Manifest, QemuFacts, artifacts,
+    artifacts_in, images_folder,
+};
 pub use disk::{DiskError, Layout, PARTITIONS, Partition, Slice, read_table};
 pub use personal::{CLUSTER_FILE, PersonaliseError, grow, personalise};

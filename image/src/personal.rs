@@ -37,7 +37,9 @@ pub enum PersonaliseError {
         source: io::Error,
     },
     /// Enlarging may not shrink.
-    #[error("{path} has {have} bytes already, more than the {asked} asked for; a smaller disk would cut its partitions")]
+    #[error(
+        "{path} has {have} bytes already, more than the {asked} asked for; a smaller disk would cut its partitions"
+    )]
     Smaller {
         /// The image.
         path: PathBuf,
@@ -60,7 +62,10 @@ pub fn personalise(image: &Path, cluster_toml: &[u8]) -> Result<(), PersonaliseE
         write_file(&volume.root_dir(), CLUSTER_FILE, cluster_toml)?;
         volume.unmount()
     };
-    write().map_err(|source| PersonaliseError::Write { path: image.to_owned(), source })
+    write().map_err(|source| PersonaliseError::Write {
+        path: image.to_owned(),
+        source,
+    })
 }
 
 /// Enlarges the image file at `image` to `bytes`. The board grows its data partition over the new space when it boots.
@@ -69,17 +74,29 @@ pub fn personalise(image: &Path, cluster_toml: &[u8]) -> Result<(), PersonaliseE
 /// The file is not a Nesos image, is larger already, or cannot be enlarged.
 pub fn grow(image: &Path, bytes: u64) -> Result<(), PersonaliseError> {
     read_table(image)?;
-    let failed = |source| PersonaliseError::Grow { path: image.to_owned(), bytes, source };
+    let failed = |source| PersonaliseError::Grow {
+        path: image.to_owned(),
+        bytes,
+        source,
+    };
     let file = OpenOptions::new().write(true).open(image).map_err(failed)?;
     let have = file.metadata().map_err(failed)?.len();
     if have > bytes {
-        return Err(PersonaliseError::Smaller { path: image.to_owned(), have, asked: bytes });
+        return Err(PersonaliseError::Smaller {
+            path: image.to_owned(),
+            have,
+            asked: bytes,
+        });
     }
     file.set_len(bytes).map_err(failed)
 }
 
 /// Creates or replaces one file.
-pub(crate) fn write_file<T: fatfs::ReadWriteSeek>(folder: &fatfs::Dir<'_, T>, name: &str, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_file<T: fatfs::ReadWriteSeek>(
+    folder: &fatfs::Dir<'_, T>,
+    name: &str,
+    bytes: &[u8],
+) -> io::Result<()> {
     let mut file = folder.create_file(name)?;
     file.truncate()?;
     file.write_all(bytes)?;
@@ -88,7 +105,9 @@ pub(crate) fn write_file<T: fatfs::ReadWriteSeek>(folder: &fatfs::Dir<'_, T>, na
 
 /// How every FAT of ours is opened: with the fixed clock.
 pub(crate) fn fat_options() -> FsOptions {
-    FsOptions::new().update_accessed_date(false).time_provider(&FIXED_TIME)
+    FsOptions::new()
+        .update_accessed_date(false)
+        .time_provider(&FIXED_TIME)
 }
 
 static FIXED_TIME: FixedTime = FixedTime;
@@ -99,10 +118,22 @@ struct FixedTime;
 
 impl TimeProvider for FixedTime {
     fn get_current_date(&self) -> Date {
-        Date { year: 2026, month: 1, day: 1 }
+        Date {
+            year: 2026,
+            month: 1,
+            day: 1,
+        }
     }
 
     fn get_current_date_time(&self) -> DateTime {
-        DateTime { date: self.get_current_date(), time: Time { hour: 0, min: 0, sec: 0, millis: 0 } }
+        DateTime {
+            date: self.get_current_date(),
+            time: Time {
+                hour: 0,
+                min: 0,
+                sec: 0,
+                millis: 0,
+            },
+        }
     }
 }

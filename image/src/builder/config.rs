@@ -3,6 +3,12 @@
 //! Data only; builds nothing. Called by `cargo xtask`. Invariant: a [`Board`] is complete and consistent, so the builder behind it
 //! asks no question twice; every refusal names the file, the key and what was expected.
 
+mod check;
+#[cfg(test)]
+mod tests;
+
+pub(super) use check::{file_name, split_mode};
+
 use crate::artifacts::QemuFacts;
 use crate::disk::Layout;
 use serde::Deserialize;
@@ -12,10 +18,6 @@ use toml::{Table, Value};
 
 /// File that every board inherits from.
 const BASE: &str = "_base.toml";
-/// Largest disk an image may have, MiB: keeps builds and downloads sane, and sector numbers inside an MBR.
-const SIZE_MAX_MIB: u32 = 16 * 1024;
-/// FAT32 with 512-byte clusters needs 65525 of them and their table.
-const BOOT_MIN_MIB: u32 = 34;
 
 /// A checked board.
 #[derive(Clone, Debug)]
@@ -139,11 +141,18 @@ struct RawDisk {
 /// # Errors
 /// The folder cannot be listed.
 pub fn boards(folder: &Path) -> Result<Vec<String>, ConfigError> {
-    let read = |source| ConfigError::Read { path: folder.to_owned(), source };
+    let read = |source| ConfigError::Read {
+        path: folder.to_owned(),
+        source,
+    };
     let mut names = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(read)? {
         let name = entry.map_err(read)?.file_name();
-        if let Some(name) = name.to_str().and_then(|name| name.strip_suffix(".toml")).filter(|name| !name.starts_with('_')) {
+        if let Some(name) = name
+            .to_str()
+            .and_then(|name| name.strip_suffix(".toml"))
+            .filter(|name| !name.starts_with('_'))
+        {
             names.push(name.to_owned());
         }
     }
@@ -158,7 +167,10 @@ pub fn boards(folder: &Path) -> Result<Vec<String>, ConfigError> {
 pub fn load(folder: &Path, board: &str) -> Result<Board, ConfigError> {
     let known = boards(folder)?;
     if !known.iter().any(|name| name == board) {
-        return Err(ConfigError::Unknown { board: board.to_owned(), known: known.join(", ") });
+        return Err(ConfigError::Unknown {
+            board: board.to_owned(),
+            known: known.join(", "),
+        });
     }
     let own_name = format!("{board}.toml");
     let base = table(folder, BASE)?;
@@ -166,40 +178,88 @@ pub fn load(folder: &Path, board: &str) -> Result<Board, ConfigError> {
     refuse_strange(&base, BASE)?;
     refuse_strange(&own, &own_name)?;
     let files = format!("{} over {BASE}", folder.join(&own_name).display());
-    let refused = |reason: String| ConfigError::Refused { file: files.clone(), reason };
-    let raw = Raw::deserialize(Value::Table(merge(base, own))).map_err(|error| refused(one_line(&error)))?;
-    check(folder, board, raw).map_err(refused)
+    let refused = |reason: String| ConfigError::Refused {
+        file: files.clone(),
+        reason,
+    };
+    let raw = Raw::deserialize(Value::Table(merge(base, own)))
+        .map_err(|error| refused(one_line(&error)))?;
+    check::check(folder, board, raw).map_err(refused)
 }
 
 fn table(folder: &Path, name: &str) -> Result<Table, ConfigError> {
     let path = folder.join(name);
-    let text = std::fs::read_to_string(&path).map_err(|source| ConfigError::Read { path: path.clone(), source })?;
-    text.parse().map_err(|error| ConfigError::Refused { file: path.display().to_string(), reason: one_line(&error) })
+    let text = std::fs::read_to_string(&path).map_err(|source| ConfigError::Read {
+        path: path.clone(),
+        source,
+    })?;
+    text.parse().map_err(|error| ConfigError::Refused {
+        file: path.display().to_string(),
+        reason: one_line(&error),
+    })
 }
 
 /// Unknown keys are reported against the file they are written in: after merging nobody could tell.
 fn refuse_strange(table: &Table, file: &str) -> Result<(), ConfigError> {
     /// Sections and their keys; `*` where the section is a map of names.
     const KNOWN: [(&str, &[&str]); 5] = [
-        ("kernel", &["package", "fragments", "targets", "command_line", "console", "root_device"]),
-        ("root", &["busybox", "binaries", "folders", "links", "applets"]),
-        ("disk", &["size_mib", "boot_mib", "slot_mib", "data_template_mib", "signature"]),
+        (
+            "kernel",
+            &[
+                "package",
+                "fragments",
+                "targets",
+                "command_line",
+                "console",
+                "root_device",
+            ],
+        ),
+        (
+            "root",
+            &["busybox", "binaries", "folders", "links", "applets"],
+        ),
+        (
+            "disk",
+            &[
+                "size_mib",
+                "boot_mib",
+                "slot_mib",
+                "data_template_mib",
+                "signature",
+            ],
+        ),
         ("boot", &["*"]),
-        ("qemu", &["machine", "cpu", "memory_mib", "device_tree", "append"]),
+        (
+            "qemu",
+            &["machine", "cpu", "memory_mib", "device_tree", "append"],
+        ),
     ];
-    let refused = |reason: String| Err(ConfigError::Refused { file: file.to_owned(), reason });
+    let refused = |reason: String| {
+        Err(ConfigError::Refused {
+            file: file.to_owned(),
+            reason,
+        })
+    };
     for (section, value) in table {
         let Some((_, keys)) = KNOWN.iter().find(|(name, _)| name == section) else {
             if section == "description" {
                 continue;
             }
-            return refused(format!("unknown key `{section}`; expected description, kernel, root, disk, boot or qemu"));
+            return refused(format!(
+                "unknown key `{section}`; expected description, kernel, root, disk, boot or qemu"
+            ));
         };
         let Value::Table(inside) = value else {
             return refused(format!("`{section}` must be a table, as in [{section}]"));
         };
-        if let Some(strange) = inside.keys().find(|key| *keys != ["*"] && !keys.contains(&key.as_str())) {
-            return refused(format!("unknown key `{section}.{strange}`; expected one of {}", keys.join(", ")));
+        if let Some(strange) = inside
+            .keys()
+            .find(|key| *keys != ["*"] && !keys.contains(&key.as_str()))
+        {
+            return refused(format!(
+                "unknown key `{section}.{strange}`; expected one of {}",
+                keys.join(", ")
+            ));
         }
     }
     Ok(())
@@ -217,171 +277,9 @@ fn merge(mut base: Table, own: Table) -> Table {
 }
 
 fn one_line(error: &toml::de::Error) -> String {
-    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-fn check(folder: &Path, board: &str, raw: Raw) -> Result<Board, String> {
-    let RawDisk { size_mib, boot_mib, slot_mib, data_template_mib, signature } = raw.disk;
-    if size_mib > SIZE_MAX_MIB {
-        return Err(format!("`disk.size_mib` is {size_mib}; expected at most {SIZE_MAX_MIB}"));
-    }
-    if boot_mib < BOOT_MIN_MIB {
-        return Err(format!("`disk.boot_mib` is {boot_mib}; FAT32 needs at least {BOOT_MIN_MIB}"));
-    }
-    let layout = Layout::of_mib(size_mib, boot_mib, slot_mib).ok_or_else(|| {
-        format!("`disk.size_mib` is {size_mib}; expected more than 1 + boot_mib + 2 * slot_mib = {}", 1 + boot_mib + 2 * slot_mib)
-    })?;
-    if !(8..=256).contains(&data_template_mib) {
-        return Err(format!("`disk.data_template_mib` is {data_template_mib}; expected 8 to 256"));
-    }
-    if u64::from(data_template_mib) << 20 > layout.data.length {
-        return Err(format!("`disk.data_template_mib` is {data_template_mib}, more than the {} left for data", layout.data.length >> 20));
-    }
-    let fragment = |name: &String| {
-        let path = folder.join("kernel").join(format!("{name}.fragment"));
-        if path.is_file() { Ok(path) } else { Err(format!("`kernel.fragments` names {name}; expected a file {}", path.display())) }
-    };
-    let boot = raw.boot.iter().map(|(path, source)| Ok((path.clone(), boot_source(folder, path, source, &raw.kernel.targets)?)));
-    let boot = boot.collect::<Result<_, String>>()?;
-    let made = |name: &str| raw.kernel.targets.iter().any(|target| file_name(target) == name);
-    if !made("Image") {
-        return Err("`kernel.targets` lacks Image, which QEMU boots".to_owned());
-    }
-    if let Some(tree) = raw.qemu.device_tree.as_deref().filter(|tree| !made(tree)) {
-        return Err(format!("`qemu.device_tree` is {tree}; expected one of `kernel.targets`"));
-    }
-    check_root(&raw.root)?;
-    let RawKernel { package, fragments, targets, command_line, console, root_device } = raw.kernel;
-    Ok(Board {
-        name: board.to_owned(),
-        description: raw.description,
-        kernel_package: package,
-        fragments: fragments.iter().map(fragment).collect::<Result<_, _>>()?,
-        targets,
-        command_line: format!("root={root_device} console={console} {command_line}"),
-        root: raw.root,
-        layout,
-        signature,
-        data_template_mib,
-        boot,
-        qemu: raw.qemu,
-    })
-}
-
-/// The file a `make` target leaves: its last part.
-pub(super) fn file_name(target: &str) -> &str {
-    target.rsplit('/').next().unwrap_or(target)
-}
-
-fn boot_source(folder: &Path, path: &str, source: &str, targets: &[String]) -> Result<BootSource, String> {
-    let key = format!("`boot.\"{path}\"`");
-    if path.is_empty() || path.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
-        return Err(format!("{key}: expected a plain path such as slot-a/Image"));
-    }
-    if source == "command-line" {
-        return Ok(BootSource::CommandLine);
-    }
-    if let Some(name) = source.strip_prefix("kernel/") {
-        let made = targets.iter().any(|target| file_name(target) == name);
-        return if made { Ok(BootSource::Kernel(name.to_owned())) } else { Err(format!("{key} is {source}; no such file among `kernel.targets`")) };
-    }
-    let file = folder.join(source);
-    if source.starts_with("boot/") && !source.contains("..") {
-        return if file.is_file() { Ok(BootSource::File(file)) } else { Err(format!("{key} is {source}; expected a file {}", file.display())) };
-    }
-    Err(format!("{key} is {source}; expected kernel/<file>, boot/<file> or command-line"))
-}
-
-fn check_root(root: &RootConfig) -> Result<(), String> {
-    let relative = |path: &str| !path.is_empty() && !path.starts_with('/') && !path.contains("..");
-    if let Some(path) = root.binaries.values().chain(root.links.keys()).find(|path| !relative(path)) {
-        return Err(format!("`root`: path {path} must be relative to the root, without .."));
-    }
-    for folder in &root.folders {
-        split_mode(folder).ok_or_else(|| format!("`root.folders` has {folder}; expected path or path:octal-mode"))?;
-    }
-    match root.applets.iter().find(|applet| applet.is_empty() || applet.contains('/')) {
-        Some(applet) => Err(format!("`root.applets` has {applet:?}; expected a bare name")),
-        None => Ok(()),
-    }
-}
-
-/// `tmp:1777` to path and mode; 755 where none is given.
-pub(super) fn split_mode(folder: &str) -> Option<(&str, u16)> {
-    let (path, mode) = folder.split_once(':').unwrap_or((folder, "755"));
-    let mode = u16::from_str_radix(mode, 8).ok().filter(|mode| *mode <= 0o7777)?;
-    (!path.is_empty() && !path.starts_with('/') && !path.contains("..")).then_some((path, mode))
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn repository() -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("board-configs")
-    }
-
-    /// The message for a board file `own` over the real base.
-    fn refusal(own: &str) -> String {
-        let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &[u8]| {
-            let path = folder.path().join(name);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
-        };
-        for name in ["_base.toml", "kernel/common.fragment", "boot/cluster-example.toml"] {
-            write(name, &std::fs::read(repository().join(name)).unwrap());
-        }
-        write("bad.toml", own.as_bytes());
-        load(folder.path(), "bad").unwrap_err().to_string()
-    }
-
-    /// Everything a board file must say, so that a test adds only its mistake.
-    const LEAST: &str = "description = 'x'\n[kernel]\nconsole = 'c'\nroot_device = 'r'\n[qemu]\nmachine = 'virt'\nmemory_mib = 64\n";
-
-    #[test]
-    fn every_board_of_the_repository_loads() {
-        let names = boards(&repository()).unwrap();
-        assert!(names.iter().any(|name| name == "qemu-virt") && names.iter().any(|name| name == "raspi3b"), "{names:?}");
-        for name in names {
-            let board = load(&repository(), &name).unwrap();
-            assert!(board.command_line.contains("init=/sbin/init"), "{name}");
-        }
-    }
-
-    #[test]
-    fn unknown_boards_are_answered_with_the_known_ones() {
-        let error = load(&repository(), "pdp11").unwrap_err().to_string();
-        assert!(error.contains("no board pdp11") && error.contains("qemu-virt"), "{error}");
-    }
-
-    #[test]
-    fn refusals_name_file_key_and_expectation() {
-        let cases = [
-            ("description = 3\n".to_owned(), vec!["bad.toml", "description", "string"]),
-            ("[kernel\n".to_owned(), vec!["bad.toml"]),
-            (format!("colour = 'red'\n{LEAST}"), vec!["bad.toml", "unknown key `colour`", "expected"]),
-            (LEAST.replace("console", "konsole"), vec!["bad.toml", "kernel.konsole", "console"]),
-            (LEAST.replace("memory_mib = 64\n", ""), vec!["bad.toml", "memory_mib"]),
-            (format!("{LEAST}[disk]\nsize_mib = 60\n"), vec!["disk.size_mib", "expected more than"]),
-            (format!("{LEAST}[disk]\nboot_mib = 8\n"), vec!["disk.boot_mib", "at least 34"]),
-            (format!("{LEAST}[disk]\nsize_mib = 'big'\n"), vec!["bad.toml", "u32"]),
-            (format!("{LEAST}[disk]\ndata_template_mib = 1\n"), vec!["disk.data_template_mib", "8 to 256"]),
-            (LEAST.replace("[kernel]", "[kernel]\nfragments = ['vax']"), vec!["kernel.fragments", "vax"]),
-            (LEAST.replace("[kernel]", "[kernel]\ntargets = ['vmlinuz.efi']"), vec!["kernel.targets", "Image"]),
-            (format!("{LEAST}[boot]\n'a' = 'kernel/zImage'\n"), vec!["boot.\"a\"", "kernel.targets"]),
-            (format!("{LEAST}[boot]\n'../a' = 'command-line'\n"), vec!["boot.\"../a\"", "plain path"]),
-            (format!("{LEAST}[boot]\n'a' = 'boot/no'\n"), vec!["boot.\"a\"", "expected a file"]),
-            (format!("{LEAST}[boot]\n'a' = '/etc/shadow'\n"), vec!["expected kernel/<file>"]),
-            (format!("{LEAST}[root]\nfolders = ['tmp:9']\n"), vec!["root.folders", "tmp:9", "octal"]),
-            (format!("{LEAST}[root]\napplets = ['a/b']\n"), vec!["root.applets", "bare name"]),
-        ];
-        for (own, expected) in cases {
-            let message = refusal(&own);
-            for part in expected {
-                assert!(message.contains(part), "{own}\ngave {message:?}\nwithout {part:?}");
-            }
-        }
-    }
+    error
+        .to_string()
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
 }

@@ -44,7 +44,9 @@ pub struct Debian {
 impl Debian {
     /// Keeps its lists and packages below `cache`.
     pub fn new(cache: &Path) -> Self {
-        Self { folder: cache.join(format!("apt-{ARCHITECTURE}")) }
+        Self {
+            folder: cache.join(format!("apt-{ARCHITECTURE}")),
+        }
     }
 
     /// The version of `package` that would be fetched. Package lists are downloaded once and again only when they lack it.
@@ -56,7 +58,10 @@ impl Debian {
             return Ok(version);
         }
         self.update()?;
-        self.known_version(package)?.ok_or_else(|| DebianError::Missing { package: package.to_owned() })
+        self.known_version(package)?
+            .ok_or_else(|| DebianError::Missing {
+                package: package.to_owned(),
+            })
     }
 
     /// Downloads `package` in `version` unless the cache has it, and returns the `.deb`.
@@ -71,7 +76,10 @@ impl Debian {
             return Ok(path);
         }
         let wanted = format!("{package}={version}");
-        run(self.apt("apt-get")?.current_dir(&archives).args(["--quiet", "download", &wanted]))?;
+        run(self
+            .apt("apt-get")?
+            .current_dir(&archives)
+            .args(["--quiet", "download", &wanted]))?;
         found().ok_or(DebianError::Missing { package: wanted })
     }
 
@@ -85,7 +93,10 @@ impl Debian {
     }
 
     fn known_version(&self, package: &str) -> Result<Option<String>, DebianError> {
-        let text = run(self.apt("apt-cache")?.env("LC_ALL", "C").args(["policy", package]))?;
+        let text = run(self
+            .apt("apt-cache")?
+            .env("LC_ALL", "C")
+            .args(["policy", package]))?;
         Ok(candidate(&String::from_utf8_lossy(&text)))
     }
 
@@ -95,7 +106,10 @@ impl Debian {
         }
         let status = self.folder.join("status");
         if !status.exists() {
-            std::fs::write(&status, "").map_err(|source| DebianError::Cache { path: status.clone(), source })?;
+            std::fs::write(&status, "").map_err(|source| DebianError::Cache {
+                path: status.clone(),
+                source,
+            })?;
         }
         let root = self.folder.display();
         let mut command = Command::new(program);
@@ -118,7 +132,9 @@ impl Debian {
 
 /// The candidate in the output of `apt-cache policy`.
 fn candidate(policy: &str) -> Option<String> {
-    let line = policy.lines().find_map(|line| line.trim().strip_prefix("Candidate:"))?;
+    let line = policy
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Candidate:"))?;
     Some(line.trim().to_owned()).filter(|version| version != "(none)")
 }
 
@@ -132,7 +148,10 @@ fn find_deb(folder: &Path, package: &str, version: &str) -> Option<PathBuf> {
 }
 
 fn create(folder: &Path) -> Result<(), DebianError> {
-    std::fs::create_dir_all(folder).map_err(|source| DebianError::Cache { path: folder.to_owned(), source })
+    std::fs::create_dir_all(folder).map_err(|source| DebianError::Cache {
+        path: folder.to_owned(),
+        source,
+    })
 }
 
 #[cfg(test)]
@@ -143,7 +162,10 @@ mod tests {
     fn reads_apts_policy() {
         let text = "linux-source-6.12:\n  Installed: (none)\n  Candidate: 6.12.117-1~deb12u1\n  Version table:\n";
         assert_eq!(candidate(text).as_deref(), Some("6.12.117-1~deb12u1"));
-        assert_eq!(candidate("x:\n  Installed: (none)\n  Candidate: (none)\n"), None);
+        assert_eq!(
+            candidate("x:\n  Installed: (none)\n  Candidate: (none)\n"),
+            None
+        );
         assert_eq!(candidate(""), None);
     }
 }

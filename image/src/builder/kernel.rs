@@ -50,7 +50,9 @@ pub enum KernelError {
         source: std::io::Error,
     },
     /// A fragment asks for what the kernel configuration cannot give.
-    #[error("kernel fragments: these lines did not survive `make allnoconfig` (misspelt, or a dependency is missing): {lines}")]
+    #[error(
+        "kernel fragments: these lines did not survive `make allnoconfig` (misspelt, or a dependency is missing): {lines}"
+    )]
     Lost {
         /// The lines.
         lines: String,
@@ -61,30 +63,50 @@ pub enum KernelError {
 ///
 /// # Errors
 /// The source cannot be had, a fragment does not fit, or the compilation fails.
-pub fn build_kernel(board: &Board, cache: &Path, debian: &Debian, progress: &dyn Progress) -> Result<Kernel, KernelError> {
+pub fn build_kernel(
+    board: &Board,
+    cache: &Path,
+    debian: &Debian,
+    progress: &dyn Progress,
+) -> Result<Kernel, KernelError> {
     let package = &board.kernel_package;
     let version = debian.version(package)?;
     let config = merged(&board.fragments)?;
     let key = key(package, &version, &config, &board.targets);
     let folder = cache.join("kernel").join(&key);
-    let facts = KernelFacts { package: package.clone(), version, key };
+    let facts = KernelFacts {
+        package: package.clone(),
+        version,
+        key,
+    };
     if !folder.is_dir() {
-        progress.begin(&format!("kernel {} for {} (several minutes, once)", facts.version, board.name));
+        progress.begin(&format!(
+            "kernel {} for {} (several minutes, once)",
+            facts.version, board.name
+        ));
         let source = unpack(&facts, cache, debian)?;
         compile(board, &facts, &config, cache, &source)?;
         progress.end(&facts.key);
     }
     let latest = cache.join("kernel").join("latest");
-    if board.qemu.machine == "virt" && std::fs::read_link(&latest).ok().as_deref() != Some(Path::new(&facts.key)) {
+    if board.qemu.machine == "virt"
+        && std::fs::read_link(&latest).ok().as_deref() != Some(Path::new(&facts.key))
+    {
         drop(std::fs::remove_file(&latest));
-        std::os::unix::fs::symlink(&facts.key, &latest).map_err(|source| KernelError::File { path: latest, source })?;
+        std::os::unix::fs::symlink(&facts.key, &latest).map_err(|source| KernelError::File {
+            path: latest,
+            source,
+        })?;
     }
     Ok(Kernel { folder, facts })
 }
 
 fn key(package: &str, version: &str, config: &str, targets: &[String]) -> String {
     let mut digest = Sha256::new();
-    digest.update(format!("{RECIPE}\n{package}\n{version}\n{}\n{config}", targets.join(" ")));
+    digest.update(format!(
+        "{RECIPE}\n{package}\n{version}\n{}\n{config}",
+        targets.join(" ")
+    ));
     super::output::hex(&digest.finalize()[..8])
 }
 
@@ -92,8 +114,15 @@ fn key(package: &str, version: &str, config: &str, targets: &[String]) -> String
 fn merged(fragments: &[PathBuf]) -> Result<String, KernelError> {
     let mut text = String::new();
     for path in fragments {
-        let fragment = std::fs::read_to_string(path).map_err(|source| KernelError::File { path: path.clone(), source })?;
-        for line in fragment.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let fragment = std::fs::read_to_string(path).map_err(|source| KernelError::File {
+            path: path.clone(),
+            source,
+        })?;
+        for line in fragment
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        {
             text.push_str(line);
             text.push('\n');
         }
@@ -109,34 +138,68 @@ fn unpack(facts: &KernelFacts, cache: &Path, debian: &Debian) -> Result<PathBuf,
     }
     let package = debian.fetch(&facts.package, &facts.version)?;
     let scratch = fresh(&source.with_extension("part"))?;
-    run(Command::new("dpkg-deb").arg("-x").arg(&package).arg(&scratch))?;
-    let archive = scratch.join("usr/src").join(format!("{}.tar.xz", facts.package));
-    run(Command::new("tar").arg("-xf").arg(&archive).arg("-C").arg(&scratch))?;
+    run(Command::new("dpkg-deb")
+        .arg("-x")
+        .arg(&package)
+        .arg(&scratch))?;
+    let archive = scratch
+        .join("usr/src")
+        .join(format!("{}.tar.xz", facts.package));
+    run(Command::new("tar")
+        .arg("-xf")
+        .arg(&archive)
+        .arg("-C")
+        .arg(&scratch))?;
     remove(&scratch.join("usr"))?;
-    std::fs::rename(&scratch, &source).map_err(|error| KernelError::File { path: source, source: error })?;
+    std::fs::rename(&scratch, &source).map_err(|error| KernelError::File {
+        path: source,
+        source: error,
+    })?;
     Ok(tree)
 }
 
-fn compile(board: &Board, facts: &KernelFacts, config: &str, cache: &Path, source: &Path) -> Result<(), KernelError> {
+fn compile(
+    board: &Board,
+    facts: &KernelFacts,
+    config: &str,
+    cache: &Path,
+    source: &Path,
+) -> Result<(), KernelError> {
     let build = fresh(&cache.join("kernel-build").join(&facts.key))?;
     let wanted = build.join("all.config");
-    std::fs::write(&wanted, config).map_err(|source| KernelError::File { path: wanted.clone(), source })?;
+    std::fs::write(&wanted, config).map_err(|source| KernelError::File {
+        path: wanted.clone(),
+        source,
+    })?;
     let make = || {
         let mut make = Command::new("make");
-        make.arg("-s").arg("-C").arg(source).arg(format!("O={}", build.display())).args(["ARCH=arm64", "LOCALVERSION="]);
-        make.arg(format!("CROSS_COMPILE={CROSS_COMPILE}")).envs(IDENTITY).env("LC_ALL", "C");
+        make.arg("-s")
+            .arg("-C")
+            .arg(source)
+            .arg(format!("O={}", build.display()))
+            .args(["ARCH=arm64", "LOCALVERSION="]);
+        make.arg(format!("CROSS_COMPILE={CROSS_COMPILE}"))
+            .envs(IDENTITY)
+            .env("LC_ALL", "C");
         make
     };
     run(make().env("KCONFIG_ALLCONFIG", &wanted).arg("allnoconfig"))?;
     let dot_config = build.join(".config");
-    let result = std::fs::read_to_string(&dot_config).map_err(|source| KernelError::File { path: dot_config.clone(), source })?;
+    let result = std::fs::read_to_string(&dot_config).map_err(|source| KernelError::File {
+        path: dot_config.clone(),
+        source,
+    })?;
     refuse_lost(config, &result)?;
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
     run(make().arg(format!("-j{jobs}")).args(&board.targets))?;
     let part = fresh(&cache.join("kernel").join(format!("{}.part", facts.key)))?;
     let boot = build.join("arch/arm64/boot");
     for target in &board.targets {
-        let from = if target.ends_with(".dtb") { boot.join("dts").join(target) } else { boot.join(target) };
+        let from = if target.ends_with(".dtb") {
+            boot.join("dts").join(target)
+        } else {
+            boot.join(target)
+        };
         copy(&from, &part.join(file_name(target)))?;
     }
     copy(&dot_config, &part.join("config"))?;
@@ -151,30 +214,46 @@ fn refuse_lost(wanted: &str, result: &str) -> Result<(), KernelError> {
     let lost: Vec<_> = wanted
         .lines()
         .filter(|line| match line.strip_suffix("=n") {
-            Some(name) => result.lines().any(|have| have.strip_prefix(name).is_some_and(|rest| rest.starts_with('='))),
+            Some(name) => result.lines().any(|have| {
+                have.strip_prefix(name)
+                    .is_some_and(|rest| rest.starts_with('='))
+            }),
             None => !have.contains(line),
         })
         .collect();
-    if lost.is_empty() { Ok(()) } else { Err(KernelError::Lost { lines: lost.join(", ") }) }
+    if lost.is_empty() {
+        Ok(())
+    } else {
+        Err(KernelError::Lost {
+            lines: lost.join(", "),
+        })
+    }
 }
 
 fn fresh(folder: &Path) -> Result<PathBuf, KernelError> {
     remove(folder)?;
-    std::fs::create_dir_all(folder).map_err(|source| KernelError::File { path: folder.to_owned(), source })?;
+    std::fs::create_dir_all(folder).map_err(|source| KernelError::File {
+        path: folder.to_owned(),
+        source,
+    })?;
     Ok(folder.to_owned())
 }
 
 fn remove(folder: &Path) -> Result<(), KernelError> {
     match std::fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(KernelError::File { path: folder.to_owned(), source: error })
-        }
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(KernelError::File {
+            path: folder.to_owned(),
+            source: error,
+        }),
         _ => Ok(()),
     }
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), KernelError> {
-    std::fs::copy(from, to).map_err(|source| KernelError::File { path: from.to_owned(), source })?;
+    std::fs::copy(from, to).map_err(|source| KernelError::File {
+        path: from.to_owned(),
+        source,
+    })?;
     Ok(())
 }
 
@@ -186,8 +265,14 @@ mod tests {
     #[test]
     fn a_dropped_line_is_named() {
         let result = "CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C=\"x\"\n";
-        refuse_lost("CONFIG_A=y\nCONFIG_B=n\nCONFIG_C=\"x\"\nCONFIG_D=n\n", result).unwrap();
-        let error = refuse_lost("CONFIG_B=y\nCONFIG_A=n\n", result).unwrap_err().to_string();
+        refuse_lost(
+            "CONFIG_A=y\nCONFIG_B=n\nCONFIG_C=\"x\"\nCONFIG_D=n\n",
+            result,
+        )
+        .unwrap();
+        let error = refuse_lost("CONFIG_B=y\nCONFIG_A=n\n", result)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("CONFIG_B=y, CONFIG_A=n"), "{error}");
     }
 

@@ -60,7 +60,9 @@ pub enum BuildError {
     #[error("fill the boot partition: {0}")]
     Boot(io::Error),
     /// The root file system is larger than its slot.
-    #[error("the root file system has {bytes} bytes, more than its slot of {slot}: raise `disk.slot_mib`")]
+    #[error(
+        "the root file system has {bytes} bytes, more than its slot of {slot}: raise `disk.slot_mib`"
+    )]
     RootTooLarge {
         /// Squashfs.
         bytes: usize,
@@ -81,7 +83,11 @@ pub enum BuildError {
 ///
 /// # Errors
 /// Any part cannot be made, or does not fit.
-pub fn build_image(board: &Board, inputs: &Inputs<'_>, progress: &dyn Progress) -> Result<Manifest, BuildError> {
+pub fn build_image(
+    board: &Board,
+    inputs: &Inputs<'_>,
+    progress: &dyn Progress,
+) -> Result<Manifest, BuildError> {
     let debian = Debian::new(inputs.cache);
     let kernel = build_kernel(board, inputs.cache, &debian, progress)?;
     create(inputs.output)?;
@@ -91,40 +97,70 @@ pub fn build_image(board: &Board, inputs: &Inputs<'_>, progress: &dyn Progress) 
     progress.begin("root file system");
     let (busybox, busybox_version) = busybox(&board.root, inputs.cache, &debian)?;
     let template = data_template(board.data_template_mib, inputs.output)?;
-    let content = RootContent { programs: inputs.programs, busybox: &busybox, template: &template, release: release(board, inputs), epoch: inputs.epoch };
+    let content = RootContent {
+        programs: inputs.programs,
+        busybox: &busybox,
+        template: &template,
+        release: release(board, inputs),
+        epoch: inputs.epoch,
+    };
     let root = write_root(&board.root, &content)?;
     if root.len() as u64 > board.layout.root_a.length {
-        return Err(BuildError::RootTooLarge { bytes: root.len(), slot: board.layout.root_a.length });
+        return Err(BuildError::RootTooLarge {
+            bytes: root.len(),
+            slot: board.layout.root_a.length,
+        });
     }
     progress.end(&size(root.len() as u64));
 
     progress.begin("disk image");
-    let boot = boot_volume(board.layout.boot.length, board.signature, &boot_files(board, &kernel)?).map_err(BuildError::Boot)?;
+    let boot = boot_volume(
+        board.layout.boot.length,
+        board.signature,
+        &boot_files(board, &kernel)?,
+    )
+    .map_err(BuildError::Boot)?;
     let image = inputs.output.join(format!("nesos-{}.img", board.name));
-    write_disk(board, &boot, &root, &image).map_err(|source| BuildError::File { path: image.clone(), source })?;
+    write_disk(board, &boot, &root, &image).map_err(|source| BuildError::File {
+        path: image.clone(),
+        source,
+    })?;
     progress.end(&size(board.layout.data.start + board.layout.data.length));
 
     progress.begin("compressed image");
     let packed = inputs.output.join(format!("nesos-{}.img.zst", board.name));
-    let bytes = compress(&image, &packed).map_err(|source| BuildError::File { path: packed.clone(), source })?;
+    let bytes = compress(&image, &packed).map_err(|source| BuildError::File {
+        path: packed.clone(),
+        source,
+    })?;
     progress.end(&size(bytes));
 
     write(&inputs.output.join("root.squashfs"), &root)?;
-    let mut names = vec![format!("nesos-{}.img", board.name), format!("nesos-{}.img.zst", board.name), "root.squashfs".to_owned()];
+    let mut names = vec![
+        format!("nesos-{}.img", board.name),
+        format!("nesos-{}.img.zst", board.name),
+        "root.squashfs".to_owned(),
+    ];
     for target in &board.targets {
         let name = super::config::file_name(target);
         write(&inputs.output.join(name), &read(&kernel.folder.join(name))?)?;
         names.push(name.to_owned());
     }
     let manifest = manifest(board, inputs, kernel, busybox_version, names)?;
-    let mut text = serde_json::to_vec_pretty(&manifest).map_err(|error| BuildError::Boot(error.into()))?;
+    let mut text =
+        serde_json::to_vec_pretty(&manifest).map_err(|error| BuildError::Boot(error.into()))?;
     text.push(b'\n');
     write(&inputs.output.join("manifest.json"), &text)?;
     Ok(manifest)
 }
 
 fn release(board: &Board, inputs: &Inputs<'_>) -> String {
-    let Inputs { version, build_id, epoch, .. } = inputs;
+    let Inputs {
+        version,
+        build_id,
+        epoch,
+        ..
+    } = inputs;
     format!(
         "NAME=Nesos\nID=nesos\nPRETTY_NAME=\"Nesos {version}\"\nVERSION_ID={version}\nBUILD_ID={build_id}\n\
          NESOS_BOARD={}\nNESOS_BUILD_TIME={epoch}\n",
@@ -138,7 +174,11 @@ fn boot_files(board: &Board, kernel: &Kernel) -> Result<BTreeMap<String, Vec<u8>
         BootSource::File(path) => read(path),
         BootSource::CommandLine => Ok(format!("{}\n", board.command_line).into_bytes()),
     };
-    board.boot.iter().map(|(path, source)| Ok((path.clone(), content(source)?))).collect()
+    board
+        .boot
+        .iter()
+        .map(|(path, source)| Ok((path.clone(), content(source)?)))
+        .collect()
 }
 
 /// Writes the disk with holes where it is empty: a fresh file reads as zeros there.
@@ -146,7 +186,11 @@ fn write_disk(board: &Board, boot: &[u8], root: &[u8], path: &Path) -> io::Resul
     let layout = &board.layout;
     let mut file = File::create(path)?;
     file.set_len(layout.data.start + layout.data.length)?;
-    for (start, content) in [(0, &board.layout.mbr(board.signature)[..]), (layout.boot.start, boot), (layout.root_a.start, root)] {
+    for (start, content) in [
+        (0, &board.layout.mbr(board.signature)[..]),
+        (layout.boot.start, boot),
+        (layout.root_a.start, root),
+    ] {
         for (number, chunk) in content.chunks(HOLE_BYTES).enumerate() {
             if chunk.iter().any(|byte| *byte != 0) {
                 file.seek(SeekFrom::Start(start + (number * HOLE_BYTES) as u64))?;
@@ -195,7 +239,10 @@ fn manifest(
 fn facts(path: &Path) -> io::Result<FileFacts> {
     let mut digest = Sha256::new();
     let bytes = io::copy(&mut File::open(path)?, &mut DigestWriter(&mut digest))?;
-    Ok(FileFacts { bytes, sha256: hex(&digest.finalize()) })
+    Ok(FileFacts {
+        bytes,
+        sha256: hex(&digest.finalize()),
+    })
 }
 
 struct DigestWriter<'a>(&'a mut Sha256);
@@ -226,15 +273,24 @@ fn size(bytes: u64) -> String {
 }
 
 fn create(folder: &Path) -> Result<(), BuildError> {
-    std::fs::create_dir_all(folder).map_err(|source| BuildError::File { path: folder.to_owned(), source })
+    std::fs::create_dir_all(folder).map_err(|source| BuildError::File {
+        path: folder.to_owned(),
+        source,
+    })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, BuildError> {
-    std::fs::read(path).map_err(|source| BuildError::File { path: path.to_owned(), source })
+    std::fs::read(path).map_err(|source| BuildError::File {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
-    std::fs::write(path, bytes).map_err(|source| BuildError::File { path: path.to_owned(), source })
+    std::fs::write(path, bytes).map_err(|source| BuildError::File {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 #[cfg(test)]
@@ -247,7 +303,10 @@ mod tests {
     use std::io::Read;
 
     fn small_image(path: &Path) -> Board {
-        let configs = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("board-configs");
+        let configs = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .unwrap()
+            .join("board-configs");
         let board = load(&configs, "qemu-virt").unwrap();
         let files = [("slot-a/cmdline.txt".to_owned(), b"root=x".to_vec())].into();
         let boot = boot_volume(board.layout.boot.length, board.signature, &files).unwrap();
@@ -256,10 +315,18 @@ mod tests {
     }
 
     fn boot_file(image: &Path, name: &str) -> Vec<u8> {
-        let slice = crate::Slice::new(File::open(image).unwrap(), crate::read_table(image).unwrap().boot);
+        let slice = crate::Slice::new(
+            File::open(image).unwrap(),
+            crate::read_table(image).unwrap().boot,
+        );
         let volume = FileSystem::new(slice, FsOptions::new()).unwrap();
         let mut bytes = Vec::new();
-        volume.root_dir().open_file(name).unwrap().read_to_end(&mut bytes).unwrap();
+        volume
+            .root_dir()
+            .open_file(name)
+            .unwrap()
+            .read_to_end(&mut bytes)
+            .unwrap();
         bytes
     }
 
@@ -269,7 +336,11 @@ mod tests {
         let image = folder.path().join("a.img");
         let board = small_image(&image);
         assert_eq!(crate::read_table(&image).unwrap(), board.layout);
-        for content in ["name = 'long name of a first board'\n".repeat(100), "name = 'b'\n".to_owned(), String::new()] {
+        for content in [
+            "name = 'long name of a first board'\n".repeat(100),
+            "name = 'b'\n".to_owned(),
+            String::new(),
+        ] {
             crate::personalise(&image, content.as_bytes()).unwrap();
             assert_eq!(boot_file(&image, "cluster.toml"), content.as_bytes());
             assert_eq!(boot_file(&image, "slot-a/cmdline.txt"), b"root=x");
@@ -303,12 +374,25 @@ mod tests {
 
     #[test]
     fn the_example_configuration_is_one() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("board-configs/boot/cluster-example.toml");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .unwrap()
+            .join("board-configs/boot/cluster-example.toml");
         let text = std::fs::read_to_string(path).unwrap();
         nesos_base::cluster_config::ClusterConfig::parse(text.as_bytes()).unwrap();
         // With every commented key switched on, except the token, which has to be a real one.
-        let all: Vec<_> = text.lines().map(|line| line.strip_prefix("# ").filter(|rest| rest.contains(" = ") || rest.starts_with('[')).unwrap_or(line)).collect();
-        let all: Vec<_> = all.into_iter().filter(|line| !line.starts_with("token")).collect();
+        let all: Vec<_> = text
+            .lines()
+            .map(|line| {
+                line.strip_prefix("# ")
+                    .filter(|rest| rest.contains(" = ") || rest.starts_with('['))
+                    .unwrap_or(line)
+            })
+            .collect();
+        let all: Vec<_> = all
+            .into_iter()
+            .filter(|line| !line.starts_with("token"))
+            .collect();
         nesos_base::cluster_config::ClusterConfig::parse(all.join("\n").as_bytes()).unwrap();
     }
 }

@@ -42,7 +42,9 @@ pub enum RootError {
         source: std::io::Error,
     },
     /// One of our programs was not built.
-    #[error("no program `{name}` was given for the root file system; `cargo xtask build` makes them")]
+    #[error(
+        "no program `{name}` was given for the root file system; `cargo xtask build` makes them"
+    )]
     NoProgram {
         /// Its name in `root.binaries`.
         name: String,
@@ -66,18 +68,43 @@ pub enum RootError {
 }
 
 /// A static BusyBox from Debian: its bytes and the version of its package.
-pub(super) fn busybox(config: &RootConfig, cache: &Path, debian: &Debian) -> Result<(Vec<u8>, String), RootError> {
+pub(super) fn busybox(
+    config: &RootConfig,
+    cache: &Path,
+    debian: &Debian,
+) -> Result<(Vec<u8>, String), RootError> {
     let version = debian.version(&config.busybox)?;
     let package = debian.fetch(&config.busybox, &version)?;
-    let folder = cache.join("unpacked").join(format!("{}_{}", config.busybox, version.replace(':', "_")));
-    std::fs::create_dir_all(&folder).map_err(|source| RootError::File { path: folder.clone(), source })?;
-    run(Command::new("dpkg-deb").arg("-x").arg(&package).arg(&folder))?;
+    let folder =
+        cache
+            .join("unpacked")
+            .join(format!("{}_{}", config.busybox, version.replace(':', "_")));
+    std::fs::create_dir_all(&folder).map_err(|source| RootError::File {
+        path: folder.clone(),
+        source,
+    })?;
+    run(Command::new("dpkg-deb")
+        .arg("-x")
+        .arg(&package)
+        .arg(&folder))?;
     // Before and after Debian merged /bin into /usr/bin.
     let path = [folder.join("bin/busybox"), folder.join("usr/bin/busybox")];
     let path = path.iter().find(|path| path.is_file()).unwrap_or(&path[0]);
     let bytes = read(path)?;
-    let missing: Vec<_> = config.applets.iter().filter(|applet| !has_applet(&bytes, applet)).map(String::as_str).collect();
-    if missing.is_empty() { Ok((bytes, version)) } else { Err(RootError::NoApplet { applets: missing.join(", "), version }) }
+    let missing: Vec<_> = config
+        .applets
+        .iter()
+        .filter(|applet| !has_applet(&bytes, applet))
+        .map(String::as_str)
+        .collect();
+    if missing.is_empty() {
+        Ok((bytes, version))
+    } else {
+        Err(RootError::NoApplet {
+            applets: missing.join(", "),
+            version,
+        })
+    }
 }
 
 /// BusyBox keeps its applets' names as a list of C strings.
@@ -108,7 +135,10 @@ pub struct RootContent<'a> {
 pub fn write_root(config: &RootConfig, content: &RootContent<'_>) -> Result<Vec<u8>, RootError> {
     let mut files: BTreeMap<String, (u16, Vec<u8>)> = BTreeMap::new();
     for (name, path) in &config.binaries {
-        let source = content.programs.get(name).ok_or_else(|| RootError::NoProgram { name: name.clone() })?;
+        let source = content
+            .programs
+            .get(name)
+            .ok_or_else(|| RootError::NoProgram { name: name.clone() })?;
         files.insert(path.clone(), (0o755, read(source)?));
     }
     files.insert("bin/busybox".to_owned(), (0o755, content.busybox.to_vec()));
@@ -123,7 +153,12 @@ pub fn write_root(config: &RootConfig, content: &RootContent<'_>) -> Result<Vec<
         files.insert(path.to_owned(), (0o644, text.as_bytes().to_vec()));
     }
     let mut links = config.links.clone();
-    links.extend(config.applets.iter().map(|applet| (format!("bin/{applet}"), "busybox".to_owned())));
+    links.extend(
+        config
+            .applets
+            .iter()
+            .map(|applet| (format!("bin/{applet}"), "busybox".to_owned())),
+    );
     assemble(config, files, links, content.epoch)
 }
 
@@ -139,7 +174,13 @@ fn assemble(
         let (path, mode) = split_mode(folder).unwrap_or((folder, 0o755));
         modes.insert(path.to_owned(), mode);
     }
-    for path in files.keys().chain(links.keys()).cloned().chain(modes.keys().cloned()).collect::<Vec<_>>() {
+    for path in files
+        .keys()
+        .chain(links.keys())
+        .cloned()
+        .chain(modes.keys().cloned())
+        .collect::<Vec<_>>()
+    {
         for (end, _) in path.match_indices('/') {
             modes.entry(path[..end].to_owned()).or_insert(0o755);
         }
@@ -159,10 +200,14 @@ fn assemble(
         writer.push_dir(path, header(*mode)).map_err(failed(path))?;
     }
     for (path, (mode, bytes)) in files {
-        writer.push_file(Cursor::new(bytes), &path, header(mode)).map_err(failed(&path))?;
+        writer
+            .push_file(Cursor::new(bytes), &path, header(mode))
+            .map_err(failed(&path))?;
     }
     for (path, target) in &links {
-        writer.push_symlink(target, path, header(0o777)).map_err(failed(path))?;
+        writer
+            .push_symlink(target, path, header(0o777))
+            .map_err(failed(path))?;
     }
     let mut out = Cursor::new(Vec::new());
     writer.write(&mut out).map_err(failed(""))?;
@@ -170,9 +215,17 @@ fn assemble(
 }
 
 fn compressor() -> Result<FilesystemCompressor, BackhandError> {
-    FilesystemCompressor::new(Compressor::Zstd, Some(CompressionOptions::Zstd(Zstd { compression_level: ZSTD_LEVEL })))
+    FilesystemCompressor::new(
+        Compressor::Zstd,
+        Some(CompressionOptions::Zstd(Zstd {
+            compression_level: ZSTD_LEVEL,
+        })),
+    )
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, RootError> {
-    std::fs::read(path).map_err(|source| RootError::File { path: path.to_owned(), source })
+    std::fs::read(path).map_err(|source| RootError::File {
+        path: path.to_owned(),
+        source,
+    })
 }

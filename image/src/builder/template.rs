@@ -53,11 +53,17 @@ pub enum TemplateError {
 /// `mke2fs` is missing or fails, or the scratch file cannot be written.
 pub fn data_template(mib: u32, folder: &Path) -> Result<Vec<u8>, TemplateError> {
     let path = folder.join("data.ext4");
-    let scratch = |source| TemplateError::Scratch { path: path.clone(), source };
+    let scratch = |source| TemplateError::Scratch {
+        path: path.clone(),
+        source,
+    };
     let size = mib as usize * (1 << 20);
     std::fs::write(&path, vec![PATTERN; size]).map_err(scratch)?;
     // Debian keeps it in /usr/sbin, which an ordinary person's PATH lacks.
-    let search = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+    let search = format!(
+        "{}:/usr/sbin:/sbin",
+        std::env::var("PATH").unwrap_or_default()
+    );
     let extended = format!(
         "resize={},nodiscard,lazy_itable_init=0,lazy_journal_init=0,hash_seed={UUID},root_owner=0:0",
         GROWTH_MAX_BYTES / BLOCK as u64
@@ -66,8 +72,32 @@ pub fn data_template(mib: u32, folder: &Path) -> Result<Vec<u8>, TemplateError> 
         .env("PATH", search)
         .env("E2FSPROGS_FAKE_TIME", "1767225600")
         .env("MKE2FS_CONFIG", "/dev/null")
-        .args(["-q", "-F", "-t", "ext4", "-b", &BLOCK.to_string(), "-I", "256", "-m", "0", "-e", "remount-ro"])
-        .args(["-L", "nesos-data", "-U", UUID, "-N", INODES, "-J", JOURNAL_MIB, "-E", &extended])
+        .args([
+            "-q",
+            "-F",
+            "-t",
+            "ext4",
+            "-b",
+            &BLOCK.to_string(),
+            "-I",
+            "256",
+            "-m",
+            "0",
+            "-e",
+            "remount-ro",
+        ])
+        .args([
+            "-L",
+            "nesos-data",
+            "-U",
+            UUID,
+            "-N",
+            INODES,
+            "-J",
+            JOURNAL_MIB,
+            "-E",
+            &extended,
+        ])
         .args(["-O", FEATURES])
         .arg(&path))?;
     let made = std::fs::read(&path).map_err(scratch)?;
@@ -101,7 +131,8 @@ mod tests {
 
     /// What `init` does, onto a partition full of rubbish.
     fn replay(template: &[u8], rubbish: u8) -> Vec<u8> {
-        let number = |at: usize| u64::from_le_bytes(template[at..at + 8].try_into().unwrap()) as usize;
+        let number =
+            |at: usize| u64::from_le_bytes(template[at..at + 8].try_into().unwrap()) as usize;
         assert_eq!(template[..8], TEMPLATE_MAGIC);
         let mut disk = vec![rubbish; number(8)];
         let mut at = 16;
@@ -127,9 +158,17 @@ mod tests {
     fn a_replayed_template_is_a_clean_file_system_whatever_was_there_before() {
         let folder = tempfile::tempdir().unwrap();
         let template = data_template(16, folder.path()).unwrap();
-        assert_eq!(template, data_template(16, folder.path()).unwrap(), "not reproducible");
+        assert_eq!(
+            template,
+            data_template(16, folder.path()).unwrap(),
+            "not reproducible"
+        );
         let path = folder.path().join("disk");
         std::fs::write(&path, replay(&template, 0xff)).unwrap();
-        run(Command::new("e2fsck").env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin").args(["-f", "-n"]).arg(&path)).unwrap();
+        run(Command::new("e2fsck")
+            .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin")
+            .args(["-f", "-n"])
+            .arg(&path))
+        .unwrap();
     }
 }

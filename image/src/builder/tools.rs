@@ -58,9 +58,14 @@ pub enum ToolError {
 /// # Errors
 /// Neither variable is set.
 pub fn cache_folder() -> Result<PathBuf, ToolError> {
-    let set = |name| std::env::var_os(name).filter(|value: &OsString| !value.is_empty()).map(PathBuf::from);
+    let set = |name| {
+        std::env::var_os(name)
+            .filter(|value: &OsString| !value.is_empty())
+            .map(PathBuf::from)
+    };
     let base = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
-    base.map(|base| base.join("nesos")).ok_or(ToolError::NoCache)
+    base.map(|base| base.join("nesos"))
+        .ok_or(ToolError::NoCache)
 }
 
 /// Runs a program to its end and returns its standard output.
@@ -70,7 +75,10 @@ pub fn cache_folder() -> Result<PathBuf, ToolError> {
 pub fn run(command: &mut Command) -> Result<Vec<u8>, ToolError> {
     let shown = describe(command);
     let output = command.stdin(Stdio::null()).output();
-    let output = output.map_err(|source| ToolError::Start { command: shown.clone(), source })?;
+    let output = output.map_err(|source| ToolError::Start {
+        command: shown.clone(),
+        source,
+    })?;
     if output.status.success() {
         return Ok(output.stdout);
     }
@@ -78,10 +86,17 @@ pub fn run(command: &mut Command) -> Result<Vec<u8>, ToolError> {
     text.push_str(&String::from_utf8_lossy(&output.stderr));
     let lines: Vec<_> = text.lines().collect();
     let end = lines[lines.len().saturating_sub(LINES_SHOWN)..].join("\n");
-    Err(ToolError::Failed { command: shown, status: output.status, output: end })
+    Err(ToolError::Failed {
+        command: shown,
+        status: output.status,
+        output: end,
+    })
 }
 
 fn describe(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    words
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
 }

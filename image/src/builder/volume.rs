@@ -17,10 +17,16 @@ const LABEL: [u8; 11] = *b"NESOS-BOOT ";
 ///
 /// # Errors
 /// The files do not fit, or a path is no valid name.
-pub(super) fn boot_volume(length: u64, volume_id: u32, files: &BTreeMap<String, Vec<u8>>) -> io::Result<Vec<u8>> {
+pub(super) fn boot_volume(
+    length: u64,
+    volume_id: u32,
+    files: &BTreeMap<String, Vec<u8>>,
+) -> io::Result<Vec<u8>> {
     let bytes = usize::try_from(length).map_err(io::Error::other)?;
     let mut disk = Cursor::new(vec![0; bytes]);
-    let options = FormatVolumeOptions::new().fat_type(FatType::Fat32).bytes_per_cluster(CLUSTER_BYTES);
+    let options = FormatVolumeOptions::new()
+        .fat_type(FatType::Fat32)
+        .bytes_per_cluster(CLUSTER_BYTES);
     fatfs::format_volume(&mut disk, options.volume_id(volume_id).volume_label(LABEL))?;
     let volume = FileSystem::new(&mut disk, fat_options())?;
     for (path, content) in files {
@@ -30,7 +36,8 @@ pub(super) fn boot_volume(length: u64, volume_id: u32, files: &BTreeMap<String, 
         for part in parts {
             folder = folder.create_dir(part)?;
         }
-        write_file(&folder, name, content).map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))?;
+        write_file(&folder, name, content)
+            .map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))?;
     }
     // Counting fills in the summary of free space, which checkers miss otherwise.
     volume.stats()?;
@@ -76,7 +83,12 @@ mod tests {
     use super::*;
 
     fn files() -> BTreeMap<String, Vec<u8>> {
-        [("slot-a/cmdline.txt", b"root=x".to_vec()), ("EFI/BOOT/BOOTAA64.EFI", vec![7; 100_000])].map(|(k, v)| (k.to_owned(), v)).into()
+        [
+            ("slot-a/cmdline.txt", b"root=x".to_vec()),
+            ("EFI/BOOT/BOOTAA64.EFI", vec![7; 100_000]),
+        ]
+        .map(|(k, v)| (k.to_owned(), v))
+        .into()
     }
 
     #[test]
@@ -87,12 +99,23 @@ mod tests {
         let path = folder.path().join("fat");
         std::fs::write(&path, &made).unwrap();
         let mut check = std::process::Command::new("fsck.vfat");
-        super::super::run(check.env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin").arg("-n").arg(&path)).unwrap();
+        super::super::run(
+            check
+                .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin")
+                .arg("-n")
+                .arg(&path),
+        )
+        .unwrap();
     }
 
     #[test]
     fn too_much_for_the_partition_is_an_error() {
         let files = [("kernel".to_owned(), vec![0; 40 << 20])].into();
-        assert!(boot_volume(34 << 20, 7, &files).unwrap_err().to_string().contains("kernel"));
+        assert!(
+            boot_volume(34 << 20, 7, &files)
+                .unwrap_err()
+                .to_string()
+                .contains("kernel")
+        );
     }
 }

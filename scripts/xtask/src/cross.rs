@@ -47,20 +47,31 @@ pub(crate) fn build_into(root: &Path, target_folder: &Path) -> Result<BTreeMap<S
     let tools = report.step("cross compiler (zig)", zig_tools)?;
     let (standard, said) = standard_library(root)?;
     eprintln!("    standard library: {said}");
-    let mut cargo = cargo(root, &["zigbuild", "--release", "--locked", "--target", TARGET]);
+    let mut cargo = cargo(
+        root,
+        &["zigbuild", "--release", "--locked", "--target", TARGET],
+    );
     cargo.arg("--target-dir").arg(target_folder);
     for program in PROGRAMS {
         cargo.args(["--package", program]);
     }
     if let Std::FromSource(_) = &standard {
         // The two flags are unstable by name only; the pinned toolchain keeps their meaning fixed.
-        cargo.env("RUSTC_BOOTSTRAP", "1").args(["-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"]);
+        cargo.env("RUSTC_BOOTSTRAP", "1").args([
+            "-Zbuild-std=std,panic_abort",
+            "-Zbuild-std-features=optimize_for_size",
+        ]);
     }
     environment(&mut cargo, root, &tools, &standard)?;
     eprintln!("... compile {} for {TARGET}", PROGRAMS.join(", "));
     let status = cargo.status().context("start cargo zigbuild")?;
     ensure!(status.success(), "compiling the boards' programs failed");
-    let built = |name: &str| (name.to_owned(), target_folder.join(TARGET).join("release").join(name));
+    let built = |name: &str| {
+        (
+            name.to_owned(),
+            target_folder.join(TARGET).join("release").join(name),
+        )
+    };
     Ok(PROGRAMS.iter().map(|name| built(name)).collect())
 }
 
@@ -77,28 +88,47 @@ pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Command {
 /// The environment's `SOURCE_DATE_EPOCH` is no number.
 pub(crate) fn epoch(root: &Path) -> Result<u32> {
     if let Ok(text) = std::env::var("SOURCE_DATE_EPOCH") {
-        return text.parse().with_context(|| format!("SOURCE_DATE_EPOCH is {text}; expected seconds since 1970"));
+        return text
+            .parse()
+            .with_context(|| format!("SOURCE_DATE_EPOCH is {text}; expected seconds since 1970"));
     }
-    let text = run(Command::new("git").current_dir(root).args(["log", "-1", "--format=%ct"])).unwrap_or_default();
-    let seconds: u64 = String::from_utf8_lossy(&text).trim().parse().unwrap_or(1_767_225_600);
+    let text = run(Command::new("git")
+        .current_dir(root)
+        .args(["log", "-1", "--format=%ct"]))
+    .unwrap_or_default();
+    let seconds: u64 = String::from_utf8_lossy(&text)
+        .trim()
+        .parse()
+        .unwrap_or(1_767_225_600);
     u32::try_from(seconds - seconds % DAY_SECONDS).context("the commit's time is beyond 2106")
 }
 
 fn environment(cargo: &mut Command, root: &Path, tools: &Path, standard: &Std) -> Result<()> {
-    let home = std::env::var_os("HOME").map(PathBuf::from).context("HOME is not set")?;
-    let cargo_home = std::env::var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), PathBuf::from);
+    let home = std::env::var_os("HOME")
+        .map(PathBuf::from)
+        .context("HOME is not set")?;
+    let cargo_home =
+        std::env::var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), PathBuf::from);
     let registry = cargo_home.join("registry/src");
     let mut prefixes = vec![(root.to_owned(), "/nesos"), (registry, "/cargo")];
     if let Std::FromSource(source) = standard {
         prefixes.push((source.clone(), "/rust"));
     }
-    let mut flags: Vec<_> = prefixes.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())).collect();
-    let mut c_flags: Vec<_> = prefixes.iter().map(|(from, to)| format!("-ffile-prefix-map={}={to}", from.display())).collect();
+    let mut flags: Vec<_> = prefixes
+        .iter()
+        .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
+        .collect();
+    let mut c_flags: Vec<_> = prefixes
+        .iter()
+        .map(|(from, to)| format!("-ffile-prefix-map={}={to}", from.display()))
+        .collect();
     // A panic aborts, so nobody reads the tables: 50 KB per program.
     flags.push("-Cforce-unwind-tables=no".to_owned());
     c_flags.extend(["-fno-unwind-tables", "-fno-asynchronous-unwind-tables"].map(str::to_owned));
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let search = std::env::join_paths(std::iter::once(tools.join("bin")).chain(std::env::split_paths(&path)))?;
+    let search = std::env::join_paths(
+        std::iter::once(tools.join("bin")).chain(std::env::split_paths(&path)),
+    )?;
     cargo
         .env("PATH", search)
         .env("CARGO_ZIGBUILD_ZIG_PATH", tools.join("bin/python-zig"))
@@ -115,9 +145,15 @@ fn zig_tools() -> Result<PathBuf> {
     let complete = folder.join("complete");
     if !complete.exists() {
         drop(std::fs::remove_dir_all(&folder));
-        run(Command::new("python3").args(["-m", "venv"]).arg(&folder)).context("Debian's python3-venv makes it work")?;
-        let packages = [format!("ziglang=={ZIG}"), format!("cargo-zigbuild=={ZIGBUILD}")];
-        run(Command::new(folder.join("bin/pip")).args(["install", "--quiet", "--disable-pip-version-check"]).args(packages))?;
+        run(Command::new("python3").args(["-m", "venv"]).arg(&folder))
+            .context("Debian's python3-venv makes it work")?;
+        let packages = [
+            format!("ziglang=={ZIG}"),
+            format!("cargo-zigbuild=={ZIGBUILD}"),
+        ];
+        run(Command::new(folder.join("bin/pip"))
+            .args(["install", "--quiet", "--disable-pip-version-check"])
+            .args(packages))?;
         std::fs::write(&complete, "")?;
     }
     Ok(folder)
@@ -134,14 +170,22 @@ fn standard_library(root: &Path) -> Result<(Std, String)> {
         drop(rustup(&["component", "add", "rust-src"]));
     }
     if has_source() {
-        return Ok((Std::FromSource(source), "compiled from rust-src, optimised for size".to_owned()));
+        return Ok((
+            Std::FromSource(source),
+            "compiled from rust-src, optimised for size".to_owned(),
+        ));
     }
     let ready = || sysroot.join("lib/rustlib").join(TARGET).is_dir();
     if !ready() {
         drop(rustup(&["target", "add", TARGET]));
     }
     if ready() {
-        return Ok((Std::ReadyMade, "ready-made by rustup (no rust-src: programs are larger)".to_owned()));
+        return Ok((
+            Std::ReadyMade,
+            "ready-made by rustup (no rust-src: programs are larger)".to_owned(),
+        ));
     }
-    bail!("rustup gives neither the component rust-src nor the target {TARGET} for this toolchain; run scripts/setup with network access")
+    bail!(
+        "rustup gives neither the component rust-src nor the target {TARGET} for this toolchain; run scripts/setup with network access"
+    )
 }

@@ -44,8 +44,15 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         Debian::new(&cache_folder()?).update()?;
     }
     let configs = root.join("board-configs");
-    let boards = if arguments.all { builder::boards(&configs)? } else { arguments.board.clone() };
-    let boards = boards.iter().map(|name| Ok(builder::load(&configs, name)?)).collect::<Result<Vec<_>>>()?;
+    let boards = if arguments.all {
+        builder::boards(&configs)?
+    } else {
+        arguments.board.clone()
+    };
+    let boards = boards
+        .iter()
+        .map(|name| Ok(builder::load(&configs, name)?))
+        .collect::<Result<Vec<_>>>()?;
     let programs = cross::build(root)?;
     for board in &boards {
         let folder = nesos_image::images_folder().join(&board.name);
@@ -56,7 +63,10 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
             build(root, board, &programs, &cache_folder()?, &folder)?;
             std::fs::write(folder.join(KEY_FILE), &key)?;
         }
-        println!("{}", folder.join(format!("nesos-{}.img", board.name)).display());
+        println!(
+            "{}",
+            folder.join(format!("nesos-{}.img", board.name)).display()
+        );
     }
     if arguments.check_reproducible {
         check(root, &boards, arguments.with_kernel)?;
@@ -64,11 +74,25 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn build(root: &Path, board: &Board, programs: &BTreeMap<String, PathBuf>, cache: &Path, output: &Path) -> Result<Manifest> {
+fn build(
+    root: &Path,
+    board: &Board,
+    programs: &BTreeMap<String, PathBuf>,
+    cache: &Path,
+    output: &Path,
+) -> Result<Manifest> {
     let build_id = build_id(root);
-    let inputs = Inputs { cache, programs, output, version: env!("CARGO_PKG_VERSION"), build_id: &build_id, epoch: cross::epoch(root)? };
+    let inputs = Inputs {
+        cache,
+        programs,
+        output,
+        version: env!("CARGO_PKG_VERSION"),
+        build_id: &build_id,
+        epoch: cross::epoch(root)?,
+    };
     eprintln!("image of {} ({})", board.name, board.description);
-    builder::build_image(board, &inputs, &Report::default()).with_context(|| format!("image of {}", board.name))
+    builder::build_image(board, &inputs, &Report::default())
+        .with_context(|| format!("image of {}", board.name))
 }
 
 /// Digest of all that decides an image's bytes, this program included.
@@ -95,13 +119,25 @@ fn is_current(folder: &Path, board: &Board, key: &str) -> bool {
 
 /// The commit, with a mark where files differ from it.
 fn build_id(root: &Path) -> String {
-    let text = builder::run(Command::new("git").current_dir(root).args(["describe", "--always", "--dirty", "--abbrev=12"]));
-    text.map_or_else(|_| "unknown".to_owned(), |text| String::from_utf8_lossy(&text).trim().to_owned())
+    let text = builder::run(Command::new("git").current_dir(root).args([
+        "describe",
+        "--always",
+        "--dirty",
+        "--abbrev=12",
+    ]));
+    text.map_or_else(
+        |_| "unknown".to_owned(),
+        |text| String::from_utf8_lossy(&text).trim().to_owned(),
+    )
 }
 
 fn check(root: &Path, boards: &[Board], with_kernel: bool) -> Result<()> {
     let scratch = root.join("target/reproduce");
-    let cache = if with_kernel { scratch.join("cache") } else { cache_folder()? };
+    let cache = if with_kernel {
+        scratch.join("cache")
+    } else {
+        cache_folder()?
+    };
     if with_kernel {
         drop(std::fs::remove_dir_all(&scratch));
     }
@@ -117,7 +153,11 @@ fn check(root: &Path, boards: &[Board], with_kernel: bool) -> Result<()> {
             }
         }
     }
-    ensure!(differences.is_empty(), "not reproducible: {} differ between two builds", differences.join(", "));
+    ensure!(
+        differences.is_empty(),
+        "not reproducible: {} differ between two builds",
+        differences.join(", ")
+    );
     println!("reproducible: every file has the same bytes in both builds");
     Ok(())
 }

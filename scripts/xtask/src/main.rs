@@ -67,6 +67,11 @@ fn run() -> Result<()> {
 
 /// The workspace: two folders above this crate, where cargo runs it from or else where it was compiled.
 fn root() -> Result<PathBuf> {
-    let crate_folder = std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
-    crate_folder.ancestors().nth(2).map(Path::to_owned).context("xtask is not inside the workspace")
+    let crate_folder = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+    crate_folder
+        .ancestors()
+        .nth(2)
+        .map(Path::to_owned)
+        .context("xtask is not inside the workspace")
 }

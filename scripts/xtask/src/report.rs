@@ -29,7 +29,11 @@ impl Report {
     ///
     /// # Errors
     /// Those of `work`.
-    pub(crate) fn step<T>(&self, step: &str, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    pub(crate) fn step<T>(
+        &self,
+        step: &str,
+        work: impl FnOnce() -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
         self.begin(step);
         let result = work();
         self.end(if result.is_ok() { "" } else { "FAILED" });
@@ -50,15 +54,24 @@ impl Progress for Report {
         if bar.is_none() {
             eprintln!("... {step}");
         }
-        *self.running.borrow_mut() = Some(Running { step: step.to_owned(), since: Instant::now(), bar });
+        *self.running.borrow_mut() = Some(Running {
+            step: step.to_owned(),
+            since: Instant::now(),
+            bar,
+        });
     }
 
     fn end(&self, result: &str) {
-        let Some(Running { step, since, bar }) = self.running.borrow_mut().take() else { return };
+        let Some(Running { step, since, bar }) = self.running.borrow_mut().take() else {
+            return;
+        };
         if let Some(bar) = bar {
             bar.finish_and_clear();
         }
         let gap = if result.is_empty() { "" } else { ": " };
-        eprintln!("    {step}{gap}{result} ({:.1} s)", since.elapsed().as_secs_f64());
+        eprintln!(
+            "    {step}{gap}{result} ({:.1} s)",
+            since.elapsed().as_secs_f64()
+        );
     }
 }

@@ -35,11 +35,25 @@ const MB: u64 = 1000 * KB;
 /// Nothing was built yet, or with `--strict` a promise is broken.
 pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     let mut lines = Vec::new();
-    let programs = root.join("target/cross").join(cross::TARGET).join("release");
-    for (name, promise) in [("init", None), ("masterd", Some(3 * MB)), ("agentd", Some(2 * MB)), ("nesos-executor", Some(300 * KB))] {
+    let programs = root
+        .join("target/cross")
+        .join(cross::TARGET)
+        .join("release");
+    for (name, promise) in [
+        ("init", None),
+        ("masterd", Some(3 * MB)),
+        ("agentd", Some(2 * MB)),
+        ("nesos-executor", Some(300 * KB)),
+    ] {
         let path = programs.join(name);
-        let bytes = std::fs::metadata(&path).with_context(|| format!("{}; run `cargo xtask build`", path.display()))?.len();
-        lines.push(Line { what: format!("{name} (static, stripped)"), bytes, promise });
+        let bytes = std::fs::metadata(&path)
+            .with_context(|| format!("{}; run `cargo xtask build`", path.display()))?
+            .len();
+        lines.push(Line {
+            what: format!("{name} (static, stripped)"),
+            bytes,
+            promise,
+        });
     }
     for board in nesos_image::builder::boards(&root.join("board-configs"))? {
         match nesos_image::artifacts(&board) {
@@ -49,34 +63,77 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     }
     if !arguments.files_only {
         let readings = crate::guest::measure(root)?;
-        lines.extend(readings.into_iter().map(|crate::guest::Reading { what, value, promise }| Line { what, bytes: value, promise }));
+        lines.extend(readings.into_iter().map(
+            |crate::guest::Reading {
+                 what,
+                 value,
+                 promise,
+             }| Line {
+                what,
+                bytes: value,
+                promise,
+            },
+        ));
     }
     println!("{:<56} {:>12} {:>14}", "what", "bytes", "promise");
     let mut broken = 0;
-    for Line { what, bytes, promise } in lines {
+    for Line {
+        what,
+        bytes,
+        promise,
+    } in lines
+    {
         let promised = promise.map_or_else(|| "-".to_owned(), |promise| format!("<= {promise}"));
         let kept = promise.is_none_or(|promise| bytes <= promise);
         broken += usize::from(!kept);
-        println!("{what:<56} {bytes:>12} {promised:>14}{}", if kept { "" } else { "  BROKEN" });
+        println!(
+            "{what:<56} {bytes:>12} {promised:>14}{}",
+            if kept { "" } else { "  BROKEN" }
+        );
     }
-    anyhow::ensure!(broken == 0 || !arguments.strict, "{broken} promises are broken");
+    anyhow::ensure!(
+        broken == 0 || !arguments.strict,
+        "{broken} promises are broken"
+    );
     Ok(())
 }
 
 fn image_lines(artifacts: &nesos_image::Artifacts) -> Vec<Line> {
     let board = &artifacts.board;
-    let size = |name: &str| artifacts.manifest.files.get(name).map_or(0, |facts| facts.bytes);
-    let line = |what: &str, bytes, promise| Line { what: format!("{board}: {what}"), bytes, promise };
+    let size = |name: &str| {
+        artifacts
+            .manifest
+            .files
+            .get(name)
+            .map_or(0, |facts| facts.bytes)
+    };
+    let line = |what: &str, bytes, promise| Line {
+        what: format!("{board}: {what}"),
+        bytes,
+        promise,
+    };
     // What a board downloads of its kernel: the packed form where the boot partition carries one.
-    let packed = ["vmlinuz.efi", "Image.gz"].iter().map(|name| size(name)).find(|bytes| *bytes > 0).unwrap_or_default();
+    let packed = ["vmlinuz.efi", "Image.gz"]
+        .iter()
+        .map(|name| size(name))
+        .find(|bytes| *bytes > 0)
+        .unwrap_or_default();
     let root = size("root.squashfs");
     let whole = size(&format!("nesos-{board}.img.zst"));
     vec![
         line("kernel, as QEMU loads it", size("Image"), None),
         line("kernel, packed", packed, None),
         line("root file system (squashfs)", root, None),
-        line("kernel packed + root", packed + root, (board == "qemu-virt").then_some(6_500 * KB)),
-        line("image, raw", size(&format!("nesos-{board}.img")), Some(192 << 20)),
+        line(
+            "kernel packed + root",
+            packed + root,
+            (board == "qemu-virt").then_some(6_500 * KB),
+        ),
+        line(
+            "image, raw",
+            size(&format!("nesos-{board}.img")),
+            Some(192 << 20),
+        ),
         line("image, compressed", whole, Some(16 * MB)),
     ]
 }

@@ -29,7 +29,10 @@ struct Count {
 
 impl Count {
     fn one(success: bool) -> Self {
-        Self { passed: u64::from(success), failed: u64::from(!success) }
+        Self {
+            passed: u64::from(success),
+            failed: u64::from(!success),
+        }
     }
 
     fn add(&mut self, other: Self) {
@@ -48,11 +51,30 @@ const NEED_IMAGES: &str = "nesos-qemu-tests";
 pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     let mut total = Count::default();
     total.add(check(root, "format", &["fmt", "--all", "--check"]));
-    total.add(check(root, "clippy", &["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]));
+    total.add(check(
+        root,
+        "clippy",
+        &[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "--deny",
+            "warnings",
+        ],
+    ));
     total.add(step("tidy", || tidy::run(root)));
     if !arguments.fast {
-        total.add(check(root, "image qemu-virt", &["xtask", "image", "--board", "qemu-virt"]));
-        total.add(check(root, "image raspi3b", &["xtask", "image", "--board", "raspi3b"]));
+        total.add(check(
+            root,
+            "image qemu-virt",
+            &["xtask", "image", "--board", "qemu-virt"],
+        ));
+        total.add(check(
+            root,
+            "image raspi3b",
+            &["xtask", "image", "--board", "raspi3b"],
+        ));
     }
     total.add(tests(root, arguments.fast));
     println!("{} passed, {} failed", total.passed, total.failed);
@@ -65,7 +87,19 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
 /// # Errors
 /// A seed broke a rule; the simulation printed which.
 pub(crate) fn simulate(root: &Path, seeds: u64) -> Result<()> {
-    let status = cargo(root, &["test", "--release", "--package", "nesos-sim", "--", "--nocapture"]).env("NESOS_SIM_SEEDS", seeds.to_string()).status()?;
+    let status = cargo(
+        root,
+        &[
+            "test",
+            "--release",
+            "--package",
+            "nesos-sim",
+            "--",
+            "--nocapture",
+        ],
+    )
+    .env("NESOS_SIM_SEEDS", seeds.to_string())
+    .status()?;
     ensure!(status.success(), "the simulation found a broken rule");
     Ok(())
 }
@@ -91,10 +125,20 @@ fn check(root: &Path, name: &str, arguments: &[&str]) -> Count {
 
 /// All tests through nextest where it is installed, else through cargo.
 fn tests(root: &Path, fast: bool) -> Count {
-    let nextest = cargo(root, &["nextest", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let nextest = cargo(root, &["nextest", "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
     let filter = format!("not package({NEED_IMAGES})");
     let mut arguments = if nextest.is_ok_and(|status| status.success()) {
-        vec!["nextest", "run", "--config-file", ".cargo/nextest.toml", "--workspace", "--no-fail-fast"]
+        vec![
+            "nextest",
+            "run",
+            "--config-file",
+            ".cargo/nextest.toml",
+            "--workspace",
+            "--no-fail-fast",
+        ]
     } else {
         vec!["test", "--workspace", "--no-fail-fast"]
     };
@@ -116,7 +160,12 @@ fn run_counted(root: &Path, arguments: &[&str]) -> Result<Count> {
     // nextest speaks on standard error, libtest on standard output; both are passed on as they come.
     let speaks_on_error = arguments[0] == "nextest";
     let mut command = cargo(root, arguments);
-    let mut child = if speaks_on_error { command.stderr(Stdio::piped()) } else { command.stdout(Stdio::piped()) }.spawn()?;
+    let mut child = if speaks_on_error {
+        command.stderr(Stdio::piped())
+    } else {
+        command.stdout(Stdio::piped())
+    }
+    .spawn()?;
     let stream: Box<dyn std::io::Read> = match (child.stderr.take(), child.stdout.take()) {
         (Some(stream), _) => Box::new(stream),
         (_, Some(stream)) => Box::new(stream),
@@ -141,12 +190,24 @@ fn summary(line: &str) -> Option<Count> {
     let line = line.trim();
     let ours = line.starts_with("Summary [") || line.starts_with("test result:");
     let number = |word: &str| {
-        let words: Vec<_> = line.split([' ', ',', ';']).filter(|part| !part.is_empty()).collect();
+        let words: Vec<_> = line
+            .split([' ', ',', ';'])
+            .filter(|part| !part.is_empty())
+            .collect();
         let at = words.iter().position(|part| *part == word)?;
         words.get(at.checked_sub(1)?)?.parse().ok()
     };
-    let failed = ["failed", "timed"].iter().filter_map(|word| number(word)).sum();
-    ours.then(|| Some(Count { passed: number("passed")?, failed })).flatten()
+    let failed = ["failed", "timed"]
+        .iter()
+        .filter_map(|word| number(word))
+        .sum();
+    ours.then(|| {
+        Some(Count {
+            passed: number("passed")?,
+            failed,
+        })
+    })
+    .flatten()
 }
 
 #[cfg(test)]
@@ -156,13 +217,26 @@ mod tests {
     #[test]
     fn summaries_are_read() {
         let cases = [
-            ("     Summary [   0.014s] 12 tests run: 12 passed, 0 skipped", Some((12, 0))),
-            ("     Summary [  10.014s] 12 tests run: 9 passed (1 slow), 2 failed, 1 timed out, 3 skipped", Some((9, 3))),
-            ("test result: FAILED. 4 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s", Some((4, 1))),
+            (
+                "     Summary [   0.014s] 12 tests run: 12 passed, 0 skipped",
+                Some((12, 0)),
+            ),
+            (
+                "     Summary [  10.014s] 12 tests run: 9 passed (1 slow), 2 failed, 1 timed out, 3 skipped",
+                Some((9, 3)),
+            ),
+            (
+                "test result: FAILED. 4 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s",
+                Some((4, 1)),
+            ),
             ("running 3 tests that passed", None),
         ];
         for (line, expected) in cases {
-            assert_eq!(summary(line), expected.map(|(passed, failed)| Count { passed, failed }), "{line}");
+            assert_eq!(
+                summary(line),
+                expected.map(|(passed, failed)| Count { passed, failed }),
+                "{line}"
+            );
         }
     }
 }
