@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::header::HeaderName;
+use hyper::header::{HeaderName, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Method, Request, Response, StatusCode};
 use masterd_core::Answer;
 use nesos_wire::message::{FileChunk, FileError, MAX_FILE_CHUNK};
@@ -70,6 +70,7 @@ async fn read(
         }
     };
     let length = length.min(MAX_FILE_CHUNK as u64) as u32;
+    let media_type = media_type(&path);
     let request = engine::Request::ReadFile {
         key,
         path,
@@ -81,7 +82,7 @@ async fn read(
             StatusCode::GATEWAY_TIMEOUT,
             format!("the agent did not answer within {READ_LIMIT:?}"),
         ),
-        Ok(Some(Answer::File(Ok(chunk)))) => chunk_answer(chunk),
+        Ok(Some(Answer::File(Ok(chunk)))) => chunk_answer(chunk, media_type),
         Ok(Some(Answer::File(Err(error)))) => file_error(&error),
         Ok(other) => plain(other),
     }
@@ -130,8 +131,18 @@ pub(super) fn plain(answer: Option<Answer>) -> Response<Body> {
     }
 }
 
-fn chunk_answer(chunk: FileChunk) -> Response<Body> {
-    let response = answer::answer(StatusCode::OK, "application/octet-stream", chunk.data);
+/// What a task prints is shown by browsers; of any other file nobody knows what it is.
+fn media_type(path: &str) -> &'static str {
+    match path {
+        "stdout" | "stderr" => "text/plain; charset=utf-8",
+        _ => "application/octet-stream",
+    }
+}
+
+fn chunk_answer(chunk: FileChunk, media_type: &'static str) -> Response<Body> {
+    let response = answer::answer(StatusCode::OK, media_type, chunk.data);
+    // A task may print a page with scripts; that must not become a page of the master's.
+    let response = answer::header(response, X_CONTENT_TYPE_OPTIONS, "nosniff");
     let response = answer::header(response, FILE_SIZE, &chunk.size.to_string());
     answer::header(
         response,
