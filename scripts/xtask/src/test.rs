@@ -70,6 +70,12 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         total.add(check(root, "images", &["xtask", "image", "--all"]));
     }
     total.add(tests(root, arguments.fast));
+    // nextest leaves the examples in the documentation out.
+    total.add(check(
+        root,
+        "examples",
+        &["test", "--quiet", "--workspace", "--doc"],
+    ));
     println!("{} passed, {} failed", total.passed, total.failed);
     ensure!(total.failed == 0, "{} failed", total.failed);
     Ok(())
