@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             if !failure.is_broken_pipe() {
-                eprintln!("nesos: {failure}");
+                eprintln!("nesos: {}", output::printable_lines(&failure.to_string()));
             }
             ExitCode::from(failure.exit_code())
         }

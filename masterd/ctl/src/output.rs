@@ -28,7 +28,36 @@ pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> Result<(), Failu
     line(&layout(headings, rows))
 }
 
+/// Without characters that a terminal obeys or that turn the line's direction: names come from anybody.
+pub(crate) fn printable(text: &str) -> String {
+    let is_harmful = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars()
+        .map(|c| {
+            if is_harmful(c) {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                c
+            }
+        })
+        .collect()
+}
+
+/// As [`printable`], but lines stay lines.
+pub(crate) fn printable_lines(text: &str) -> String {
+    text.split('\n')
+        .map(printable)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
 fn layout(headings: &[&str], rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| row.iter().map(|cell| printable(cell)).collect())
+        .collect();
     let width = |column: usize| {
         let cells = rows
             .iter()
@@ -84,14 +113,15 @@ impl Progress {
 
     /// This is going on now.
     pub(crate) fn now(&mut self, text: &str) {
+        let text = printable(text);
         if self.last == text {
             return;
         }
-        self.last = text.to_owned();
         match &self.bar {
-            Some(bar) => bar.set_message(text.to_owned()),
+            Some(bar) => bar.set_message(text.clone()),
             None => eprintln!("nesos: {text}"),
         }
+        self.last = text;
     }
 
     /// As [`Progress::now`], but not worth a line where there is no terminal.
@@ -103,6 +133,7 @@ impl Progress {
 
     /// A line that stays.
     pub(crate) fn note(&self, text: &str) {
+        let text = printable_lines(text);
         match &self.bar {
             Some(bar) if !bar.is_finished() => bar.suspend(|| eprintln!("nesos: {text}")),
             _ => eprintln!("nesos: {text}"),
@@ -140,6 +171,13 @@ mod tests {
             vec!["long".to_owned(), String::new()],
         ];
         assert_eq!(layout(&["ID", "N"], &rows), "ID    N\na     x\nlong");
+    }
+
+    #[test]
+    fn names_cannot_give_orders_to_the_terminal() {
+        let rows = vec![vec!["a\u{1b}[2J\n\u{7}b\u{202e}\u{9b}c é".to_owned()]];
+        let text = layout(&["A"], &rows);
+        assert_eq!(text, "A\na\u{fffd}[2J\u{fffd}\u{fffd}b\u{fffd}\u{fffd}c é");
     }
 
     #[test]

@@ -116,6 +116,6 @@ fn report(task: &str, ending: &Ending, output: Output, code: u8) {
         let value = json!({"task": task, "node": ending.node, "state": ending.state, "exit_code": code, "message": ending.message});
         eprintln!("{value}");
     } else if let Some(text) = ending.explanation() {
-        eprintln!("nesos: {text}");
+        eprintln!("nesos: {}", crate::output::printable_lines(&text));
     }
 }
