@@ -2,7 +2,6 @@
 //!
 //! Not a timer. Made once per process by `main`; invariant: `now` never goes backwards, whatever happens to the wall clock.
 
-
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nesos_base::time::Instant;

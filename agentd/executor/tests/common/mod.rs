@@ -1,11 +1,7 @@
 //! What the tests of the helper share: start one on a scratch run directory, talk to it, wait for its end.
 //!
 //! Invariant: every wait has a deadline, and a dropped [`Helper`] leaves no process behind.
-#![allow(
-    clippy::unwrap_used,
-    dead_code,
-    unreachable_pub
-)] // Each test binary uses its own part.
+#![allow(clippy::unwrap_used, dead_code, unreachable_pub)] // Each test binary uses its own part.
 
 use std::fs;
 use std::io::{Read, Write};

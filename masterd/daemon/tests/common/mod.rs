@@ -1,11 +1,7 @@
 //! A real masterd on loopback, a raw HTTP client and an agent that does what a test tells it.
 //!
 //! Shared by this crate's tests. Invariants: every wait has a deadline, every process ends with its test.
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    unreachable_pub
-)] // Each test binary uses its own part.
+#![allow(dead_code, clippy::unwrap_used, unreachable_pub)] // Each test binary uses its own part.
 
 pub mod agent;
 pub mod http;
