@@ -15,6 +15,9 @@ const DIAL_LAST: Duration = Duration::from_secs(15);
 /// First and last pause after a refusal: a person must act first.
 const REFUSED_FIRST: Duration = Duration::from_secs(30);
 const REFUSED_LAST: Duration = Duration::from_secs(300);
+/// A link that lived this long was sound: its end is news, not the next failure of a row. Two boards with one identity
+/// displace each other at once and so dial ever more rarely.
+const SOUND: Duration = Duration::from_secs(10);
 /// Least silence that is believed: a master's smaller number would make a slow network flap.
 const SILENCE_MIN: Duration = Duration::from_millis(500);
 
@@ -38,7 +41,11 @@ enum State {
     /// Connected and greeted.
     Greeting { until: Instant },
     /// Welcomed.
-    Live { heard: Instant, silence: Duration },
+    Live {
+        since: Instant,
+        heard: Instant,
+        silence: Duration,
+    },
     /// The agent has said goodbye.
     Closed,
 }
@@ -115,9 +122,9 @@ impl Link {
     }
 
     pub(crate) fn welcomed(&mut self, now: Instant, silence: Duration) {
-        self.failed.reset();
         self.refused.reset();
         self.state = State::Live {
+            since: now,
             heard: now,
             silence: silence.max(SILENCE_MIN),
         };
@@ -131,6 +138,9 @@ impl Link {
 
     /// Failed or broke: rest, then dial again.
     pub(crate) fn failed(&mut self, now: Instant, random: u32) -> Duration {
+        if matches!(self.state, State::Live { since, .. } if since + SOUND <= now) {
+            self.failed.reset();
+        }
         let pause = self.failed.next(random);
         self.state = State::Resting { until: now + pause };
         pause
@@ -171,8 +181,37 @@ impl Link {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Resting { until } | State::Greeting { until } => Some(until),
-            State::Live { heard, silence } => Some(heard + silence),
+            State::Live { heard, silence, .. } => Some(heard + silence),
             State::Dialling | State::Closed => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Dials, is welcomed, and loses the link after `lived`; the pause until the next dial.
+    fn pause_after(link: &mut Link, now: &mut Instant, lived: Duration) -> Duration {
+        assert!(link.take_dial(*now).is_some() && link.up(*now));
+        link.welcomed(*now, Duration::from_secs(15));
+        *now += lived;
+        let pause = link.failed(*now, u32::MAX);
+        *now += pause;
+        pause
+    }
+
+    #[test]
+    fn links_that_are_displaced_at_once_are_dialled_ever_more_rarely() {
+        let (mut link, mut now) = (Link::new(), Instant::from_secs(1));
+        let pauses: Vec<Duration> = (0..10)
+            .map(|_| pause_after(&mut link, &mut now, Duration::from_millis(50)))
+            .collect();
+        assert!(
+            pauses.windows(2).all(|pair| pair[0] <= pair[1]),
+            "{pauses:?}"
+        );
+        assert!(pauses[9] > Duration::from_secs(14), "{pauses:?}");
+        assert!(pause_after(&mut link, &mut now, SOUND) < Duration::from_secs(1));
     }
 }

@@ -22,6 +22,8 @@ pub(crate) struct Node {
     pub(crate) address: String,
     /// Connected and usable.
     pub(crate) active: bool,
+    /// `active`, `inactive` (its link broke), `awaited` (not seen since the master started) or `unreachable`.
+    pub(crate) state: &'static str,
     /// All it has.
     pub(crate) total: Quantities,
     /// What tasks hold.
@@ -69,7 +71,7 @@ impl Node {
     pub(crate) fn to_json(&self) -> Value {
         json!({
             "name": self.name, "agent": self.agent, "address": self.address,
-            "state": if self.active { "active" } else { "inactive" },
+            "state": self.state,
             "cpus": self.total.cpus, "cpus_used": self.used.cpus,
             "mem": self.total.mem, "mem_used": self.used.mem, "version": self.version,
         })
@@ -110,10 +112,19 @@ pub(crate) fn is_called(host_name: &str, text: &str) -> bool {
             .is_some_and(|rest| rest.ends_with('-') && !text.is_empty())
 }
 
-/// The agents, by name.
+/// The agents by name, those that are away included.
 pub(crate) async fn nodes(client: &Client) -> Result<Vec<Node>, HttpError> {
     let answer = client.json("/slaves").await?;
     let mut nodes: Vec<Node> = list(&answer, "slaves").map(read_node).collect();
+    for (key, state) in [
+        ("recovered_slaves", "awaited"),
+        ("unreachable_slaves", "unreachable"),
+    ] {
+        nodes.extend(list(&answer, key).map(|value| Node {
+            state,
+            ..read_node(value)
+        }));
+    }
     nodes.sort_by(|a, b| (&a.name, &a.agent).cmp(&(&b.name, &b.agent)));
     Ok(nodes)
 }
@@ -184,6 +195,7 @@ fn list<'a>(answer: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
 fn read_node(value: &Value) -> Node {
     // `pid` is `slave(1)@ip:port`.
     let pid = text(value, "pid");
+    let active = value.get("active").and_then(Value::as_bool) == Some(true);
     Node {
         agent: text(value, "id"),
         name: text(value, "hostname"),
@@ -191,10 +203,8 @@ fn read_node(value: &Value) -> Node {
             .split_once('@')
             .map_or(pid.as_str(), |(_, address)| address)
             .to_owned(),
-        active: value
-            .get("active")
-            .and_then(Value::as_bool)
-            .unwrap_or(false),
+        active,
+        state: if active { "active" } else { "inactive" },
         total: quantities(value.get("resources")),
         used: quantities(value.get("used_resources")),
         version: text(value, "version"),

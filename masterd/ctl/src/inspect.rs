@@ -49,14 +49,13 @@ pub(crate) async fn nodes(client: &Client, output: Output) -> Result<(), Failure
         .iter()
         .map(|node| {
             let share = |used: f64, total: f64| format!("{}/{}", number(used), number(total));
-            let state = if node.active { "active" } else { "inactive" };
             let (cpus, mem) = (
                 share(node.used.cpus, node.total.cpus),
                 share(node.used.mem, node.total.mem),
             );
             vec![
                 node.name.clone(),
-                state.to_owned(),
+                node.state.to_owned(),
                 cpus,
                 mem,
                 node.address.clone(),

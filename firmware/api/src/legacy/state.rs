@@ -174,6 +174,8 @@ pub struct Slaves {
     pub slaves: Vec<FullSlave>,
     /// Agents that have not come back since the master started.
     pub recovered_slaves: Vec<RecoveredSlave>,
+    /// Agents that stopped answering. Nesos's own key: Mesos only counts them.
+    pub unreachable_slaves: Vec<RecoveredSlave>,
 }
 
 /// A framework.

@@ -101,6 +101,7 @@ mod tests {
             name: name.to_owned(),
             address: "10.0.0.1:5051".to_owned(),
             active: true,
+            state: "active",
             total: Quantities { cpus, mem },
             used: Quantities::default(),
             version: String::new(),

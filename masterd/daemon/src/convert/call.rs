@@ -23,9 +23,6 @@ pub(crate) enum Intake {
 
 /// Converts a call of this type.
 pub(crate) fn intake(kind: CallType, call: scheduler::Call) -> Result<Intake, String> {
-    let missing = |member: &str| {
-        format!("Failed to validate scheduler::Call: Expecting '{member}' to be present")
-    };
     Ok(Intake::Call(match kind {
         CallType::Accept => accept(call.accept.ok_or_else(|| missing("accept"))?),
         CallType::Decline => decline(call.decline.ok_or_else(|| missing("decline"))?),
@@ -50,12 +47,24 @@ pub(crate) fn intake(kind: CallType, call: scheduler::Call) -> Result<Intake, St
             }
         }
         // There are no inverse offers, operations with feedback or custom executors yet; Mesos's allocator ignores REQUEST.
-        CallType::AcceptInverseOffers
-        | CallType::DeclineInverseOffers
-        | CallType::AcknowledgeOperationStatus
-        | CallType::ReconcileOperations
-        | CallType::Request
-        | CallType::Shutdown => return Ok(Intake::Ignored),
+        CallType::AcceptInverseOffers => {
+            return ignored(&call.accept_inverse_offers, "accept_inverse_offers");
+        }
+        CallType::DeclineInverseOffers => {
+            return ignored(&call.decline_inverse_offers, "decline_inverse_offers");
+        }
+        CallType::AcknowledgeOperationStatus => {
+            let member = &call.acknowledge_operation_status;
+            if member.as_ref().is_some_and(|m| m.agent_id.is_none()) {
+                return Err(missing("agent_id"));
+            }
+            return ignored(member, "acknowledge_operation_status");
+        }
+        CallType::ReconcileOperations => {
+            return ignored(&call.reconcile_operations, "reconcile_operations");
+        }
+        CallType::Request => return ignored(&call.request, "request"),
+        CallType::Shutdown => return ignored(&call.shutdown, "shutdown"),
         CallType::UpdateFramework => {
             return Ok(Intake::NotImplemented(
                 "UPDATE_FRAMEWORK is not supported yet; subscribe again instead",
@@ -66,6 +75,18 @@ pub(crate) fn intake(kind: CallType, call: scheduler::Call) -> Result<Intake, St
             return Ok(Intake::NotImplemented("Received 'UNKNOWN' call"));
         }
     }))
+}
+
+fn missing(member: &str) -> String {
+    format!("Failed to validate scheduler::Call: Expecting '{member}' to be present")
+}
+
+/// A call that changes nothing, but whose member must be there.
+fn ignored<T>(member: &Option<T>, name: &str) -> Result<Intake, String> {
+    match member {
+        Some(_) => Ok(Intake::Ignored),
+        None => Err(missing(name)),
+    }
 }
 
 fn decline(decline: scheduler::CallDecline) -> Call {

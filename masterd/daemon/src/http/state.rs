@@ -39,20 +39,22 @@ pub(super) async fn slaves(context: &Context, query: &Query) -> Response<Body> {
     let wanted = query.get("slave_id").map(str::to_string);
     ask(context, move |master| {
         let is_wanted = |agent: &&Agent| wanted.as_deref().is_none_or(|id| agent.id.as_str() == id);
-        let (known, recovered): (Vec<&Agent>, Vec<&Agent>) = master
-            .agents()
-            .filter(is_wanted)
-            .partition(|agent| is_known(agent));
+        let absent = |is_so: fn(&Agent) -> bool| {
+            let agents = master.agents().filter(is_wanted);
+            agents
+                .filter(|agent| is_so(agent))
+                .map(recovered_slave)
+                .collect()
+        };
         legacy::Slaves {
-            slaves: known
-                .into_iter()
+            slaves: master
+                .agents()
+                .filter(is_wanted)
+                .filter(|agent| is_known(agent))
                 .map(|agent| full_slave(master, agent))
                 .collect(),
-            recovered_slaves: recovered
-                .into_iter()
-                .filter(|agent| is_recovered(agent))
-                .map(recovered_slave)
-                .collect(),
+            recovered_slaves: absent(is_recovered),
+            unreachable_slaves: absent(is_unreachable),
         }
     })
     .await
@@ -189,9 +191,7 @@ fn whole(master: &Master, about: &About, flags: BTreeMap<String, String>) -> Nes
         capabilities: vec!["AGENT_UPDATE"],
         activated_slaves: count(Agent::is_connected),
         deactivated_slaves: count(|agent| agent.condition == AgentCondition::Disconnected),
-        unreachable_slaves: count(|agent| {
-            matches!(agent.condition, AgentCondition::Unreachable(_))
-        }),
+        unreachable_slaves: count(is_unreachable),
         leader: Some(pid.clone()),
         leader_info: Some(legacy::LeaderInfo {
             id: master.id().to_string(),
@@ -232,6 +232,10 @@ fn is_known(agent: &Agent) -> bool {
         agent.condition,
         AgentCondition::Connected(_) | AgentCondition::Disconnected
     )
+}
+
+fn is_unreachable(agent: &Agent) -> bool {
+    matches!(agent.condition, AgentCondition::Unreachable(_))
 }
 
 fn is_recovered(agent: &Agent) -> bool {
