@@ -75,7 +75,7 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
             },
         ));
     }
-    println!("{:<56} {:>12} {:>14}", "what", "bytes", "promise");
+    println!("{:<56} {:>12} {:>14}", "what", "value", "promise");
     let mut broken = 0;
     for Line {
         what,
