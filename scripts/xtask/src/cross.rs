@@ -122,6 +122,10 @@ fn environment(cargo: &mut Command, root: &Path, tools: &Path, standard: &Std) -
         .iter()
         .map(|(from, to)| format!("-ffile-prefix-map={}={to}", from.display()))
         .collect();
+    if let Std::FromSource(_) = standard {
+        // musl's start files come with zig; rustup's only with the ready-made library.
+        flags.push("-Clink-self-contained=no".to_owned());
+    }
     // A panic aborts, so nobody reads the tables: 50 KB per program.
     flags.push("-Cforce-unwind-tables=no".to_owned());
     c_flags.extend(["-fno-unwind-tables", "-fno-asynchronous-unwind-tables"].map(str::to_owned));
