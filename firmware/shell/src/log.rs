@@ -6,10 +6,12 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::time::Duration;
 
+use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber};
-use tracing_subscriber::filter::{FilterFn, LevelFilter};
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -38,8 +40,41 @@ impl Level {
     }
 }
 
+/// What the flags say, and how far beyond that logging goes for the moment.
+static BASE: AtomicU8 = AtomicU8::new(1);
+static VERBOSITY: AtomicU32 = AtomicU32::new(0);
+
+/// From quiet to loud; the index is what [`BASE`] holds.
+const LEVELS: [LevelFilter; 5] = [
+    LevelFilter::ERROR,
+    LevelFilter::WARN,
+    LevelFilter::INFO,
+    LevelFilter::DEBUG,
+    LevelFilter::TRACE,
+];
+
+/// How many levels more than the flags say are logged.
+pub fn verbosity() -> u32 {
+    VERBOSITY.load(Ordering::Relaxed)
+}
+
+/// Logs so many levels more than the flags say, from now on.
+pub fn set_verbosity(more: u32) {
+    VERBOSITY.store(more, Ordering::Relaxed);
+    // Every place that logs remembers whether it is on.
+    tracing::callsite::rebuild_interest_cache();
+}
+
+fn current() -> LevelFilter {
+    let base = u32::from(BASE.load(Ordering::Relaxed));
+    let index = base.saturating_add(verbosity()) as usize;
+    LEVELS[index.min(LEVELS.len() - 1)]
+}
+
 /// Makes log events of this process visible from now on. A second call changes nothing.
 pub fn init(program: &'static str, level: Level) {
+    let base = LEVELS.iter().position(|known| *known == level.0);
+    BASE.store(base.unwrap_or_default() as u8, Ordering::Relaxed);
     let stderr = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(false)
@@ -51,7 +86,7 @@ pub fn init(program: &'static str, level: Level) {
     };
     // Fails only if a subscriber is set already, in tests.
     let _ = tracing_subscriber::registry()
-        .with(events_only(level))
+        .with(Switch)
         .with(stderr)
         .with(journal)
         .try_init();
@@ -67,10 +102,26 @@ fn stderr_is_journal() -> bool {
         .is_ok_and(|file| stream == format!("{}:{}", file.dev(), file.ino()))
 }
 
-/// Spans are switched off: tracing-journald panics on an event inside a span that it did not see begin.
-fn events_only(level: Level) -> FilterFn<impl Fn(&Metadata<'_>) -> bool> {
-    let shown = move |metadata: &Metadata<'_>| metadata.is_event() && *metadata.level() <= level.0;
-    FilterFn::new(shown).with_max_level_hint(level.0)
+/// Lets events of the current level through. Spans are switched off: tracing-journald panics on an event inside a span
+/// that it did not see begin.
+struct Switch;
+
+impl<S: Subscriber> Layer<S> for Switch {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if metadata.is_event() && *metadata.level() <= current() {
+            Interest::always()
+        } else {
+            Interest::never()
+        }
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        metadata.is_event() && *metadata.level() <= current()
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(current())
+    }
 }
 
 struct Journal {

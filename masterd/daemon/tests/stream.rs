@@ -4,7 +4,7 @@
 mod common;
 
 use common::agent::{Agent, board};
-use common::http::{Client, Scheduler, get, head, parse, request};
+use common::http::{Client, Scheduler, get, head, launch, parse, request};
 use common::{Master, run};
 use nesos_wire::message::{AgentToMaster, FileChunk, FileError, MasterToAgent, TaskUpdate};
 use nesos_wire::task::{Source, TaskSpec, TaskState, TaskStatus};
@@ -30,17 +30,6 @@ fn status(spec: &TaskSpec, state: TaskState) -> AgentToMaster {
         status,
         latest: state,
     })
-}
-
-fn launch(offer: &serde_json::Value, task: &str) -> String {
-    format!(
-        r#""type":"ACCEPT","accept":{{"offer_ids":[{id}],"filters":null,"operations":[{{"type":"LAUNCH","reserve":null,
-           "launch":{{"task_infos":[{{"name":"n","task_id":{{"value":"{task}"}},"agent_id":{agent},
-           "resources":[{{"name":"cpus","type":"SCALAR","scalar":{{"value":0.1}}}}],
-           "command":{{"value":"true"}},"unknown_key":1}}]}}}}]}}"#,
-        id = offer["id"],
-        agent = offer["agent_id"],
-    )
 }
 
 /// Both updates of a task's life, each acknowledged by the scheduler and that heard by the agent.

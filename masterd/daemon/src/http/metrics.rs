@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use hyper::Response;
 use masterd_core::{Agent, AgentCondition, Master};
+use nesos_shell::clock::Clock;
 use nesos_wire::resource::Resources;
 use nesos_wire::task::TaskState;
 
@@ -13,24 +14,27 @@ use super::Context;
 use super::answer::Body;
 use super::state::{ask, sum};
 
-type Values = BTreeMap<String, f64>;
+/// Numbers by name.
+pub(super) type Values = BTreeMap<String, f64>;
 
 /// Answers `/metrics/snapshot`.
 pub(super) async fn snapshot(context: &Context) -> Response<Body> {
     let clock = context.app.clock;
-    ask(context, move |master| {
-        let mut values = Values::new();
-        // The clock starts at one second.
-        let uptime = clock.now().as_micros().saturating_sub(1_000_000) as f64 / 1e6;
-        values.insert("master/uptime_secs".into(), uptime);
-        values.insert("master/elected".into(), 1.0);
-        agents(master, &mut values);
-        frameworks(master, &mut values);
-        counters(master, &mut values);
-        system(&mut values);
-        values
-    })
-    .await
+    ask(context, move |master| all(master, clock)).await
+}
+
+/// All metrics by name.
+pub(super) fn all(master: &Master, clock: Clock) -> Values {
+    let mut values = Values::new();
+    // The clock starts at one second.
+    let uptime = clock.now().as_micros().saturating_sub(1_000_000) as f64 / 1e6;
+    values.insert("master/uptime_secs".into(), uptime);
+    values.insert("master/elected".into(), 1.0);
+    agents(master, &mut values);
+    frameworks(master, &mut values);
+    counters(master, &mut values);
+    system(&mut values);
+    values
 }
 
 fn agents(master: &Master, values: &mut Values) {

@@ -28,6 +28,7 @@ mod answer;
 mod files;
 mod guard;
 mod intake;
+pub(crate) mod logging;
 mod metrics;
 mod operator;
 mod query;
@@ -58,6 +59,8 @@ pub(crate) struct App {
     pub(crate) flags: Vec<(&'static str, String)>,
     /// Bytes of request bodies in memory right now.
     pub(crate) buffered: AtomicUsize,
+    /// How much is logged for the moment.
+    pub(crate) logging: logging::Toggle,
     /// For `/metrics/snapshot`.
     pub(crate) clock: Clock,
 }

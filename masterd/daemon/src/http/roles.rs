@@ -16,32 +16,37 @@ use super::state::{ask, sum};
 /// `/roles`
 pub(super) async fn list(context: &Context) -> Response<Body> {
     ask(context, |master| {
-        let mut names: BTreeSet<&str> = BTreeSet::from(["*"]);
-        names.extend(master.config().roles.iter().map(String::as_str));
-        names.extend(
-            master
-                .frameworks()
-                .flat_map(|f| f.facts.roles.iter().map(String::as_str)),
-        );
+        let names = names(master).into_iter();
         legacy::Roles {
-            roles: names.into_iter().map(|name| role(master, name)).collect(),
+            roles: names.map(|name| role(master, name)).collect(),
         }
     })
     .await
 }
 
-fn role(master: &Master, name: &str) -> legacy::Role {
+/// Every role that is configured or subscribed to.
+pub(super) fn names(master: &Master) -> BTreeSet<&str> {
+    let mut names: BTreeSet<&str> = BTreeSet::from(["*"]);
+    names.extend(master.config().roles.iter().map(String::as_str));
+    names.extend(
+        master
+            .frameworks()
+            .flat_map(|f| f.facts.roles.iter().map(String::as_str)),
+    );
+    names
+}
+
+/// What a role's tasks use and what is on offer to it.
+pub(super) fn held(master: &Master, name: &str) -> Resources {
+    sum([&used(master, name), &offered(master, name)])
+}
+
+/// One role.
+pub(super) fn role(master: &Master, name: &str) -> legacy::Role {
     let members = master
         .frameworks()
         .filter(|f| f.facts.roles.iter().any(|role| role == name));
-    let tasks = master.frameworks().flat_map(|f| f.tasks.values());
-    let used = sum(tasks
-        .filter(|task| task.is_using_resources() && task.spec.role == name)
-        .map(|task| &task.spec.resources));
-    let offered = sum(master
-        .offers()
-        .filter(|offer| offer.role == name)
-        .map(|offer| &offer.resources));
+    let (used, offered) = (used(master, name), offered(master, name));
     legacy::Role {
         name: name.into(),
         weight: 1.0,
@@ -56,6 +61,20 @@ fn role(master: &Master, name: &str) -> legacy::Role {
         reserved: BTreeMap::new(),
         frameworks: members.map(|framework| framework.id.to_string()).collect(),
     }
+}
+
+fn used(master: &Master, name: &str) -> Resources {
+    let tasks = master.frameworks().flat_map(|f| f.tasks.values());
+    sum(tasks
+        .filter(|task| task.is_using_resources() && task.spec.role == name)
+        .map(|task| &task.spec.resources))
+}
+
+fn offered(master: &Master, name: &str) -> Resources {
+    sum(master
+        .offers()
+        .filter(|offer| offer.role == name)
+        .map(|offer| &offer.resources))
 }
 
 fn scalars(bag: &Resources) -> BTreeMap<String, f64> {

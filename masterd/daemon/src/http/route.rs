@@ -9,7 +9,7 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use super::answer::{self, Body};
 use super::query::{self, Query};
-use super::{Context, files, metrics, operator, roles, scheduler, state, tasks};
+use super::{Context, files, logging, metrics, operator, roles, scheduler, state, tasks};
 
 /// The read-only page.
 const PAGE: &str = include_str!("page.html");
@@ -29,6 +29,7 @@ enum Route {
     Redirect,
     Flags,
     Metrics,
+    Logging,
     Teardown,
     OfTask,
 }
@@ -48,6 +49,7 @@ const ROUTES: &[(&str, Route)] = &[
     ("/redirect", Route::Redirect),
     ("/flags", Route::Flags),
     ("/metrics/snapshot", Route::Metrics),
+    ("/logging/toggle", Route::Logging),
     ("/teardown", Route::Teardown),
     ("/nesos/v1/tasks", Route::OfTask),
 ];
@@ -85,6 +87,7 @@ pub(super) async fn dispatch(context: &Context, request: Request<Incoming>) -> R
         Route::Version => state::version(),
         Route::Flags => state::flags(context),
         Route::Metrics => metrics::snapshot(context).await,
+        Route::Logging => logging::toggle(context, request.headers(), &query),
         Route::Redirect => redirect(context),
         _ => answer::empty(StatusCode::OK),
     };

@@ -4,7 +4,7 @@
 //! wrong with an accepted call's content comes back as an event.
 
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT, HeaderMap, HeaderName};
+use hyper::header::{HeaderMap, HeaderName};
 use hyper::{Method, Request, Response, StatusCode};
 use masterd_core::StreamId;
 use nesos_api::scheduler::{Call, CallType};
@@ -79,12 +79,7 @@ async fn subscribe(
     if let Err(Refusal::Status(sentence)) = subscription {
         return Err(bad(sentence));
     }
-    let format = accepted(headers).ok_or_else(|| {
-        refuse(
-            StatusCode::NOT_ACCEPTABLE,
-            "Expecting 'Accept' to allow application/json or application/x-protobuf",
-        )
-    })?;
+    let format = intake::accepted(headers).ok_or_else(intake::not_acceptable)?;
     if headers.contains_key(STREAM_ID) {
         return Err(bad(
             "Subscribe calls should not include the 'Mesos-Stream-Id' header",
@@ -179,36 +174,6 @@ fn stream_id(text: &[u8]) -> StreamId {
     StreamId(Uuid(number.unwrap_or_default().to_be_bytes()))
 }
 
-/// The form that `Accept` allows, JSON first; `None`: neither. No header allows everything.
-fn accepted(headers: &HeaderMap) -> Option<Format> {
-    let ranges: Vec<&str> = headers
-        .get_all(ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|v| v.split(','))
-        .collect();
-    if !headers.contains_key(ACCEPT) {
-        return Some(Format::Json);
-    }
-    let allows = |format: &Format| {
-        ranges.iter().any(|range| {
-            let mut parts = range.split(';').map(str::trim);
-            let media_type = parts.next().unwrap_or_default();
-            let is_refused = parts.any(|p| {
-                p.strip_prefix("q=")
-                    .is_some_and(|q| q.parse::<f32>().is_ok_and(|q| q <= 0.0))
-            });
-            let fits = media_type == "*/*"
-                || media_type == "application/*"
-                || media_type == format.media_type();
-            fits && !is_refused
-        })
-    };
-    [Format::Json, Format::Protobuf]
-        .into_iter()
-        .find(|format| allows(format))
-}
-
 fn bad(sentence: impl Into<String>) -> Refused {
     refuse(StatusCode::BAD_REQUEST, sentence)
 }
@@ -221,28 +186,6 @@ fn refuse(status: StatusCode, sentence: impl Into<String>) -> Refused {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    fn accept(text: &str) -> Option<Format> {
-        let mut headers = HeaderMap::new();
-        headers.insert(ACCEPT, text.parse().unwrap());
-        accepted(&headers)
-    }
-
-    #[test]
-    fn accept_prefers_json() {
-        assert_eq!(accepted(&HeaderMap::new()), Some(Format::Json));
-        assert_eq!(accept("*/*"), Some(Format::Json));
-        assert_eq!(accept("application/x-protobuf"), Some(Format::Protobuf));
-        assert_eq!(
-            accept("application/x-protobuf, application/json;q=0.5"),
-            Some(Format::Json)
-        );
-        assert_eq!(
-            accept("application/json;q=0, application/*"),
-            Some(Format::Json)
-        );
-        assert_eq!(accept("text/html"), None);
-    }
 
     #[test]
     fn a_stream_id_that_is_none_matches_nothing() {

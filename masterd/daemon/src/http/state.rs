@@ -17,10 +17,8 @@ use super::answer::{self, Body};
 use super::query::Query;
 use super::tasks::{self, TaskCounts};
 use crate::about::{About, MESOS_VERSION, NESOS_VERSION};
+use crate::convert::operator::{self, is_registered as is_known};
 use crate::convert::resource::{self, Shape};
-
-/// What agents of this software can do, in Mesos's names.
-const AGENT_CAPABILITIES: [&str; 3] = ["MULTI_ROLE", "HIERARCHICAL_ROLE", "RESERVATION_REFINEMENT"];
 
 /// `/state`
 pub(super) async fn state(context: &Context) -> Response<Body> {
@@ -226,14 +224,6 @@ fn whole(master: &Master, about: &About, flags: BTreeMap<String, String>) -> Nes
     }
 }
 
-/// Mesos lists registered agents; unreachable ones are counted only.
-fn is_known(agent: &Agent) -> bool {
-    matches!(
-        agent.condition,
-        AgentCondition::Connected(_) | AgentCondition::Disconnected
-    )
-}
-
 fn is_unreachable(agent: &Agent) -> bool {
     matches!(agent.condition, AgentCondition::Unreachable(_))
 }
@@ -257,12 +247,10 @@ fn slave(master: &Master, agent: &Agent) -> legacy::Slave {
         used_resources: shown(&master.used_resources(agent)),
         offered_resources: shown(&master.offered_resources(agent)),
         active: agent.is_connected(),
-        version: if agent.software.is_empty() {
-            MESOS_VERSION.into()
-        } else {
-            agent.software.clone()
-        },
-        capabilities: AGENT_CAPABILITIES.to_vec(),
+        version: operator::agent_version(agent),
+        capabilities: operator::AGENT_CAPABILITIES
+            .map(|capability| capability.name())
+            .to_vec(),
         ..legacy::Slave::default()
     }
 }

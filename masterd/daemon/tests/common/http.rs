@@ -266,3 +266,15 @@ pub fn parse(chunk: &[u8]) -> serde_json::Value {
     assert_eq!(chunk.len(), newline + 1 + length, "one record per chunk");
     serde_json::from_slice(&chunk[newline + 1..]).unwrap()
 }
+
+/// The members of an ACCEPT that launches a small task on this offer.
+pub fn launch(offer: &serde_json::Value, task: &str) -> String {
+    format!(
+        r#""type":"ACCEPT","accept":{{"offer_ids":[{id}],"filters":null,"operations":[{{"type":"LAUNCH","reserve":null,
+           "launch":{{"task_infos":[{{"name":"n","task_id":{{"value":"{task}"}},"agent_id":{agent},
+           "resources":[{{"name":"cpus","type":"SCALAR","scalar":{{"value":0.1}}}}],
+           "command":{{"value":"true"}},"unknown_key":1}}]}}}}]}}"#,
+        id = offer["id"],
+        agent = offer["agent_id"],
+    )
+}

@@ -1,0 +1,212 @@
+//! The master's state in the operator API's types: agents, frameworks, tasks, executors, roles.
+//!
+//! Pure functions of the core's state. Called by the operator's read calls and for the events of its stream. Invariant:
+//! nothing here is shown that the core does not know.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use masterd_core::{Agent, AgentCondition, Framework, Master};
+use nesos_api::operator::master::{
+    ResponseGetAgents, ResponseGetAgentsAgent, ResponseGetExecutors, ResponseGetExecutorsExecutor,
+    ResponseGetFrameworks, ResponseGetFrameworksFramework, ResponseGetState, ResponseGetTasks,
+};
+use nesos_api::v1::{self, AgentInfoCapabilityType};
+use nesos_wire::resource::Resources;
+
+use super::event;
+use super::resource::{self, Shape};
+use super::status;
+use crate::about::MESOS_VERSION;
+
+/// What agents of this software can do.
+pub(crate) const AGENT_CAPABILITIES: [AgentInfoCapabilityType; 3] = [
+    AgentInfoCapabilityType::MultiRole,
+    AgentInfoCapabilityType::HierarchicalRole,
+    AgentInfoCapabilityType::ReservationRefinement,
+];
+
+/// Everything, at one moment.
+pub(crate) fn state(master: &Master) -> ResponseGetState {
+    ResponseGetState {
+        get_tasks: Some(tasks(master)),
+        get_executors: Some(executors(master)),
+        get_frameworks: Some(frameworks(master)),
+        get_agents: Some(agents(master)),
+    }
+}
+
+/// All registered agents, and those that are waited for.
+pub(crate) fn agents(master: &Master) -> ResponseGetAgents {
+    ResponseGetAgents {
+        agents: master
+            .agents()
+            .filter(|known| is_registered(known))
+            .map(|known| agent(master, known))
+            .collect(),
+        recovered_agents: master
+            .agents()
+            .filter(|known| known.condition == AgentCondition::Recovered)
+            .map(agent_info)
+            .collect(),
+    }
+}
+
+/// All frameworks, and those that have ended.
+pub(crate) fn frameworks(master: &Master) -> ResponseGetFrameworks {
+    ResponseGetFrameworks {
+        frameworks: master
+            .frameworks()
+            .map(|known| framework(master, known))
+            .collect(),
+        completed_frameworks: master
+            .completed_frameworks()
+            .map(|completed| framework(master, &completed.framework))
+            .collect(),
+        ..ResponseGetFrameworks::default()
+    }
+}
+
+/// All tasks, also of frameworks that have ended.
+pub(crate) fn tasks(master: &Master) -> ResponseGetTasks {
+    let mut shown = ResponseGetTasks::default();
+    for known in master.frameworks() {
+        shown.tasks.extend(known.tasks.values().map(status::task));
+        shown
+            .unreachable_tasks
+            .extend(known.unreachable.values().map(status::task));
+    }
+    let ended = master.completed_frameworks().map(|c| &c.framework);
+    for known in master.frameworks().chain(ended) {
+        shown
+            .completed_tasks
+            .extend(known.completed.iter().map(status::task));
+    }
+    shown
+}
+
+/// The executors that frameworks brought with their tasks; those made up for plain commands are not listed.
+pub(crate) fn executors(master: &Master) -> ResponseGetExecutors {
+    let mut seen = BTreeSet::new();
+    let mut shown = ResponseGetExecutors::default();
+    let living = master
+        .frameworks()
+        .flat_map(|known| known.tasks.values())
+        .filter(|task| task.is_using_resources());
+    for task in living {
+        let info = v1::TaskInfo::from_protobuf(&task.spec.info).unwrap_or_default();
+        let Some(executor_info) = info.executor else {
+            continue;
+        };
+        let framework = &task.spec.key.framework;
+        if seen.insert((&task.agent, framework, &task.spec.executor)) {
+            shown.executors.push(ResponseGetExecutorsExecutor {
+                executor_info: *executor_info,
+                agent_id: task.agent.as_str().into(),
+            });
+        }
+    }
+    shown
+}
+
+/// One agent.
+pub(crate) fn agent(master: &Master, known: &Agent) -> ResponseGetAgentsAgent {
+    let tasks = known.tasks.iter().filter_map(|key| master.task(key));
+    let allocated = tasks.filter(|task| task.is_using_resources());
+    let offers = master.offers().filter(|offer| offer.agent == known.id);
+    ResponseGetAgentsAgent {
+        agent_info: agent_info(known),
+        active: known.is_connected(),
+        version: agent_version(known),
+        pid: Some(format!("slave(1)@{}:{}", known.ip, known.port)),
+        registered_time: known.registered_time.map(time),
+        reregistered_time: known.reregistered_time.map(time),
+        total_resources: resource::list(&known.resources, &Shape::default()),
+        allocated_resources: by_role(allocated.map(|t| (t.spec.role.as_str(), &t.spec.resources))),
+        offered_resources: by_role(offers.map(|offer| (offer.role.as_str(), &offer.resources))),
+        capabilities: AGENT_CAPABILITIES
+            .into_iter()
+            .map(|capability| v1::AgentInfoCapability {
+                r#type: Some(capability),
+            })
+            .collect(),
+        ..ResponseGetAgentsAgent::default()
+    }
+}
+
+/// One framework.
+pub(crate) fn framework(master: &Master, known: &Framework) -> ResponseGetFrameworksFramework {
+    let using = known.tasks.values().filter(|t| t.is_using_resources());
+    let offers = || master.offers().filter(|offer| offer.framework == known.id);
+    ResponseGetFrameworksFramework {
+        framework_info: framework_info(known),
+        active: known.is_connected(),
+        connected: known.is_connected(),
+        recovered: known.recovered,
+        registered_time: known.registered_time.map(time),
+        reregistered_time: known.reregistered_time.map(time),
+        unregistered_time: known.unregistered_time.map(time),
+        offers: offers().map(|offer| event::offer(offer, true)).collect(),
+        allocated_resources: by_role(using.map(|t| (t.spec.role.as_str(), &t.spec.resources))),
+        offered_resources: by_role(offers().map(|o| (o.role.as_str(), &o.resources))),
+        ..ResponseGetFrameworksFramework::default()
+    }
+}
+
+/// What a framework said of itself. Written by this master or one before it: a damaged one leaves the display poorer.
+pub(crate) fn framework_info(known: &Framework) -> v1::FrameworkInfo {
+    v1::FrameworkInfo::from_protobuf(&known.info).unwrap_or_default()
+}
+
+/// Mesos lists agents that have registered and are not unreachable.
+pub(crate) fn is_registered(agent: &Agent) -> bool {
+    matches!(
+        agent.condition,
+        AgentCondition::Connected(_) | AgentCondition::Disconnected
+    )
+}
+
+/// The agent's software; unknown before its first hello to this master.
+pub(crate) fn agent_version(known: &Agent) -> String {
+    if known.software.is_empty() {
+        MESOS_VERSION.into()
+    } else {
+        known.software.clone()
+    }
+}
+
+fn agent_info(known: &Agent) -> v1::AgentInfo {
+    v1::AgentInfo {
+        hostname: known.hostname.clone(),
+        port: Some(i32::from(known.port)),
+        resources: resource::list(&known.resources, &Shape::default()),
+        attributes: resource::attributes(&known.attributes),
+        id: Some(known.id.as_str().into()),
+        ..v1::AgentInfo::default()
+    }
+}
+
+/// The sums of what each role holds, with the role in each.
+fn by_role<'a>(parts: impl Iterator<Item = (&'a str, &'a Resources)>) -> Vec<v1::Resource> {
+    let mut sums: BTreeMap<&str, Resources> = BTreeMap::new();
+    for (role, resources) in parts {
+        sums.entry(role).or_default().add(resources);
+    }
+    sums.iter()
+        .flat_map(|(role, sum)| {
+            let allocation = Some(*role);
+            resource::list(
+                sum,
+                &Shape {
+                    allocation,
+                    with_role: false,
+                },
+            )
+        })
+        .collect()
+}
+
+fn time(seconds: f64) -> v1::TimeInfo {
+    v1::TimeInfo {
+        nanoseconds: (seconds * 1e9) as i64,
+    }
+}
