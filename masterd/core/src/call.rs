@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use nesos_wire::command::FrameworkFacts;
 use nesos_wire::resource::{Resources, Scalar};
 use nesos_wire::task::Command;
 use nesos_wire::{AgentId, ExecutorId, OfferId, TaskId, Uuid};
@@ -61,6 +62,8 @@ pub enum Call {
         /// Empty: of all.
         tasks: Vec<ReconcileTask>,
     },
+    /// The framework is another one from now on. Ask [`Master::check_update`](crate::Master::check_update) first.
+    UpdateFramework(Box<FrameworkUpdate>),
     /// The framework ends: all its tasks are killed.
     Teardown,
     /// To an executor, best effort.
@@ -116,6 +119,19 @@ pub struct LaunchTask {
     pub invalid: Option<String>,
 }
 
+/// What UPDATE_FRAMEWORK replaces.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FrameworkUpdate {
+    /// What the core goes by.
+    pub facts: FrameworkFacts,
+    /// Protobuf of `FrameworkInfo` with its id set.
+    pub info: Vec<u8>,
+    /// Roles that want no offers from now on; all others want them.
+    pub suppressed_roles: Vec<String>,
+    /// As in [`Subscribe`](crate::Subscribe).
+    pub min_allocatable: BTreeMap<String, Vec<Resources>>,
+}
+
 /// One task of an explicit RECONCILE.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReconcileTask {
@@ -126,7 +142,7 @@ pub struct ReconcileTask {
 }
 
 /// Why a call is answered with an error status instead of 202; in the order in which Mesos checks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallRefusal {
     /// 400.
     #[error("Framework cannot be found")]
@@ -145,17 +161,21 @@ pub enum CallRefusal {
         "The stream ID included in this request didn't match the stream ID currently associated with the framework"
     )]
     WrongStreamId,
+    /// 400. UPDATE_FRAMEWORK asks for what cannot be.
+    #[error("Not a valid framework update: {0}")]
+    InvalidUpdate(String),
 }
 
 impl CallRefusal {
     /// The HTTP status that Mesos answers with.
-    pub fn http_status(self) -> u16 {
+    pub fn http_status(&self) -> u16 {
         match self {
             Self::NotSubscribed => 403,
             Self::UnknownFramework
             | Self::WrongPrincipal
             | Self::MissingStreamId
-            | Self::WrongStreamId => 400,
+            | Self::WrongStreamId
+            | Self::InvalidUpdate(_) => 400,
         }
     }
 }

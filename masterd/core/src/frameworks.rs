@@ -9,10 +9,10 @@ use nesos_base::time::{Duration, Instant};
 use nesos_wire::command::{Command, FrameworkFacts, FrameworkRecord};
 use nesos_wire::message::MasterToAgent;
 use nesos_wire::task::{Reason, Source, TaskSpec, TaskState};
-use nesos_wire::{AgentId, FrameworkId};
+use nesos_wire::{AgentId, FrameworkId, OfferId};
 
 use crate::allocator::Subscription;
-use crate::call::Call;
+use crate::call::{Call, FrameworkUpdate};
 use crate::event::{RequestId, StreamId, Subscribe};
 use crate::master::Master;
 use crate::outgoing::{FrameworkEvent, HEARTBEAT_SECONDS};
@@ -56,7 +56,7 @@ impl Master {
                 blank(&id, subscribe.facts.clone(), subscribe.info.clone()),
             );
         }
-        self.take_facts(&id, &subscribe);
+        self.take_facts(&id, &subscribe.facts, &subscribe.info);
         self.attach(&id, subscribe);
         self.resend_updates(&id);
     }
@@ -85,6 +85,7 @@ impl Master {
                 grace_ms,
             } => self.kill(framework, task, agent, grace_ms),
             Call::Reconcile { tasks } => self.reconcile(framework, tasks),
+            Call::UpdateFramework(update) => self.update_framework(framework, *update),
             Call::Teardown => {
                 self.metrics.messages_unregister_framework += 1;
                 self.remove_framework(framework);
@@ -273,18 +274,38 @@ impl Master {
         }
     }
 
-    /// Facts of a subscription replace the old ones, except for `user` and `checkpoint`, which never change.
-    fn take_facts(&mut self, id: &FrameworkId, subscribe: &Subscribe) {
+    /// Offers of roles it leaves are rescinded; offers of roles it suppresses stay.
+    fn update_framework(&mut self, id: &FrameworkId, update: FrameworkUpdate) {
+        if self.check_update(id, &update).is_err() {
+            return;
+        }
+        self.take_facts(id, &update.facts, &update.info);
         let Some(framework) = self.frameworks.get_mut(id) else {
             return;
         };
-        let mut facts = subscribe.facts.clone();
+        framework.suppressed = update.suppressed_roles.into_iter().collect();
+        let subscription = subscription(framework, update.min_allocatable, true);
+        let left = framework.offers.iter().filter(|offer| {
+            let role = self.offers.get(offer).map(|offer| &offer.role);
+            role.is_some_and(|role| !subscription.roles.contains(role))
+        });
+        let left: Vec<OfferId> = left.cloned().collect();
+        left.iter().for_each(|offer| self.rescind(offer));
+        self.allocator.update_framework(id, subscription);
+    }
+
+    /// New facts replace the old ones, except for `user` and `checkpoint`, which never change.
+    fn take_facts(&mut self, id: &FrameworkId, facts: &FrameworkFacts, info: &[u8]) {
+        let Some(framework) = self.frameworks.get_mut(id) else {
+            return;
+        };
+        let mut facts = facts.clone();
         if !framework.is_orphan() {
             facts.user.clone_from(&framework.facts.user);
             facts.checkpoint = framework.facts.checkpoint;
         }
         framework.facts = facts;
-        framework.info.clone_from(&subscribe.info);
+        framework.info = info.to_vec();
         let record = FrameworkRecord {
             framework: id.clone(),
             info: framework.info.clone(),

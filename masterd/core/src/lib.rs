@@ -35,7 +35,7 @@ mod subscription;
 mod timers;
 mod updates;
 
-pub use call::{Call, CallRefusal, LaunchTask, Operation, ReconcileTask};
+pub use call::{Call, CallRefusal, FrameworkUpdate, LaunchTask, Operation, ReconcileTask};
 pub use config::Config;
 pub use event::{Event, LinkId, RequestId, StreamId, Subscribe};
 pub use master::Master;

@@ -142,18 +142,22 @@ impl Master {
             .get(agent)
             .map(|known| known.offers.clone())
             .unwrap_or_default();
-        for id in ids {
-            if let Some(offer) = self.take_offer(&id) {
-                self.allocator.recover(
-                    &offer.framework,
-                    &offer.role,
-                    &offer.agent,
-                    &offer.resources,
-                );
-                self.metrics.offers_rescinded += 1;
-                self.send_framework(&offer.framework, FrameworkEvent::Rescind(id));
-            }
-        }
+        ids.iter().for_each(|id| self.rescind(id));
+    }
+
+    /// Takes an offer back and says so.
+    pub(crate) fn rescind(&mut self, id: &OfferId) {
+        let Some(offer) = self.take_offer(id) else {
+            return;
+        };
+        self.allocator.recover(
+            &offer.framework,
+            &offer.role,
+            &offer.agent,
+            &offer.resources,
+        );
+        self.metrics.offers_rescinded += 1;
+        self.send_framework(&offer.framework, FrameworkEvent::Rescind(id.clone()));
     }
 
     fn make_offer(&mut self, allocation: Allocation) -> Option<Offer> {

@@ -1,12 +1,14 @@
-//! Which subscriptions are accepted.
+//! Which subscriptions and updates of frameworks are accepted.
 //!
-//! Only what needs the master's state or concerns roles; the protobuf's syntax is the daemon's. Called by `frameworks`.
-//! Each refusal is the sentence of an ERROR event, since by then the stream has begun.
+//! Only what needs the master's state or concerns roles; the protobuf's syntax is the daemon's. Called by `frameworks`
+//! and the daemon. A refused subscription is the sentence of an ERROR event, since by then the stream has begun.
 
 use std::collections::BTreeSet;
 
+use nesos_wire::FrameworkId;
 use nesos_wire::command::FrameworkFacts;
 
+use crate::call::{CallRefusal, FrameworkUpdate};
 use crate::event::Subscribe;
 use crate::master::Master;
 
@@ -14,26 +16,7 @@ impl Master {
     /// Everything that Mesos answers with an ERROR event after the stream has begun.
     pub(crate) fn check_subscription(&self, subscribe: &Subscribe) -> Result<(), String> {
         let facts = &subscribe.facts;
-        check_roles(facts)?;
-        if let Some(role) = subscribe
-            .suppressed_roles
-            .iter()
-            .find(|role| !facts.roles.contains(role))
-        {
-            return Err(format!(
-                "Suppressed role '{role}' is not contained in the list of roles"
-            ));
-        }
-        let allowed = &self.config.roles;
-        if let Some(role) = facts
-            .roles
-            .iter()
-            .find(|role| !allowed.is_empty() && !allowed.contains(role))
-        {
-            return Err(format!(
-                "Role '{role}' is not present in the master's --roles"
-            ));
-        }
+        self.check_facts(facts, &subscribe.suppressed_roles)?;
         let known = match &subscribe.framework {
             Some(id) if self.registry.is_removed(id) => {
                 return Err("Framework has been removed".to_owned());
@@ -51,6 +34,51 @@ impl Master {
                 self.frameworks.len()
             )),
             _ => Ok(()),
+        }
+    }
+
+    /// What Mesos answers to UPDATE_FRAMEWORK with 400 after the checks that all calls pass ([`Master::check_call`]).
+    ///
+    /// # Errors
+    /// [`CallRefusal::InvalidUpdate`] names the field that cannot be, or cannot change.
+    pub fn check_update(
+        &self,
+        framework: &FrameworkId,
+        update: &FrameworkUpdate,
+    ) -> Result<(), CallRefusal> {
+        let known = self
+            .frameworks
+            .get(framework)
+            .ok_or(CallRefusal::UnknownFramework)?;
+        let (old, new) = (&known.facts, &update.facts);
+        let fixed = [
+            ("principal", old.principal != new.principal),
+            ("user", old.user != new.user),
+            ("checkpoint", old.checkpoint != new.checkpoint),
+        ];
+        if let Some((field, _)) = fixed.into_iter().find(|(_, differs)| *differs) {
+            return Err(CallRefusal::InvalidUpdate(format!(
+                "Updating 'FrameworkInfo.{field}' is unsupported"
+            )));
+        }
+        self.check_facts(new, &update.suppressed_roles)
+            .map_err(CallRefusal::InvalidUpdate)
+    }
+
+    fn check_facts(&self, facts: &FrameworkFacts, suppressed: &[String]) -> Result<(), String> {
+        check_roles(facts)?;
+        if let Some(role) = suppressed.iter().find(|role| !facts.roles.contains(role)) {
+            return Err(format!(
+                "Suppressed role '{role}' is not contained in the list of roles"
+            ));
+        }
+        let allowed = &self.config.roles;
+        let is_foreign = |role: &&String| !allowed.is_empty() && !allowed.contains(role);
+        match facts.roles.iter().find(is_foreign) {
+            Some(role) => Err(format!(
+                "Role '{role}' is not present in the master's --roles"
+            )),
+            None => Ok(()),
         }
     }
 }

@@ -127,7 +127,7 @@ fn calls_are_refused_with_mesoss_codes_in_mesoss_order() {
         bench
             .master
             .check_call(&id, stream, principal)
-            .map_err(CallRefusal::http_status)
+            .map_err(|refusal: CallRefusal| refusal.http_status())
     };
     assert_eq!(code(&bench, Some(one), None), Err(400));
     bench.subscribe(1, None);

@@ -289,6 +289,42 @@ fn an_operator_ends_a_task() {
 }
 
 #[test]
+fn a_framework_changes_without_subscribing_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let master = Master::start(dir.path(), 0, &[]);
+    let address = master.address();
+    run(async {
+        let info = r#","roles":["a"],"capabilities":[{"type":"MULTI_ROLE"}]"#;
+        let mut scheduler = Scheduler::subscribe(&address, info, None).await;
+        let update = |id: &str, user: &str| {
+            format!(
+                r#""type":"UPDATE_FRAMEWORK","update_framework":{{"suppressed_roles":["b"],"framework_info":{{
+                   "id":{{"value":"{id}"}},"user":"{user}","name":"new","roles":["b","c"],
+                   "capabilities":[{{"type":"MULTI_ROLE"}},{{"type":"RESERVATION_REFINEMENT"}}]}}}}"#
+            )
+        };
+        let id = scheduler.framework.clone();
+        assert_eq!(scheduler.call(r#""type":"UPDATE_FRAMEWORK""#).await, 400);
+        assert_eq!(scheduler.call(&update("other", "root")).await, 400);
+        assert_eq!(scheduler.call(&update(&id, "somebody")).await, 400);
+        assert_eq!(scheduler.call(&update(&id, "root")).await, 200);
+        let shown = get(&address, "/frameworks").await.json()["frameworks"][0].take();
+        assert_eq!(shown["name"], "new");
+        assert_eq!(shown["roles"], serde_json::json!(["b", "c"]));
+        let _agent = board(&address, dir.path(), "n1")
+            .await
+            .register(&address)
+            .await;
+        let offer = scheduler.wait("OFFERS").await["offers"]["offers"][0].take();
+        assert_eq!(offer["allocation_info"]["role"], "c");
+        assert!(
+            offer["resources"][0]["role"].is_null(),
+            "reservations are shown as a stack now: {offer}"
+        );
+    });
+}
+
+#[test]
 fn protobuf_is_spoken_too() {
     use nesos_api::scheduler::{Call, CallSubscribe, CallType, Event, EventType};
     let dir = tempfile::tempdir().unwrap();

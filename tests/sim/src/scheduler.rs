@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use masterd_core::{Call, Event, FrameworkEvent, Offer, ReconcileTask, StreamId, Subscribe};
+use masterd_core::{
+    Call, Event, FrameworkEvent, FrameworkUpdate, Offer, ReconcileTask, StreamId, Subscribe,
+};
 use nesos_base::time::{Duration, Instant};
 use nesos_wire::command::FrameworkFacts;
 use nesos_wire::task::{TaskState, TaskStatus};
@@ -364,7 +366,8 @@ impl World {
                 }
             }
             15..20 => self.call(scheduler, Call::Reconcile { tasks: Vec::new() }),
-            20..24 => self.call(scheduler, Call::Suppress { roles: Vec::new() }),
+            20..22 => self.call(scheduler, Call::Suppress { roles: Vec::new() }),
+            22..24 => self.change_roles(scheduler),
             24..34 => self.call(scheduler, Call::Revive { roles: Vec::new() }),
             34..37 => {
                 let uuid = Uuid::from_random(self.rng.bytes());
@@ -408,6 +411,27 @@ impl World {
         if !tasks.is_empty() {
             self.call(scheduler, Call::Reconcile { tasks });
         }
+    }
+
+    /// Joins or leaves a second role that it shares with other schedulers.
+    fn change_roles(&mut self, scheduler: usize) {
+        let known = &mut self.schedulers[scheduler];
+        let facts = &mut known.facts;
+        if facts.roles.len() == 1 {
+            facts.roles.push("spare".into());
+            if !facts.is_capable("MULTI_ROLE") {
+                facts.capabilities.push("MULTI_ROLE".into());
+            }
+        } else {
+            facts.roles.pop();
+        }
+        let update = FrameworkUpdate {
+            facts: facts.clone(),
+            info: vec![known.index as u8],
+            suppressed_roles: Vec::new(),
+            min_allocatable: BTreeMap::new(),
+        };
+        self.call(scheduler, Call::UpdateFramework(Box::new(update)));
     }
 
     pub(crate) fn call(&mut self, scheduler: usize, call: Call) {
@@ -477,5 +501,6 @@ fn name(call: &Call) -> &'static str {
         Call::Reconcile { .. } => "RECONCILE",
         Call::Teardown => "TEARDOWN",
         Call::Message { .. } => "MESSAGE",
+        Call::UpdateFramework(_) => "UPDATE_FRAMEWORK",
     }
 }

@@ -84,19 +84,20 @@ impl Allocator {
     /// A framework is new, or subscribes again: filters are forgotten, all agents are considered.
     pub(crate) fn put_framework(&mut self, id: &FrameworkId, subscription: Subscription) {
         self.filters.clear_framework(id, None);
-        let old = self
-            .frameworks
-            .insert(id.clone(), subscription)
-            .unwrap_or_default();
-        let new = self
-            .frameworks
-            .get(id)
-            .map(|new| new.roles.clone())
-            .unwrap_or_default();
-        for role in old.roles.union(&new) {
-            self.refresh_client(id, role);
+        self.replace(id, subscription);
+    }
+
+    /// A subscribed framework changes: only the filters of roles that it leaves or wants offers for again are forgotten.
+    pub(crate) fn update_framework(&mut self, id: &FrameworkId, subscription: Subscription) {
+        let Some(old) = self.frameworks.get(id) else {
+            return;
+        };
+        let left = old.roles.difference(&subscription.roles);
+        let revived = old.suppressed.difference(&subscription.suppressed);
+        for role in left.chain(revived) {
+            self.filters.clear_framework(id, Some(role));
         }
-        self.consider_all();
+        self.replace(id, subscription);
     }
 
     /// The framework gets nothing until `put_framework`; what it has stays.
@@ -392,6 +393,15 @@ impl Allocator {
         if let Some(sorter) = self.clients.get_mut(role) {
             sorter.unallocated(framework, resources);
         }
+    }
+
+    fn replace(&mut self, id: &FrameworkId, subscription: Subscription) {
+        let new = subscription.roles.clone();
+        let old = self.frameworks.insert(id.clone(), subscription);
+        for role in old.unwrap_or_default().roles.union(&new) {
+            self.refresh_client(id, role);
+        }
+        self.consider_all();
     }
 
     /// Puts a framework in or out of a role's sorter, as its subscription and its allocations say.

@@ -8,7 +8,7 @@ use nesos_api::scheduler::{self, CallType};
 use nesos_api::v1;
 use nesos_wire::{AgentId, ExecutorId, OfferId, TaskId, Uuid};
 
-use super::launch;
+use super::{launch, subscribe};
 
 /// What becomes of a call.
 #[derive(Debug)]
@@ -66,9 +66,10 @@ pub(crate) fn intake(kind: CallType, call: scheduler::Call) -> Result<Intake, St
         CallType::Request => return ignored(&call.request, "request"),
         CallType::Shutdown => return ignored(&call.shutdown, "shutdown"),
         CallType::UpdateFramework => {
-            return Ok(Intake::NotImplemented(
-                "UPDATE_FRAMEWORK is not supported yet; subscribe again instead",
-            ));
+            let id = call.framework_id.ok_or_else(|| missing("framework_id"))?;
+            let member = call.update_framework;
+            let member = member.ok_or_else(|| missing("update_framework"))?;
+            Call::UpdateFramework(Box::new(subscribe::update(&id, member)?))
         }
         // SUBSCRIBE never comes here.
         CallType::Subscribe | CallType::Unknown => {

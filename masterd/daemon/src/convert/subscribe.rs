@@ -1,11 +1,12 @@
-//! SUBSCRIBE: what the core goes by, taken out of a `FrameworkInfo`.
+//! SUBSCRIBE and UPDATE_FRAMEWORK: what the core goes by, taken out of a `FrameworkInfo`.
 //!
 //! Called by the scheduler handler (checks) and the engine (ids). Invariant: what Mesos refuses with an ERROR event on an
 //! open stream is returned as [`Refusal::Event`], what it refuses with a status as [`Refusal::Status`].
 
 use std::collections::BTreeMap;
 
-use nesos_api::scheduler::CallSubscribe;
+use masterd_core::FrameworkUpdate;
+use nesos_api::scheduler::{CallSubscribe, CallUpdateFramework};
 use nesos_api::v1::{self, FrameworkInfoCapabilityType};
 use nesos_wire::FrameworkId;
 use nesos_wire::command::FrameworkFacts;
@@ -78,9 +79,7 @@ pub(crate) fn subscription(
         }
     };
     if info.to_protobuf().len() > MAX_FRAMEWORK_INFO {
-        return Err(Refusal::Status(format!(
-            "FrameworkInfo is larger than {MAX_FRAMEWORK_INFO} bytes"
-        )));
+        return Err(Refusal::Status(too_large()));
     }
     Ok(Subscription {
         framework,
@@ -89,6 +88,36 @@ pub(crate) fn subscription(
         info,
         suppressed_roles,
     })
+}
+
+/// Checks an UPDATE_FRAMEWORK call. `id` is the call's own `framework_id`. `Err` is the text of a 400.
+pub(crate) fn update(
+    id: &v1::FrameworkID,
+    call: CallUpdateFramework,
+) -> Result<FrameworkUpdate, String> {
+    let info = call.framework_info;
+    if info.id.as_ref() != Some(id) {
+        return Err(
+            "Failed to validate scheduler::Call: 'framework_id' differs from 'update_framework.framework_info.id'".into(),
+        );
+    }
+    let bytes = info.to_protobuf();
+    if bytes.len() > MAX_FRAMEWORK_INFO {
+        return Err(too_large());
+    }
+    let sentence = |refusal| match refusal {
+        Refusal::Status(sentence) | Refusal::Event(sentence) => sentence,
+    };
+    Ok(FrameworkUpdate {
+        facts: facts(&info).map_err(sentence)?,
+        min_allocatable: min_allocatable(&info).map_err(sentence)?,
+        info: bytes,
+        suppressed_roles: call.suppressed_roles,
+    })
+}
+
+fn too_large() -> String {
+    format!("FrameworkInfo is larger than {MAX_FRAMEWORK_INFO} bytes")
 }
 
 fn facts(info: &v1::FrameworkInfo) -> Result<FrameworkFacts, Refusal> {

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use masterd_core::{
-    Answer, Event, FrameworkEvent, LinkId, Master, Ready, RequestId, StreamId, Subscribe,
+    Answer, Call, CallRefusal, Event, FrameworkEvent, LinkId, Master, Ready, RequestId, StreamId,
+    Subscribe,
 };
 use nesos_api::v1;
 use nesos_base::time::Instant;
@@ -30,6 +31,8 @@ const BATCH: usize = 256;
 /// How long to wait before a refused write is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// Capability of frameworks that know reservations as a stack.
+const REFINED: &str = "RESERVATION_REFINEMENT";
 /// Longest part of a foreign name in a log line, characters.
 const MAX_LOGGED_NAME: usize = 64;
 
@@ -142,9 +145,13 @@ impl Runner {
                 call,
                 reply,
             } => {
-                let verdict = self
+                let mut verdict = self
                     .master
                     .check_call(&framework, stream, principal.as_deref());
+                if let (Ok(()), Some(Call::UpdateFramework(update))) = (&verdict, &call) {
+                    verdict = self.master.check_update(&framework, update);
+                }
+                self.note_capabilities(stream, &verdict, call.as_ref());
                 if let (Ok(()), Some(stream), Some(call)) = (&verdict, stream, call) {
                     self.step(Event::Call {
                         framework,
@@ -189,6 +196,20 @@ impl Runner {
         });
     }
 
+    /// An accepted UPDATE_FRAMEWORK may change the form of the resources that its stream shows.
+    fn note_capabilities(
+        &mut self,
+        stream: Option<StreamId>,
+        verdict: &Result<(), CallRefusal>,
+        call: Option<&Call>,
+    ) {
+        let stream = stream.and_then(|id| self.streams.get_mut(&id));
+        if let (Some(stream), Ok(()), Some(Call::UpdateFramework(update))) = (stream, verdict, call)
+        {
+            stream.refined = update.facts.is_capable(REFINED);
+        }
+    }
+
     fn subscribe(&mut self, stream: StreamId, subscription: Subscription, sender: StreamSender) {
         let Subscription {
             framework,
@@ -201,7 +222,7 @@ impl Runner {
             .clone()
             .unwrap_or_else(|| self.master.next_framework_id());
         info.id = Some(v1::FrameworkID::from(id.as_str()));
-        let refined = facts.is_capable("RESERVATION_REFINEMENT");
+        let refined = facts.is_capable(REFINED);
         self.streams.insert(stream, Stream { sender, refined });
         let info = info.to_protobuf();
         let subscribe = Subscribe {

@@ -141,6 +141,11 @@ async fn other(
             return Err(refuse(StatusCode::NOT_IMPLEMENTED, sentence));
         }
     };
+    // Everything else is only queued.
+    let success = match kind {
+        CallType::UpdateFramework => StatusCode::OK,
+        _ => StatusCode::ACCEPTED,
+    };
     match context
         .app
         .engine
@@ -148,7 +153,7 @@ async fn other(
         .await
     {
         None => Err(Box::new(answer::stopping())),
-        Some(Ok(())) => Ok(answer::empty(StatusCode::ACCEPTED)),
+        Some(Ok(())) => Ok(answer::empty(success)),
         Some(Err(refusal)) => {
             let status =
                 StatusCode::from_u16(refusal.http_status()).unwrap_or(StatusCode::BAD_REQUEST);

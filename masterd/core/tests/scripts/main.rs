@@ -4,6 +4,8 @@
 //! the outputs anew; read the diff before you believe it. After every command the master's invariants are checked.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod words;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -12,10 +14,9 @@ use masterd_core::{
     ReconcileTask, Registry, RequestId, StreamId, Subscribe, check,
 };
 use nesos_base::time::{Duration, Instant};
-use nesos_wire::command::FrameworkFacts;
 use nesos_wire::message::{AgentToMaster, Hello, MasterToAgent, TaskReport, TaskUpdate};
 use nesos_wire::resource::Resources;
-use nesos_wire::task::{Command, Source, TaskState, TaskStatus};
+use nesos_wire::task::{Source, TaskState, TaskStatus};
 use nesos_wire::{
     AgentId, FrameworkId, MasterId, NodeId, OfferId, TaskId, TaskKey, Uuid, resource_text, version,
 };
@@ -366,49 +367,16 @@ impl Script {
 
     fn subscribe(&mut self, name: &str, rest: &[&str]) {
         let stream = StreamId(self.uuid());
-        let mut facts = FrameworkFacts {
-            name: name.into(),
-            user: "root".into(),
-            roles: vec!["*".into()],
-            principal: None,
-            failover_timeout: 0.0,
-            checkpoint: false,
-            capabilities: Vec::new(),
-        };
-        let mut suppressed_roles = Vec::new();
-        let mut min_allocatable = BTreeMap::new();
-        let list = |text: &str| text.split(',').map(str::to_owned).collect::<Vec<_>>();
-        for option in rest {
-            match option.split_once('=').expect("option=value") {
-                ("roles", value) => facts.roles = list(value),
-                ("caps", value) => facts.capabilities = list(value),
-                ("suppress", value) => suppressed_roles = list(value),
-                ("timeout", value) => facts.failover_timeout = value.parse().unwrap(),
-                ("principal", value) => facts.principal = Some(value.into()),
-                ("min", "") => {
-                    min_allocatable
-                        .extend(facts.roles.iter().map(|role| (role.clone(), Vec::new())));
-                }
-                ("min", value) => {
-                    let least = vec![resource_text::parse(value).unwrap()];
-                    min_allocatable
-                        .extend(facts.roles.iter().map(|role| (role.clone(), least.clone())));
-                }
-                _ => panic!("unknown option {option}"),
-            }
-        }
-        if facts.roles.len() > 1 {
-            facts.capabilities.push("MULTI_ROLE".into());
-        }
+        let update = words::framework(name, rest);
         let framework = self.frameworks.entry(name.to_owned()).or_default();
         framework.stream = Some(stream);
         let subscribe = Subscribe {
             stream,
             framework: framework.id.clone(),
-            facts,
-            info: Vec::new(),
-            suppressed_roles,
-            min_allocatable,
+            facts: update.facts,
+            info: update.info,
+            suppressed_roles: update.suppressed_roles,
+            min_allocatable: update.min_allocatable,
         };
         self.step(Event::Subscribe(Box::new(subscribe)));
     }
@@ -488,6 +456,7 @@ impl Script {
                 grace_ms: None,
             },
             "teardown" => Call::Teardown,
+            "update-framework" => Call::UpdateFramework(Box::new(words::framework(name, &rest))),
             "reconcile" => Call::Reconcile {
                 tasks: rest.iter().map(|word| self.reconcile(word)).collect(),
             },
@@ -510,6 +479,12 @@ impl Script {
         self.master
             .check_call(&framework, Some(stream), None)
             .expect("valid call");
+        if let Call::UpdateFramework(update) = &call
+            && let Err(refusal) = self.master.check_update(&framework, update)
+        {
+            self.say(&refusal.to_string());
+            return;
+        }
         self.step(Event::Call {
             framework,
             stream,
@@ -548,22 +523,7 @@ impl Script {
         let agent = offered.map_or_else(|| AgentId::new("unknown"), |offer| offer.agent.clone());
         let tasks: Vec<LaunchTask> = rest[1..]
             .iter()
-            .map(|word| {
-                let (id, resources) = word.split_once('=').expect("task=resources");
-                LaunchTask {
-                    task: TaskId::new(id),
-                    agent: agent.clone(),
-                    name: id.into(),
-                    executor: None,
-                    role: None,
-                    resources: resource_text::parse(resources).unwrap(),
-                    limits: BTreeMap::new(),
-                    command: Command::default(),
-                    kill_grace_ms: 3000,
-                    info: Vec::new(),
-                    invalid: None,
-                }
-            })
+            .map(|word| words::task(word, &agent))
             .collect();
         let operations = if tasks.is_empty() {
             Vec::new()
