@@ -13,6 +13,7 @@ use nesos_wire::{AgentId, TaskKey, version};
 
 use crate::event::{LinkId, RequestId};
 use crate::master::Master;
+use crate::news::News;
 use crate::outgoing::FrameworkEvent;
 use crate::ready::Answer;
 use crate::state::{Agent, AgentCondition, Task};
@@ -230,6 +231,12 @@ impl Master {
             self.propose(Command::MarkReachable { agent: id.clone() });
         }
         let tasks = self.note_agent(link, id, hello);
+        if !matches!(
+            before,
+            Some(AgentCondition::Connected(_) | AgentCondition::Disconnected)
+        ) {
+            self.tell(|| News::AgentAdded(id.clone()));
+        }
         self.links.insert(link, id.clone());
         let reconciled = self.reconcile_agent(id, tasks);
         let welcome = Welcome {

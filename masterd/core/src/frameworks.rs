@@ -15,6 +15,7 @@ use crate::allocator::Subscription;
 use crate::call::{Call, FrameworkUpdate};
 use crate::event::{RequestId, StreamId, Subscribe};
 use crate::master::Master;
+use crate::news::News;
 use crate::outgoing::{FrameworkEvent, HEARTBEAT_SECONDS};
 use crate::ready::Answer;
 use crate::state::{Completed, Framework, MAX_COMPLETED_FRAMEWORKS};
@@ -58,6 +59,10 @@ impl Master {
         }
         self.take_facts(&id, &subscribe.facts, &subscribe.info);
         self.attach(&id, subscribe);
+        self.tell(|| match is_known {
+            true => News::FrameworkUpdated(id.clone()),
+            false => News::FrameworkAdded(id.clone()),
+        });
         self.resend_updates(&id);
     }
 
@@ -218,6 +223,7 @@ impl Master {
                     Source::Master,
                     Some(Reason::FrameworkRemoved),
                 );
+                self.tell_update(&task.spec.key, &status);
                 task.record(status);
                 task.latest = TaskState::Killed;
             }
@@ -236,6 +242,7 @@ impl Master {
         self.propose(Command::RemoveFramework {
             framework: id.clone(),
         });
+        self.tell(|| News::FrameworkRemoved(id.clone()));
         self.completed.push_back(Completed { framework });
         if self.completed.len() > MAX_COMPLETED_FRAMEWORKS {
             self.completed.pop_front();
@@ -251,7 +258,8 @@ impl Master {
         self.allocator
             .put_framework(&id, subscription(&framework, Default::default(), false));
         self.timers.arm(at, Timer::Removal(id.clone()));
-        self.frameworks.insert(id, framework);
+        self.frameworks.insert(id.clone(), framework);
+        self.tell(|| News::FrameworkAdded(id));
     }
 
     fn refuse_stream(&mut self, stream: StreamId, message: String) {
@@ -292,6 +300,7 @@ impl Master {
         let left: Vec<OfferId> = left.cloned().collect();
         left.iter().for_each(|offer| self.rescind(offer));
         self.allocator.update_framework(id, subscription);
+        self.tell(|| News::FrameworkUpdated(id.clone()));
     }
 
     /// New facts replace the old ones, except for `user` and `checkpoint`, which never change.

@@ -10,6 +10,7 @@ use nesos_wire::task::{Reason, TaskState};
 use nesos_wire::{AgentId, TaskId, TaskKey};
 
 use crate::master::Master;
+use crate::news::News;
 use crate::state::Task;
 
 /// What a `Hello` leads to besides the `Welcome`.
@@ -178,7 +179,11 @@ impl Master {
             _ => {}
         }
         task.latest = latest;
-        if let Some(kill) = task.kill.filter(|_| !latest.is_terminal()) {
+        let kill = task.kill;
+        if is_news {
+            self.tell(|| News::TaskAdded(key.clone()));
+        }
+        if let Some(kill) = kill.filter(|_| !latest.is_terminal()) {
             reconciled.then.push(MasterToAgent::Kill {
                 key,
                 grace_ms: kill.grace_ms,

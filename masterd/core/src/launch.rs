@@ -11,6 +11,7 @@ use nesos_wire::{AgentId, ExecutorId, FrameworkId, OfferId, TaskId, TaskKey};
 
 use crate::call::{LaunchTask, Operation};
 use crate::master::Master;
+use crate::news::News;
 use crate::outgoing::Offer;
 use crate::state::Task;
 
@@ -227,6 +228,7 @@ impl Master {
         if let Some(agent) = self.agents.get_mut(&offer.agent) {
             agent.tasks.insert(spec.key.clone());
         }
+        self.tell(|| News::TaskAdded(spec.key.clone()));
         launched.push(spec);
     }
 

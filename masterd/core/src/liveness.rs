@@ -11,6 +11,7 @@ use nesos_wire::task::{Reason, Source, TaskState};
 
 use crate::event::LinkId;
 use crate::master::Master;
+use crate::news::News;
 use crate::outgoing::FrameworkEvent;
 use crate::state::{Agent, AgentCondition, MAX_UNREACHABLE_TASKS, Task};
 use crate::timers::Timer;
@@ -121,6 +122,7 @@ impl Master {
             );
         }
         self.agents.remove(id);
+        self.tell(|| News::AgentRemoved(id.clone()));
         self.allocator.remove_agent(id);
         self.propose(Command::RemoveAgent { agent: id.clone() });
         self.announce_failure(id);
@@ -150,6 +152,7 @@ impl Master {
             };
             self.park(task, since, &hostname);
         }
+        self.tell(|| News::AgentRemoved(id.clone()));
         self.announce_failure(id);
     }
 
@@ -170,6 +173,7 @@ impl Master {
                     .count_end(state, Source::Master, Some(Reason::AgentRemoved));
             }
             task.record(status.clone());
+            self.tell_update(&key, &status);
             self.forward(key.clone(), status);
         }
         task.unacknowledged = None;

@@ -8,6 +8,7 @@ use nesos_wire::command::Command;
 use nesos_wire::message::{FileChunk, FileError, MasterToAgent};
 
 use crate::event::{LinkId, RequestId, StreamId};
+use crate::news::News;
 use crate::outgoing::FrameworkEvent;
 
 /// One batch of work for the shell.
@@ -21,6 +22,8 @@ pub struct Ready {
     pub to_frameworks: Vec<(StreamId, FrameworkEvent)>,
     /// Answers to operators.
     pub answers: Vec<(RequestId, Answer)>,
+    /// What operators who watch are told; empty while [`Master::watch`](crate::Master::watch) is off.
+    pub news: Vec<News>,
     /// Links to close after their messages were sent. No `AgentClosed` is needed for them; one does no harm.
     pub close_links: Vec<LinkId>,
     /// Streams to end after their events were sent. No `StreamClosed` is needed for them; one does no harm.
@@ -36,6 +39,7 @@ impl Ready {
             && self.to_agents.is_empty()
             && self.to_frameworks.is_empty()
             && self.answers.is_empty()
+            && self.news.is_empty()
             && self.close_links.is_empty()
             && self.close_streams.is_empty()
     }

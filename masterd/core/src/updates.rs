@@ -72,6 +72,7 @@ impl Master {
         if frees || !task.latest.is_terminal() {
             task.latest = latest;
         }
+        let has_moved = !task.state.is_terminal() && task.state != status.state;
         // A status for a task that already ended changes nothing, but it is passed on and can be acknowledged.
         if !task.state.is_terminal() {
             task.record(status.clone());
@@ -85,6 +86,9 @@ impl Master {
         if has_ended {
             self.metrics
                 .count_end(status.state, status.source, status.reason);
+        }
+        if has_moved {
+            self.tell_update(&key, &status);
         }
         let is_final = status.state.is_terminal() && status.uuid.is_none();
         self.forward(key.clone(), status);
@@ -191,6 +195,7 @@ impl Master {
         let status = self.master_status(task, state, reason, message);
         if is_news {
             self.metrics.count_end(state, Source::Master, Some(reason));
+            self.tell_update(key, &status);
         }
         if let Some(task) = self
             .frameworks

@@ -6,6 +6,7 @@
 pub(crate) mod call;
 pub(crate) mod event;
 pub(crate) mod launch;
+pub(crate) mod news;
 pub(crate) mod operator;
 pub(crate) mod resource;
 pub(crate) mod status;

@@ -3,6 +3,8 @@
 //! Not the loop itself (`run`). Called by links and HTTP handlers; a full mailbox makes them wait, and with them their
 //! peers. Invariant: whoever asks gets an answer or `None` when masterd is stopping, never silence.
 
+use std::sync::Arc;
+
 use masterd_core::{Answer, Call, CallRefusal, LinkId, Master, StreamId};
 use nesos_wire::message::{AgentToMaster, Hello};
 use nesos_wire::{FrameworkId, TaskKey};
@@ -13,9 +15,11 @@ use crate::link::Outbox;
 
 mod run;
 mod stream;
+mod watch;
 
 pub(crate) use run::Runner;
 pub(crate) use stream::{StreamBody, StreamSender, channel as stream_channel};
+pub(crate) use watch::Watching;
 
 /// Events waiting for the master: a second's worth of a busy cluster; more would only hide that it cannot keep up.
 const MAX_INPUTS: usize = 1024;
@@ -52,6 +56,13 @@ pub(crate) enum Input {
         stream: StreamId,
         /// What it said.
         subscription: Box<Subscription>,
+        /// Where events go.
+        sender: StreamSender,
+    },
+    /// An operator watches.
+    Watch {
+        /// The new stream.
+        stream: StreamId,
         /// Where events go.
         sender: StreamSender,
     },
@@ -109,6 +120,8 @@ pub(crate) enum Request {
 pub(crate) struct Engine {
     inputs: mpsc::Sender<Input>,
     queries: mpsc::Sender<Query>,
+    /// Counts of those who watch.
+    pub(crate) watching: Arc<Watching>,
 }
 
 /// The receiving ends, for [`Runner`].
@@ -116,6 +129,7 @@ pub(crate) struct Engine {
 pub(crate) struct Mailbox {
     inputs: mpsc::Receiver<Input>,
     queries: mpsc::Receiver<Query>,
+    watching: Arc<Watching>,
 }
 
 impl Engine {
@@ -123,11 +137,17 @@ impl Engine {
     pub(crate) fn new() -> (Self, Mailbox) {
         let (inputs, input_receiver) = mpsc::channel(MAX_INPUTS);
         let (queries, query_receiver) = mpsc::channel(MAX_QUERIES);
+        let watching = Arc::new(Watching::default());
         (
-            Self { inputs, queries },
+            Self {
+                inputs,
+                queries,
+                watching: Arc::clone(&watching),
+            },
             Mailbox {
                 inputs: input_receiver,
                 queries: query_receiver,
+                watching,
             },
         )
     }

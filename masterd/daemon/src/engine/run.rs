@@ -19,6 +19,7 @@ use nesos_wire::frame::FrameError;
 use nesos_wire::message::MasterToAgent;
 use tokio::sync::oneshot;
 
+use super::watch::Watchers;
 use super::{Input, Mailbox, Request, StreamSender};
 use crate::about::About;
 use crate::convert::event;
@@ -45,6 +46,7 @@ pub(crate) struct Runner {
     about: About,
     links: BTreeMap<LinkId, Outbox>,
     streams: BTreeMap<StreamId, Stream>,
+    watchers: Watchers,
     waiting: BTreeMap<RequestId, oneshot::Sender<Answer>>,
     next_request: u64,
     /// Readys whose commands are not on disk yet.
@@ -75,6 +77,7 @@ impl Runner {
             about,
             links: BTreeMap::new(),
             streams: BTreeMap::new(),
+            watchers: Watchers::default(),
             waiting: BTreeMap::new(),
             next_request: 0,
             held: VecDeque::new(),
@@ -85,10 +88,13 @@ impl Runner {
     /// Runs until `stop` completes.
     pub(crate) async fn run(mut self, mut mailbox: Mailbox, stop: impl Future<Output = ()>) {
         tokio::pin!(stop);
+        self.watchers.count_in(&mailbox.watching);
         self.settle();
         loop {
             let is_stuck = !self.held.is_empty();
-            let due = self.deadline.map(|deadline| self.clock.deadline(deadline));
+            let due = [self.deadline, self.watchers.heartbeat_at()];
+            let due = due.into_iter().flatten().min();
+            let due = due.map(|deadline| self.clock.deadline(deadline));
             let retry = tokio::time::Instant::now() + RETRY;
             tokio::select! {
                 () = &mut stop => break,
@@ -103,6 +109,8 @@ impl Runner {
                 }
                 () = tokio::time::sleep_until(due.unwrap_or(retry)), if !is_stuck && due.is_some() => {
                     self.step(Event::Tick);
+                    self.watchers.beat(self.clock.now());
+                    self.master.watch(self.watchers.are_there());
                     self.settle();
                 }
                 () = tokio::time::sleep_until(retry), if is_stuck => self.settle(),
@@ -134,6 +142,16 @@ impl Runner {
                 subscription,
                 sender,
             } => self.subscribe(stream, *subscription, sender),
+            Input::Watch { stream, sender } => {
+                // What happened before is in the snapshot, so it must not come as an event too.
+                self.settle();
+                let now = self.clock.now();
+                self.watchers.add(&self.master, stream, sender, now);
+                self.master.watch(self.watchers.are_there());
+            }
+            Input::StreamClosed(stream) if self.watchers.remove(stream) => {
+                self.master.watch(self.watchers.are_there());
+            }
             Input::StreamClosed(stream) => {
                 self.streams.remove(&stream);
                 self.step(Event::StreamClosed { stream });
@@ -277,6 +295,8 @@ impl Runner {
         for (stream, event) in ready.to_frameworks {
             self.send_framework(stream, event);
         }
+        self.watchers.tell(&self.master, &ready.news);
+        self.master.watch(self.watchers.are_there());
         for (request, answer) in ready.answers {
             if let Some(reply) = self.waiting.remove(&request) {
                 // The asker may have hung up.

@@ -27,6 +27,8 @@ pub(crate) struct StreamSender {
     records: mpsc::Sender<Bytes>,
     queued: Arc<AtomicUsize>,
     connection: Arc<Control>,
+    /// Bytes that may be queued.
+    bound: usize,
     /// In which form events go out.
     pub(crate) format: Format,
 }
@@ -60,6 +62,7 @@ pub(crate) fn channel(
             records: sender,
             queued,
             connection,
+            bound: MAX_BYTES,
             format,
         },
         body,
@@ -72,7 +75,12 @@ impl StreamSender {
         let len = record.len();
         let queued = self.queued.fetch_add(len, Ordering::Relaxed);
         // One record always fits: an event larger than the bound must still be deliverable.
-        (queued == 0 || queued + len <= MAX_BYTES) && self.records.try_send(record).is_ok()
+        (queued == 0 || queued + len <= self.bound) && self.records.try_send(record).is_ok()
+    }
+
+    /// Lets this many bytes more be queued: a first record may be large, and what follows it must fit behind it.
+    pub(crate) fn allow(&mut self, more: usize) {
+        self.bound = MAX_BYTES.saturating_add(more);
     }
 
     /// Closes the connection at once, whatever is still queued.

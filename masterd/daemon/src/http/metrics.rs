@@ -3,36 +3,47 @@
 //! Called by the router. Invariant: every value is a finite number.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use hyper::Response;
 use masterd_core::{Agent, AgentCondition, Master};
-use nesos_shell::clock::Clock;
 use nesos_wire::resource::Resources;
 use nesos_wire::task::TaskState;
 
-use super::Context;
 use super::answer::Body;
 use super::state::{ask, sum};
+use super::{App, Context};
 
 /// Numbers by name.
 pub(super) type Values = BTreeMap<String, f64>;
 
 /// Answers `/metrics/snapshot`.
 pub(super) async fn snapshot(context: &Context) -> Response<Body> {
-    let clock = context.app.clock;
-    ask(context, move |master| all(master, clock)).await
+    let app = Arc::clone(&context.app);
+    ask(context, move |master| all(master, &app)).await
 }
 
 /// All metrics by name.
-pub(super) fn all(master: &Master, clock: Clock) -> Values {
+pub(super) fn all(master: &Master, app: &App) -> Values {
     let mut values = Values::new();
     // The clock starts at one second.
-    let uptime = clock.now().as_micros().saturating_sub(1_000_000) as f64 / 1e6;
+    let uptime = app.clock.now().as_micros().saturating_sub(1_000_000) as f64 / 1e6;
     values.insert("master/uptime_secs".into(), uptime);
     values.insert("master/elected".into(), 1.0);
     agents(master, &mut values);
     frameworks(master, &mut values);
     counters(master, &mut values);
+    let watching = &app.engine.watching;
+    values.extend([
+        (
+            "master/operator_event_stream_subscribers".into(),
+            watching.open() as f64,
+        ),
+        (
+            "nesos/operator_event_streams_cut".into(),
+            watching.cut() as f64,
+        ),
+    ]);
     system(&mut values);
     values
 }

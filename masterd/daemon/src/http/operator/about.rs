@@ -53,13 +53,13 @@ pub(super) async fn metrics(context: &Context, call: &CallGetMetrics) -> Result<
             "get_metrics.timeout: expected a duration of zero or more",
         ));
     }
-    let clock = context.app.clock;
+    let app = std::sync::Arc::clone(&context.app);
     ask(context, Type::GetMetrics, move |master, out| {
         let metric = |(name, value)| Metric {
             name,
             value: Some(value),
         };
-        let metrics = values::all(master, clock).into_iter().map(metric).collect();
+        let metrics = values::all(master, &app).into_iter().map(metric).collect();
         out.get_metrics = Some(ResponseGetMetrics { metrics });
     })
     .await

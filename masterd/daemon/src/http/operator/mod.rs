@@ -17,6 +17,7 @@ use crate::convert::event::Format;
 mod about;
 mod cluster;
 mod frameworks;
+mod stream;
 
 pub(super) use frameworks::teardown;
 
@@ -59,6 +60,9 @@ async fn judge(context: &Context, request: Request<Incoming>) -> Result<Response
         ));
     }
     let accepted = intake::accepted(&head.headers).ok_or_else(intake::not_acceptable)?;
+    if kind == CallType::Subscribe {
+        return stream::open(context, accepted).await;
+    }
     match dispatch(context, &head.headers, kind, call).await? {
         Done::Empty(status) => Ok(answer::empty(status)),
         Done::Answer(response) => Ok(encoded(&response, accepted)),
