@@ -37,6 +37,14 @@ impl Body {
         }
     }
 
+    /// The bytes, if they are all there.
+    pub(super) fn bytes(&self) -> Option<Bytes> {
+        match &self.content {
+            Content::Whole(bytes) => Some(bytes.clone().unwrap_or_default()),
+            Content::Stream(_) => None,
+        }
+    }
+
     /// Events as they come.
     pub(super) fn stream(stream: StreamBody) -> Self {
         Self {

@@ -13,6 +13,7 @@ use hyper::{Response, StatusCode};
 
 use super::App;
 use super::answer::{self, Body};
+use super::gzip::{self, InflateError};
 use crate::convert::event::Format;
 
 /// Largest body: an ACCEPT of a thousand tasks has one megabyte.
@@ -76,9 +77,21 @@ pub(super) fn not_acceptable() -> Box<Response<Body>> {
     ))
 }
 
-/// The whole body, or the answer that refuses it.
-pub(super) async fn body(app: &Arc<App>, body: Incoming) -> Result<Vec<u8>, Box<Response<Body>>> {
+/// The whole body, decompressed, or the answer that refuses it.
+pub(super) async fn body(
+    app: &Arc<App>,
+    headers: &HeaderMap,
+    body: Incoming,
+) -> Result<Vec<u8>, Box<Response<Body>>> {
+    let is_packed = gzip::is_used(headers)?;
     match tokio::time::timeout(BODY_LIMIT, read(&app.buffered, body)).await {
+        Ok(Ok(packed)) if is_packed => gzip::inflated(&packed, MAX_BODY).map_err(|error| {
+            let status = match error {
+                InflateError::Damaged(_) => StatusCode::BAD_REQUEST,
+                InflateError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            };
+            Box::new(answer::text(status, error.to_string()))
+        }),
         Ok(result) => result,
         Err(_) => Err(refuse(
             StatusCode::REQUEST_TIMEOUT,

@@ -27,6 +27,7 @@ pub(crate) mod access;
 mod answer;
 mod files;
 mod guard;
+mod gzip;
 mod intake;
 pub(crate) mod logging;
 mod metrics;
@@ -111,7 +112,11 @@ async fn answer_one(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let busy = guard::Busy::new(Arc::clone(&context.control));
+    let takes_gzip = gzip::is_accepted(request.headers());
     let mut response = route::dispatch(&context, request).await;
+    if takes_gzip {
+        response = gzip::compressed(response).await;
+    }
     response.body_mut().hold(busy);
     Ok(response)
 }

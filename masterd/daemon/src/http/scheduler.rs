@@ -39,7 +39,7 @@ async fn judge(context: &Context, request: Request<Incoming>) -> Result<Response
         return Err(Box::new(answer::method_not_allowed("POST", &head.method)));
     }
     let format = intake::content_type(&head.headers)?;
-    let body = intake::body(&context.app, body).await?;
+    let body = intake::body(&context.app, &head.headers, body).await?;
     let call = parse(&body, format)?;
     drop(body);
     match call.r#type {

@@ -41,7 +41,7 @@ async fn by_form(context: &Context, request: Request<Incoming>) -> Result<Respon
     if head.method != Method::POST {
         return Err(Box::new(answer::method_not_allowed("POST", &head.method)));
     }
-    let body = intake::body(&context.app, body).await?;
+    let body = intake::body(&context.app, &head.headers, body).await?;
     let form = Query::parse(&String::from_utf8_lossy(&body));
     let framework = form
         .get("frameworkId")
