@@ -391,7 +391,10 @@ fn subscription(
         roles: framework.facts.roles.iter().cloned().collect(),
         suppressed: framework.suppressed.clone(),
         min_allocatable,
+        constrained: BTreeSet::new(),
         wants_gpus: framework.facts.is_capable("GPU_RESOURCES"),
+        is_region_aware: framework.facts.is_capable("REGION_AWARE"),
+        is_multi_role: framework.facts.is_capable("MULTI_ROLE"),
         active,
     }
 }

@@ -13,7 +13,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod agents;
-mod allocator;
+pub mod allocator;
 pub mod call;
 pub mod check;
 mod config;

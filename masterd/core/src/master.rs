@@ -11,7 +11,7 @@ use nesos_wire::message::MasterToAgent;
 use nesos_wire::resource::Resources;
 use nesos_wire::{AgentId, Attempt, FrameworkId, MasterId, OfferId, TaskKey};
 
-use crate::allocator::Allocator;
+use crate::allocator::{Allocator, Settings};
 use crate::call::CallRefusal;
 use crate::config::Config;
 use crate::event::{Event, LinkId, RequestId, StreamId};
@@ -52,7 +52,11 @@ impl Master {
     /// A master that begins to lead with what the registry on disk says. Its first `ready` holds the command that counts
     /// this start. `wall` is the time in seconds since 1970.
     pub fn new(config: Config, registry: Registry, now: Instant, wall: f64) -> Self {
-        let allocator = Allocator::new(&config);
+        let allocator = Allocator::new(&Settings {
+            min_allocatable: config.min_allocatable.clone(),
+            filter_gpu_resources: config.filter_gpu_resources,
+            fair_sharing_excluded: Vec::new(),
+        });
         let mut master = Self {
             config,
             registry,

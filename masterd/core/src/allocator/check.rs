@@ -1,52 +1,74 @@
 //! The allocator's books, added up again: slow and complete.
 //!
-//! Called by the crate's `check` only.
+//! Called by the crate's `check` and by the golden scripts. Each sentence is a bug.
 
 use nesos_wire::AgentId;
-use nesos_wire::resource::{Resources, Value};
+use nesos_wire::resource::Resources;
 
 use super::Allocator;
+use super::quantities::Quantities;
 
 impl Allocator {
-    pub(crate) fn allocated_on(&self, agent: &AgentId) -> Resources {
-        let slot = self.agents.get(agent);
-        slot.into_iter()
-            .flat_map(|slot| slot.allocations.values())
-            .fold(Resources::new(), |mut sum, held| {
-                sum.add(held);
-                sum
-            })
+    /// All that is allocated on an agent.
+    pub fn allocated_on(&self, agent: &AgentId) -> Resources {
+        let slot = self.slots.find(agent).map(|at| self.slots.get(at));
+        let held = slot.into_iter().flat_map(|slot| slot.allocations.values());
+        held.fold(Resources::new(), |mut sum, held| {
+            sum.add(held);
+            sum
+        })
     }
 
-    pub(crate) fn violations(&self) -> Vec<String> {
+    /// Every broken invariant, as a sentence.
+    pub fn violations(&self) -> Vec<String> {
         let mut found = Vec::new();
-        for (role, sorter) in &self.clients {
-            for framework in sorter.clients() {
-                let slots = self.agents.values();
-                let held = slots
-                    .filter_map(|slot| slot.allocations.get(&(framework.clone(), role.clone())));
-                if !sorter.holds(framework, held) {
+        for known in self.frameworks.values() {
+            for (role, client) in &known.clients {
+                let framework = &self.identities[*client as usize].framework;
+                let held = self
+                    .slots
+                    .iter()
+                    .filter_map(|slot| slot.allocations.get(client));
+                let sum = held.fold(Quantities::default(), |mut sum, held| {
+                    sum.add(&self.sums(held));
+                    sum
+                });
+                if self.tree.clients[*client as usize].held.allocated != sum {
                     found.push(format!(
-                        "the sorter of role {role} is wrong about {framework}"
+                        "the tree is wrong about {framework} in role {role}"
                     ));
                 }
             }
         }
-        for ((framework, role), held) in self.agents.values().flat_map(|slot| &slot.allocations) {
-            let has_scalars = held
-                .iter()
-                .any(|(_, value)| matches!(value, Value::Scalar(_)));
-            if has_scalars
-                && !self
-                    .clients
-                    .get(role)
-                    .is_some_and(|sorter| sorter.has_allocation(framework))
-            {
-                found.push(format!(
-                    "{framework} has resources of role {role} that no sorter knows"
-                ));
+        let mut free = Quantities::default();
+        for slot in self.slots.iter() {
+            let mut available = slot.total.clone();
+            slot.allocations
+                .values()
+                .for_each(|held| available.subtract(held));
+            if available != slot.available {
+                found.push(format!("agent {}: available is wrong", slot.id));
+            }
+            free.add(&self.sums(&available));
+        }
+        if free != self.slots.free {
+            found.push("the headroom is wrong".to_owned());
+        }
+        for (role, _) in self.quotas() {
+            if !self.is_consumption_right(role) {
+                found.push(format!("the consumption of role {role} is wrong"));
             }
         }
         found
+    }
+
+    fn sums(&self, resources: &Resources) -> Quantities {
+        let mut sums = Quantities::default();
+        for (name, _) in resources.iter() {
+            if let Some(at) = self.names.find(name) {
+                sums.set(at, resources.scalar(name).0);
+            }
+        }
+        sums
     }
 }

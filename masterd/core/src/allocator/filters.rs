@@ -1,152 +1,212 @@
-//! Decline filters: what a framework said no to, and until when.
+//! Decline filters: what a client said no to, and until when.
 //!
-//! Called by the allocator. A filter hides an offer iff what was refused contains what would be offered. Invariant:
-//! every filter has exactly one entry among the expiries and the other way round.
+//! A client is one role of one framework. Called by the allocator. A filter hides an offer iff what was refused contains
+//! what would be offered. Clients that refused the same bundle of an agent share it, so that one comparison per agent
+//! answers for all of them. Invariant: a client's bit in a bundle is set iff it has a time there, and every such time
+//! has an entry in the queue (which may hold more: entries of filters that are gone).
 
 use std::collections::BTreeMap;
 
 use nesos_base::time::Instant;
 use nesos_wire::resource::Resources;
-use nesos_wire::{AgentId, FrameworkId};
 
-/// Filters per framework, role and agent. A framework that keeps refusing growing bundles loses its oldest filter.
+use super::bits::Bits;
+
+/// Filters per client and agent. A client that keeps refusing growing bundles loses the filter that would end first.
 const MAX_PER_AGENT: usize = 16;
+/// Dead queue entries tolerated beyond the living ones before the queue is made anew.
+const MAX_DEAD: usize = 4096;
 
 #[derive(Debug)]
-struct Filter {
-    expires: Instant,
-    sequence: u64,
+struct Bundle {
     refused: Resources,
+    clients: Bits,
+    until: BTreeMap<u32, Instant>,
 }
 
-type ByAgent = BTreeMap<AgentId, Vec<Filter>>;
-
 #[derive(Debug, Default)]
-pub(crate) struct Filters {
-    filters: BTreeMap<FrameworkId, BTreeMap<String, ByAgent>>,
-    expiries: BTreeMap<(Instant, u64), (FrameworkId, String, AgentId)>,
-    next_sequence: u64,
+pub(super) struct Filters {
+    agents: Vec<Vec<Bundle>>,
+    /// Per client, the agents on which it may have filters.
+    clients: Vec<Bits>,
+    queue: BTreeMap<Instant, Vec<(u32, u32)>>,
+    queued: usize,
+    living: usize,
 }
 
 impl Filters {
-    pub(crate) fn len(&self) -> usize {
-        self.expiries.len()
+    pub(super) fn len(&self) -> usize {
+        self.living
     }
 
-    pub(crate) fn next_expiry(&self) -> Option<Instant> {
-        self.expiries.keys().next().map(|(at, _)| *at)
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
+        self.queue.keys().next().copied()
     }
 
-    pub(crate) fn add(
-        &mut self,
-        framework: &FrameworkId,
-        role: &str,
-        agent: &AgentId,
-        refused: Resources,
-        expires: Instant,
-    ) {
+    pub(super) fn add(&mut self, client: u32, agent: u32, refused: Resources, expires: Instant) {
         if refused.is_empty() {
             return;
         }
-        let sequence = self.next_sequence;
-        self.next_sequence += 1;
-        let by_role = self.filters.entry(framework.clone()).or_default();
-        let list = by_role
-            .entry(role.to_owned())
-            .or_default()
-            .entry(agent.clone())
-            .or_default();
-        // One that hides less for a shorter time adds nothing.
-        list.retain(|old| {
-            let is_covered = old.expires <= expires && refused.contains(&old.refused);
-            if is_covered {
-                self.expiries.remove(&(old.expires, old.sequence));
+        grow(&mut self.agents, agent);
+        grow(&mut self.clients, client);
+        let bundles = &mut self.agents[agent as usize];
+        let mut own = 0;
+        let mut same = None;
+        for (at, bundle) in bundles.iter_mut().enumerate() {
+            let until = if bundle.clients.contains(client) {
+                bundle.until.get(&client).copied()
+            } else {
+                None
+            };
+            if until.is_none() && same.is_some() {
+                continue;
             }
-            !is_covered
-        });
-        if list.len() >= MAX_PER_AGENT {
-            let oldest = list.remove(0);
-            self.expiries.remove(&(oldest.expires, oldest.sequence));
+            if bundle.refused == refused {
+                same = Some(at);
+            } else if let Some(until) = until {
+                // One that hides less for a shorter time adds nothing.
+                if until <= expires && refused.contains(&bundle.refused) {
+                    bundle.until.remove(&client);
+                    bundle.clients.remove(client);
+                    self.living -= 1;
+                } else {
+                    own += 1;
+                }
+            }
         }
-        list.push(Filter {
-            expires,
-            sequence,
-            refused,
+        if own >= MAX_PER_AGENT {
+            let ending = bundles
+                .iter_mut()
+                .filter(|bundle| bundle.refused != refused);
+            let first = ending
+                .filter(|bundle| bundle.clients.contains(client))
+                .min_by_key(|bundle| bundle.until.get(&client).copied());
+            if let Some(bundle) = first {
+                bundle.until.remove(&client);
+                bundle.clients.remove(client);
+                self.living -= 1;
+            }
+        }
+        let at = same.unwrap_or_else(|| {
+            bundles.push(Bundle {
+                refused,
+                clients: Bits::default(),
+                until: BTreeMap::new(),
+            });
+            bundles.len() - 1
         });
-        self.expiries.insert(
-            (expires, sequence),
-            (framework.clone(), role.to_owned(), agent.clone()),
-        );
+        let bundle = &mut bundles[at];
+        if bundle.clients.insert(client) {
+            self.living += 1;
+        }
+        let until = bundle.until.entry(client).or_insert(expires);
+        *until = (*until).max(expires);
+        let until = *until;
+        bundles.retain(|bundle| !bundle.until.is_empty());
+        self.clients[client as usize].insert(agent);
+        self.queue.entry(until).or_default().push((agent, client));
+        self.queued += 1;
+        self.tidy_queue();
     }
 
-    pub(crate) fn hides(
-        &self,
-        framework: &FrameworkId,
-        role: &str,
-        agent: &AgentId,
-        offered: &Resources,
-    ) -> bool {
-        let list = self
-            .filters
-            .get(framework)
-            .and_then(|roles| roles.get(role))
-            .and_then(|agents| agents.get(agent));
-        list.is_some_and(|list| list.iter().any(|filter| filter.refused.contains(offered)))
+    /// Whether one of the client's filters hides this part of the agent.
+    pub(super) fn hides(&self, client: u32, agent: u32, offered: &Resources) -> bool {
+        let mut bundles = self.agents.get(agent as usize).into_iter().flatten();
+        bundles.any(|bundle| bundle.clients.contains(client) && bundle.refused.contains(offered))
+    }
+
+    /// The clients from whom all of this, and so any part of it, is hidden; added to `hidden`.
+    pub(super) fn hidden_from(&self, agent: u32, offered: &Resources, hidden: &mut Bits) {
+        for bundle in self.agents.get(agent as usize).into_iter().flatten() {
+            if bundle.refused.contains(offered) {
+                hidden.extend(&bundle.clients);
+            }
+        }
     }
 
     /// Drops what has expired; names the agents that may be offered again.
-    pub(crate) fn expire(&mut self, now: Instant) -> Vec<AgentId> {
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<u32> {
         let mut agents = Vec::new();
-        while let Some(entry) = self.expiries.first_entry() {
-            if entry.key().0 > now {
+        while let Some(entry) = self.queue.first_entry() {
+            if *entry.key() > now {
                 break;
             }
-            let ((_, sequence), (framework, role, agent)) = entry.remove_entry();
-            if let Some(roles) = self.filters.get_mut(&framework) {
-                if let Some(by_agent) = roles.get_mut(&role) {
-                    if let Some(list) = by_agent.get_mut(&agent) {
-                        list.retain(|filter| filter.sequence != sequence);
-                        if list.is_empty() {
-                            by_agent.remove(&agent);
-                        }
-                    }
-                    if by_agent.is_empty() {
-                        roles.remove(&role);
-                    }
-                }
-                if roles.is_empty() {
-                    self.filters.remove(&framework);
+            let entries = entry.remove();
+            self.queued -= entries.len();
+            for (agent, client) in entries {
+                if self.drop_where(agent, client, |until| until <= now) {
+                    agents.push(agent);
                 }
             }
-            agents.push(agent);
         }
         agents
     }
 
-    /// Drops a framework's filters for one role, or for all.
-    pub(crate) fn clear_framework(&mut self, framework: &FrameworkId, role: Option<&str>) {
-        let Some(roles) = self.filters.get_mut(framework) else {
+    /// Drops all of a client's filters.
+    pub(super) fn clear_client(&mut self, client: u32) {
+        let Some(agents) = self.clients.get_mut(client as usize) else {
             return;
         };
-        let dropped: Vec<ByAgent> = match role {
-            Some(role) => roles.remove(role).into_iter().collect(),
-            None => std::mem::take(roles).into_values().collect(),
-        };
-        if roles.is_empty() {
-            self.filters.remove(framework);
+        for agent in std::mem::take(agents).iter() {
+            self.drop_where(agent, client, |_| true);
         }
-        for filter in dropped.iter().flat_map(BTreeMap::values).flatten() {
-            self.expiries.remove(&(filter.expires, filter.sequence));
-        }
+        self.tidy_queue();
     }
 
     /// Drops all filters on one agent: it has changed or gone.
-    pub(crate) fn clear_agent(&mut self, agent: &AgentId) {
-        for by_agent in self.filters.values_mut().flat_map(BTreeMap::values_mut) {
-            for filter in by_agent.remove(agent).iter().flatten() {
-                self.expiries.remove(&(filter.expires, filter.sequence));
+    pub(super) fn clear_agent(&mut self, agent: u32) {
+        if let Some(bundles) = self.agents.get_mut(agent as usize) {
+            let dropped = std::mem::take(bundles);
+            self.living -= dropped
+                .iter()
+                .map(|bundle| bundle.until.len())
+                .sum::<usize>();
+        }
+        self.tidy_queue();
+    }
+
+    fn drop_where(&mut self, agent: u32, client: u32, is_over: impl Fn(Instant) -> bool) -> bool {
+        let Some(bundles) = self.agents.get_mut(agent as usize) else {
+            return false;
+        };
+        let mut dropped = 0;
+        for bundle in bundles
+            .iter_mut()
+            .filter(|bundle| bundle.clients.contains(client))
+        {
+            if bundle
+                .until
+                .get(&client)
+                .is_some_and(|until| is_over(*until))
+            {
+                bundle.until.remove(&client);
+                bundle.clients.remove(client);
+                dropped += 1;
             }
         }
+        bundles.retain(|bundle| !bundle.until.is_empty());
+        self.living -= dropped;
+        dropped > 0
+    }
+
+    /// Frameworks that decline for a year and revive every second must not fill the memory.
+    fn tidy_queue(&mut self) {
+        if self.queued <= 2 * self.living + MAX_DEAD {
+            return;
+        }
+        self.queue.clear();
+        self.queued = self.living;
+        for (agent, bundles) in (0u32..).zip(&self.agents) {
+            for (client, until) in bundles.iter().flat_map(|bundle| &bundle.until) {
+                self.queue.entry(*until).or_default().push((agent, *client));
+            }
+        }
+    }
+}
+
+fn grow<T: Default>(list: &mut Vec<T>, at: u32) {
+    if at as usize >= list.len() {
+        list.resize_with(at as usize + 1, T::default);
     }
 }
 
@@ -156,64 +216,77 @@ mod tests {
     use super::*;
     use nesos_wire::resource_text::parse;
 
-    fn ids() -> (FrameworkId, AgentId) {
-        (FrameworkId::new("f"), AgentId::new("s"))
+    fn secs(value: u64) -> Instant {
+        Instant::from_secs(value)
+    }
+
+    fn hides(filters: &Filters, client: u32, text: &str) -> bool {
+        filters.hides(client, 0, &parse(text).unwrap())
     }
 
     #[test]
-    fn a_filter_hides_what_it_contains_until_it_expires() {
-        let (framework, agent) = ids();
+    fn hides_parts_of_what_was_refused_only() {
         let mut filters = Filters::default();
-        filters.add(
-            &framework,
-            "r",
-            &agent,
-            parse("cpus:2;mem:10").unwrap(),
-            Instant::from_secs(5),
-        );
-        assert!(filters.hides(&framework, "r", &agent, &parse("cpus:2;mem:10").unwrap()));
-        assert!(filters.hides(&framework, "r", &agent, &parse("cpus:1").unwrap()));
-        assert!(!filters.hides(&framework, "r", &agent, &parse("cpus:3;mem:10").unwrap()));
-        assert!(!filters.hides(&framework, "q", &agent, &parse("cpus:1").unwrap()));
-        assert_eq!(filters.expire(Instant::from_millis(4999)), []);
-        assert_eq!(filters.next_expiry(), Some(Instant::from_secs(5)));
-        assert_eq!(
-            filters.expire(Instant::from_secs(5)),
-            std::slice::from_ref(&agent)
-        );
-        assert!(!filters.hides(&framework, "r", &agent, &parse("cpus:1").unwrap()));
-        assert_eq!((filters.len(), filters.filters.len()), (0, 0));
+        filters.add(1, 0, parse("cpus:2;mem:100").unwrap(), secs(5));
+        assert!(hides(&filters, 1, "cpus:2;mem:100"));
+        assert!(hides(&filters, 1, "cpus:1"));
+        assert!(!hides(&filters, 1, "cpus:3;mem:100"));
+        assert!(!hides(&filters, 1, "cpus:2;mem:100;ports:[1-2]"));
+        assert!(!hides(&filters, 2, "cpus:1"));
+        let mut hidden = Bits::default();
+        filters.hidden_from(0, &parse("cpus:1").unwrap(), &mut hidden);
+        assert_eq!(hidden.iter().collect::<Vec<_>>(), [1]);
     }
 
     #[test]
-    fn filters_are_bounded_and_clearing_leaves_nothing() {
-        let (framework, agent) = ids();
+    fn expires_and_names_the_agent() {
         let mut filters = Filters::default();
-        for n in 0..100_u64 {
-            let port = parse(&format!("ports:[{n}-{n}]")).unwrap();
-            filters.add(&framework, "r", &agent, port, Instant::from_secs(100 + n));
+        filters.add(1, 0, parse("cpus:2").unwrap(), secs(5));
+        filters.add(2, 0, parse("cpus:2").unwrap(), secs(7));
+        assert_eq!(filters.next_expiry(), Some(secs(5)));
+        assert!(filters.expire(secs(4)).is_empty());
+        assert_eq!(filters.expire(secs(5)), [0]);
+        assert!(!hides(&filters, 1, "cpus:1") && hides(&filters, 2, "cpus:1"));
+        assert_eq!(filters.len(), 1);
+    }
+
+    #[test]
+    fn a_longer_one_replaces_a_shorter_one() {
+        let mut filters = Filters::default();
+        filters.add(1, 0, parse("cpus:1").unwrap(), secs(5));
+        filters.add(1, 0, parse("cpus:2").unwrap(), secs(9));
+        assert_eq!(filters.len(), 1);
+        // The dead entry wakes nobody.
+        assert!(filters.expire(secs(5)).is_empty());
+        assert!(hides(&filters, 1, "cpus:2"));
+        // Refused again for less time: the longer time holds.
+        filters.add(1, 0, parse("cpus:2").unwrap(), secs(6));
+        assert!(filters.expire(secs(6)).is_empty());
+        assert_eq!(filters.expire(secs(9)), [0]);
+    }
+
+    #[test]
+    fn number_per_client_and_agent_is_bounded() {
+        let mut filters = Filters::default();
+        for step in 0..40u64 {
+            let bundle = format!("cpus:{};mem:{}", step + 1, 100 - step);
+            filters.add(1, 0, parse(&bundle).unwrap(), secs(100 + step));
         }
         assert_eq!(filters.len(), MAX_PER_AGENT);
-        filters.add(
-            &framework,
-            "r",
-            &agent,
-            parse("ports:[0-99]").unwrap(),
-            Instant::from_secs(500),
-        );
-        assert_eq!(filters.len(), 1);
-        filters.clear_framework(&framework, Some("q"));
-        assert_eq!(filters.len(), 1);
-        filters.clear_framework(&framework, Some("r"));
+        assert!(hides(&filters, 1, "cpus:40;mem:61") && !hides(&filters, 1, "cpus:1;mem:100"));
+    }
+
+    #[test]
+    fn declining_and_reviving_for_ever_leaves_nothing_behind() {
+        let mut filters = Filters::default();
+        for step in 0..20_000u64 {
+            filters.add(1, 0, parse("cpus:1").unwrap(), secs(1_000_000 + step));
+            filters.clear_client(1);
+        }
         assert_eq!(filters.len(), 0);
-        filters.add(
-            &framework,
-            "r",
-            &agent,
-            parse("cpus:1").unwrap(),
-            Instant::from_secs(500),
-        );
-        filters.clear_agent(&agent);
-        assert_eq!(filters.len(), 0);
+        assert!(filters.queued <= MAX_DEAD + 2, "{}", filters.queued);
+        filters.add(1, 0, parse("cpus:1").unwrap(), secs(500));
+        filters.clear_agent(0);
+        assert!(filters.len() == 0 && !hides(&filters, 1, "cpus:1"));
     }
 }

@@ -1,440 +1,395 @@
 //! Who gets which agent's free resources.
 //!
-//! Knows shares, filters and suppression; not offers (`offers` turns an allocation into one) and not tasks. Runs when
-//! something changed, on the agents concerned only: there is no periodic batch. Whatever is offered counts as allocated
-//! at once, and the first eligible framework gets all that is free on an agent (coarse-grained, as in Mesos).
-//! Invariant: the sorters' sums equal the sums over all slots' allocations.
+//! Knows shares, quota, filters and suppression; not offers (the master turns an [`Allocation`] into one) and not tasks.
+//! Runs when something changed, on the agents concerned only: there is no periodic batch. Whatever is offered counts as
+//! allocated at once, and the first eligible framework gets all that is free on an agent (coarse-grained, as in Mesos)
+//! unless quota holds something back. Called by the master, the golden scripts and the benchmarks.
+//!
+//! Invariants: the tree's sums equal the sums over all slots' allocations; a slot's `available` is its total without its
+//! allocations; with the same calls in the same order the same is given out.
 
+mod bits;
 mod check;
-mod drf;
 mod filters;
+mod quantities;
+mod quota;
+mod run;
+mod slots;
+mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use nesos_base::time::{Duration, Instant};
-use nesos_wire::resource::{Resources, Scalar};
+use nesos_wire::resource::Resources;
 use nesos_wire::{AgentId, FrameworkId};
 
-use crate::config::Config;
-use drf::Sorter;
 use filters::Filters;
+use quantities::{Names, Quantities};
+pub use quota::Quota;
+use quota::Quotas;
+pub use slots::AgentFacts;
+use slots::Slots;
+use tree::Tree;
 
 /// Resources of one agent given to one role of one framework.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Allocation {
-    pub(crate) framework: FrameworkId,
-    pub(crate) role: String,
-    pub(crate) agent: AgentId,
-    pub(crate) resources: Resources,
+pub struct Allocation {
+    /// To whom.
+    pub framework: FrameworkId,
+    /// In which of its roles.
+    pub role: String,
+    /// Where.
+    pub agent: AgentId,
+    /// What.
+    pub resources: Resources,
+}
+
+/// What holds for all.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Offers must hold one of these; none: anything goes (`--min_allocatable_resources`).
+    pub min_allocatable: Vec<Resources>,
+    /// Frameworks without GPU_RESOURCES get nothing from agents with gpus (`--filter_gpu_resources`).
+    pub filter_gpu_resources: bool,
+    /// Names that count in no share (`--fair_sharing_excluded_resource_names`).
+    pub fair_sharing_excluded: Vec<String>,
 }
 
 /// What the allocator must know of a framework.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Subscription {
-    pub(crate) roles: BTreeSet<String>,
-    pub(crate) suppressed: BTreeSet<String>,
-    pub(crate) min_allocatable: BTreeMap<String, Vec<Resources>>,
-    pub(crate) wants_gpus: bool,
-    pub(crate) active: bool,
+pub struct Subscription {
+    /// Roles it is subscribed to.
+    pub roles: BTreeSet<String>,
+    /// Those that want no offers.
+    pub suppressed: BTreeSet<String>,
+    /// Per role, overrides [`Settings::min_allocatable`].
+    pub min_allocatable: BTreeMap<String, Vec<Resources>>,
+    /// Roles with offer constraints: for these [`Allocator::allocate_where`] asks before every offer.
+    pub constrained: BTreeSet<String>,
+    /// GPU_RESOURCES.
+    pub wants_gpus: bool,
+    /// REGION_AWARE.
+    pub is_region_aware: bool,
+    /// MULTI_ROLE.
+    pub is_multi_role: bool,
+    /// It is connected.
+    pub active: bool,
 }
 
 #[derive(Debug, Default)]
-struct Slot {
-    total: Resources,
-    active: bool,
-    allocations: BTreeMap<(FrameworkId, String), Resources>,
+struct Framework {
+    subscription: Subscription,
+    /// Its clients in the tree, by role.
+    clients: BTreeMap<String, u32>,
 }
 
-impl Slot {
-    fn available(&self) -> Resources {
-        let mut available = self.total.clone();
-        for resources in self.allocations.values() {
-            available.subtract(resources);
-        }
-        available
-    }
+/// What a client is in the world of names, beside its place in the tree.
+#[derive(Debug, Default)]
+struct Identity {
+    framework: FrameworkId,
+    role: String,
+    /// Of these the offer must contain one; `None`: those of the settings.
+    minima: Option<Vec<Quantities>>,
+    is_constrained: bool,
+    wants_gpus: bool,
+    is_region_aware: bool,
+    is_multi_role: bool,
+    is_nested: bool,
 }
 
+/// See the module.
 #[derive(Debug)]
-pub(crate) struct Allocator {
-    min_allocatable: Vec<Resources>,
+pub struct Allocator {
     filter_gpu_resources: bool,
-    agents: BTreeMap<AgentId, Slot>,
-    frameworks: BTreeMap<FrameworkId, Subscription>,
-    roles: Sorter<String>,
-    clients: BTreeMap<String, Sorter<FrameworkId>>,
+    minima: Vec<Quantities>,
+    names: Names,
+    slots: Slots,
+    frameworks: BTreeMap<FrameworkId, Framework>,
+    /// Indexed by client.
+    identities: Vec<Identity>,
+    tree: Tree,
+    quotas: Quotas,
     filters: Filters,
-    candidates: BTreeSet<AgentId>,
+    candidates: BTreeSet<u32>,
+    has_new_framework: bool,
+    resume_at: Option<usize>,
 }
 
 impl Allocator {
-    pub(crate) fn new(config: &Config) -> Self {
+    /// An allocator that knows nobody.
+    pub fn new(settings: &Settings) -> Self {
+        let mut names = Names::new(&settings.fair_sharing_excluded);
+        let least = settings.min_allocatable.iter();
         Self {
-            min_allocatable: config.min_allocatable.clone(),
-            filter_gpu_resources: config.filter_gpu_resources,
-            agents: BTreeMap::new(),
+            filter_gpu_resources: settings.filter_gpu_resources,
+            minima: least.map(|least| names.quantities(least)).collect(),
+            names,
+            slots: Slots::default(),
             frameworks: BTreeMap::new(),
-            roles: Sorter::default(),
-            clients: BTreeMap::new(),
+            identities: Vec::new(),
+            tree: Tree::new(),
+            quotas: Quotas::default(),
             filters: Filters::default(),
             candidates: BTreeSet::new(),
+            has_new_framework: false,
+            resume_at: None,
         }
     }
 
     /// A framework is new, or subscribes again: filters are forgotten, all agents are considered.
-    pub(crate) fn put_framework(&mut self, id: &FrameworkId, subscription: Subscription) {
-        self.filters.clear_framework(id, None);
-        self.replace(id, subscription);
+    pub fn put_framework(&mut self, id: &FrameworkId, subscription: Subscription) {
+        self.clear_filters(id, None);
+        self.replace_subscription(id, subscription);
+        self.consider_all();
     }
 
     /// A subscribed framework changes: only the filters of roles that it leaves or wants offers for again are forgotten.
-    pub(crate) fn update_framework(&mut self, id: &FrameworkId, subscription: Subscription) {
-        let Some(old) = self.frameworks.get(id) else {
+    pub fn update_framework(&mut self, id: &FrameworkId, subscription: Subscription) {
+        let Some(known) = self.frameworks.get(id) else {
             return;
         };
-        let left = old.roles.difference(&subscription.roles);
-        let revived = old.suppressed.difference(&subscription.suppressed);
-        for role in left.chain(revived) {
-            self.filters.clear_framework(id, Some(role));
+        let suppressed = known
+            .subscription
+            .suppressed
+            .difference(&subscription.suppressed);
+        let revived: Vec<String> = suppressed.cloned().collect();
+        for role in revived {
+            self.clear_filters(id, Some(&role));
         }
-        self.replace(id, subscription);
+        self.replace_subscription(id, subscription);
+        self.consider_all();
     }
 
     /// The framework gets nothing until `put_framework`; what it has stays.
-    pub(crate) fn deactivate_framework(&mut self, id: &FrameworkId) {
-        self.filters.clear_framework(id, None);
+    pub fn deactivate_framework(&mut self, id: &FrameworkId) {
+        self.clear_filters(id, None);
         let Some(known) = self.frameworks.get_mut(id) else {
             return;
         };
-        known.active = false;
-        for role in known.roles.clone() {
+        known.subscription.active = false;
+        for role in known.clients.keys().cloned().collect::<Vec<_>>() {
             self.refresh_client(id, &role);
         }
     }
 
     /// The framework is gone; whatever it still had is free.
-    pub(crate) fn remove_framework(&mut self, id: &FrameworkId) {
+    pub fn remove_framework(&mut self, id: &FrameworkId) {
         self.deactivate_framework(id);
-        let agents: Vec<AgentId> = self.agents.keys().cloned().collect();
-        for agent in agents {
-            let Some(slot) = self.agents.get(&agent) else {
-                continue;
-            };
-            let held = slot
-                .allocations
-                .iter()
-                .filter(|((framework, _), _)| framework == id);
-            let held: Vec<(String, Resources)> = held
-                .map(|((_, role), held)| (role.clone(), held.clone()))
-                .collect();
-            for (role, resources) in held {
-                self.recover(id, &role, &agent, &resources);
+        let Some(known) = self.frameworks.get_mut(id) else {
+            return;
+        };
+        known.subscription = Subscription::default();
+        let clients: Vec<(String, u32)> = known
+            .clients
+            .iter()
+            .map(|(role, client)| (role.clone(), *client))
+            .collect();
+        for (role, client) in clients {
+            for agent in self.slots.holding(client) {
+                self.recover_all(client, agent);
             }
-        }
-        let roles = self
-            .frameworks
-            .remove(id)
-            .map(|known| known.roles)
-            .unwrap_or_default();
-        for role in roles {
             self.refresh_client(id, &role);
         }
     }
 
-    /// An agent is here; it was not before.
-    pub(crate) fn add_agent(&mut self, id: &AgentId, total: Resources) {
-        self.remove_agent(id);
-        self.add_total(&total);
-        self.agents.insert(
-            id.clone(),
-            Slot {
-                total,
-                active: true,
-                allocations: BTreeMap::new(),
-            },
-        );
-        self.candidates.insert(id.clone());
-    }
-
-    /// The agent has other resources than before.
-    pub(crate) fn update_agent(&mut self, id: &AgentId, total: Resources) {
-        let Some(slot) = self.agents.get_mut(id) else {
-            return;
-        };
-        if slot.total != total {
-            let old = std::mem::replace(&mut slot.total, total.clone());
-            self.remove_total(&old);
-            self.add_total(&total);
-        }
-        self.candidates.insert(id.clone());
-    }
-
-    pub(crate) fn has_agent(&self, id: &AgentId) -> bool {
-        self.agents.contains_key(id)
-    }
-
-    pub(crate) fn set_agent_active(&mut self, id: &AgentId, active: bool) {
-        if let Some(slot) = self.agents.get_mut(id) {
-            slot.active = active;
-            self.candidates.insert(id.clone());
-        }
-    }
-
-    /// The agent changed so much that old refusals mean nothing.
-    pub(crate) fn clear_agent_filters(&mut self, id: &AgentId) {
-        self.filters.clear_agent(id);
-    }
-
-    /// The agent is gone with everything allocated on it.
-    pub(crate) fn remove_agent(&mut self, id: &AgentId) {
-        let Some(slot) = self.agents.remove(id) else {
-            return;
-        };
-        for ((framework, role), resources) in &slot.allocations {
-            self.unallocate(framework, role, resources);
-        }
-        self.remove_total(&slot.total);
-        self.filters.clear_agent(id);
-        self.candidates.remove(id);
-    }
-
-    /// Something is in use that the allocator did not give out: a task the agent brought along.
-    pub(crate) fn allocated(
-        &mut self,
-        framework: &FrameworkId,
-        role: &str,
-        agent: &AgentId,
-        resources: &Resources,
-    ) {
-        let Some(slot) = self.agents.get_mut(agent) else {
-            return;
-        };
-        slot.allocations
-            .entry((framework.clone(), role.to_owned()))
-            .or_default()
-            .add(resources);
-        self.ensure_client(framework, role);
-        self.roles.allocated(&role.to_owned(), resources);
-        if let Some(sorter) = self.clients.get_mut(role) {
-            sorter.allocated(framework, resources);
-        }
-    }
-
-    /// Something is free again. On an agent that is gone: nothing to do, it went with the agent.
-    pub(crate) fn recover(
-        &mut self,
-        framework: &FrameworkId,
-        role: &str,
-        agent: &AgentId,
-        resources: &Resources,
-    ) {
-        let Some(slot) = self.agents.get_mut(agent) else {
-            return;
-        };
-        let key = (framework.clone(), role.to_owned());
-        let Some(held) = slot.allocations.get_mut(&key) else {
-            return;
-        };
-        held.subtract(resources);
-        if held.is_empty() {
-            slot.allocations.remove(&key);
-        }
-        self.unallocate(framework, role, resources);
-        self.refresh_client(framework, role);
-        self.candidates.insert(agent.clone());
-    }
-
     /// Hides these resources of the agent from the framework's role for a while.
-    pub(crate) fn refuse(&mut self, refused: Allocation, until: Instant) {
-        if self.agents.contains_key(&refused.agent) {
-            self.filters.add(
-                &refused.framework,
-                &refused.role,
-                &refused.agent,
-                refused.resources,
-                until,
-            );
+    pub fn refuse(&mut self, refused: Allocation, until: Instant) {
+        if let Some(agent) = self.slots.find(&refused.agent)
+            && let Some(client) = self.client(&refused.framework, &refused.role)
+        {
+            self.filters.add(client, agent, refused.resources, until);
         }
     }
 
     /// Forgets filters and suppression of these roles.
-    pub(crate) fn revive(&mut self, framework: &FrameworkId, roles: &BTreeSet<String>) {
+    pub fn revive(&mut self, framework: &FrameworkId, roles: &BTreeSet<String>) {
         for role in roles {
-            self.filters.clear_framework(framework, Some(role));
+            self.clear_filters(framework, Some(role));
             if let Some(known) = self.frameworks.get_mut(framework) {
-                known.suppressed.remove(role);
+                known.subscription.suppressed.remove(role);
             }
             self.refresh_client(framework, role);
         }
         self.consider_all();
     }
 
-    pub(crate) fn suppress(&mut self, framework: &FrameworkId, roles: &BTreeSet<String>) {
+    /// These roles want no offers until they revive.
+    pub fn suppress(&mut self, framework: &FrameworkId, roles: &BTreeSet<String>) {
         for role in roles {
             if let Some(known) = self.frameworks.get_mut(framework) {
-                known.suppressed.insert(role.clone());
+                known.subscription.suppressed.insert(role.clone());
             }
             self.refresh_client(framework, role);
         }
     }
 
-    pub(crate) fn expire_filters(&mut self, now: Instant) {
+    /// Sets a role's weight (its full path; default 1). Weights that are not above zero are taken as 1.
+    pub fn set_weight(&mut self, role: &str, weight: f64) {
+        let weight = if weight > 0.0 && weight.is_finite() {
+            weight
+        } else {
+            1.0
+        };
+        self.tree.set_weight(role, weight);
+        self.consider_all();
+    }
+
+    /// Lets filters end that are due.
+    pub fn expire_filters(&mut self, now: Instant) {
         self.candidates.extend(self.filters.expire(now));
     }
 
-    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+    /// When `expire_filters` has to be called next.
+    pub fn next_deadline(&self) -> Option<Instant> {
         self.filters.next_expiry()
     }
 
-    pub(crate) fn active_filters(&self) -> usize {
+    /// How many filters there are.
+    pub fn active_filters(&self) -> usize {
         self.filters.len()
     }
 
-    pub(crate) fn dominant_share(&self, role: &str, framework: &FrameworkId) -> f64 {
-        self.clients
-            .get(role)
-            .map_or(0.0, |sorter| sorter.share(framework))
+    /// Roles with at least one framework subscribed or holding something, sorted.
+    pub fn roles(&self) -> BTreeSet<&str> {
+        self.tree.roles()
+    }
+
+    /// A framework's dominant share within the cluster, 0 to 1 (above 1 when more is in use than there is).
+    pub fn dominant_share(&self, role: &str, framework: &FrameworkId) -> f64 {
+        self.client(framework, role).map_or(0.0, |client| {
+            let held = &self.tree.clients[client as usize].held;
+            self.names.share(&held.allocated, &self.tree.totals)
+        })
+    }
+
+    /// A role's dominant share, its sub-roles included, not weighted.
+    pub fn role_share(&self, role: &str) -> f64 {
+        self.tree.find(role).map_or(0.0, |node| {
+            let held = &self.tree.nodes[node as usize].subtree;
+            self.names.share(&held.allocated, &self.tree.totals)
+        })
     }
 
     /// Whether something changed since the last run.
-    pub(crate) fn has_work(&self) -> bool {
-        !self.candidates.is_empty()
+    pub fn has_work(&self) -> bool {
+        !self.candidates.is_empty() && self.resume_at.is_none()
     }
 
-    /// Gives out what is free on the agents that changed.
-    pub(crate) fn allocate(&mut self) -> Vec<Allocation> {
-        self.roles.refresh();
-        for sorter in self.clients.values_mut() {
-            sorter.refresh();
-        }
-        let mut allocations = Vec::new();
-        for agent in std::mem::take(&mut self.candidates) {
-            let Some(slot) = self.agents.get(&agent).filter(|slot| slot.active) else {
-                continue;
-            };
-            let resources = slot.available();
-            if resources.is_empty() {
-                continue;
-            }
-            let Some((framework, role)) = self.first_eligible(&agent, &resources, slot) else {
-                continue;
-            };
-            self.allocated(&framework, &role, &agent, &resources);
-            allocations.push(Allocation {
-                framework,
-                role,
-                agent,
-                resources,
-            });
-        }
-        allocations
+    /// Gives out nothing until this many agents are here or `resume` is called: after a failover with quota, the first
+    /// agents to return must not be given away before the cluster's size is known.
+    pub fn pause_until(&mut self, agents: usize) {
+        self.resume_at = (agents > self.slots.len()).then_some(agents);
     }
 
-    fn first_eligible(
-        &self,
-        agent: &AgentId,
-        free: &Resources,
-        slot: &Slot,
-    ) -> Option<(FrameworkId, String)> {
-        let has_gpus = slot.total.scalar("gpus") > Scalar(0);
-        for role in self.roles.ranked() {
-            for framework in self.clients.get(role)?.ranked() {
-                let Some(known) = self.frameworks.get(framework) else {
-                    continue;
-                };
-                let may_have_gpus = !self.filter_gpu_resources || known.wants_gpus;
-                let minimum = known
-                    .min_allocatable
-                    .get(role)
-                    .unwrap_or(&self.min_allocatable);
-                let is_enough =
-                    minimum.is_empty() || minimum.iter().any(|least| free.contains(least));
-                if is_enough
-                    && (!has_gpus || may_have_gpus)
-                    && !self.filters.hides(framework, role, agent, free)
-                {
-                    return Some((framework.clone(), role.clone()));
-                }
-            }
-        }
-        None
+    /// Ends `pause_until`.
+    pub fn resume(&mut self) {
+        self.resume_at = None;
+    }
+
+    fn client(&self, framework: &FrameworkId, role: &str) -> Option<u32> {
+        self.frameworks.get(framework)?.clients.get(role).copied()
     }
 
     fn consider_all(&mut self) {
-        self.candidates.extend(self.agents.keys().cloned());
+        self.candidates.extend(self.slots.numbers());
     }
 
-    fn add_total(&mut self, total: &Resources) {
-        self.roles.add_total(total);
-        for sorter in self.clients.values_mut() {
-            sorter.add_total(total);
+    fn clear_filters(&mut self, id: &FrameworkId, role: Option<&str>) {
+        let clients = self
+            .frameworks
+            .get(id)
+            .into_iter()
+            .flat_map(|known| &known.clients);
+        for (of, client) in clients {
+            if role.is_none_or(|role| role == of) {
+                self.filters.clear_client(*client);
+            }
         }
     }
 
-    fn remove_total(&mut self, total: &Resources) {
-        self.roles.remove_total(total);
-        for sorter in self.clients.values_mut() {
-            sorter.remove_total(total);
-        }
-    }
-
-    fn ensure_client(&mut self, framework: &FrameworkId, role: &str) {
-        self.roles.add(&role.to_owned());
-        let roles = &self.roles;
-        let sorter = self
-            .clients
-            .entry(role.to_owned())
-            .or_insert_with(|| Sorter::with_total_of(roles));
-        sorter.add(framework);
-    }
-
-    fn unallocate(&mut self, framework: &FrameworkId, role: &str, resources: &Resources) {
-        self.roles.unallocated(&role.to_owned(), resources);
-        if let Some(sorter) = self.clients.get_mut(role) {
-            sorter.unallocated(framework, resources);
-        }
-    }
-
-    fn replace(&mut self, id: &FrameworkId, subscription: Subscription) {
-        let new = subscription.roles.clone();
-        let old = self.frameworks.insert(id.clone(), subscription);
-        for role in old.unwrap_or_default().roles.union(&new) {
+    fn replace_subscription(&mut self, id: &FrameworkId, subscription: Subscription) {
+        let roles = subscription.roles.clone();
+        self.has_new_framework |= !self.frameworks.contains_key(id);
+        let known = self.frameworks.entry(id.clone()).or_default();
+        known.subscription = subscription;
+        let known: Vec<String> = known.clients.keys().cloned().collect();
+        for role in roles
+            .iter()
+            .chain(known.iter().filter(|role| !roles.contains(*role)))
+        {
             self.refresh_client(id, role);
         }
-        self.consider_all();
     }
 
-    /// Puts a framework in or out of a role's sorter, as its subscription and its allocations say.
-    fn refresh_client(&mut self, framework: &FrameworkId, role: &str) {
-        let known = self
-            .frameworks
-            .get(framework)
-            .filter(|known| known.roles.contains(role));
-        let (is_subscribed, active) = known.map_or((false, false), |known| {
-            (true, known.active && !known.suppressed.contains(role))
-        });
-        let keeps = is_subscribed
-            || self
-                .clients
-                .get(role)
-                .is_some_and(|sorter| sorter.has_allocation(framework));
-        if keeps {
-            self.ensure_client(framework, role);
+    fn ensure_client(&mut self, framework: &FrameworkId, role: &str) -> u32 {
+        if let Some(client) = self.client(framework, role) {
+            return client;
         }
-        let Some(sorter) = self.clients.get_mut(role) else {
+        self.has_new_framework = true;
+        let client = self.tree.add_client(role, 0);
+        if self.identities.len() <= client as usize {
+            self.identities
+                .resize_with(client as usize + 1, Identity::default);
+        }
+        self.identities[client as usize] = Identity {
+            framework: framework.clone(),
+            role: role.to_owned(),
+            is_nested: role.contains('/'),
+            ..Identity::default()
+        };
+        let known = self.frameworks.entry(framework.clone()).or_default();
+        known.clients.insert(role.to_owned(), client);
+        client
+    }
+
+    /// Puts a framework in or out of a role, as its subscription and its allocations say.
+    fn refresh_client(&mut self, id: &FrameworkId, role: &str) {
+        let is_subscribed = self
+            .frameworks
+            .get(id)
+            .is_some_and(|known| known.subscription.roles.contains(role));
+        if is_subscribed {
+            self.ensure_client(id, role);
+        }
+        let Some(client) = self.client(id, role) else {
             return;
         };
-        if keeps {
-            sorter.set_active(framework, active);
-        } else {
-            sorter.remove(framework);
+        if let Some(known) = self.frameworks.get(id).filter(|_| is_subscribed) {
+            let subscription = &known.subscription;
+            let identity = &mut self.identities[client as usize];
+            let minima = subscription.min_allocatable.get(role);
+            identity.minima = minima.map(|minima| {
+                minima
+                    .iter()
+                    .map(|least| self.names.quantities(least))
+                    .collect()
+            });
+            identity.is_constrained = subscription.constrained.contains(role);
+            identity.wants_gpus = subscription.wants_gpus;
+            identity.is_region_aware = subscription.is_region_aware;
+            identity.is_multi_role = subscription.is_multi_role;
+            let is_active = subscription.active && !subscription.suppressed.contains(role);
+            self.tree.set_active(client, is_active);
+            return;
         }
-        let has_active = sorter.has_active();
-        if sorter.is_empty() {
-            self.clients.remove(role);
-            self.roles.remove(&role.to_owned());
-        } else {
-            self.roles.set_active(&role.to_owned(), has_active);
+        self.tree.set_active(client, false);
+        self.filters.clear_client(client);
+        if !self.slots.is_holding(client) {
+            self.forget_client(id, role, client);
+        }
+    }
+
+    fn forget_client(&mut self, id: &FrameworkId, role: &str, client: u32) {
+        let node = self.tree.clients[client as usize].node;
+        self.tree.remove_client(client);
+        let quotas = &self.quotas;
+        self.tree.collapse(node, |path| quotas.has(path));
+        self.identities[client as usize] = Identity::default();
+        if let Some(known) = self.frameworks.get_mut(id) {
+            known.clients.remove(role);
+            if known.clients.is_empty() {
+                self.frameworks.remove(id);
+            }
         }
     }
 }
