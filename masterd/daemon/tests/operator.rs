@@ -168,6 +168,21 @@ fn metrics_are_listed_by_name() {
             .iter()
             .find(|m| m["name"] == "master/elected");
         assert_eq!(elected.unwrap()["value"], 1.0);
+        let snapshot = get(&address, "/metrics/snapshot?timeout=1secs").await;
+        assert_eq!(snapshot.json()["master/elected"], 1.0);
+        let bad = get(&address, "/metrics/snapshot?timeout=soon").await;
+        assert_eq!(bad.status, 400);
+        let text = get(&address, "/metrics").await;
+        assert!(
+            text.header("content-type")
+                .unwrap()
+                .starts_with("text/plain; version=0.0.4")
+        );
+        assert!(
+            text.text().contains("\nmesos_master_elected 1\n"),
+            "{}",
+            text.text()
+        );
     });
 }
 

@@ -4,6 +4,7 @@
 //! returns whether the bytes were accepted, so that a test can see that it reached the inside. Invariant: none panics,
 //! and what was accepted is written and read back as the same.
 
+use nesos_api::operator::master as operator;
 use nesos_api::recordio::Decoder;
 use nesos_api::scheduler::{Call, Event};
 use nesos_base::cluster_config::ClusterConfig;
@@ -29,7 +30,7 @@ pub const TARGETS: [(&str, Target); 5] = [
     ("cluster_toml", cluster_toml),
 ];
 
-/// A call or an event as JSON.
+/// A scheduler's call or event, or an operator's call, as JSON.
 pub fn json_call(bytes: &[u8]) -> bool {
     let call = Call::from_json(bytes);
     if let Ok(call) = &call {
@@ -38,10 +39,16 @@ pub fn json_call(bytes: &[u8]) -> bool {
         let again = Call::from_json(&text).expect("own JSON is read back");
         assert_eq!(again.to_json(), text);
     }
-    Event::from_json(bytes).is_ok() | call.is_ok()
+    let asked = operator::Call::from_json(bytes);
+    if let Ok(asked) = &asked {
+        let text = asked.to_json();
+        let again = operator::Call::from_json(&text).expect("own JSON is read back");
+        assert_eq!(again.to_json(), text);
+    }
+    Event::from_json(bytes).is_ok() | call.is_ok() | asked.is_ok()
 }
 
-/// A call or an event as protobuf.
+/// A scheduler's call or event, or an operator's call, as protobuf.
 pub fn protobuf_call(bytes: &[u8]) -> bool {
     let call = Call::from_protobuf(bytes);
     if let Ok(call) = &call {
@@ -51,7 +58,13 @@ pub fn protobuf_call(bytes: &[u8]) -> bool {
         assert_eq!(again.to_protobuf(), written);
         let _ = call.to_json();
     }
-    Event::from_protobuf(bytes).is_ok() | call.is_ok()
+    let asked = operator::Call::from_protobuf(bytes);
+    if let Ok(asked) = &asked {
+        let written = asked.to_protobuf();
+        let again = operator::Call::from_protobuf(&written).expect("own protobuf is read back");
+        assert_eq!(again.to_protobuf(), written);
+    }
+    Event::from_protobuf(bytes).is_ok() | call.is_ok() | asked.is_ok()
 }
 
 /// A RecordIO stream, whole and in pieces: both give the same records.

@@ -1,26 +1,65 @@
-//! `/metrics/snapshot`: counters and gauges by Mesos's names.
+//! `/metrics/snapshot` and `/metrics`: counters and gauges by Mesos's names.
 //!
 //! Called by the router. Invariant: every value is a finite number.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hyper::Response;
+use hyper::{Response, StatusCode};
 use masterd_core::{Agent, AgentCondition, Master};
+use nesos_shell::flags;
 use nesos_wire::resource::Resources;
 use nesos_wire::task::TaskState;
 
-use super::answer::Body;
+use super::answer::{self, Body};
+use super::query::Query;
 use super::state::{ask, sum};
 use super::{App, Context};
+
+/// Media type of Prometheus's text format.
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Numbers by name.
 pub(super) type Values = BTreeMap<String, f64>;
 
-/// Answers `/metrics/snapshot`.
-pub(super) async fn snapshot(context: &Context) -> Response<Body> {
+/// Answers `/metrics/snapshot?timeout=`. No metric has to be waited for, so the timeout never ends anything early.
+pub(super) async fn snapshot(context: &Context, query: &Query) -> Response<Body> {
+    if let Some(text) = query.get("timeout")
+        && flags::parse_duration(text).is_none()
+    {
+        return answer::text(
+            StatusCode::BAD_REQUEST,
+            format!("'timeout' must be a duration such as 10secs, not '{text}'"),
+        );
+    }
     let app = Arc::clone(&context.app);
     ask(context, move |master| all(master, &app)).await
+}
+
+/// Answers `/metrics`: the same numbers in Prometheus's text format, `master/tasks_running` as `mesos_master_tasks_running`.
+pub(super) async fn prometheus(context: &Context) -> Response<Body> {
+    let app = Arc::clone(&context.app);
+    let values = context.app.engine.query(move |master| all(master, &app));
+    match values.await {
+        Some(values) => answer::answer(StatusCode::OK, PROMETHEUS, exposition(&values)),
+        None => answer::stopping(),
+    }
+}
+
+fn exposition(values: &Values) -> String {
+    let mut text = String::new();
+    for (name, value) in values {
+        let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+        let prefix = if name.starts_with("nesos/") {
+            ""
+        } else {
+            "mesos_"
+        };
+        text.push_str(prefix);
+        text.extend(name.chars().map(plain));
+        text.push_str(&format!(" {value}\n"));
+    }
+    text
 }
 
 /// All metrics by name.
@@ -217,4 +256,19 @@ fn system(values: &mut Values) {
     }
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     values.insert("system/cpus_total".into(), cpus as f64);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prometheus_names_have_no_slashes() {
+        let values = Values::from([
+            ("master/cpus_total".to_string(), 1.5),
+            ("nesos/operator_event_streams_cut".to_string(), 2.0),
+        ]);
+        let expected = "mesos_master_cpus_total 1.5\nnesos_operator_event_streams_cut 2\n";
+        assert_eq!(exposition(&values), expected);
+    }
 }

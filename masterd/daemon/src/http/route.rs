@@ -29,6 +29,7 @@ enum Route {
     Redirect,
     Flags,
     Metrics,
+    Prometheus,
     Logging,
     Teardown,
     OfTask,
@@ -48,6 +49,7 @@ const ROUTES: &[(&str, Route)] = &[
     ("/version", Route::Version),
     ("/redirect", Route::Redirect),
     ("/flags", Route::Flags),
+    ("/metrics", Route::Prometheus),
     ("/metrics/snapshot", Route::Metrics),
     ("/logging/toggle", Route::Logging),
     ("/teardown", Route::Teardown),
@@ -86,7 +88,8 @@ pub(super) async fn dispatch(context: &Context, request: Request<Incoming>) -> R
         Route::Roles => roles::list(context).await,
         Route::Version => state::version(),
         Route::Flags => state::flags(context),
-        Route::Metrics => metrics::snapshot(context).await,
+        Route::Metrics => metrics::snapshot(context, &query).await,
+        Route::Prometheus => metrics::prometheus(context).await,
         Route::Logging => logging::toggle(context, request.headers(), &query),
         Route::Redirect => redirect(context),
         _ => answer::empty(StatusCode::OK),
@@ -190,7 +193,9 @@ mod tests {
             ("/state/more", Some(Route::State)),
             ("/stateful", None),
             ("/mastery/state", None),
-            ("/metrics", None),
+            ("/metrics", Some(Route::Prometheus)),
+            ("/metrics/snapshot/", Some(Route::Metrics)),
+            ("/metrical", None),
         ] {
             assert_eq!(find(normal(path)), route, "{path}");
         }
