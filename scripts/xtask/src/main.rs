@@ -3,6 +3,7 @@
 //! Not part of the product. Called by people and by `scripts/*`. Invariant: each subcommand runs on its own, makes what it needs
 //! first, and says in a sentence what is missing from the machine.
 
+mod bench;
 mod cross;
 mod guest;
 mod image;
@@ -31,6 +32,8 @@ enum Task {
     Image(image::Arguments),
     /// Print the sizes of what was built, next to the promises
     Sizes(sizes::Arguments),
+    /// Measure speed and memory, next to the targets and to Mesos's published figures
+    Bench(bench::Arguments),
     /// Run every check and test; the last line is `N passed, N failed`
     Test(test::Arguments),
     /// Check the rules of the code base that the compiler does not know
@@ -59,6 +62,7 @@ fn run() -> Result<()> {
         Task::Build => cross::build(&root).map(|_| ()),
         Task::Image(arguments) => image::run(&root, &arguments),
         Task::Sizes(arguments) => sizes::run(&root, &arguments),
+        Task::Bench(arguments) => bench::run(&root, &arguments),
         Task::Test(arguments) => test::run(&root, &arguments),
         Task::Tidy => tidy::run(&root),
         Task::Sim { seeds } => test::simulate(&root, seeds),

@@ -80,6 +80,7 @@ const LEAVES: &[&str] = &[
     "nesos-cluster-tests",
     "nesos-qemu-tests",
     "nesos-client-tests",
+    "nesos-load",
 ];
 /// What the pure crates must not reach, not even through others: clocks, sockets, files, randomness.
 const IMPURE: &[&str] = &[

@@ -1,0 +1,61 @@
+//! `cargo xtask bench SUBJECT`: builds what is measured in release mode, measures it, prints a table with the targets.
+//!
+//! The measuring itself is in `tests/load` for masterd as a whole. Called by `main`. Invariant: nothing is measured that
+//! was not built from the sources as they are.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+/// Flags of the subcommand.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    subject: Subject,
+}
+
+/// What can be measured.
+#[derive(Debug, clap::Subcommand)]
+enum Subject {
+    /// From ACCEPT to TASK_RUNNING with one real agentd
+    Launch,
+    /// 10,000 agents with 100,000 tasks after a master's restart
+    Failover,
+    /// `/state` with 20,000 tasks while scheduling goes on
+    State,
+    /// masterd's memory: idle, 1,000 and 10,000 agents
+    Memory,
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// A build or a measurement fails; a target that is missed is only shown.
+pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
+    match arguments.subject {
+        Subject::Launch => load(root, "launch"),
+        Subject::Failover => load(root, "failover"),
+        Subject::State => load(root, "state"),
+        Subject::Memory => load(root, "memory"),
+    }
+}
+
+/// Runs the load driver against real daemons.
+fn load(root: &Path, subject: &str) -> Result<()> {
+    let packages = ["masterd", "agentd", "nesos-executor", "nesos-load"];
+    let mut build = Command::new("cargo");
+    build.current_dir(root).args(["build", "--release"]);
+    run_command(build.args(packages.iter().flat_map(|package| ["-p", package])))?;
+    let programs = root.join("target/release");
+    let mut driver = Command::new(programs.join("nesos-load"));
+    run_command(driver.arg("--programs").arg(&programs).arg(subject))
+}
+
+fn run_command(command: &mut Command) -> Result<()> {
+    let status = command
+        .status()
+        .with_context(|| format!("starting {command:?}"))?;
+    ensure!(status.success(), "{command:?} ended with {status}");
+    Ok(())
+}

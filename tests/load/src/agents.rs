@@ -1,0 +1,274 @@
+//! Stand-ins for agents: the real link (mutual TLS, postcard frames) without anything behind it.
+//!
+//! Called by the subjects. An agent reports the tasks it was given, runs what it is told to run in no time, and answers
+//! pings. Invariant: no more dials are under way at a time than masterd lets in.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use nesos_base::token::ClusterKey;
+use nesos_shell::framed::{self, FrameReader};
+use nesos_shell::tls::{self, Authority, NodeKey};
+use nesos_wire::message::{AgentToMaster, Hello, MasterToAgent, TaskReport, TaskUpdate};
+use nesos_wire::resource_text;
+use nesos_wire::task::{Source, TaskSpec, TaskState, TaskStatus};
+use nesos_wire::{
+    AgentId, Attempt, ExecutorId, FrameworkId, NodeId, TaskId, TaskKey, Uuid, version,
+};
+use rustls::ClientConfig;
+use tokio::io::{ReadHalf, WriteHalf};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_rustls::client::TlsStream;
+
+/// Dials at a time: masterd drops the eldest of more than 512 unfinished handshakes.
+const DIALS: usize = 256;
+/// What each agent has.
+const RESOURCES: &str = "cpus:10;mem:1280;disk:10000;ports:[31000-32000]";
+/// What each task of the initial load has; ten fill an agent.
+const TASK_RESOURCES: &str = "cpus:1;mem:128";
+
+type Stream = TlsStream<TcpStream>;
+
+/// All agents of a run.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    address: SocketAddr,
+    agents: Vec<Agent>,
+}
+
+#[derive(Debug, Clone)]
+struct Agent {
+    tls: Arc<ClientConfig>,
+    hello: Hello,
+}
+
+/// A registered agent's link.
+#[derive(Debug)]
+struct Link {
+    number: usize,
+    id: AgentId,
+    reader: FrameReader<ReadHalf<Stream>>,
+    writer: WriteHalf<Stream>,
+}
+
+/// Agents that are being served; dropping it cuts their links.
+#[derive(Debug)]
+pub(crate) struct Online(JoinSet<Result<()>>);
+
+impl Online {
+    /// How many links still live.
+    pub(crate) fn alive(&mut self) -> usize {
+        while self.0.try_join_next().is_some() {}
+        self.0.len()
+    }
+}
+
+impl Fleet {
+    /// `count` agents, `prefix` in front of their names, with certificates but not registered yet.
+    pub(crate) fn new(
+        address: SocketAddr,
+        key: &ClusterKey,
+        prefix: &str,
+        count: usize,
+    ) -> Result<Self> {
+        let authority = Authority::new(key)?;
+        let node_key = NodeKey::generate()?;
+        let public_key = node_key.public_key()?;
+        let resources = resource_text::parse(RESOURCES)?;
+        let agents = (0..count).map(|number| {
+            let node = NodeId::new(format!("{prefix}-{number}"));
+            let certificate = authority.issue_node(&node, public_key)?;
+            let tls = tls::link_client(authority.certificate(), &certificate, &node_key)?;
+            let hello = Hello {
+                version: version::CURRENT,
+                hostname: node.to_string(),
+                node,
+                agent: None,
+                boot_id: "6e6f7420-6120-7265-616c-20626f617264".into(),
+                ip: String::new(),
+                port: 5051,
+                software: env!("CARGO_PKG_VERSION").into(),
+                resources: resources.clone(),
+                attributes: Vec::new(),
+                tasks: Vec::new(),
+            };
+            Ok(Agent { tls, hello })
+        });
+        Ok(Self {
+            address,
+            agents: agents.collect::<Result<_>>()?,
+        })
+    }
+
+    /// Registers all agents and serves them. Returns when the last has its Welcome.
+    pub(crate) async fn register(&mut self) -> Result<Online> {
+        let gate = Arc::new(Semaphore::new(DIALS));
+        let mut dialing = JoinSet::new();
+        for (number, agent) in self.agents.iter().cloned().enumerate() {
+            let (gate, address) = (Arc::clone(&gate), self.address);
+            dialing.spawn(async move {
+                let _permit = gate.acquire().await?;
+                greet(number, address, agent).await
+            });
+        }
+        let mut online = JoinSet::new();
+        while let Some(link) = dialing.join_next().await {
+            let link = link??;
+            self.agents[link.number].hello.agent = Some(link.id.clone());
+            online.spawn(serve(link));
+        }
+        Ok(Online(online))
+    }
+
+    /// From the next registration on each agent reports `count` running tasks of `framework`.
+    pub(crate) fn load(
+        &mut self,
+        count: usize,
+        framework: &FrameworkId,
+        info: &[u8],
+    ) -> Result<()> {
+        let resources = resource_text::parse(TASK_RESOURCES)?;
+        for agent in &mut self.agents {
+            let id = agent.hello.agent.clone().context("not registered yet")?;
+            let tasks = (0..count).map(|number| {
+                let task = format!("{}-task-{number}", agent.hello.node);
+                let mut spec = spec(framework, &task, &id, info);
+                spec.resources = resources.clone();
+                let status = Some(status(&spec, &id, TaskState::Running, None));
+                let latest = TaskState::Running;
+                TaskReport {
+                    spec,
+                    latest,
+                    status,
+                }
+            });
+            agent.hello.tasks = tasks.collect();
+        }
+        Ok(())
+    }
+}
+
+async fn greet(number: usize, address: SocketAddr, agent: Agent) -> Result<Link> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let stream = tls::connect(agent.tls, stream).await?;
+    let (read, mut writer) = tokio::io::split(stream);
+    let mut reader = FrameReader::new(read);
+    framed::write(&mut writer, &AgentToMaster::Hello(agent.hello)).await?;
+    match reader.read().await? {
+        Some(MasterToAgent::Welcome(welcome)) => {
+            let id = welcome.agent;
+            Ok(Link {
+                number,
+                id,
+                reader,
+                writer,
+            })
+        }
+        Some(other) => bail!("agent {number}: instead of a Welcome came {other:?}"),
+        None => bail!("agent {number}: the master closed the link"),
+    }
+}
+
+/// Tasks run as soon as they are launched and have finished as soon as the framework knows that they run.
+async fn serve(mut link: Link) -> Result<()> {
+    let mut running: Vec<TaskSpec> = Vec::new();
+    let mut updates = 0;
+    while let Some(message) = link.reader.read().await? {
+        let mut replies = Vec::new();
+        let mut uuid = || {
+            updates += 1;
+            let (mut bytes, number) = ([0; 16], u64::try_from(link.number).unwrap_or_default());
+            bytes[..8].copy_from_slice(&number.to_be_bytes());
+            bytes[8..].copy_from_slice(&u64::to_be_bytes(updates));
+            Uuid(bytes)
+        };
+        match message {
+            MasterToAgent::Ping { sequence } => replies.push(AgentToMaster::Pong { sequence }),
+            MasterToAgent::Launch { tasks } => {
+                for spec in tasks {
+                    replies.push(update(&spec, &link.id, TaskState::Running, uuid()));
+                    running.push(spec);
+                }
+            }
+            MasterToAgent::Acknowledge { key, .. } => {
+                if let Some(index) = running.iter().position(|spec| spec.key == key) {
+                    let spec = running.swap_remove(index);
+                    replies.push(update(&spec, &link.id, TaskState::Finished, uuid()));
+                }
+            }
+            _ => {}
+        }
+        for reply in replies {
+            framed::write(&mut link.writer, &reply).await?;
+        }
+    }
+    Ok(())
+}
+
+fn update(spec: &TaskSpec, agent: &AgentId, state: TaskState, uuid: Uuid) -> AgentToMaster {
+    AgentToMaster::Update(TaskUpdate {
+        key: spec.key.clone(),
+        status: status(spec, agent, state, Some(uuid)),
+        latest: state,
+    })
+}
+
+fn status(spec: &TaskSpec, agent: &AgentId, state: TaskState, uuid: Option<Uuid>) -> TaskStatus {
+    TaskStatus {
+        state,
+        source: Source::Executor,
+        reason: None,
+        message: String::new(),
+        timestamp: 1_700_000_000.0,
+        uuid,
+        agent: Some(agent.clone()),
+        executor: Some(spec.executor.clone()),
+        container: None,
+        healthy: None,
+        data: Vec::new(),
+        unreachable_time: None,
+    }
+}
+
+/// What an agent would have been told to run, but for the resources.
+fn spec(framework: &FrameworkId, task: &str, agent: &AgentId, framework_info: &[u8]) -> TaskSpec {
+    use nesos_api::v1;
+    let command = "exec /usr/bin/worker --shard 7 --listen $PORT0";
+    let info = v1::TaskInfo {
+        name: "worker".into(),
+        task_id: v1::TaskID::from(task),
+        agent_id: v1::AgentID::from(agent.as_str()),
+        command: Some(v1::CommandInfo {
+            value: Some(command.into()),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    TaskSpec {
+        key: TaskKey {
+            framework: framework.clone(),
+            task: TaskId::new(task),
+        },
+        attempt: Attempt(1 << 32),
+        name: "worker".into(),
+        executor: ExecutorId::new(task),
+        role: "load".into(),
+        resources: nesos_wire::resource::Resources::new(),
+        limits: Default::default(),
+        command: nesos_wire::task::Command {
+            shell: true,
+            value: command.into(),
+            ..Default::default()
+        },
+        kill_grace_ms: 3000,
+        partition_aware: true,
+        task_killing: false,
+        checkpoint: true,
+        info: info.to_protobuf(),
+        framework_info: framework_info.to_vec(),
+    }
+}

@@ -1,0 +1,145 @@
+//! Real masterd and agentd as child processes on loopback.
+//!
+//! Called by the subjects. Invariant: a daemon is dead and buried when its value is dropped.
+
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use nesos_base::token::ClusterKey;
+use nesos_shell::tls;
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep};
+
+/// How long a daemon may take until it listens.
+const UP: Duration = Duration::from_secs(20);
+/// Pause between two tries to connect: well below what is measured.
+const POLL: Duration = Duration::from_millis(1);
+
+/// A cluster's folder and key, with at most one master.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    /// Where masterd listens.
+    pub(crate) address: SocketAddr,
+    /// The CA's seed.
+    pub(crate) key: ClusterKey,
+    programs: PathBuf,
+    home: TempDir,
+    master: Option<Process>,
+}
+
+/// A child that does not outlive this value.
+#[derive(Debug)]
+pub(crate) struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Process {
+    /// Resident memory, MB.
+    pub(crate) fn resident(&self) -> Result<f64> {
+        let path = format!("/proc/{}/status", self.0.id());
+        let text = fs::read_to_string(&path).with_context(|| path.clone())?;
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+        Ok(kib.with_context(|| format!("{path}: no VmRSS"))? * 1024.0 / 1e6)
+    }
+}
+
+impl Cluster {
+    /// A new cluster whose masterd runs.
+    pub(crate) async fn start(programs: &Path) -> Result<Self> {
+        let home = tempfile::Builder::new().prefix("nesos-load-").tempdir()?;
+        let key = tls::generate_cluster_key()?;
+        let token = tls::join_token(&key)?.to_text();
+        let master = format!(
+            "role = \"master\"\n[cluster]\nkey = \"{}\"\n",
+            key.to_text()
+        );
+        fs::write(home.path().join("master.toml"), master)?;
+        let agent = format!("role = \"agent\"\n[cluster]\ntoken = \"{token}\"\n");
+        fs::write(home.path().join("agent.toml"), agent)?;
+        let mut cluster = Self {
+            address: TcpListener::bind("127.0.0.1:0")?.local_addr()?,
+            key,
+            programs: programs.to_owned(),
+            home,
+            master: None,
+        };
+        cluster.start_master().await?;
+        Ok(cluster)
+    }
+
+    /// The running master.
+    pub(crate) fn master(&self) -> Result<&Process> {
+        self.master.as_ref().context("masterd is not running")
+    }
+
+    /// Kills masterd as a power cut would.
+    pub(crate) fn kill_master(&mut self) {
+        self.master = None;
+    }
+
+    /// Starts masterd and waits until it accepts connections.
+    pub(crate) async fn start_master(&mut self) -> Result<()> {
+        let port = self.address.port();
+        let mut process = self.spawn("masterd", "master", port, &[])?;
+        let begin = Instant::now();
+        while TcpStream::connect(self.address).await.is_err() {
+            if let Some(status) = process.0.try_wait()? {
+                bail!("masterd ended with {status}: {}", self.log("master"));
+            }
+            ensure!(begin.elapsed() < UP, "masterd does not listen");
+            sleep(POLL).await;
+        }
+        self.master = Some(process);
+        Ok(())
+    }
+
+    /// Starts a real agentd with these resources.
+    pub(crate) fn start_agent(&self, resources: &str) -> Result<Process> {
+        let flags = [
+            format!("--master={}", self.address),
+            format!("--resources={resources}"),
+            "--hostname=agent".to_owned(),
+        ];
+        self.spawn("agentd", "agent", 0, &flags)
+    }
+
+    fn spawn(&self, program: &str, name: &str, port: u16, flags: &[String]) -> Result<Process> {
+        let home = self.home.path();
+        let log = File::create(home.join(format!("{name}.log")))?;
+        let path = self.programs.join(program);
+        let child = Command::new(&path)
+            .arg("--ip=127.0.0.1")
+            .arg(format!("--port={port}"))
+            .arg(format!("--work_dir={}", home.join(name).display()))
+            .arg(format!(
+                "--config={}",
+                home.join(format!("{name}.toml")).display()
+            ))
+            .arg("--mdns=off")
+            .arg("--logging_level=WARNING")
+            .args(flags)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("starting {}", path.display()))?;
+        Ok(Process(child))
+    }
+
+    /// What a daemon has logged, for messages.
+    pub(crate) fn log(&self, name: &str) -> String {
+        fs::read_to_string(self.home.path().join(format!("{name}.log"))).unwrap_or_default()
+    }
+}
