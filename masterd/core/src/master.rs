@@ -283,6 +283,11 @@ impl Master {
         self.offers.values()
     }
 
+    /// One outstanding offer.
+    pub fn offer(&self, id: &OfferId) -> Option<&Offer> {
+        self.offers.get(id)
+    }
+
     /// The counters.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics

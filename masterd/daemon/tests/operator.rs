@@ -209,6 +209,9 @@ fn the_cluster_is_shown_and_a_framework_ended() {
         assert_eq!(scheduler.call(&accept).await, 202);
         assert!(matches!(agent.hear().await, MasterToAgent::Launch { .. }));
 
+        let summary = get(&address, "/state-summary").await.json();
+        assert_eq!(summary["slaves"][0]["TASK_STAGING"], 1);
+        assert_eq!(summary["frameworks"][0]["slave_ids"][0], agent_id.as_str());
         let agents = both(&address, CallType::GetAgents)
             .await
             .get_agents

@@ -112,7 +112,7 @@ pub(crate) fn executors(master: &Master) -> ResponseGetExecutors {
 pub(crate) fn agent(master: &Master, known: &Agent) -> ResponseGetAgentsAgent {
     let tasks = known.tasks.iter().filter_map(|key| master.task(key));
     let allocated = tasks.filter(|task| task.is_using_resources());
-    let offers = master.offers().filter(|offer| offer.agent == known.id);
+    let offers = known.offers.iter().filter_map(|id| master.offer(id));
     ResponseGetAgentsAgent {
         agent_info: agent_info(known),
         active: known.is_connected(),
@@ -136,7 +136,7 @@ pub(crate) fn agent(master: &Master, known: &Agent) -> ResponseGetAgentsAgent {
 /// One framework.
 pub(crate) fn framework(master: &Master, known: &Framework) -> ResponseGetFrameworksFramework {
     let using = known.tasks.values().filter(|t| t.is_using_resources());
-    let offers = || master.offers().filter(|offer| offer.framework == known.id);
+    let offers = || known.offers.iter().filter_map(|id| master.offer(id));
     ResponseGetFrameworksFramework {
         framework_info: framework_info(known),
         active: known.is_connected(),

@@ -7,6 +7,7 @@ use hyper::Response;
 use masterd_core::{Agent, AgentCondition, Framework, Master, Offer};
 use nesos_api::legacy;
 use nesos_api::v1;
+use nesos_wire::AgentId;
 use nesos_wire::resource::Resources;
 use serde::Serialize;
 use serde_json::json;
@@ -90,14 +91,16 @@ pub(super) async fn frameworks(context: &Context, query: &Query) -> Response<Bod
 pub(super) async fn summary(context: &Context) -> Response<Body> {
     let about = context.app.about.clone();
     ask(context, move |master| {
+        let mut on_agents: BTreeMap<&AgentId, Vec<&masterd_core::Task>> = BTreeMap::new();
+        for task in master.frameworks().flat_map(tasks::of) {
+            on_agents.entry(&task.agent).or_default().push(task);
+        }
         let slaves: Vec<_> = master
             .agents()
             .filter(|agent| is_known(agent))
             .map(|agent| {
-                let on_agent = |task: &&masterd_core::Task| task.agent == agent.id;
-                let tasks = master.frameworks().flat_map(tasks::of).filter(on_agent);
                 let frameworks: BTreeSet<&str> = agent.tasks.iter().map(|key| key.framework.as_str()).collect();
-                Counted { what: slave(master, agent), ids: json!({ "framework_ids": frameworks }), counts: tasks::count(tasks) }
+                Counted { what: slave(master, agent), ids: json!({ "framework_ids": frameworks }), counts: tasks::count(on_agents.get(&agent.id).into_iter().flatten().copied()) }
             })
             .collect();
         let frameworks: Vec<_> = master
@@ -320,7 +323,7 @@ fn framework(master: &Master, known: &Framework) -> legacy::Framework {
 }
 
 fn offers<'a>(master: &'a Master, known: &'a Framework) -> impl Iterator<Item = &'a Offer> {
-    master.offers().filter(|offer| offer.framework == known.id)
+    known.offers.iter().filter_map(|id| master.offer(id))
 }
 
 fn offer(offer: &Offer) -> legacy::Offer {
