@@ -1,6 +1,6 @@
 //! `cargo xtask bench SUBJECT`: builds what is measured in release mode, measures it, prints a table with the targets.
 //!
-//! The measuring itself is in `tests/load` for masterd as a whole. Called by `main`. Invariant: nothing is measured that
+//! The measuring itself is in `tests/load` for masterd as a whole and in an example of `masterd-core` for the allocator. Called by `main`. Invariant: nothing is measured that
 //! was not built from the sources as they are.
 
 use std::path::Path;
@@ -18,6 +18,8 @@ pub(crate) struct Arguments {
 /// What can be measured.
 #[derive(Debug, clap::Subcommand)]
 enum Subject {
+    /// The allocator's rounds alone, in the shapes of Mesos's own benchmarks
+    Allocator,
     /// From ACCEPT to TASK_RUNNING with one real agentd
     Launch,
     /// 10,000 agents with 100,000 tasks after a master's restart
@@ -34,11 +36,23 @@ enum Subject {
 /// A build or a measurement fails; a target that is missed is only shown.
 pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     match arguments.subject {
+        Subject::Allocator => allocator(root),
         Subject::Launch => load(root, "launch"),
         Subject::Failover => load(root, "failover"),
         Subject::State => load(root, "state"),
         Subject::Memory => load(root, "memory"),
     }
+}
+
+/// Runs the allocator's benchmark, which needs no daemon.
+fn allocator(root: &Path) -> Result<()> {
+    let example = ["--package", "masterd-core", "--example", "bench_allocator"];
+    let mut run = Command::new("cargo");
+    run_command(
+        run.current_dir(root)
+            .args(["run", "--quiet", "--release"])
+            .args(example),
+    )
 }
 
 /// Runs the load driver against real daemons.
