@@ -13,6 +13,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// Most bytes reserved ahead of what has arrived: a peer that announces 4 MB must send them to make us hold them.
 const RESERVE: usize = 16 * 1024;
+/// Most bytes kept between messages: one answer to a ping is ten bytes, and a master has thousands of idle links.
+const KEEP: usize = 1024;
 
 /// Why no message could be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -125,7 +127,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             have: self.buffer.len(),
         })??;
         self.buffer.drain(..used);
-        if self.buffer.is_empty() && self.buffer.capacity() > 4 * RESERVE {
+        if self.buffer.is_empty() && self.buffer.capacity() > KEEP {
             self.buffer = Vec::new();
         }
         Ok(message)

@@ -325,7 +325,9 @@ impl Agent {
 }
 
 impl Task {
-    pub(crate) fn new(spec: nesos_wire::task::TaskSpec, agent: AgentId) -> Self {
+    pub(crate) fn new(mut spec: nesos_wire::task::TaskSpec, agent: AgentId) -> Self {
+        // The framework has it; a hundred thousand copies would be most of what a master holds.
+        spec.framework_info = Vec::new();
         Self {
             spec,
             agent,

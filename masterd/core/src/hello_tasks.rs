@@ -27,8 +27,9 @@ impl Master {
         let mut reconciled = Reconciled::default();
         let mut reported = BTreeSet::new();
         for report in reports {
-            if self.take_report(id, report.clone(), &mut reconciled) {
-                reported.insert(report.spec.key);
+            let key = report.spec.key.clone();
+            if self.take_report(id, report, &mut reconciled) {
+                reported.insert(key);
             }
         }
         let missing: Vec<TaskKey> = self

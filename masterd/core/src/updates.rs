@@ -25,6 +25,8 @@ impl Task {
         } else if self.statuses.len() >= MAX_STATUSES {
             self.statuses.remove(0);
         }
+        // Most tasks live with one or two statuses: a vector's usual room for four would double a task's size.
+        self.statuses.reserve_exact(1);
         // The executor's bytes are not kept for history, as in Mesos: they may be large.
         self.statuses.push(TaskStatus {
             data: Vec::new(),
@@ -222,8 +224,6 @@ impl Master {
         }
         task.acknowledged = acknowledged;
         task.unacknowledged = None;
-        // Kept for display only: what was run is in `info`.
-        task.spec.framework_info = Vec::new();
         framework.complete(task);
     }
 

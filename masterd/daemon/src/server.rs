@@ -117,7 +117,10 @@ impl Server {
             Some(ALPN_AGENT) => match certified {
                 Some(certified) => {
                     drop(ticket);
-                    link::serve(stream, link, certified, peer, self.app.engine.clone()).await;
+                    // A task of its own: this one has room for everything a connection may turn out to be, which ten
+                    // thousand agents would keep for as long as they live.
+                    let engine = self.app.engine.clone();
+                    tokio::spawn(link::serve(stream, link, certified, peer, engine));
                 }
                 None => {
                     tracing::warn!("agent link from {peer}: it has no certificate of this cluster")
