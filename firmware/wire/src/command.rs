@@ -43,6 +43,20 @@ pub enum Command {
         /// Which.
         framework: FrameworkId,
     },
+    /// An operator decided how the agent is to be kept.
+    SetUpkeep {
+        /// Which.
+        agent: AgentId,
+        /// From now on.
+        upkeep: Upkeep,
+    },
+    /// An operator says that the agent will never come back: it is forgotten, its id is refused.
+    MarkGone {
+        /// Which.
+        agent: AgentId,
+        /// Since when, seconds since 1970.
+        since: f64,
+    },
 }
 
 /// An admitted agent.
@@ -60,6 +74,37 @@ pub struct AgentRecord {
     pub port: u16,
     /// Unreachable since, seconds since 1970.
     pub unreachable_since: Option<f64>,
+    /// What operators decided about it.
+    pub upkeep: Upkeep,
+}
+
+/// What operators decided about an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Upkeep {
+    /// Nothing is offered from it.
+    pub deactivated: bool,
+    /// It is being emptied, or was.
+    pub drain: Option<Drain>,
+}
+
+/// The emptying of an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Drain {
+    /// Nothing runs there any more.
+    pub is_drained: bool,
+    /// Its tasks' grace periods are cut to this, nanoseconds.
+    pub max_grace_ns: Option<u64>,
+    /// Once it is empty it is gone for ever.
+    pub mark_gone: bool,
+    /// Since when, seconds since 1970.
+    pub since: f64,
+}
+
+impl Upkeep {
+    /// Whether tasks are being killed there.
+    pub fn is_draining(&self) -> bool {
+        self.drain.is_some_and(|drain| !drain.is_drained)
+    }
 }
 
 /// A registered framework.

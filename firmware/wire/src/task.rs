@@ -73,6 +73,8 @@ pub enum Reason {
     TaskUnauthorized,
     TaskUnknown,
     ResourcesUnknown,
+    AgentRemovedByOperator,
+    AgentDraining,
 }
 
 /// One status of one task.

@@ -6,12 +6,13 @@
 use std::collections::BTreeSet;
 
 use nesos_base::time::Duration;
-use nesos_wire::command::{AgentRecord, Command};
+use nesos_wire::command::{AgentRecord, Command, Upkeep};
 use nesos_wire::message::{AgentToMaster, Hello, MasterToAgent, TaskReport, Welcome};
 use nesos_wire::task::TaskState;
 use nesos_wire::{AgentId, TaskKey, version};
 
 use crate::event::{LinkId, RequestId};
+use crate::liveness::Parting;
 use crate::master::Master;
 use crate::news::News;
 use crate::outgoing::FrameworkEvent;
@@ -26,6 +27,11 @@ impl Master {
     pub(crate) fn agent_hello(&mut self, link: LinkId, hello: Hello) {
         if let Err(error) = version::negotiate(hello.version) {
             self.refuse_link(link, error.to_string());
+            return;
+        }
+        if let Some(id) = hello.agent.clone().filter(|id| self.registry.is_gone(id)) {
+            self.say_gone(link, &id, hello.tasks.into_iter().map(|task| task.spec.key));
+            self.out.close_links.push(link);
             return;
         }
         let record = match self.admit(&hello) {
@@ -92,7 +98,7 @@ impl Master {
             }
             AgentToMaster::Goodbye => {
                 self.metrics.messages_unregister_slave += 1;
-                self.remove_agent(&id);
+                self.remove_agent(&id, Parting::Goodbye);
             }
         }
     }
@@ -173,8 +179,12 @@ impl Master {
 
     /// The board's record, proposed if it is new or says something else than before.
     fn admit(&mut self, hello: &Hello) -> Result<AgentRecord, String> {
-        let (agent, unreachable_since) = match self.registry.agent_of_node(&hello.node) {
-            Some(record) => (record.agent.clone(), record.unreachable_since),
+        let (agent, unreachable_since, upkeep) = match self.registry.agent_of_node(&hello.node) {
+            Some(record) => (
+                record.agent.clone(),
+                record.unreachable_since,
+                record.upkeep,
+            ),
             None => {
                 let admitted = self.registry.agents().count();
                 if admitted >= self.config.max_agents {
@@ -182,7 +192,11 @@ impl Master {
                         "{admitted} agents are admitted, which is as many as this master takes"
                     ));
                 }
-                (self.allot_agent_id(hello.agent.as_ref()), None)
+                (
+                    self.allot_agent_id(hello.agent.as_ref()),
+                    None,
+                    Upkeep::default(),
+                )
             }
         };
         let record = AgentRecord {
@@ -192,6 +206,7 @@ impl Master {
             ip: hello.ip.clone(),
             port: hello.port,
             unreachable_since,
+            upkeep,
         };
         if self.registry.agent(&record.agent) != Some(&record) {
             self.propose(Command::AdmitAgent(record.clone()));
@@ -257,6 +272,9 @@ impl Master {
         if record.unreachable_since.is_some() {
             self.announce_returned(&reconciled.returned);
         }
+        if record.upkeep.is_draining() {
+            self.kill_for_drain(id);
+        }
         self.timers
             .arm(self.now + self.config.ping_interval, Timer::Ping(link));
     }
@@ -288,10 +306,11 @@ impl Master {
         agent.gone_at = None;
         if self.allocator.has_agent(id) {
             self.allocator.update_agent(id, hello.resources);
-            self.allocator.set_agent_active(id, true);
         } else {
             self.allocator.add_agent(id, hello.resources);
         }
+        let active = !self.registry.upkeep(id).deactivated;
+        self.allocator.set_agent_active(id, active);
         if changed {
             self.allocator.clear_agent_filters(id);
         }

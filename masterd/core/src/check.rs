@@ -46,6 +46,15 @@ fn check_agent(master: &Master, agent: &Agent, found: &mut Vec<String>) {
     if let Some(overlap) = overlap(&offers) {
         found.push(format!("agent {id}: {overlap} is in two offers"));
     }
+    let upkeep = master.upkeep(id);
+    if upkeep.deactivated && !agent.offers.is_empty() {
+        found.push(format!("agent {id} is deactivated but offered"));
+    }
+    if upkeep.is_draining() != master.draining.contains(id) {
+        found.push(format!(
+            "agent {id}: the registry and the set of draining agents differ"
+        ));
+    }
     if !agent.is_connected() && !agent.offers.is_empty() {
         found.push(format!("agent {id} is not connected but offered"));
     }

@@ -23,6 +23,11 @@ pub struct Config {
     /// all when pings fail). A restart of agentd takes below 1 s and a reboot of a board some 15 s; a board that was
     /// unplugged is declared unreachable 45 s later, sooner than Mesos's 75 s.
     pub agent_reregister_timeout: Duration,
+    /// Least pause between two agents that are declared unreachable; one that returns while it waits is spared. Default
+    /// none, as Mesos's `--agent_removal_rate_limit`.
+    pub agent_removal_pause: Option<Duration>,
+    /// How long an offer stands before it is rescinded. Default for ever, as Mesos's `--offer_timeout`.
+    pub offer_timeout: Option<Duration>,
     /// How long frameworks that a new master knows only from the registry or from agents may take to subscribe, if
     /// their own failover timeout is shorter. Default 10 min (Mesos never removes them; orphans then run for ever).
     pub framework_recovery_timeout: Duration,
@@ -50,6 +55,8 @@ impl Config {
             ping_interval: Duration::from_secs(5),
             max_ping_misses: 3,
             agent_reregister_timeout: Duration::from_secs(30),
+            agent_removal_pause: None,
+            offer_timeout: None,
             framework_recovery_timeout: Duration::from_secs(600),
             decline_pause: Duration::from_secs(1),
             min_allocatable: vec![

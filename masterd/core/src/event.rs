@@ -11,6 +11,7 @@ use nesos_wire::resource::Resources;
 use nesos_wire::{FrameworkId, TaskKey, Uuid};
 
 use crate::call::Call;
+use crate::order::Order;
 
 /// One accepted connection of an agent. The shell numbers connections **in the order it accepts them** and never uses a
 /// number again: of two links of one agent the greater is the one the agent opened later, and a `Hello` that was
@@ -94,6 +95,13 @@ pub enum Event {
         offset: u64,
         /// At most this many bytes.
         length: u32,
+    },
+    /// An operator changes something for longer. Answer: `Done`, `NotFound` or `Invalid`.
+    Order {
+        /// Number of the answer.
+        request: RequestId,
+        /// What.
+        order: Order,
     },
     /// Time has passed: [`Ready::deadline`](crate::Ready::deadline) was reached. Harmless at any other time.
     Tick,

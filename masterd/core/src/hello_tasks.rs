@@ -55,10 +55,13 @@ impl Master {
     fn take_report(
         &mut self,
         agent: &AgentId,
-        report: TaskReport,
+        mut report: TaskReport,
         reconciled: &mut Reconciled,
     ) -> bool {
         let key = report.spec.key.clone();
+        if let Some(status) = &mut report.status {
+            self.explain_drain(agent, status, report.spec.partition_aware);
+        }
         if self.registry.is_removed(&key.framework) {
             reconciled.kill.push(key);
             return false;

@@ -58,7 +58,7 @@ impl Master {
     }
 
     /// Says whether there is such a task, on a reachable agent or not.
-    fn order_kill(&mut self, key: &TaskKey, grace_ms: Option<u32>) -> bool {
+    pub(crate) fn order_kill(&mut self, key: &TaskKey, grace_ms: Option<u32>) -> bool {
         let Some(framework) = self.frameworks.get_mut(&key.framework) else {
             return false;
         };

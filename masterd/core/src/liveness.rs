@@ -16,6 +16,30 @@ use crate::outgoing::FrameworkEvent;
 use crate::state::{Agent, AgentCondition, MAX_UNREACHABLE_TASKS, Task};
 use crate::timers::Timer;
 
+/// How an agent leaves for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parting {
+    /// It said so itself; the board may join again.
+    Goodbye,
+    /// An operator said so; its id is refused from then on.
+    Gone,
+}
+
+impl Parting {
+    /// What becomes of a task there, and why.
+    pub(crate) fn end_of(self, task: &Task) -> (TaskState, Reason) {
+        let reason = match self {
+            Self::Goodbye => Reason::AgentRemoved,
+            Self::Gone => Reason::AgentRemovedByOperator,
+        };
+        match self {
+            _ if !task.spec.partition_aware => (TaskState::Lost, reason),
+            Self::Goodbye => (TaskState::Gone, reason),
+            Self::Gone => (TaskState::GoneByOperator, reason),
+        }
+    }
+}
+
 impl Master {
     /// The registry's agents: each may take `agent_reregister_timeout` from now to come back.
     pub(crate) fn recover_agents(&mut self) {
@@ -33,6 +57,9 @@ impl Master {
                     self.timers
                         .arm(at, Timer::Unreachable(record.agent.clone()));
                 }
+            }
+            if record.upkeep.is_draining() {
+                self.draining.insert(record.agent.clone());
             }
             self.agents.insert(record.agent, agent);
         }
@@ -66,7 +93,23 @@ impl Master {
             .get(id)
             .is_some_and(|agent| agent.gone_at == Some(at))
         {
+            if self.now < self.removal_allowed_at {
+                self.postpone_removal(id);
+                return;
+            }
+            if let Some(pause) = self.config.agent_removal_pause {
+                self.removal_allowed_at = self.now + pause;
+            }
             self.mark_unreachable(id);
+        }
+    }
+
+    /// Too many agents went away at once: this one has until the next permit to come back.
+    fn postpone_removal(&mut self, id: &AgentId) {
+        let at = self.removal_allowed_at;
+        if let Some(agent) = self.agents.get_mut(id) {
+            agent.gone_at = Some(at);
+            self.timers.arm(at, Timer::Unreachable(id.clone()));
         }
     }
 
@@ -96,8 +139,8 @@ impl Master {
         self.fail_requests(link);
     }
 
-    /// The agent says goodbye: its tasks are gone, the board is forgotten.
-    pub(crate) fn remove_agent(&mut self, id: &AgentId) {
+    /// The agent will not come back: its tasks are gone, the board is forgotten.
+    pub(crate) fn remove_agent(&mut self, id: &AgentId, parting: Parting) {
         self.drop_link(id);
         self.metrics.slave_removals += 1;
         let keys: Vec<_> = self
@@ -109,22 +152,21 @@ impl Master {
             let Some(task) = self.task(&key) else {
                 continue;
             };
-            let state = if task.spec.partition_aware {
-                TaskState::Gone
-            } else {
-                TaskState::Lost
-            };
-            self.end_task(
-                &key,
-                state,
-                Reason::AgentRemoved,
-                format!("Agent {id} removed"),
-            );
+            let (state, reason) = parting.end_of(task);
+            self.end_task(&key, state, reason, format!("Agent {id} removed"));
         }
         self.agents.remove(id);
         self.tell(|| News::AgentRemoved(id.clone()));
+        self.draining.remove(id);
         self.allocator.remove_agent(id);
-        self.propose(Command::RemoveAgent { agent: id.clone() });
+        let agent = id.clone();
+        self.propose(match parting {
+            Parting::Goodbye => Command::RemoveAgent { agent },
+            Parting::Gone => Command::MarkGone {
+                agent,
+                since: self.wall,
+            },
+        });
         self.announce_failure(id);
     }
 

@@ -3,7 +3,7 @@
 //! Here: construction, dispatch, accessors, the small helpers everybody uses. Called by the shell and the simulation.
 //! Invariant: `step` does nothing but change memory and append to the next `Ready`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use nesos_base::time::Instant;
 use nesos_wire::command::Command;
@@ -31,9 +31,15 @@ pub struct Master {
     pub(crate) frameworks: BTreeMap<FrameworkId, Framework>,
     pub(crate) completed: VecDeque<Completed>,
     pub(crate) offers: BTreeMap<OfferId, Offer>,
+    /// When each is taken back, with `Config::offer_timeout`.
+    pub(crate) offer_deadlines: BTreeMap<OfferId, Instant>,
     pub(crate) links: BTreeMap<LinkId, AgentId>,
     pub(crate) streams: BTreeMap<StreamId, FrameworkId>,
     pub(crate) requests: BTreeMap<RequestId, LinkId>,
+    /// Agents whose tasks are being killed for an operator.
+    pub(crate) draining: BTreeSet<AgentId>,
+    /// No agent becomes unreachable before this.
+    pub(crate) removal_allowed_at: Instant,
     pub(crate) allocator: Allocator,
     pub(crate) timers: Timers,
     pub(crate) metrics: Metrics,
@@ -64,9 +70,12 @@ impl Master {
             frameworks: BTreeMap::new(),
             completed: VecDeque::new(),
             offers: BTreeMap::new(),
+            offer_deadlines: BTreeMap::new(),
             links: BTreeMap::new(),
             streams: BTreeMap::new(),
             requests: BTreeMap::new(),
+            draining: BTreeSet::new(),
+            removal_allowed_at: now,
             allocator,
             timers: Timers::default(),
             metrics: Metrics::default(),
@@ -121,6 +130,7 @@ impl Master {
             } => {
                 self.read_file(request, key, path, offset, length);
             }
+            Event::Order { request, order } => self.order(request, order),
             Event::Tick => {}
         }
     }
@@ -128,6 +138,7 @@ impl Master {
     /// Everything to do since the last call. Makes the offers of the batch, so call it after a batch of events, not
     /// within one.
     pub fn ready(&mut self) -> Ready {
+        self.finish_drains();
         self.make_offers();
         let mut ready = std::mem::take(&mut self.out);
         ready.deadline = [self.timers.next(), self.allocator.next_deadline()]
@@ -357,6 +368,7 @@ impl Master {
                 Timer::Ping(link) => self.ping_due(link),
                 Timer::Unreachable(agent) => self.unreachable_due(&agent, at),
                 Timer::Removal(framework) => self.removal_due(&framework, at),
+                Timer::Offer(offer) => self.rescind(&offer),
                 Timer::Request(request) => self.request_due(request),
             }
         }

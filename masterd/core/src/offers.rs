@@ -11,6 +11,7 @@ use nesos_wire::{AgentId, FrameworkId, OfferId};
 use crate::allocator::{Allocation, refusal};
 use crate::master::Master;
 use crate::outgoing::{FrameworkEvent, Offer};
+use crate::timers::Timer;
 
 impl Master {
     /// Runs the allocator on what changed and sends the offers, one OFFERS event per framework.
@@ -107,6 +108,9 @@ impl Master {
     /// Takes an offer out of all books but the allocator's.
     pub(crate) fn take_offer(&mut self, id: &OfferId) -> Option<Offer> {
         let offer = self.offers.remove(id)?;
+        if let Some(at) = self.offer_deadlines.remove(id) {
+            self.timers.disarm(at, Timer::Offer(id.clone()));
+        }
         if let Some(agent) = self.agents.get_mut(&offer.agent) {
             agent.offers.remove(id);
         }
@@ -191,6 +195,11 @@ impl Master {
             executors: to.executors_on(&agent),
             multi_role: to.facts.is_capable("MULTI_ROLE"),
         };
+        if let Some(timeout) = self.config.offer_timeout {
+            let at = self.now + timeout;
+            self.timers.arm(at, Timer::Offer(id.clone()));
+            self.offer_deadlines.insert(id.clone(), at);
+        }
         to.offers.insert(id.clone());
         on.offers.insert(id.clone());
         self.offers.insert(id, offer.clone());

@@ -52,6 +52,8 @@ pub enum Answer {
     Done,
     /// There is no such framework or task; a sentence.
     NotFound(String),
+    /// It is not allowed or makes no sense; a sentence.
+    Invalid(String),
     /// It cannot be answered now, e.g. because the agent is not connected; a sentence.
     Unavailable(String),
     /// The agent's answer to `ReadFile`.

@@ -4,7 +4,7 @@
 //! answer; nothing is declared gone that may be running.
 
 use nesos_wire::task::{Reason, Source, TaskState, TaskStatus};
-use nesos_wire::{FrameworkId, TaskKey};
+use nesos_wire::{AgentId, FrameworkId, TaskKey};
 
 use crate::call::ReconcileTask;
 use crate::master::Master;
@@ -67,6 +67,7 @@ impl Master {
         framework: &FrameworkId,
         asked: &ReconcileTask,
     ) -> Option<TaskStatus> {
+        let is_gone = |id: &AgentId| self.registry.is_gone(id);
         let is_recovered = |condition| matches!(condition, AgentCondition::Recovered);
         let (state, message, unreachable_time) =
             match asked.agent.as_ref().map(|id| self.agents.get(id)) {
@@ -90,6 +91,11 @@ impl Master {
                 {
                     return None;
                 }
+                Some(None) if asked.agent.as_ref().is_some_and(is_gone) => (
+                    TaskState::GoneByOperator,
+                    "Reconciliation: Task is gone, as its agent is",
+                    None,
+                ),
                 Some(None) | None => (TaskState::Unknown, "Reconciliation: Task is unknown", None),
             };
         let is_aware = self

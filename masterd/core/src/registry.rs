@@ -1,4 +1,5 @@
-//! What survives the master: admitted agents, frameworks, ended frameworks, the start count.
+//! What survives the master: admitted agents and what operators decided about them, agents that are gone, frameworks, ended
+//! frameworks, the start count.
 //!
 //! Not the truth about tasks (agents are) and not the storage (the shell puts [`Change`]s into its database). Called by
 //! the core when it proposes a command, and by whoever applies commands to the durable copy. Invariant: `apply` reads
@@ -6,13 +7,16 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use nesos_wire::command::{AgentRecord, Command, FrameworkRecord};
+use nesos_wire::command::{AgentRecord, Command, FrameworkRecord, Upkeep};
 use nesos_wire::{AgentId, FrameworkId, NodeId};
 use serde::{Deserialize, Serialize};
 
 /// How many ended frameworks are remembered (Mesos: 50). An agent that was away longer brings a forgotten one's tasks
 /// back as those of an orphan, which ends after `Config::framework_recovery_timeout`.
 pub const MAX_REMOVED: usize = 50;
+
+/// How many agents that operators gave up are remembered; 100 bytes each. An older one's id is free to return.
+pub const MAX_GONE: usize = 10_000;
 
 /// Why stored bytes are not a registry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,12 +38,13 @@ enum Record {
     Agent(AgentRecord),
     Framework(FrameworkRecord),
     Removed(VecDeque<FrameworkId>),
+    Gone(AgentId, f64),
 }
 
 /// One change of the database: put `value` at `key`, or delete `key`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// `start`, `agent/<id>`, `framework/<id>` or `removed`; at most 265 bytes.
+    /// `start`, `agent/<id>`, `framework/<id>`, `gone/<id>` or `removed`; at most 265 bytes.
     pub key: String,
     /// `None`: delete.
     pub value: Option<Vec<u8>>,
@@ -52,6 +57,7 @@ pub struct Registry {
     agents: BTreeMap<AgentId, AgentRecord>,
     frameworks: BTreeMap<FrameworkId, FrameworkRecord>,
     removed: VecDeque<FrameworkId>,
+    gone: BTreeMap<AgentId, f64>,
 }
 
 impl Registry {
@@ -76,6 +82,9 @@ impl Registry {
                         .insert(framework.framework.clone(), framework);
                 }
                 Record::Removed(removed) => registry.removed = removed,
+                Record::Gone(agent, since) => {
+                    registry.gone.insert(agent, since);
+                }
             }
         }
         Ok(registry)
@@ -89,15 +98,17 @@ impl Registry {
                 vec![put("start".into(), &Record::Start(*start))]
             }
             Command::AdmitAgent(record) => self.put_agent(record.clone()),
-            Command::MarkUnreachable { agent, since } => self.mark(agent, Some(*since)),
-            Command::MarkReachable { agent } => self.mark(agent, None),
-            Command::RemoveAgent { agent } => match self.agents.remove(agent) {
-                Some(_) => vec![Change {
-                    key: format!("agent/{agent}"),
-                    value: None,
-                }],
-                None => Vec::new(),
-            },
+            Command::MarkUnreachable { agent, since } => {
+                self.edit(agent, |record| record.unreachable_since = Some(*since))
+            }
+            Command::MarkReachable { agent } => {
+                self.edit(agent, |record| record.unreachable_since = None)
+            }
+            Command::RemoveAgent { agent } => self.remove_agent(agent),
+            Command::SetUpkeep { agent, upkeep } => {
+                self.edit(agent, |record| record.upkeep = *upkeep)
+            }
+            Command::MarkGone { agent, since } => self.mark_gone(agent, *since),
             Command::PutFramework(record) => {
                 self.frameworks
                     .insert(record.framework.clone(), record.clone());
@@ -145,6 +156,19 @@ impl Registry {
         self.removed.contains(id)
     }
 
+    /// What operators decided about an agent; nothing, if it is unknown.
+    pub fn upkeep(&self, id: &AgentId) -> Upkeep {
+        self.agents
+            .get(id)
+            .map(|record| record.upkeep)
+            .unwrap_or_default()
+    }
+
+    /// Whether an operator gave the agent up (as far as is remembered).
+    pub fn is_gone(&self, id: &AgentId) -> bool {
+        self.gone.contains_key(id)
+    }
+
     fn put_agent(&mut self, record: AgentRecord) -> Vec<Change> {
         let change = put(
             format!("agent/{}", record.agent),
@@ -154,23 +178,46 @@ impl Registry {
         vec![change]
     }
 
-    fn mark(&mut self, agent: &AgentId, unreachable_since: Option<f64>) -> Vec<Change> {
+    fn edit(&mut self, agent: &AgentId, change: impl FnOnce(&mut AgentRecord)) -> Vec<Change> {
         match self.agents.get(agent).cloned() {
-            Some(record) => self.put_agent(AgentRecord {
-                unreachable_since,
-                ..record
-            }),
+            Some(mut record) => {
+                change(&mut record);
+                self.put_agent(record)
+            }
             None => Vec::new(),
         }
+    }
+
+    fn remove_agent(&mut self, agent: &AgentId) -> Vec<Change> {
+        match self.agents.remove(agent) {
+            Some(_) => vec![delete(format!("agent/{agent}"))],
+            None => Vec::new(),
+        }
+    }
+
+    fn mark_gone(&mut self, agent: &AgentId, since: f64) -> Vec<Change> {
+        let mut changes = self.remove_agent(agent);
+        if self.gone.insert(agent.clone(), since).is_some() {
+            return changes;
+        }
+        changes.push(put(
+            format!("gone/{agent}"),
+            &Record::Gone(agent.clone(), since),
+        ));
+        if self.gone.len() > MAX_GONE {
+            let oldest = self.gone.iter().min_by(|a, b| a.1.total_cmp(b.1));
+            if let Some(oldest) = oldest.map(|(id, _)| id.clone()) {
+                self.gone.remove(&oldest);
+                changes.push(delete(format!("gone/{oldest}")));
+            }
+        }
+        changes
     }
 
     fn remove_framework(&mut self, framework: &FrameworkId) -> Vec<Change> {
         let mut changes = Vec::new();
         if self.frameworks.remove(framework).is_some() {
-            changes.push(Change {
-                key: format!("framework/{framework}"),
-                value: None,
-            });
+            changes.push(delete(format!("framework/{framework}")));
         }
         if !self.removed.contains(framework) {
             self.removed.push_back(framework.clone());
@@ -184,6 +231,10 @@ impl Registry {
         }
         changes
     }
+}
+
+fn delete(key: String) -> Change {
+    Change { key, value: None }
 }
 
 fn put(key: String, record: &Record) -> Change {
@@ -210,6 +261,7 @@ mod tests {
             ip: "10.0.0.1".into(),
             port: 5051,
             unreachable_since: None,
+            upkeep: Upkeep::default(),
         }
     }
 
@@ -242,6 +294,19 @@ mod tests {
         commands.push(Command::RemoveAgent {
             agent: agent(2).agent,
         });
+        commands.push(Command::AdmitAgent(agent(3)));
+        commands.push(Command::MarkGone {
+            agent: agent(3).agent,
+            since: 7.0,
+        });
+        let upkeep = Upkeep {
+            deactivated: true,
+            drain: None,
+        };
+        commands.push(Command::SetUpkeep {
+            agent: agent(1).agent,
+            upkeep,
+        });
         commands.extend((0..60).map(|n| Command::PutFramework(framework(n))));
         commands.extend((0..59).map(|n| Command::RemoveFramework {
             framework: framework(n).framework,
@@ -272,6 +337,8 @@ mod tests {
             loaded.agent(&agent(1).agent).unwrap().unreachable_since,
             Some(5.5)
         );
+        assert_eq!(loaded.upkeep(&agent(1).agent), upkeep);
+        assert!(loaded.is_gone(&agent(3).agent) && !loaded.is_gone(&agent(2).agent));
         assert!(
             !loaded.is_removed(&framework(0).framework)
                 && loaded.is_removed(&framework(58).framework)

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use nesos_base::time::Instant;
-use nesos_wire::{AgentId, FrameworkId};
+use nesos_wire::{AgentId, FrameworkId, OfferId};
 
 use crate::event::{LinkId, RequestId, StreamId};
 
@@ -21,6 +21,8 @@ pub(crate) enum Timer {
     Unreachable(AgentId),
     /// The framework ends unless it is back.
     Removal(FrameworkId),
+    /// The offer has stood long enough.
+    Offer(OfferId),
     /// The agent has not answered an operator's question.
     Request(RequestId),
 }
@@ -31,6 +33,11 @@ pub(crate) struct Timers(BTreeSet<(Instant, Timer)>);
 impl Timers {
     pub(crate) fn arm(&mut self, at: Instant, timer: Timer) {
         self.0.insert((at, timer));
+    }
+
+    /// Forgets a timer that may be far away.
+    pub(crate) fn disarm(&mut self, at: Instant, timer: Timer) {
+        self.0.remove(&(at, timer));
     }
 
     /// The next timer that is due at `now`.

@@ -40,7 +40,7 @@ impl Master {
         self.metrics.messages_status_update += 1;
         let TaskUpdate {
             key,
-            status,
+            mut status,
             latest,
         } = update;
         if self.registry.is_removed(&key.framework) {
@@ -61,6 +61,7 @@ impl Master {
             }
             return;
         }
+        self.explain_drain(agent, &mut status, self.is_partition_aware(&key));
         let framework = self.frameworks.get_mut(&key.framework);
         let Some(task) = framework.and_then(|framework| framework.tasks.get_mut(&key.task)) else {
             self.metrics.invalid_status_updates += 1;

@@ -9,7 +9,7 @@ use masterd_core::Config;
 use nesos_base::cluster_config::{ApiAccess, ClusterConfig, DEFAULT_CLUSTER, Role};
 use nesos_base::time::Duration;
 use nesos_base::token::ClusterKey;
-use nesos_shell::flags::{Flag, Kind, Stop, Table, Values};
+use nesos_shell::flags::{Flag, Kind, Stop, Table, Values, parse_duration};
 use nesos_shell::log::Level;
 use nesos_shell::mdns::Mode;
 use nesos_wire::MasterId;
@@ -101,6 +101,18 @@ pub(crate) const TABLE: Table = Table {
             Kind::Duration(1, 31_536_000),
             Some("30secs"),
             "How long an agent may be away until it is unreachable.",
+        ),
+        flag(
+            "agent_removal_rate_limit",
+            Kind::Text,
+            None,
+            "Most agents declared unreachable within a time, such as 1/10mins; default: no limit.",
+        ),
+        flag(
+            "offer_timeout",
+            Kind::Duration(1, 31_536_000),
+            None,
+            "How long an offer stands before it is rescinded; default: for ever.",
         ),
         flag(
             "roles",
@@ -271,6 +283,10 @@ fn core(values: &Values, master: MasterId) -> Result<Config, String> {
     if let Some(timeout) = duration("agent_reregister_timeout") {
         core.agent_reregister_timeout = timeout;
     }
+    core.offer_timeout = duration("offer_timeout");
+    if let Some(text) = values.text("agent_removal_rate_limit") {
+        core.agent_removal_pause = Some(pause(text)?);
+    }
     if let Some(text) = values.text("roles") {
         core.roles = text
             .split(',')
@@ -289,6 +305,20 @@ fn core(values: &Values, master: MasterId) -> Result<Config, String> {
     }
     core.filter_gpu_resources = values.is_on("filter_gpu_resources");
     Ok(core)
+}
+
+/// The pause between two of `count/duration`.
+fn pause(text: &str) -> Result<Duration, String> {
+    let parsed = text.split_once('/').and_then(|(count, span)| {
+        let count = count.parse::<u64>().ok().filter(|count| *count > 0)?;
+        let span = parse_duration(span)?.as_micros() / u128::from(count);
+        Some(Duration::from_micros(u64::try_from(span).ok()?))
+    });
+    parsed.ok_or_else(|| {
+        format!(
+            "--agent_removal_rate_limit: expected count/duration such as 1/10mins, found '{text}'"
+        )
+    })
 }
 
 fn access(values: &Values) -> Result<Access, String> {

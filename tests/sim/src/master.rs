@@ -181,5 +181,7 @@ fn short(command: &Command) -> String {
         Command::RemoveAgent { agent } => format!("remove {agent}"),
         Command::PutFramework(record) => format!("framework {}", record.framework),
         Command::RemoveFramework { framework } => format!("remove {framework}"),
+        Command::SetUpkeep { agent, .. } => format!("upkeep {agent}"),
+        Command::MarkGone { agent, .. } => format!("gone {agent}"),
     }
 }

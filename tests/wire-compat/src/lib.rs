@@ -1,11 +1,10 @@
 //! One sample of every message that crosses a link or rests on a disk, named, with all its fields set.
-//!
 //! Not a test itself: `tests/golden.rs` pins the bytes of these samples. Invariant: each variant of each wire enum stands
 //! here once, so that a new variant without a sample fails the test.
 
 pub mod decoders;
 
-use nesos_wire::command::{AgentRecord, Command, FrameworkFacts, FrameworkRecord};
+use nesos_wire::command::{AgentRecord, Command, Drain, FrameworkFacts, FrameworkRecord, Upkeep};
 use nesos_wire::executor::{ExecutorSpec, ExitRecord, FromExecutor, Outcome, ToExecutor};
 use nesos_wire::frame;
 use nesos_wire::join::{JoinAnswer, JoinRequest};
@@ -159,14 +158,24 @@ fn master_to_agent() -> Vec<Sample> {
 }
 
 fn commands() -> Vec<Sample> {
-    let agent = AgentId::new("m-S0");
+    let (agent, node) = (AgentId::new("m-S0"), NodeId::new("n"));
     let record = AgentRecord {
         agent: agent.clone(),
-        node: NodeId::new("n"),
+        node,
         hostname: "home-n".into(),
         ip: "10.0.0.1".into(),
         port: 5051,
         unreachable_since: Some(2.5),
+        upkeep: Upkeep::default(),
+    };
+    let upkeep = Upkeep {
+        deactivated: true,
+        drain: Some(Drain {
+            is_drained: false,
+            max_grace_ns: Some(5_000_000_000),
+            mark_gone: true,
+            since: 2.5,
+        }),
     };
     let facts = FrameworkFacts {
         name: "f".into(),
@@ -196,7 +205,12 @@ fn commands() -> Vec<Sample> {
                 agent: agent.clone(),
             },
         ),
-        sample("Command::RemoveAgent", Command::RemoveAgent { agent }),
+        sample(
+            "Command::RemoveAgent",
+            Command::RemoveAgent {
+                agent: agent.clone(),
+            },
+        ),
         sample(
             "Command::PutFramework",
             Command::PutFramework(FrameworkRecord {
@@ -211,6 +225,14 @@ fn commands() -> Vec<Sample> {
                 framework: framework(),
             },
         ),
+        sample(
+            "Command::SetUpkeep",
+            Command::SetUpkeep {
+                agent: agent.clone(),
+                upkeep,
+            },
+        ),
+        sample("Command::MarkGone", Command::MarkGone { agent, since: 2.5 }),
     ]
 }
 

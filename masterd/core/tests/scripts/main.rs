@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use masterd_core::{
-    Answer, Call, Config, Event, FrameworkEvent, LaunchTask, LinkId, Master, Operation,
+    Answer, Call, Config, Event, FrameworkEvent, LaunchTask, LinkId, Master, Operation, Order,
     ReconcileTask, Registry, RequestId, StreamId, Subscribe, check,
 };
 use nesos_base::time::{Duration, Instant};
@@ -44,6 +44,8 @@ struct Script {
     agents: BTreeMap<String, FakeAgent>,
     frameworks: BTreeMap<String, FakeFramework>,
     is_mute: bool,
+    removal_pause: Option<Duration>,
+    offer_timeout: Option<Duration>,
     out: String,
 }
 
@@ -69,6 +71,8 @@ impl Script {
             agents: BTreeMap::new(),
             frameworks: BTreeMap::new(),
             is_mute: false,
+            removal_pause: None,
+            offer_timeout: None,
             out: String::new(),
         };
         script.master.ready();
@@ -131,7 +135,7 @@ impl Script {
         for (_, answer) in ready.answers {
             let text = match answer {
                 Answer::Done => "done".to_owned(),
-                Answer::NotFound(why) | Answer::Unavailable(why) => why,
+                Answer::NotFound(why) | Answer::Unavailable(why) | Answer::Invalid(why) => why,
                 Answer::File(_) => "a file".to_owned(),
             };
             self.say(&format!("operator < {text}"));
@@ -207,7 +211,11 @@ impl Script {
                 }
                 text
             }
-            MasterToAgent::Kill { key, .. } => format!("KILL {}", key.task),
+            MasterToAgent::Kill { key, grace_ms } => {
+                let grace = grace_ms.map(|ms| format!(" within {ms} ms"));
+                format!("KILL {}{}", key.task, grace.unwrap_or_default())
+            }
+            MasterToAgent::Refused { reason } => format!("REFUSED {reason}"),
             MasterToAgent::Acknowledge { key, .. } => {
                 if let Some(agent) = self.agents.get_mut(&name)
                     && agent
@@ -322,6 +330,27 @@ impl Script {
                 let request = RequestId(self.number());
                 self.step(Event::Teardown { request, framework });
             }
+            ["drain", agent, rest @ ..] => {
+                let grace = rest.iter().find_map(|word| word.strip_prefix("grace="));
+                let order = Order::Drain {
+                    agent: self.agent_id(agent),
+                    max_grace_ns: grace
+                        .map(|seconds| seconds.parse::<u64>().unwrap() * 1_000_000_000),
+                    mark_gone: rest.contains(&"gone"),
+                };
+                self.order(order);
+            }
+            ["deactivate", agent] => self.order(Order::Deactivate(self.agent_id(agent))),
+            ["reactivate", agent] => self.order(Order::Reactivate(self.agent_id(agent))),
+            ["mark-gone", agent] => self.order(Order::MarkGone(self.agent_id(agent))),
+            ["offer-timeout", seconds] => {
+                self.offer_timeout = Some(Duration::from_secs(seconds.parse().unwrap()));
+                self.restart();
+            }
+            ["removal-pause", seconds] => {
+                self.removal_pause = Some(Duration::from_secs(seconds.parse().unwrap()));
+                self.restart();
+            }
             ["update", agent, framework, task, state] => self.update(agent, framework, task, state),
             ["advance", seconds] => self.advance(seconds.parse().unwrap()),
             ["restart"] => self.restart(),
@@ -334,6 +363,16 @@ impl Script {
             _ => panic!("unknown command: {line}"),
         }
         self.obey();
+    }
+
+    fn order(&mut self, order: Order) {
+        let request = RequestId(self.number());
+        self.step(Event::Order { request, order });
+    }
+
+    fn agent_id(&self, name: &str) -> AgentId {
+        let known = self.agents.get(name).and_then(|agent| agent.id.clone());
+        known.unwrap_or_else(|| AgentId::new(name))
     }
 
     fn agent(&mut self, name: &str, rest: &[&str]) {
@@ -557,12 +596,10 @@ impl Script {
     fn restart(&mut self) {
         self.starts += 1;
         let registry = self.master.registry().clone();
-        self.master = Master::new(
-            config(self.starts),
-            registry,
-            self.now,
-            self.now.as_secs() as f64,
-        );
+        let mut config = config(self.starts);
+        config.agent_removal_pause = self.removal_pause;
+        config.offer_timeout = self.offer_timeout;
+        self.master = Master::new(config, registry, self.now, self.now.as_secs() as f64);
         self.agents.values_mut().for_each(|agent| agent.link = None);
         self.frameworks
             .values_mut()

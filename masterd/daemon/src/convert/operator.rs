@@ -11,6 +11,7 @@ use nesos_api::operator::master::{
     ResponseGetFrameworks, ResponseGetFrameworksFramework, ResponseGetState, ResponseGetTasks,
 };
 use nesos_api::v1::{self, AgentInfoCapabilityType};
+use nesos_wire::command::Drain;
 use nesos_wire::resource::Resources;
 
 use super::event;
@@ -113,9 +114,13 @@ pub(crate) fn agent(master: &Master, known: &Agent) -> ResponseGetAgentsAgent {
     let tasks = known.tasks.iter().filter_map(|key| master.task(key));
     let allocated = tasks.filter(|task| task.is_using_resources());
     let offers = known.offers.iter().filter_map(|id| master.offer(id));
+    let upkeep = master.upkeep(&known.id);
     ResponseGetAgentsAgent {
         agent_info: agent_info(known),
-        active: known.is_connected(),
+        active: master.is_active(known),
+        deactivated: Some(upkeep.deactivated),
+        drain_info: upkeep.drain.as_ref().map(drain_info),
+        estimated_drain_start_time: upkeep.drain.map(|drain| time(drain.since)),
         version: agent_version(known),
         pid: Some(format!("slave(1)@{}:{}", known.ip, known.port)),
         registered_time: known.registered_time.map(time),
@@ -203,6 +208,24 @@ fn by_role<'a>(parts: impl Iterator<Item = (&'a str, &'a Resources)>) -> Vec<v1:
             )
         })
         .collect()
+}
+
+/// How far the emptying of an agent is.
+pub(crate) fn drain_info(drain: &Drain) -> v1::DrainInfo {
+    let nanos = |ns| v1::DurationInfo {
+        nanoseconds: i64::try_from(ns).unwrap_or(i64::MAX),
+    };
+    v1::DrainInfo {
+        state: if drain.is_drained {
+            v1::DrainState::Drained
+        } else {
+            v1::DrainState::Draining
+        },
+        config: v1::DrainConfig {
+            max_grace_period: drain.max_grace_ns.map(nanos),
+            mark_gone: Some(drain.mark_gone),
+        },
+    }
 }
 
 fn time(seconds: f64) -> v1::TimeInfo {

@@ -131,5 +131,7 @@ fn reason(reason: Reason) -> v1::TaskStatusReason {
         Reason::TaskUnauthorized => R::TaskUnauthorized,
         Reason::TaskUnknown => R::TaskUnknown,
         Reason::ResourcesUnknown => R::ResourcesUnknown,
+        Reason::AgentRemovedByOperator => R::AgentRemovedByOperator,
+        Reason::AgentDraining => R::AgentDraining,
     }
 }

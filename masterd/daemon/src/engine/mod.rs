@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use masterd_core::{Answer, Call, CallRefusal, LinkId, Master, StreamId};
+use masterd_core::{Answer, Call, CallRefusal, LinkId, Master, Order, StreamId};
 use nesos_wire::message::{AgentToMaster, Hello};
 use nesos_wire::{FrameworkId, TaskKey};
 use tokio::sync::{mpsc, oneshot};
@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::convert::subscribe::Subscription;
 use crate::link::Outbox;
 
+mod log;
 mod run;
 mod stream;
 mod watch;
@@ -113,6 +114,8 @@ pub(crate) enum Request {
         /// At most this many.
         length: u32,
     },
+    /// Change something for longer.
+    Order(Order),
 }
 
 /// The way to the master.

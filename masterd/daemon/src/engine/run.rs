@@ -20,7 +20,7 @@ use nesos_wire::message::MasterToAgent;
 use tokio::sync::oneshot;
 
 use super::watch::Watchers;
-use super::{Input, Mailbox, Request, StreamSender};
+use super::{Input, Mailbox, Request, StreamSender, log};
 use crate::about::About;
 use crate::convert::event;
 use crate::convert::subscribe::Subscription;
@@ -34,9 +34,6 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Capability of frameworks that know reservations as a stack.
 const REFINED: &str = "RESERVATION_REFINEMENT";
-/// Longest part of a foreign name in a log line, characters.
-const MAX_LOGGED_NAME: usize = 64;
-
 /// Owner of the master, the registry and all outgoing queues.
 #[derive(Debug)]
 pub(crate) struct Runner {
@@ -211,6 +208,7 @@ impl Runner {
                 offset,
                 length,
             },
+            Request::Order(order) => Event::Order { request: id, order },
         });
     }
 
@@ -281,7 +279,7 @@ impl Runner {
             );
             return false;
         }
-        commands.iter().for_each(log_command);
+        commands.iter().for_each(log::command);
         while let Some(ready) = self.held.pop_front() {
             self.carry_out(ready);
         }
@@ -376,36 +374,5 @@ fn push_split(outbox: &Outbox, message: &MasterToAgent) -> Result<(), OutboxErro
             )
         }
         (result, _) => result,
-    }
-}
-
-/// A name as it may stand in the log: quoted and short, because it comes from outside.
-fn quoted(name: &str) -> String {
-    let short: String = name.chars().take(MAX_LOGGED_NAME).collect();
-    format!("{short:?}")
-}
-
-fn log_command(command: &Command) {
-    match command {
-        Command::MasterStarted { start } => tracing::info!("this is start {start} of the registry"),
-        Command::AdmitAgent(record) => {
-            tracing::info!(
-                "admitted agent {} ({}, node {})",
-                record.agent,
-                quoted(&record.hostname),
-                record.node
-            );
-        }
-        Command::MarkUnreachable { agent, .. } => tracing::warn!("agent {agent} is unreachable"),
-        Command::MarkReachable { agent } => tracing::info!("agent {agent} is reachable again"),
-        Command::RemoveAgent { agent } => tracing::info!("removed agent {agent}"),
-        Command::PutFramework(record) => {
-            tracing::info!(
-                "framework {} ({}) is registered",
-                record.framework,
-                quoted(&record.facts.name)
-            );
-        }
-        Command::RemoveFramework { framework } => tracing::info!("framework {framework} has ended"),
     }
 }

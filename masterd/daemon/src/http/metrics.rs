@@ -92,11 +92,16 @@ fn agents(master: &Master, values: &mut Values) {
         |wanted: fn(&Agent) -> bool| master.agents().filter(|agent| wanted(agent)).count() as f64;
     let connected = count(Agent::is_connected);
     let disconnected = count(|agent| agent.condition == AgentCondition::Disconnected);
+    let active = master.agents().filter(|agent| master.is_active(agent));
+    let active = active.count() as f64;
     values.extend([
-        ("master/slaves_active".into(), connected),
+        ("master/slaves_active".into(), active),
         ("master/slaves_connected".into(), connected),
         ("master/slaves_disconnected".into(), disconnected),
-        ("master/slaves_inactive".into(), disconnected),
+        (
+            "master/slaves_inactive".into(),
+            connected + disconnected - active,
+        ),
         (
             "master/slaves_unreachable".into(),
             count(|agent| matches!(agent.condition, AgentCondition::Unreachable(_))),

@@ -237,6 +237,7 @@ fn is_recovered(agent: &Agent) -> bool {
 
 fn slave(master: &Master, agent: &Agent) -> legacy::Slave {
     let total = shown(&agent.resources);
+    let upkeep = master.upkeep(&agent.id);
     legacy::Slave {
         id: agent.id.to_string(),
         hostname: agent.hostname.clone(),
@@ -249,7 +250,10 @@ fn slave(master: &Master, agent: &Agent) -> legacy::Slave {
         resources: total,
         used_resources: shown(&master.used_resources(agent)),
         offered_resources: shown(&master.offered_resources(agent)),
-        active: agent.is_connected(),
+        active: master.is_active(agent),
+        deactivated: upkeep.deactivated,
+        drain_info: upkeep.drain.as_ref().map(operator::drain_info),
+        estimated_drain_start_time_seconds: upkeep.drain.map(|drain| drain.since),
         version: operator::agent_version(agent),
         capabilities: operator::AGENT_CAPABILITIES
             .map(|capability| capability.name())

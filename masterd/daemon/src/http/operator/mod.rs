@@ -7,6 +7,7 @@
 use hyper::body::Incoming;
 use hyper::header::HeaderMap;
 use hyper::{Method, Request, Response, StatusCode};
+use masterd_core::Order;
 use nesos_api::operator::master::{self as api, Call, CallType};
 
 use super::access::READWRITE_REALM;
@@ -15,6 +16,7 @@ use super::{Context, intake};
 use crate::convert::event::Format;
 
 mod about;
+mod agents;
 mod cluster;
 mod frameworks;
 mod stream;
@@ -100,6 +102,25 @@ async fn dispatch(
         CallType::Teardown => {
             may_write(context, headers)?;
             frameworks::end(context, &member(call.teardown, "teardown")?.framework_id).await
+        }
+        CallType::DrainAgent => {
+            may_write(context, headers)?;
+            agents::drain(context, member(call.drain_agent, "drain_agent")?).await
+        }
+        CallType::DeactivateAgent => {
+            may_write(context, headers)?;
+            let agent = member(call.deactivate_agent, "deactivate_agent")?.agent_id;
+            agents::order(context, agent, Order::Deactivate).await
+        }
+        CallType::ReactivateAgent => {
+            may_write(context, headers)?;
+            let agent = member(call.reactivate_agent, "reactivate_agent")?.agent_id;
+            agents::order(context, agent, Order::Reactivate).await
+        }
+        CallType::MarkAgentGone => {
+            may_write(context, headers)?;
+            let agent = member(call.mark_agent_gone, "mark_agent_gone")?.agent_id;
+            agents::order(context, agent, Order::MarkGone).await
         }
         kind => Err(refuse(
             StatusCode::NOT_IMPLEMENTED,

@@ -1,0 +1,45 @@
+//! Operators' orders that change more than one task or framework, and who carries each out.
+//!
+//! Not the HTTP calls: the daemon has parsed them. Called by `Master::step`. Invariant: each order gets one answer, and
+//! what it changes for longer than this process lives is proposed before that.
+
+use nesos_wire::AgentId;
+
+use crate::event::RequestId;
+use crate::master::Master;
+
+/// What an operator wants.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Order {
+    /// Kill all tasks of an agent and offer nothing from it.
+    Drain {
+        /// Which.
+        agent: AgentId,
+        /// No task gets a longer grace period, nanoseconds.
+        max_grace_ns: Option<u64>,
+        /// Once it is empty, give it up for ever.
+        mark_gone: bool,
+    },
+    /// Offer nothing from an agent; its tasks run on.
+    Deactivate(AgentId),
+    /// Offer from it again.
+    Reactivate(AgentId),
+    /// Give an agent up for ever.
+    MarkGone(AgentId),
+}
+
+impl Master {
+    pub(crate) fn order(&mut self, request: RequestId, order: Order) {
+        let answer = match order {
+            Order::Drain {
+                agent,
+                max_grace_ns,
+                mark_gone,
+            } => self.drain(&agent, max_grace_ns, mark_gone),
+            Order::Deactivate(agent) => self.deactivate(&agent),
+            Order::Reactivate(agent) => self.reactivate(&agent),
+            Order::MarkGone(agent) => self.give_up(&agent),
+        };
+        self.answer(request, answer);
+    }
+}

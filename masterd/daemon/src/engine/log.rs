@@ -1,0 +1,53 @@
+//! What the registry's commands say in the log.
+//!
+//! Called by the loop once they are durable. Invariant: names from outside are quoted and short.
+
+use nesos_wire::command::{Command, Upkeep};
+
+/// Longest part of a foreign name in a log line, characters.
+const MAX_LOGGED_NAME: usize = 64;
+
+/// A name as it may stand in the log: quoted and short, because it comes from outside.
+fn quoted(name: &str) -> String {
+    let short: String = name.chars().take(MAX_LOGGED_NAME).collect();
+    format!("{short:?}")
+}
+
+/// Says what was made durable.
+pub(super) fn command(command: &Command) {
+    match command {
+        Command::MasterStarted { start } => tracing::info!("this is start {start} of the registry"),
+        Command::AdmitAgent(record) => {
+            tracing::info!(
+                "admitted agent {} ({}, node {})",
+                record.agent,
+                quoted(&record.hostname),
+                record.node
+            );
+        }
+        Command::MarkUnreachable { agent, .. } => tracing::warn!("agent {agent} is unreachable"),
+        Command::MarkReachable { agent } => tracing::info!("agent {agent} is reachable again"),
+        Command::RemoveAgent { agent } => tracing::info!("removed agent {agent}"),
+        Command::PutFramework(record) => {
+            tracing::info!(
+                "framework {} ({}) is registered",
+                record.framework,
+                quoted(&record.facts.name)
+            );
+        }
+        Command::RemoveFramework { framework } => tracing::info!("framework {framework} has ended"),
+        Command::SetUpkeep { agent, upkeep } => {
+            tracing::info!("agent {agent} is {}", state(upkeep))
+        }
+        Command::MarkGone { agent, .. } => tracing::warn!("agent {agent} is gone for ever"),
+    }
+}
+
+fn state(upkeep: &Upkeep) -> &'static str {
+    match upkeep.drain {
+        Some(drain) if drain.is_drained => "drained",
+        Some(_) => "being drained",
+        None if upkeep.deactivated => "deactivated",
+        None => "active",
+    }
+}
