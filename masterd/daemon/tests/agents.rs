@@ -3,12 +3,12 @@
 
 mod common;
 
-use common::agent::board;
+use common::agent::{Agent, board};
 use common::http::{Answer, Scheduler, get, request};
 use common::{Master, run};
 use nesos_wire::message::{AgentToMaster, MasterToAgent, TaskUpdate};
 use nesos_wire::task::{Source, TaskState, TaskStatus};
-use nesos_wire::{AgentId, Uuid};
+use nesos_wire::{AgentId, TaskKey, Uuid};
 use serde_json::{Value, json};
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
@@ -52,6 +52,48 @@ fn killed(agent: &str) -> TaskStatus {
     }
 }
 
+/// What `/slaves` shows of an agent that is being drained within 1.5 s.
+fn is_draining(shown: &Value) {
+    assert_eq!(
+        (&shown["active"], &shown["deactivated"]),
+        (&json!(false), &json!(true))
+    );
+    let config = json!({"max_grace_period": {"nanoseconds": 1_500_000_000}, "mark_gone": false});
+    assert_eq!(
+        shown["drain_info"],
+        json!({"state": "DRAINING", "config": config})
+    );
+    assert!(
+        shown["estimated_drain_start_time_seconds"]
+            .as_f64()
+            .unwrap()
+            > 1e9
+    );
+}
+
+/// The draining agent's task ends: the framework is told why and acknowledges, the agent hears that.
+async fn die(agent: &mut Agent, scheduler: &mut Scheduler, key: &TaskKey, agent_id: &str) {
+    let update = TaskUpdate {
+        key: key.clone(),
+        status: killed(agent_id),
+        latest: TaskState::Killed,
+    };
+    agent.say(&AgentToMaster::Update(update)).await;
+    let update = scheduler.wait("UPDATE").await;
+    let status = &update["update"]["status"];
+    assert_eq!(
+        (&status["state"], &status["reason"]),
+        (&json!("TASK_KILLED"), &json!("REASON_AGENT_DRAINING"))
+    );
+    let acknowledge = json!({"agent_id": status["agent_id"], "task_id": status["task_id"], "uuid": status["uuid"]});
+    let members = format!(r#""type":"ACKNOWLEDGE","acknowledge":{acknowledge}"#);
+    assert_eq!(scheduler.call(&members).await, 202);
+    assert!(matches!(
+        agent.hear().await,
+        MasterToAgent::Acknowledge { .. }
+    ));
+}
+
 #[test]
 fn an_agent_is_drained_and_survives_a_restart_drained() {
     let dir = tempfile::tempdir().unwrap();
@@ -82,44 +124,9 @@ fn an_agent_is_drained_and_survives_a_restart_drained() {
             grace_ms: Some(1500),
         };
         assert_eq!(agent.hear().await, kill);
-        let shown = slave(&address).await;
-        assert_eq!(
-            (&shown["active"], &shown["deactivated"]),
-            (&json!(false), &json!(true))
-        );
-        let config =
-            json!({"max_grace_period": {"nanoseconds": 1_500_000_000}, "mark_gone": false});
-        assert_eq!(
-            shown["drain_info"],
-            json!({"state": "DRAINING", "config": config})
-        );
-        assert!(
-            shown["estimated_drain_start_time_seconds"]
-                .as_f64()
-                .unwrap()
-                > 1e9
-        );
+        is_draining(&slave(&address).await);
         assert_eq!(order(&address, "REACTIVATE_AGENT", &id).await, 400);
-
-        let update = TaskUpdate {
-            key: tasks[0].key.clone(),
-            status: killed(&id),
-            latest: TaskState::Killed,
-        };
-        agent.say(&AgentToMaster::Update(update)).await;
-        let update = scheduler.wait("UPDATE").await;
-        let status = &update["update"]["status"];
-        assert_eq!(
-            (&status["state"], &status["reason"]),
-            (&json!("TASK_KILLED"), &json!("REASON_AGENT_DRAINING"))
-        );
-        let acknowledge = json!({"agent_id": status["agent_id"], "task_id": status["task_id"], "uuid": status["uuid"]});
-        let members = format!(r#""type":"ACKNOWLEDGE","acknowledge":{acknowledge}"#);
-        assert_eq!(scheduler.call(&members).await, 202);
-        assert!(matches!(
-            agent.hear().await,
-            MasterToAgent::Acknowledge { .. }
-        ));
+        die(&mut agent, &mut scheduler, &tasks[0].key, &id).await;
         assert_eq!(slave(&address).await["drain_info"]["state"], "DRAINED");
         drop(agent);
         let port = master.port;

@@ -3,8 +3,9 @@
 //! here once, so that a new variant without a sample fails the test.
 
 pub mod decoders;
+mod upkeep;
 
-use nesos_wire::command::{AgentRecord, Command, Drain, FrameworkFacts, FrameworkRecord, Upkeep};
+use nesos_wire::command::{AgentRecord, Command, FrameworkFacts, FrameworkRecord, Upkeep};
 use nesos_wire::executor::{ExecutorSpec, ExitRecord, FromExecutor, Outcome, ToExecutor};
 use nesos_wire::frame;
 use nesos_wire::join::{JoinAnswer, JoinRequest};
@@ -39,6 +40,7 @@ pub fn samples() -> Vec<Sample> {
     let mut all = agent_to_master();
     all.extend(master_to_agent());
     all.extend(commands());
+    all.extend(upkeep::commands());
     all.extend(executor_and_join());
     all
 }
@@ -168,15 +170,6 @@ fn commands() -> Vec<Sample> {
         unreachable_since: Some(2.5),
         upkeep: Upkeep::default(),
     };
-    let upkeep = Upkeep {
-        deactivated: true,
-        drain: Some(Drain {
-            is_drained: false,
-            max_grace_ns: Some(5_000_000_000),
-            mark_gone: true,
-            since: 2.5,
-        }),
-    };
     let facts = FrameworkFacts {
         name: "f".into(),
         user: "root".into(),
@@ -205,12 +198,7 @@ fn commands() -> Vec<Sample> {
                 agent: agent.clone(),
             },
         ),
-        sample(
-            "Command::RemoveAgent",
-            Command::RemoveAgent {
-                agent: agent.clone(),
-            },
-        ),
+        sample("Command::RemoveAgent", Command::RemoveAgent { agent }),
         sample(
             "Command::PutFramework",
             Command::PutFramework(FrameworkRecord {
@@ -225,14 +213,6 @@ fn commands() -> Vec<Sample> {
                 framework: framework(),
             },
         ),
-        sample(
-            "Command::SetUpkeep",
-            Command::SetUpkeep {
-                agent: agent.clone(),
-                upkeep,
-            },
-        ),
-        sample("Command::MarkGone", Command::MarkGone { agent, since: 2.5 }),
     ]
 }
 

@@ -330,6 +330,25 @@ impl Script {
                 let request = RequestId(self.number());
                 self.step(Event::Teardown { request, framework });
             }
+            ["update", agent, framework, task, state] => self.update(agent, framework, task, state),
+            ["advance", seconds] => self.advance(seconds.parse().unwrap()),
+            ["restart"] => self.restart(),
+            ["share", name, role] => {
+                let framework = self.frameworks[*name].id.clone().expect("subscribed");
+                let share = self.master.dominant_share(role, &framework);
+                self.say(&format!("{share:.3}"));
+            }
+            words if self.run_upkeep(words) => {}
+            [call, name, rest @ ..] => self.call(call, name, rest),
+            _ => panic!("unknown command: {line}"),
+        }
+        self.obey();
+    }
+
+    /// What operators decide about agents, and the flags that need another master. Says whether the words are of these.
+    fn run_upkeep(&mut self, words: &[&str]) -> bool {
+        let seconds = |text: &str| Some(Duration::from_secs(text.parse().unwrap()));
+        match words {
             ["drain", agent, rest @ ..] => {
                 let grace = rest.iter().find_map(|word| word.strip_prefix("grace="));
                 let order = Order::Drain {
@@ -343,26 +362,17 @@ impl Script {
             ["deactivate", agent] => self.order(Order::Deactivate(self.agent_id(agent))),
             ["reactivate", agent] => self.order(Order::Reactivate(self.agent_id(agent))),
             ["mark-gone", agent] => self.order(Order::MarkGone(self.agent_id(agent))),
-            ["offer-timeout", seconds] => {
-                self.offer_timeout = Some(Duration::from_secs(seconds.parse().unwrap()));
+            ["offer-timeout", text] => {
+                self.offer_timeout = seconds(text);
                 self.restart();
             }
-            ["removal-pause", seconds] => {
-                self.removal_pause = Some(Duration::from_secs(seconds.parse().unwrap()));
+            ["removal-pause", text] => {
+                self.removal_pause = seconds(text);
                 self.restart();
             }
-            ["update", agent, framework, task, state] => self.update(agent, framework, task, state),
-            ["advance", seconds] => self.advance(seconds.parse().unwrap()),
-            ["restart"] => self.restart(),
-            ["share", name, role] => {
-                let framework = self.frameworks[*name].id.clone().expect("subscribed");
-                let share = self.master.dominant_share(role, &framework);
-                self.say(&format!("{share:.3}"));
-            }
-            [call, name, rest @ ..] => self.call(call, name, rest),
-            _ => panic!("unknown command: {line}"),
+            _ => return false,
         }
-        self.obey();
+        true
     }
 
     fn order(&mut self, order: Order) {
