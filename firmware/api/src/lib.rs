@@ -7,6 +7,7 @@
 //! * [`v1`]: the shared messages (`TaskInfo`, `Offer`, `Resource`, ...).
 //! * [`scheduler`], [`executor`]: `Call` and `Event` of each API; [`operator`]: `Call`, `Response`, `Event` of master and agent.
 //! * [`recordio`]: how event streams are framed.
+//! * [`resources`]: from the public list of resources to the bags of `nesos-wire`, and back.
 //! * [`legacy`]: what `/state`, `/slaves`, `/frameworks` and `/tasks` answer.
 //!
 //! Fields: `required` is a plain value, `optional` an `Option`, `repeated` a `Vec`, a map a `BTreeMap`. Optional fields
@@ -47,6 +48,7 @@ pub mod message;
 pub mod operator;
 pub mod protobuf;
 pub mod recordio;
+pub mod resources;
 pub mod scheduler;
 pub mod v1;
 

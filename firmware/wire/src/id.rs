@@ -1,9 +1,9 @@
 //! Identifiers as types, so that an agent id cannot be passed where a task id is meant.
 //!
 //! Not a registry: uniqueness is the business of whoever allots an id. Invariant: a value made by `parse` obeys Mesos's
-//! id grammar (non-empty, at most 255 bytes, not `.` or `..`, no control characters, no `/` or `\`).
+//! id grammar (non-empty, at most 255 bytes, not `.` or `..`, no control characters, no `/` or `\`). Clones share memory.
 
-use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -55,17 +55,17 @@ macro_rules! ids {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
         #[serde(transparent)]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Checks `text` against Mesos's id grammar.
             pub fn parse(text: &str) -> Result<Self, IdError> {
                 validate(stringify!($name), text)?;
-                Ok(Self(text.to_string()))
+                Ok(Self(text.into()))
             }
 
             /// Wraps a text that is known to obey the grammar (made by Nesos itself).
-            pub fn new(text: impl Into<String>) -> Self {
+            pub fn new(text: impl Into<Arc<str>>) -> Self {
                 Self(text.into())
             }
 
@@ -154,6 +154,8 @@ impl fmt::Display for Uuid {
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::ToString;
+
     use super::*;
 
     #[test]

@@ -22,6 +22,7 @@ pub mod join;
 pub mod message;
 pub mod resource;
 pub mod resource_text;
+pub mod role;
 pub mod task;
 pub mod version;
 

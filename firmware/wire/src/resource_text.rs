@@ -1,12 +1,13 @@
-//! The text form of resources and attributes: `cpus:2;mem:512;ports:[31000-32000];tags:{a,b}` (flag `--resources`).
+//! The text form of resources and attributes: `cpus:2;mem(db):512;ports:[31000-32000];tags:{a,b}` (flag `--resources`).
 //!
 //! Not JSON (Mesos's flag also takes a JSON array; the daemons parse that with `nesos-api`). Called by the daemons' flag
-//! parsing and by displays. Invariant: `parse(&text(r)) == r`.
+//! parsing and by displays. Invariant: `parse(&text(r)) == r` if `r` holds static reservations at most.
 
 use alloc::{collections::BTreeSet, string::String, string::ToString, vec::Vec};
 use core::fmt::Write;
 
-use crate::resource::{Ranges, Resources, Scalar, Value};
+use crate::resource::{DiskSource, Entry, Ranges, Reservation, Resources, Scalar, Terms, Value};
+use crate::role;
 use crate::task::{Attribute, AttributeValue};
 
 /// Why a text is not resources or attributes; names the item.
@@ -19,22 +20,24 @@ pub struct ParseError {
     pub expected: &'static str,
 }
 
-/// Parses `name:value;…` where a value is a number, `[a-b,c-d]` or `{x,y}`.
+/// Parses `name:value;…` where a value is a number, `[a-b,c-d]` or `{x,y}`, and a name may be followed by the role to
+/// which the value is reserved for ever: `name(role):value`.
 pub fn parse(text: &str) -> Result<Resources, ParseError> {
     let mut resources = Resources::new();
     for (item, name, value) in items(text) {
         let name = name.ok_or_else(|| error(item, "expected name:value"))?;
-        if name.contains(['(', ')']) {
-            return Err(error(
-                item,
-                "reservations in --resources are not supported yet, expected name:value",
-            ));
-        }
-        let value = parse_value(item, value)?;
-        if resources.get(name).is_some() {
+        let (name, terms) = parse_terms(item, name)?;
+        let entry = Entry::new(name, terms, parse_value(item, value)?);
+        let mut present = resources.entries().iter();
+        if present.any(|have| have.name() == name && have.terms() == entry.terms()) {
             return Err(error(item, "this name stands twice"));
         }
-        resources.insert(name, value);
+        if let Some(have) = resources.entries().iter().find(|have| have.name() == name)
+            && core::mem::discriminant(have.value()) != core::mem::discriminant(entry.value())
+        {
+            return Err(error(item, "this name stands there with another type"));
+        }
+        resources.put(entry);
     }
     Ok(resources)
 }
@@ -57,15 +60,21 @@ pub fn parse_attributes(text: &str) -> Result<Vec<Attribute>, ParseError> {
         .collect()
 }
 
-/// Writes what [`parse`] reads.
+/// Writes what [`parse`] reads; of volumes, dynamic reservations and so on what a person wants to know.
 pub fn text(resources: &Resources) -> String {
     let mut out = String::new();
-    for (name, value) in resources.iter() {
+    for entry in resources.entries() {
         if !out.is_empty() {
             out.push(';');
         }
         // Writing to a String cannot fail.
-        let _ = write!(out, "{name}:{}", value_text(value));
+        let _ = write!(
+            out,
+            "{}{}:{}",
+            entry.name(),
+            terms_text(entry.terms()),
+            value_text(entry.value())
+        );
     }
     out
 }
@@ -85,6 +94,75 @@ pub fn value_text(value: &Value) -> String {
             alloc::format!("{{{}}}", set.iter().cloned().collect::<Vec<_>>().join(","))
         }
     }
+}
+
+/// `(db)`, `(db, dynamic by ops)[volume v at data]{shared}`, or nothing.
+fn terms_text(terms: &Terms) -> String {
+    let mut out = String::new();
+    let stack: Vec<String> = terms.reservations.iter().map(reservation_text).collect();
+    if !stack.is_empty() {
+        let _ = write!(out, "({})", stack.join(" > "));
+    }
+    if let Some(disk) = &terms.disk {
+        let source = match &disk.source {
+            None => String::new(),
+            Some(DiskSource::Path(root)) => source_text("path", root.as_deref()),
+            Some(DiskSource::Mount(root)) => source_text("mount", root.as_deref()),
+        };
+        let volume = disk.volume.as_ref().map_or_else(String::new, |volume| {
+            alloc::format!("volume {} at {}", volume.id, volume.container_path)
+        });
+        let space = if source.is_empty() || volume.is_empty() {
+            ""
+        } else {
+            ", "
+        };
+        let _ = write!(out, "[{source}{space}{volume}]");
+    }
+    if terms.is_shared {
+        out.push_str("{shared}");
+    }
+    if terms.is_revocable {
+        out.push_str("{revocable}");
+    }
+    out
+}
+
+fn source_text(kind: &str, root: Option<&str>) -> String {
+    alloc::format!("{kind} {}", root.unwrap_or("anywhere"))
+}
+
+fn reservation_text(reservation: &Reservation) -> String {
+    let by = match &reservation.principal {
+        Some(principal) => alloc::format!(" by {principal}"),
+        None => String::new(),
+    };
+    let dynamic = if reservation.is_dynamic {
+        ", dynamic"
+    } else {
+        ""
+    };
+    alloc::format!("{}{dynamic}{by}", reservation.role)
+}
+
+/// `name` or `name(role)`.
+fn parse_terms<'a>(item: &str, name: &'a str) -> Result<(&'a str, Terms), ParseError> {
+    let Some((name, rest)) = name.split_once('(') else {
+        return Ok((name, Terms::default()));
+    };
+    let role = rest.strip_suffix(')').map(str::trim);
+    let role = role.ok_or_else(|| error(item, "expected name(role):value"))?;
+    let mut terms = Terms::default();
+    if role != "*" {
+        if role::check(role).is_err() {
+            return Err(error(
+                item,
+                "expected a role such as db or lab/east in the brackets",
+            ));
+        }
+        terms.reservations.push(Reservation::fixed(role));
+    }
+    Ok((name.trim(), terms))
 }
 
 fn scalar_text(scalar: Scalar) -> String {
@@ -173,7 +251,8 @@ mod tests {
 
     #[test]
     fn text_form_round_trips() {
-        let written = "cpus:2.5;mem:512;ports:[31000-32000,40000-40001];tags:{a,b}";
+        let written =
+            "cpus:2.5;cpus(lab/east):1;mem:512;ports:[31000-32000,40000-40001];tags(db):{a,b}";
         let resources = parse(written).expect("valid");
         assert_eq!(text(&resources), written);
     }
@@ -185,6 +264,10 @@ mod tests {
             ("cpus:x", "cpus:x"),
             ("a:1;cpus:-1", "cpus:-1"),
             ("p:[5-1]", "p:[5-1]"),
+            ("cpus(a:1", "cpus(a:1"),
+            ("cpus(a/../b):1", "cpus(a/../b):1"),
+            ("ink(a):1;ink(a):2", "ink(a):2"),
+            ("ink(a):1;ink:[1-2]", "ink:[1-2]"),
         ] {
             assert_eq!(parse(bad).expect_err(bad).item, item);
         }

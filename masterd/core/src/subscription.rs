@@ -5,8 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use nesos_wire::FrameworkId;
 use nesos_wire::command::FrameworkFacts;
+use nesos_wire::{FrameworkId, role};
 
 use crate::call::{CallRefusal, FrameworkUpdate};
 use crate::event::Subscribe;
@@ -101,41 +101,7 @@ fn check_roles(facts: &FrameworkFacts) -> Result<(), String> {
         if !seen.insert(role) {
             return Err(format!("Duplicate role '{role}'"));
         }
-        check_role(role)?;
+        role::check(role).map_err(|e| e.to_string())?;
     }
     Ok(())
-}
-
-fn check_role(role: &str) -> Result<(), String> {
-    if role == "*" {
-        return Ok(());
-    }
-    let is_bad = |part: &str| {
-        part.is_empty()
-            || matches!(part, "." | ".." | "*")
-            || part.starts_with('-')
-            || part.contains(|c: char| c.is_whitespace() || c == '\u{8}')
-    };
-    if role.split('/').any(is_bad) {
-        return Err(format!(
-            "Role '{role}' is not valid: it must be parts joined by single '/', none of them '.', '..', '*', starting \
-             with '-' or containing white space"
-        ));
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn role_grammar_is_mesoss() {
-        for good in ["*", "web", "a/b", "a-b"] {
-            assert!(check_role(good).is_ok(), "{good}");
-        }
-        for bad in ["", "/a", "a/", "a//b", ".", "a/..", "-a", "a b", "a/*"] {
-            assert!(check_role(bad).is_err(), "{bad}");
-        }
-    }
 }

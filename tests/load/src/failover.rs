@@ -34,7 +34,7 @@ pub(crate) async fn load(programs: &Path, agents: usize, tasks_per_agent: usize)
     info.id = Some(nesos_api::v1::FrameworkID::from(owner.id.as_str()));
     fleet.load(
         tasks_per_agent,
-        &FrameworkId::new(&owner.id),
+        &FrameworkId::new(owner.id.as_str()),
         &info.to_protobuf(),
     )?;
     let online = fleet.register().await?;

@@ -7,7 +7,7 @@ use masterd_core::{FrameworkEvent, Offer};
 use nesos_api::message::Bytes as Data;
 use nesos_api::{recordio, scheduler, v1};
 
-use super::resource::{self, Shape};
+use super::resource::{self, ReservationFormat, Shape};
 use super::status;
 
 /// In which form a client wants answers.
@@ -117,7 +117,11 @@ pub(crate) fn offer(offer: &Offer, refined: bool) -> v1::Offer {
     let role = offer.multi_role.then_some(offer.role.as_str());
     let shape = Shape {
         allocation: role,
-        with_role: !refined,
+        format: if refined {
+            ReservationFormat::Stack
+        } else {
+            ReservationFormat::Single
+        },
     };
     v1::Offer {
         id: offer.id.as_str().into(),

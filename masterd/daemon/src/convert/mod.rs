@@ -8,6 +8,7 @@ pub(crate) mod event;
 pub(crate) mod launch;
 pub(crate) mod news;
 pub(crate) mod operator;
-pub(crate) mod resource;
 pub(crate) mod status;
 pub(crate) mod subscribe;
+
+pub(crate) use nesos_api::resources as resource;

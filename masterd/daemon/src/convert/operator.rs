@@ -203,7 +203,7 @@ fn by_role<'a>(parts: impl Iterator<Item = (&'a str, &'a Resources)>) -> Vec<v1:
                 sum,
                 &Shape {
                     allocation,
-                    with_role: false,
+                    ..Shape::default()
                 },
             )
         })

@@ -77,7 +77,7 @@ pub(crate) fn task(task: &masterd_core::Task) -> v1::Task {
             &spec.resources,
             &Shape {
                 allocation: Some(&spec.role),
-                with_role: false,
+                ..Shape::default()
             },
         ),
         statuses: task

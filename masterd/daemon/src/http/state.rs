@@ -263,15 +263,7 @@ fn slave(master: &Master, agent: &Agent) -> legacy::Slave {
 }
 
 fn full_slave(master: &Master, agent: &Agent) -> legacy::FullSlave {
-    let full = |bag: &Resources| {
-        resource::list(
-            bag,
-            &Shape {
-                allocation: None,
-                with_role: true,
-            },
-        )
-    };
+    let full = |bag: &Resources| resource::list(bag, &Shape::default());
     legacy::FullSlave {
         slave: slave(master, agent),
         reserved_resources_full: BTreeMap::new(),

@@ -1,10 +1,9 @@
-//! Resources with Mesos's exact arithmetic: fixed-point scalars, inclusive ranges, sets.
+//! How much of one resource: fixed-point scalars, inclusive ranges, sets, with Mesos's exact arithmetic.
 //!
-//! Not the public `Resource` message (that is `nesos-api`); the daemons convert. Reservations, revocable and shared
-//! resources are not modelled yet: every resource here is unreserved. Invariant of [`Resources`]: names are unique, no
-//! value is empty, ranges are sorted, disjoint and not adjacent.
+//! Called by [`super::Resources`]; knows no names and no reservations. Invariant: ranges are sorted, disjoint and not
+//! adjacent, whatever bytes they came from.
 
-use alloc::{collections::BTreeMap, collections::BTreeSet, string::String, vec::Vec};
+use alloc::{collections::BTreeSet, string::String, vec::Vec};
 use core::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
@@ -36,8 +35,14 @@ impl Scalar {
 
 /// Sorted, disjoint, non-adjacent inclusive ranges of u64.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(from = "Vec<(u64, u64)>")]
 pub struct Ranges(Vec<(u64, u64)>);
+
+impl From<Vec<(u64, u64)>> for Ranges {
+    fn from(pairs: Vec<(u64, u64)>) -> Self {
+        Self::new(pairs.into_iter().map(|(begin, end)| begin..=end))
+    }
+}
 
 impl Ranges {
     /// Builds from ranges in any order; overlapping and adjacent ones merge, inverted ones are dropped.
@@ -100,7 +105,7 @@ impl Ranges {
     }
 }
 
-/// How much of one named resource.
+/// How much of one resource.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Value {
     /// An amount: cpus, mem (MB), disk (MB), gpus.
@@ -121,7 +126,8 @@ impl Value {
         }
     }
 
-    fn contains(&self, other: &Self) -> bool {
+    /// Whether `other` can be taken out of `self`. Values of different kinds contain nothing of each other.
+    pub fn contains(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Scalar(a), Self::Scalar(b)) => a >= b,
             (Self::Ranges(a), Self::Ranges(b)) => a.contains(b),
@@ -130,7 +136,8 @@ impl Value {
         }
     }
 
-    fn add(&mut self, other: &Self) {
+    /// Adds `other`; one of another kind is ignored (kinds are checked when input is parsed).
+    pub fn add(&mut self, other: &Self) {
         match (self, other) {
             (Self::Scalar(a), Self::Scalar(b)) => a.0 = a.0.saturating_add(b.0),
             (Self::Ranges(a), Self::Ranges(b)) => a.add(b),
@@ -139,7 +146,7 @@ impl Value {
         }
     }
 
-    fn subtract(&mut self, other: &Self) {
+    pub(super) fn subtract(&mut self, other: &Self) {
         match (self, other) {
             (Self::Scalar(a), Self::Scalar(b)) => a.0 = a.0.saturating_sub(b.0).max(0),
             (Self::Ranges(a), Self::Ranges(b)) => a.subtract(b),
@@ -149,150 +156,10 @@ impl Value {
     }
 }
 
-/// A bag of resources, one value per name.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Resources(BTreeMap<String, Value>);
-
-impl Resources {
-    /// Nothing.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Adds `value` of `name`. A value of another kind than the one present is ignored (kinds are checked when input is
-    /// parsed), an empty one too.
-    pub fn insert(&mut self, name: &str, value: Value) {
-        if value.is_empty() {
-            return;
-        }
-        match self.0.get_mut(name) {
-            Some(present) => present.add(&value),
-            None => {
-                self.0.insert(name.into(), value);
-            }
-        }
-    }
-
-    /// The value of `name`.
-    pub fn get(&self, name: &str) -> Option<&Value> {
-        self.0.get(name)
-    }
-
-    /// The scalar of `name`; zero if absent or not a scalar.
-    pub fn scalar(&self, name: &str) -> Scalar {
-        match self.0.get(name) {
-            Some(Value::Scalar(scalar)) => *scalar,
-            _ => Scalar(0),
-        }
-    }
-
-    /// Name and value, by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value))
-    }
-
-    /// Whether there is nothing in it.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Whether `other` can be taken out of `self`.
-    pub fn contains(&self, other: &Self) -> bool {
-        other
-            .0
-            .iter()
-            .all(|(name, value)| self.0.get(name).is_some_and(|have| have.contains(value)))
-    }
-
-    /// Adds all of `other`.
-    pub fn add(&mut self, other: &Self) {
-        for (name, value) in &other.0 {
-            self.insert(name, value.clone());
-        }
-    }
-
-    /// Takes `other` out; never goes below nothing (as Mesos's `Resources`).
-    pub fn subtract(&mut self, other: &Self) {
-        for (name, value) in &other.0 {
-            if let Some(have) = self.0.get_mut(name) {
-                have.subtract(value);
-                if have.is_empty() {
-                    self.0.remove(name);
-                }
-            }
-        }
-    }
-}
-
-impl<'a> FromIterator<(&'a str, Value)> for Resources {
-    fn from_iter<I: IntoIterator<Item = (&'a str, Value)>>(items: I) -> Self {
-        let mut resources = Self::new();
-        for (name, value) in items {
-            resources.insert(name, value);
-        }
-        resources
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use alloc::vec;
-    use proptest::prelude::*;
-
-    fn bag() -> impl Strategy<Value = Resources> {
-        (
-            0i64..5000,
-            0i64..5000,
-            prop::collection::vec((0u64..60, 0u64..8), 0..5),
-        )
-            .prop_map(|(cpus, mem, ports)| {
-                [
-                    ("cpus", Value::Scalar(Scalar(cpus))),
-                    ("mem", Value::Scalar(Scalar(mem))),
-                    (
-                        "ports",
-                        Value::Ranges(Ranges::new(ports.into_iter().map(|(b, n)| b..=b + n))),
-                    ),
-                ]
-                .into_iter()
-                .collect()
-            })
-    }
-
-    proptest! {
-        #[test]
-        fn what_was_taken_out_fits_back(total in bag(), part in bag()) {
-            let mut left = total.clone();
-            left.subtract(&part);
-            if total.contains(&part) {
-                left.add(&part);
-                prop_assert_eq!(left, total);
-            } else {
-                prop_assert!(total.contains(&left));
-            }
-        }
-
-        #[test]
-        fn sum_contains_both(a in bag(), b in bag()) {
-            let mut sum = a.clone();
-            sum.add(&b);
-            prop_assert!(sum.contains(&a) && sum.contains(&b));
-        }
-    }
-
-    #[test]
-    fn tenths_add_up_exactly() {
-        let mut sum = Resources::new();
-        for _ in 0..10 {
-            sum.insert(
-                "cpus",
-                Value::Scalar(Scalar::from_f64(0.1).expect("finite")),
-            );
-        }
-        assert_eq!(sum.scalar("cpus"), Scalar(1000));
-    }
 
     #[test]
     fn ranges_merge_and_split() {
@@ -300,6 +167,13 @@ mod tests {
         assert_eq!(ranges.iter().collect::<Vec<_>>(), vec![1..=9, 20..=30]);
         ranges.subtract(&Ranges::new([8..=22]));
         assert_eq!(ranges.iter().collect::<Vec<_>>(), vec![1..=7, 23..=30]);
+    }
+
+    #[test]
+    fn ranges_from_bytes_are_put_in_order() {
+        let bytes = postcard::to_allocvec(&vec![(5u64, 9u64), (1, 4), (8, 2)]).expect("small");
+        let ranges: Ranges = postcard::from_bytes(&bytes).expect("pairs");
+        assert_eq!(ranges, Ranges::new([1..=9]));
     }
 
     #[test]
