@@ -107,7 +107,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         access: options.access.clone(),
         flags: options.shown.clone(),
         buffered: AtomicUsize::new(0),
-        logging: http::logging::Toggle::default(),
+        logging: nesos_shell::log::Toggle::default(),
         clock,
     };
     let advertiser = advertise(&options, &about);

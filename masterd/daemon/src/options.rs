@@ -322,20 +322,8 @@ fn pause(text: &str) -> Result<Duration, String> {
 }
 
 fn access(values: &Values) -> Result<Access, String> {
-    match (
-        values.text_or_empty("api_access"),
-        values.path("credentials"),
-    ) {
-        ("open", _) => Ok(Access::Open),
-        ("authenticated", Some(path)) => {
-            let bytes = std::fs::read(&path)
-                .map_err(|e| format!("--credentials: cannot read {}: {e}", path.display()))?;
-            Access::from_credentials(&bytes)
-                .map_err(|e| format!("--credentials {}: {e}", path.display()))
-        }
-        ("authenticated", None) => Err("--api_access=authenticated needs --credentials".into()),
-        _ => Ok(Access::Local),
-    }
+    let credentials = values.path("credentials");
+    Access::from_flags(values.text_or_empty("api_access"), credentials.as_deref())
 }
 
 fn address(name: &str, values: &Values) -> Result<Option<IpAddr>, String> {

@@ -6,28 +6,10 @@ use bytes::Bytes;
 use masterd_core::{FrameworkEvent, Offer};
 use nesos_api::message::Bytes as Data;
 use nesos_api::{recordio, scheduler, v1};
+pub(crate) use nesos_shell::http::media::Format;
 
 use super::resource::{self, ReservationFormat, Shape};
 use super::status;
-
-/// In which form a client wants answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Format {
-    /// `application/json`
-    Json,
-    /// `application/x-protobuf`
-    Protobuf,
-}
-
-impl Format {
-    /// The media type, without parameters: clients compare it as a string.
-    pub(crate) fn media_type(self) -> &'static str {
-        match self {
-            Self::Json => "application/json",
-            Self::Protobuf => "application/x-protobuf",
-        }
-    }
-}
 
 /// One event as a record.
 pub(crate) fn record(event: &scheduler::Event, format: Format) -> Bytes {

@@ -1,15 +1,12 @@
-//! Who may write through the API (`--api_access`), and with which principal.
+//! Who may write through the master's API, and the realms it names.
 //!
-//! Called first by every handler that changes something; reading is open to all. Invariant: `Local` means a peer address
-//! on loopback and no page of another origin.
+//! The rule itself is the shell's, and the same on agents. Called first by every handler that changes something.
 
-use std::collections::BTreeMap;
+use std::path::Path;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use hyper::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN, WWW_AUTHENTICATE};
-use hyper::{Response, StatusCode};
-use serde::Deserialize;
+use hyper::Response;
+use hyper::header::HeaderMap;
+use nesos_shell::http::access as rule;
 
 use super::Peer;
 use super::answer::{self, Body};
@@ -20,50 +17,13 @@ pub(crate) const SCHEDULER_REALM: &str = "mesos-master-scheduler";
 pub(crate) const READWRITE_REALM: &str = "mesos-master-readwrite";
 
 /// The rule.
-#[derive(Clone)]
-pub(crate) enum Access {
-    /// Only this host.
-    Local,
-    /// Anybody.
-    Open,
-    /// Whoever has one of these principals and its secret.
-    Authenticated(BTreeMap<String, String>),
-}
-
-#[derive(Deserialize)]
-struct Credentials {
-    credentials: Vec<Credential>,
-}
-
-#[derive(Deserialize)]
-struct Credential {
-    principal: String,
-    secret: String,
-}
-
-impl std::fmt::Debug for Access {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Local => f.write_str("Local"),
-            Self::Open => f.write_str("Open"),
-            Self::Authenticated(known) => {
-                f.debug_tuple("Authenticated").field(&known.keys()).finish()
-            }
-        }
-    }
-}
+#[derive(Debug, Clone)]
+pub(crate) struct Access(rule::Access);
 
 impl Access {
-    /// Reads Mesos's credentials file: `{"credentials": [{"principal": …, "secret": …}]}`.
-    pub(crate) fn from_credentials(bytes: &[u8]) -> Result<Self, String> {
-        // serde_json's message quotes no content, so no secret gets into the log.
-        let parsed: Credentials = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
-        let known = parsed
-            .credentials
-            .into_iter()
-            .map(|one| (one.principal, one.secret))
-            .collect();
-        Ok(Self::Authenticated(known))
+    /// `--api_access` and `--credentials`.
+    pub(crate) fn from_flags(name: &str, credentials: Option<&Path>) -> Result<Self, String> {
+        rule::Access::from_flags(name, credentials).map(Self)
     }
 
     /// Judges a request that changes something: the authenticated principal (`None`: no authentication), or the refusal.
@@ -73,131 +33,7 @@ impl Access {
         headers: &HeaderMap,
         realm: &'static str,
     ) -> Result<Option<String>, Box<Response<Body>>> {
-        match self {
-            Self::Open => Ok(None),
-            Self::Local if !peer.address.ip().to_canonical().is_loopback() => Err(refuse(
-                "Writing through this API is allowed from the master's own host only. \
-                 To allow it from elsewhere set [api] access = \"open\" or \"authenticated\" in cluster.toml (--api_access).",
-            )),
-            Self::Local if is_foreign_page(headers) => Err(refuse(
-                "A page of another origin may not write through this API.",
-            )),
-            Self::Local => Ok(None),
-            Self::Authenticated(known) => match authenticate(known, headers) {
-                Some(principal) => Ok(Some(principal)),
-                None => {
-                    let response = answer::text(
-                        StatusCode::UNAUTHORIZED,
-                        "A principal and its secret are required.",
-                    );
-                    Err(Box::new(answer::header(
-                        response,
-                        WWW_AUTHENTICATE,
-                        &format!("Basic realm=\"{realm}\""),
-                    )))
-                }
-            },
-        }
-    }
-}
-
-fn refuse(sentence: &str) -> Box<Response<Body>> {
-    Box::new(answer::text(StatusCode::FORBIDDEN, sentence))
-}
-
-/// A browser names the page's origin; one that is not this server's must not use the browser's place on loopback.
-fn is_foreign_page(headers: &HeaderMap) -> bool {
-    let Some(origin) = headers.get(ORIGIN).map(|value| value.as_bytes()) else {
-        return false;
-    };
-    let host = headers
-        .get(HOST)
-        .map(|value| value.as_bytes())
-        .unwrap_or_default();
-    let authority = [&b"http://"[..], b"https://"]
-        .iter()
-        .find_map(|scheme| origin.strip_prefix(*scheme));
-    authority != Some(host)
-}
-
-fn authenticate(known: &BTreeMap<String, String>, headers: &HeaderMap) -> Option<String> {
-    let encoded = headers
-        .get(AUTHORIZATION)?
-        .to_str()
-        .ok()?
-        .strip_prefix("Basic ")?;
-    let decoded = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
-    let (principal, secret) = decoded.split_once(':')?;
-    // An unknown principal costs the same comparison as a known one.
-    let expected = known.get(principal);
-    let candidate = expected.map_or("", String::as_str);
-    let matches = nesos_shell::tls::secrets_match(secret.as_bytes(), candidate.as_bytes()).ok()?;
-    (matches && expected.is_some()).then(|| principal.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use hyper::header::HeaderValue;
-
-    fn peer(text: &str) -> Peer {
-        Peer {
-            address: text.parse().unwrap(),
-        }
-    }
-
-    fn headers(pairs: &[(hyper::header::HeaderName, &str)]) -> HeaderMap {
-        pairs
-            .iter()
-            .map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap()))
-            .collect()
-    }
-
-    fn status(access: &Access, from: &str, map: &HeaderMap) -> u16 {
-        access
-            .check(peer(from), map, SCHEDULER_REALM)
-            .map_or_else(|refusal| refusal.status().as_u16(), |_| 200)
-    }
-
-    #[test]
-    fn local_means_loopback_and_no_foreign_page() {
-        let none = HeaderMap::new();
-        assert_eq!(status(&Access::Local, "127.0.0.1:9", &none), 200);
-        assert_eq!(status(&Access::Local, "[::1]:9", &none), 200);
-        assert_eq!(status(&Access::Local, "[::ffff:127.0.0.1]:9", &none), 200);
-        assert_eq!(status(&Access::Local, "10.0.0.9:9", &none), 403);
-        assert_eq!(status(&Access::Open, "10.0.0.9:9", &none), 200);
-        let own = headers(&[(ORIGIN, "http://localhost:5050"), (HOST, "localhost:5050")]);
-        let foreign = headers(&[(ORIGIN, "http://evil.example"), (HOST, "localhost:5050")]);
-        assert_eq!(
-            (
-                status(&Access::Local, "127.0.0.1:9", &own),
-                status(&Access::Local, "127.0.0.1:9", &foreign)
-            ),
-            (200, 403)
-        );
-    }
-
-    #[test]
-    fn credentials_are_checked() {
-        let access =
-            Access::from_credentials(br#"{"credentials":[{"principal":"p","secret":"s"}]}"#)
-                .unwrap();
-        let with =
-            |text: &str| headers(&[(AUTHORIZATION, &format!("Basic {}", STANDARD.encode(text)))]);
-        assert_eq!(
-            access
-                .check(peer("10.0.0.9:9"), &with("p:s"), SCHEDULER_REALM)
-                .unwrap()
-                .as_deref(),
-            Some("p")
-        );
-        for bad in ["p:x", "q:s", "p:", "q:", "nothing"] {
-            assert_eq!(status(&access, "127.0.0.1:9", &with(bad)), 401, "{bad}");
-        }
-        assert_eq!(status(&access, "127.0.0.1:9", &HeaderMap::new()), 401);
-        assert!(Access::from_credentials(b"{}").is_err());
-        assert!(!format!("{access:?}").contains("\"s\""));
+        let judged = self.0.check(peer.address.ip(), headers, realm);
+        judged.map_err(|refusal| Box::new(answer::refusal(refusal)))
     }
 }

@@ -8,8 +8,9 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
+use nesos_shell::http::Refusal;
 
 use super::guard::Busy;
 use crate::engine::StreamBody;
@@ -134,14 +135,16 @@ pub(super) fn method_not_allowed(
     allowed: &'static str,
     received: &hyper::Method,
 ) -> Response<Body> {
-    let sentence = format!(
-        "405 Method Not Allowed. Expecting one of {{ '{allowed}' }}, but received '{received}'."
-    );
-    header(
-        text(StatusCode::METHOD_NOT_ALLOWED, sentence),
-        ALLOW,
-        allowed,
-    )
+    refusal(Refusal::method(allowed, received))
+}
+
+/// What the shell refused.
+pub(super) fn refusal(refusal: Refusal) -> Response<Body> {
+    let response = text(refusal.status, refusal.sentence);
+    match refusal.header {
+        Some((name, value)) => header(response, name, &value),
+        None => response,
+    }
 }
 
 /// 503: masterd is stopping.

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HeaderMap};
+use hyper::header::{CONNECTION, HeaderMap};
 use hyper::{Response, StatusCode};
 
 use super::App;
 use super::answer::{self, Body};
 use super::gzip::{self, InflateError};
 use crate::convert::event::Format;
+use nesos_shell::http::media;
 
 /// Largest body: an ACCEPT of a thousand tasks has one megabyte.
 pub(crate) const MAX_BODY: usize = 8 * 1024 * 1024;
@@ -25,56 +26,12 @@ const BODY_LIMIT: Duration = Duration::from_secs(60);
 
 /// The request's Content-Type as Mesos judges it: exact texts, no parameters.
 pub(super) fn content_type(headers: &HeaderMap) -> Result<Format, Box<Response<Body>>> {
-    match headers.get(CONTENT_TYPE).map(|value| value.as_bytes()) {
-        None => Err(Box::new(answer::text(
-            StatusCode::BAD_REQUEST,
-            "Expecting 'Content-Type' to be present",
-        ))),
-        Some(b"application/json") => Ok(Format::Json),
-        Some(b"application/x-protobuf") => Ok(Format::Protobuf),
-        Some(_) => Err(Box::new(answer::text(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "Expecting 'Content-Type' of application/json or application/x-protobuf",
-        ))),
-    }
+    media::content_type(headers).map_err(|refusal| Box::new(answer::refusal(refusal)))
 }
 
-/// The form that `Accept` allows, JSON first; `None`: neither. No header allows everything.
-pub(super) fn accepted(headers: &HeaderMap) -> Option<Format> {
-    let ranges: Vec<&str> = headers
-        .get_all(ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|v| v.split(','))
-        .collect();
-    if !headers.contains_key(ACCEPT) {
-        return Some(Format::Json);
-    }
-    let allows = |format: &Format| {
-        ranges.iter().any(|range| {
-            let mut parts = range.split(';').map(str::trim);
-            let media_type = parts.next().unwrap_or_default();
-            let is_refused = parts.any(|p| {
-                p.strip_prefix("q=")
-                    .is_some_and(|q| q.parse::<f32>().is_ok_and(|q| q <= 0.0))
-            });
-            let fits = media_type == "*/*"
-                || media_type == "application/*"
-                || media_type == format.media_type();
-            fits && !is_refused
-        })
-    };
-    [Format::Json, Format::Protobuf]
-        .into_iter()
-        .find(|format| allows(format))
-}
-
-/// 406
-pub(super) fn not_acceptable() -> Box<Response<Body>> {
-    Box::new(answer::text(
-        StatusCode::NOT_ACCEPTABLE,
-        "Expecting 'Accept' to allow application/json or application/x-protobuf",
-    ))
+/// The form that `Accept` allows, JSON first; 406 if neither. No header allows everything.
+pub(super) fn accepted(headers: &HeaderMap) -> Result<Format, Box<Response<Body>>> {
+    media::accepted(headers).map_err(|refusal| Box::new(answer::refusal(refusal)))
 }
 
 /// The whole body, decompressed, or the answer that refuses it.
@@ -159,33 +116,5 @@ impl Share<'_> {
 impl Drop for Share<'_> {
     fn drop(&mut self) {
         self.total.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn accept(text: &str) -> Option<Format> {
-        let mut headers = HeaderMap::new();
-        headers.insert(ACCEPT, text.parse().unwrap());
-        accepted(&headers)
-    }
-
-    #[test]
-    fn accept_prefers_json() {
-        assert_eq!(accepted(&HeaderMap::new()), Some(Format::Json));
-        assert_eq!(accept("*/*"), Some(Format::Json));
-        assert_eq!(accept("application/x-protobuf"), Some(Format::Protobuf));
-        assert_eq!(
-            accept("application/x-protobuf, application/json;q=0.5"),
-            Some(Format::Json)
-        );
-        assert_eq!(
-            accept("application/json;q=0, application/*"),
-            Some(Format::Json)
-        );
-        assert_eq!(accept("text/html"), None);
     }
 }

@@ -2,12 +2,11 @@
 //!
 //! Called by the router. Invariant: every value is a finite number.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hyper::{Response, StatusCode};
 use masterd_core::{Agent, AgentCondition, Master};
-use nesos_shell::flags;
+use nesos_shell::http::metrics::{PROMETHEUS, Values, check_timeout, exposition, system};
 use nesos_wire::resource::Resources;
 use nesos_wire::task::TaskState;
 
@@ -16,21 +15,10 @@ use super::query::Query;
 use super::state::{ask, sum};
 use super::{App, Context};
 
-/// Media type of Prometheus's text format.
-const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-/// Numbers by name.
-pub(super) type Values = BTreeMap<String, f64>;
-
 /// Answers `/metrics/snapshot?timeout=`. No metric has to be waited for, so the timeout never ends anything early.
 pub(super) async fn snapshot(context: &Context, query: &Query) -> Response<Body> {
-    if let Some(text) = query.get("timeout")
-        && flags::parse_duration(text).is_none()
-    {
-        return answer::text(
-            StatusCode::BAD_REQUEST,
-            format!("'timeout' must be a duration such as 10secs, not '{text}'"),
-        );
+    if let Err(refusal) = check_timeout(query) {
+        return answer::refusal(refusal);
     }
     let app = Arc::clone(&context.app);
     ask(context, move |master| all(master, &app)).await
@@ -44,22 +32,6 @@ pub(super) async fn prometheus(context: &Context) -> Response<Body> {
         Some(values) => answer::answer(StatusCode::OK, PROMETHEUS, exposition(&values)),
         None => answer::stopping(),
     }
-}
-
-fn exposition(values: &Values) -> String {
-    let mut text = String::new();
-    for (name, value) in values {
-        let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
-        let prefix = if name.starts_with("nesos/") {
-            ""
-        } else {
-            "mesos_"
-        };
-        text.push_str(prefix);
-        text.extend(name.chars().map(plain));
-        text.push_str(&format!(" {value}\n"));
-    }
-    text
 }
 
 /// All metrics by name.
@@ -241,39 +213,4 @@ fn counters(master: &Master, values: &mut Values) {
         "registrar/registry_starts".into(),
         f64::from(master.registry().start()),
     );
-}
-
-/// What Mesos reports of the host; left out where the kernel does not tell.
-fn system(values: &mut Values) {
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let names = ["system/load_1min", "system/load_5min", "system/load_15min"];
-    for (name, text) in names.into_iter().zip(load.split_whitespace()) {
-        values.extend(text.parse().ok().map(|load: f64| (name.to_string(), load)));
-    }
-    let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    for (name, key) in [
-        ("system/mem_total_bytes", "MemTotal:"),
-        ("system/mem_free_bytes", "MemFree:"),
-    ] {
-        let line = memory.lines().find_map(|line| line.strip_prefix(key));
-        let kilobytes = line.and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok());
-        values.extend(kilobytes.map(|kilobytes| (name.to_string(), kilobytes * 1024.0)));
-    }
-    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    values.insert("system/cpus_total".into(), cpus as f64);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn prometheus_names_have_no_slashes() {
-        let values = Values::from([
-            ("master/cpus_total".to_string(), 1.5),
-            ("nesos/operator_event_streams_cut".to_string(), 2.0),
-        ]);
-        let expected = "mesos_master_cpus_total 1.5\nnesos_operator_event_streams_cut 2\n";
-        assert_eq!(exposition(&values), expected);
-    }
 }

@@ -16,6 +16,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use masterd_core::StreamId;
 use nesos_shell::clock::Clock;
+use nesos_shell::http::query;
 use nesos_wire::Uuid;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -29,10 +30,10 @@ mod files;
 mod guard;
 mod gzip;
 mod intake;
-pub(crate) mod logging;
+mod log;
+mod logging;
 mod metrics;
 mod operator;
-mod query;
 mod roles;
 mod route;
 mod scheduler;
@@ -61,7 +62,7 @@ pub(crate) struct App {
     /// Bytes of request bodies in memory right now.
     pub(crate) buffered: AtomicUsize,
     /// How much is logged for the moment.
-    pub(crate) logging: logging::Toggle,
+    pub(crate) logging: nesos_shell::log::Toggle,
     /// For `/metrics/snapshot`.
     pub(crate) clock: Clock,
 }

@@ -6,10 +6,11 @@
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use hyper::{Method, Request, Response, StatusCode};
+use nesos_shell::http::jsonp;
 
 use super::answer::{self, Body};
 use super::query::{self, Query};
-use super::{Context, files, logging, metrics, operator, roles, scheduler, state, tasks};
+use super::{Context, files, log, logging, metrics, operator, roles, scheduler, state, tasks};
 
 /// The read-only page.
 const PAGE: &str = include_str!("page.html");
@@ -32,6 +33,7 @@ enum Route {
     Prometheus,
     Logging,
     Teardown,
+    Files,
     OfTask,
 }
 
@@ -53,6 +55,7 @@ const ROUTES: &[(&str, Route)] = &[
     ("/metrics/snapshot", Route::Metrics),
     ("/logging/toggle", Route::Logging),
     ("/teardown", Route::Teardown),
+    ("/files", Route::Files),
     ("/nesos/v1/tasks", Route::OfTask),
 ];
 
@@ -92,6 +95,7 @@ pub(super) async fn dispatch(context: &Context, request: Request<Incoming>) -> R
         Route::Prometheus => metrics::prometheus(context).await,
         Route::Logging => logging::toggle(context, request.headers(), &query),
         Route::Redirect => redirect(context),
+        Route::Files => log::handle(&segments(&path, "/files").join("/"), &query),
         _ => answer::empty(StatusCode::OK),
     };
     padded(response, &query).await
@@ -144,28 +148,21 @@ fn redirect(context: &Context) -> Response<Body> {
 
 /// JSONP: `?jsonp=name` wraps a JSON answer into a call of that function.
 async fn padded(response: Response<Body>, query: &Query) -> Response<Body> {
-    let Some(name) = query.get("jsonp") else {
-        return response;
+    let name = match jsonp::callback(query) {
+        Ok(None) => return response,
+        Ok(Some(name)) => name,
+        Err(refusal) => return answer::refusal(refusal),
     };
-    let is_name = !name.is_empty()
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"_.$".contains(&b));
-    if !is_name {
-        return answer::text(
-            StatusCode::BAD_REQUEST,
-            "'jsonp' must be the name of a function",
-        );
-    }
     if response.headers().get(CONTENT_TYPE) != Some(&HeaderValue::from_static("application/json")) {
         return response;
     }
-    let bytes = match http_body_util::BodyExt::collect(response.into_body()).await {
-        Ok(collected) => collected.to_bytes(),
-        Err(error) => return answer::text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
-    };
-    let text = [name.as_bytes(), b"(", &bytes, b");"].concat();
-    answer::answer(StatusCode::OK, "text/javascript", text)
+    match http_body_util::BodyExt::collect(response.into_body()).await {
+        Ok(collected) => {
+            let text = jsonp::wrapped(name, &collected.to_bytes());
+            answer::answer(StatusCode::OK, "text/javascript", text)
+        }
+        Err(error) => answer::text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
 }
 
 /// The decoded segments of a path behind a prefix.

@@ -79,7 +79,7 @@ async fn subscribe(
     if let Err(Refusal::Status(sentence)) = subscription {
         return Err(bad(sentence));
     }
-    let format = intake::accepted(headers).ok_or_else(intake::not_acceptable)?;
+    let format = intake::accepted(headers)?;
     if headers.contains_key(STREAM_ID) {
         return Err(bad(
             "Subscribe calls should not include the 'Mesos-Stream-Id' header",

@@ -1,20 +1,24 @@
-//! The calls about this process: health, version, flags, metrics, logging.
+//! The calls about this process: health, version, flags, metrics, logging, and the log as a file.
 //!
 //! Called by the dispatcher.
 
 use hyper::StatusCode;
+use nesos_api::message::Bytes;
 use nesos_api::operator::common::{Flag, Metric};
 use nesos_api::operator::master::{
-    CallGetMetrics, CallSetLoggingLevel, Response, ResponseGetFlags, ResponseGetHealth,
-    ResponseGetLoggingLevel, ResponseGetMetrics, ResponseGetVersion, ResponseType as Type,
+    CallGetMetrics, CallListFiles, CallReadFile, CallSetLoggingLevel, Response, ResponseGetFlags,
+    ResponseGetHealth, ResponseGetLoggingLevel, ResponseGetMetrics, ResponseGetVersion,
+    ResponseListFiles, ResponseReadFile, ResponseType as Type,
 };
 use nesos_api::v1;
+use nesos_shell::http::Refusal;
+use nesos_shell::http::files::Part;
 use nesos_shell::log;
 
 use super::cluster::ask;
 use super::{Done, Refused, bad};
 use crate::about::MESOS_VERSION;
-use crate::http::{Context, logging, metrics as values};
+use crate::http::{Context, answer, log as files, metrics as values};
 
 /// GET_HEALTH: who answers is healthy.
 pub(super) fn health() -> Done {
@@ -81,8 +85,32 @@ pub(super) fn set_logging_level(
     let nanoseconds = u64::try_from(call.duration.nanoseconds)
         .map_err(|_| bad("set_logging_level.duration: expected a duration of zero or more"))?;
     let duration = std::time::Duration::from_nanos(nanoseconds);
-    logging::set(&context.app.logging, call.level, duration);
+    context.app.logging.set(call.level, duration);
     Ok(Done::Empty(StatusCode::OK))
+}
+
+/// LIST_FILES
+pub(super) fn list_files(call: &CallListFiles) -> Result<Done, Refused> {
+    files::check(call.path.trim_end_matches('/')).map_err(refused)?;
+    let mut out = response(Type::ListFiles);
+    out.list_files = Some(ResponseListFiles::default());
+    Ok(Done::Answer(out))
+}
+
+/// READ_FILE
+pub(super) fn read_file(call: &CallReadFile) -> Result<Done, Refused> {
+    let part = Part::from_call(call.offset, call.length);
+    let piece = files::read(call.path.trim_end_matches('/'), part).map_err(refused)?;
+    let mut out = response(Type::ReadFile);
+    out.read_file = Some(ResponseReadFile {
+        size: piece.size,
+        data: Bytes(piece.data),
+    });
+    Ok(Done::Answer(out))
+}
+
+fn refused(refusal: Refusal) -> Refused {
+    Box::new(answer::refusal(refusal))
 }
 
 fn response(kind: Type) -> Box<Response> {

@@ -61,7 +61,7 @@ async fn judge(context: &Context, request: Request<Incoming>) -> Result<Response
             "Received 'UNKNOWN' call",
         ));
     }
-    let accepted = intake::accepted(&head.headers).ok_or_else(intake::not_acceptable)?;
+    let accepted = intake::accepted(&head.headers)?;
     if kind == CallType::Subscribe {
         return stream::open(context, accepted).await;
     }
@@ -92,6 +92,8 @@ async fn dispatch(
                 &member(call.set_logging_level, "set_logging_level")?,
             )
         }
+        CallType::ListFiles => about::list_files(&member(call.list_files, "list_files")?),
+        CallType::ReadFile => about::read_file(&member(call.read_file, "read_file")?),
         CallType::GetState => cluster::state(context).await,
         CallType::GetAgents => cluster::agents(context).await,
         CallType::GetFrameworks => cluster::frameworks(context).await,

@@ -1,8 +1,11 @@
 //! Log events of a daemon: to standard error, and to the journal's socket when there is one; only to the socket if
 //! standard error ends in the journal anyway.
 //!
-//! Not a log store: on a board init keeps the journal. Called once by `main`. The journal socket may appear later than
-//! the daemon, so it is looked for again now and then; while nothing listens there, events only go to standard error.
+//! Not a log store: on a board init keeps the journal; only the newest lines stay in memory ([`recent`]). Called once by
+//! `main`. The journal socket may appear later than the daemon, so it is looked for again now and then; while nothing listens there, events only go to standard error.
+
+pub mod recent;
+mod toggle;
 
 use std::os::unix::fs::MetadataExt;
 use std::sync::Mutex;
@@ -15,6 +18,8 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
+
+pub use toggle::Toggle;
 
 /// How long to go without the journal before looking for its socket again.
 const RETRY: Duration = Duration::from_secs(2);
@@ -84,10 +89,15 @@ pub fn init(program: &'static str, level: Level) {
         program,
         state: Mutex::new(State::Missing { looked: None }),
     };
+    let recent = tracing_subscriber::fmt::layer()
+        .with_writer(recent::Writer)
+        .with_ansi(false)
+        .with_target(false);
     // Fails only if a subscriber is set already, in tests.
     let _ = tracing_subscriber::registry()
         .with(Switch)
         .with(stderr)
+        .with(recent)
         .with(journal)
         .try_init();
 }

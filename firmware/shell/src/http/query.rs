@@ -1,14 +1,14 @@
 //! Query strings, form bodies and path segments: percent-decoding.
 //!
-//! Pure. Called by the router and the handlers.
+//! Pure. Called by the routers and handlers of both daemons.
 
 /// Names and values of a query string or a form.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Query(Vec<(String, String)>);
+pub struct Query(Vec<(String, String)>);
 
 impl Query {
     /// Reads `a=1&b=2`.
-    pub(super) fn parse(text: &str) -> Self {
+    pub fn parse(text: &str) -> Self {
         let pairs = text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             (decode(name, true), decode(value, true))
@@ -17,15 +17,24 @@ impl Query {
     }
 
     /// The first value of this name.
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
+    pub fn get(&self, name: &str) -> Option<&str> {
         self.0
             .iter()
             .find(|(n, _)| n == name)
             .map(|(_, value)| value.as_str())
     }
 
+    /// The first value of this name as a whole number that may be negative; `Err` is a sentence.
+    pub fn signed(&self, name: &str) -> Result<Option<i64>, String> {
+        let parse = |text: &str| {
+            text.parse()
+                .map_err(|_| format!("'{name}' must be a whole number, not '{text}'"))
+        };
+        self.get(name).map(parse).transpose()
+    }
+
     /// The first value of this name as a number; `Err` is a sentence.
-    pub(super) fn number(&self, name: &str) -> Result<Option<u64>, String> {
+    pub fn number(&self, name: &str) -> Result<Option<u64>, String> {
         let parse = |text: &str| {
             text.parse()
                 .map_err(|_| format!("'{name}' must be a whole number, not '{text}'"))
@@ -35,7 +44,7 @@ impl Query {
 }
 
 /// Replaces `%41` by `A`, and in forms `+` by a space. What is not an escape stays as it is.
-pub(super) fn decode(text: &str, is_form: bool) -> String {
+pub fn decode(text: &str, is_form: bool) -> String {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
