@@ -10,6 +10,8 @@ use nesos_wire::resource::{Resources, Scalar};
 use nesos_wire::task::Command;
 use nesos_wire::{AgentId, ExecutorId, OfferId, TaskId, Uuid};
 
+use crate::constraints::Constraints;
+
 /// A call of a subscribed framework.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Call {
@@ -130,6 +132,8 @@ pub struct FrameworkUpdate {
     pub suppressed_roles: Vec<String>,
     /// As in [`Subscribe`](crate::Subscribe).
     pub min_allocatable: BTreeMap<String, Vec<Resources>>,
+    /// From which agents it wants offers.
+    pub constraints: Constraints,
 }
 
 /// One task of an explicit RECONCILE.

@@ -11,6 +11,7 @@ use nesos_wire::resource::Resources;
 use nesos_wire::{FrameworkId, TaskKey, Uuid};
 
 use crate::call::Call;
+use crate::constraints::Constraints;
 use crate::order::Order;
 
 /// One accepted connection of an agent. The shell numbers connections **in the order it accepts them** and never uses a
@@ -124,4 +125,6 @@ pub struct Subscribe {
     /// `offer_filters` by role: an offer must hold one of these; an empty list accepts any offer. Roles not named here
     /// go by `Config::min_allocatable`.
     pub min_allocatable: BTreeMap<String, Vec<Resources>>,
+    /// From which agents it wants offers.
+    pub constraints: Constraints,
 }

@@ -292,6 +292,7 @@ impl Master {
             return;
         };
         framework.suppressed = update.suppressed_roles.into_iter().collect();
+        framework.constraints = update.constraints;
         let subscription = subscription(framework, update.min_allocatable, true);
         let left = framework.offers.iter().filter(|offer| {
             let role = self.offers.get(offer).map(|offer| &offer.role);
@@ -341,6 +342,7 @@ impl Master {
         framework.unregistered_time = None;
         framework.heartbeat_at = Some(heartbeat_at);
         framework.suppressed = subscribe.suppressed_roles.into_iter().collect();
+        framework.constraints = subscribe.constraints;
         let subscription = subscription(framework, subscribe.min_allocatable, true);
         self.allocator.put_framework(id, subscription);
         self.streams.insert(subscribe.stream, id.clone());
@@ -373,6 +375,7 @@ fn blank(id: &FrameworkId, facts: FrameworkFacts, info: Vec<u8>) -> Framework {
         reregistered_time: None,
         unregistered_time: None,
         suppressed: BTreeSet::new(),
+        constraints: Default::default(),
         tasks: Default::default(),
         unreachable: Default::default(),
         completed: Default::default(),
@@ -391,7 +394,7 @@ fn subscription(
         roles: framework.facts.roles.iter().cloned().collect(),
         suppressed: framework.suppressed.clone(),
         min_allocatable,
-        constrained: BTreeSet::new(),
+        constrained: framework.constraints.roles().cloned().collect(),
         wants_gpus: framework.facts.is_capable("GPU_RESOURCES"),
         is_region_aware: framework.facts.is_capable("REGION_AWARE"),
         is_multi_role: framework.facts.is_capable("MULTI_ROLE"),

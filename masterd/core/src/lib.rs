@@ -17,6 +17,7 @@ pub mod allocator;
 pub mod call;
 pub mod check;
 mod config;
+pub mod constraints;
 mod event;
 mod frameworks;
 mod hello_tasks;

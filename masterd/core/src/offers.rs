@@ -9,6 +9,7 @@ use nesos_wire::resource::Resources;
 use nesos_wire::{AgentId, FrameworkId, OfferId};
 
 use crate::allocator::{Allocation, refusal};
+use crate::constraints::Properties;
 use crate::master::Master;
 use crate::outgoing::{FrameworkEvent, Offer};
 use crate::timers::Timer;
@@ -21,7 +22,7 @@ impl Master {
         }
         self.metrics.allocation_runs += 1;
         let mut by_framework: BTreeMap<FrameworkId, Vec<Offer>> = BTreeMap::new();
-        for allocation in self.allocator.allocate() {
+        for allocation in self.allocate() {
             if let Some(offer) = self.make_offer(allocation) {
                 by_framework
                     .entry(offer.framework.clone())
@@ -162,6 +163,16 @@ impl Master {
         );
         self.metrics.offers_rescinded += 1;
         self.send_framework(&offer.framework, FrameworkEvent::Rescind(id.clone()));
+    }
+
+    fn allocate(&mut self) -> Vec<Allocation> {
+        let (frameworks, agents) = (&self.frameworks, &self.agents);
+        self.allocator.allocate_where(|framework, role, agent| {
+            match (frameworks.get(framework), agents.get(agent)) {
+                (Some(to), Some(on)) => to.constraints.accept(role, &Properties::from(on)),
+                _ => true,
+            }
+        })
     }
 
     fn make_offer(&mut self, allocation: Allocation) -> Option<Offer> {

@@ -11,6 +11,7 @@ use nesos_wire::resource::Resources;
 use nesos_wire::task::{Attribute, TaskSpec, TaskState, TaskStatus};
 use nesos_wire::{AgentId, ExecutorId, FrameworkId, NodeId, OfferId, TaskId, TaskKey, Uuid};
 
+use crate::constraints::Constraints;
 use crate::event::{LinkId, StreamId};
 
 /// Ended tasks remembered per framework (Mesos's `--max_completed_tasks_per_framework`).
@@ -150,6 +151,8 @@ pub struct Framework {
     pub unregistered_time: Option<f64>,
     /// Roles that want no offers.
     pub suppressed: BTreeSet<String>,
+    /// From which agents it wants offers.
+    pub constraints: Constraints,
     /// Its tasks on agents that are not unreachable, ended but unacknowledged ones included.
     pub tasks: BTreeMap<TaskId, Task>,
     /// Its tasks on unreachable agents; state UNREACHABLE or LOST.

@@ -9,6 +9,7 @@ use nesos_wire::command::FrameworkFacts;
 use nesos_wire::{FrameworkId, role};
 
 use crate::call::{CallRefusal, FrameworkUpdate};
+use crate::constraints::Constraints;
 use crate::event::Subscribe;
 use crate::master::Master;
 
@@ -16,7 +17,7 @@ impl Master {
     /// Everything that Mesos answers with an ERROR event after the stream has begun.
     pub(crate) fn check_subscription(&self, subscribe: &Subscribe) -> Result<(), String> {
         let facts = &subscribe.facts;
-        self.check_facts(facts, &subscribe.suppressed_roles)?;
+        self.check_facts(facts, &subscribe.suppressed_roles, &subscribe.constraints)?;
         let known = match &subscribe.framework {
             Some(id) if self.registry.is_removed(id) => {
                 return Err("Framework has been removed".to_owned());
@@ -61,15 +62,26 @@ impl Master {
                 "Updating 'FrameworkInfo.{field}' is unsupported"
             )));
         }
-        self.check_facts(new, &update.suppressed_roles)
+        self.check_facts(new, &update.suppressed_roles, &update.constraints)
             .map_err(CallRefusal::InvalidUpdate)
     }
 
-    fn check_facts(&self, facts: &FrameworkFacts, suppressed: &[String]) -> Result<(), String> {
+    fn check_facts(
+        &self,
+        facts: &FrameworkFacts,
+        suppressed: &[String],
+        constraints: &Constraints,
+    ) -> Result<(), String> {
         check_roles(facts)?;
         if let Some(role) = suppressed.iter().find(|role| !facts.roles.contains(role)) {
             return Err(format!(
                 "Suppressed role '{role}' is not contained in the list of roles"
+            ));
+        }
+        let mut constrained = constraints.roles();
+        if let Some(role) = constrained.find(|role| !facts.roles.contains(role)) {
+            return Err(format!(
+                "Offer constraints name role '{role}', which is not contained in the list of roles"
             ));
         }
         let allowed = &self.config.roles;

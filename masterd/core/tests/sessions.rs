@@ -77,6 +77,7 @@ impl Bench {
             info: vec![7; 10],
             suppressed_roles: Vec::new(),
             min_allocatable: BTreeMap::new(),
+            constraints: Default::default(),
         })))
     }
 

@@ -149,6 +149,7 @@ impl World {
             info: vec![known.index as u8],
             suppressed_roles: Vec::new(),
             min_allocatable: BTreeMap::new(),
+            constraints: Default::default(),
         };
         let after = self.rng.latency();
         self.plan(
@@ -430,6 +431,7 @@ impl World {
             info: vec![known.index as u8],
             suppressed_roles: Vec::new(),
             min_allocatable: BTreeMap::new(),
+            constraints: Default::default(),
         };
         self.call(scheduler, Call::UpdateFramework(Box::new(update)));
     }

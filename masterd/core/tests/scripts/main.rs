@@ -426,6 +426,7 @@ impl Script {
             info: update.info,
             suppressed_roles: update.suppressed_roles,
             min_allocatable: update.min_allocatable,
+            constraints: update.constraints,
         };
         self.step(Event::Subscribe(Box::new(subscribe)));
     }

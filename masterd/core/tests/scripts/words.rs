@@ -4,12 +4,14 @@
 
 use std::collections::BTreeMap;
 
+use masterd_core::constraints::{Constraint, Constraints, Pattern, Predicate, Selector};
 use masterd_core::{FrameworkUpdate, LaunchTask};
 use nesos_wire::command::FrameworkFacts;
 use nesos_wire::task::Command;
 use nesos_wire::{AgentId, TaskId, resource_text};
 
-/// What a framework says of itself: `roles=a,b suppress=a caps=X timeout=1 principal=p user=u min=cpus:1`.
+/// What a framework says of itself: `roles=a,b suppress=a caps=X timeout=1 principal=p user=u min=cpus:1
+/// only=attribute:pattern`.
 pub(crate) fn framework(name: &str, options: &[&str]) -> FrameworkUpdate {
     let mut update = FrameworkUpdate {
         facts: FrameworkFacts {
@@ -24,6 +26,7 @@ pub(crate) fn framework(name: &str, options: &[&str]) -> FrameworkUpdate {
         info: Vec::new(),
         suppressed_roles: Vec::new(),
         min_allocatable: BTreeMap::new(),
+        constraints: Default::default(),
     };
     let facts = &mut update.facts;
     let list = |text: &str| text.split(',').map(str::to_owned).collect::<Vec<_>>();
@@ -43,6 +46,7 @@ pub(crate) fn framework(name: &str, options: &[&str]) -> FrameworkUpdate {
                 let roles = facts.roles.iter();
                 update.min_allocatable = roles.map(|role| (role.clone(), least.clone())).collect();
             }
+            ("only", value) => update.constraints = only(&facts.roles, value),
             _ => panic!("unknown option {option}"),
         }
     }
@@ -50,6 +54,21 @@ pub(crate) fn framework(name: &str, options: &[&str]) -> FrameworkUpdate {
         facts.capabilities.push("MULTI_ROLE".into());
     }
     update
+}
+
+/// `attribute:pattern`, for all roles; `!attribute` must not be there.
+fn only(roles: &[String], value: &str) -> Constraints {
+    let (name, predicate) = match (value.split_once(':'), value.strip_prefix('!')) {
+        (Some((name, text)), _) => (name, Predicate::TextMatches(Pattern::new(text).unwrap())),
+        (None, Some(name)) => (name, Predicate::NotExists),
+        (None, None) => panic!("only=attribute:pattern or only=!attribute"),
+    };
+    let constraint = Constraint {
+        selector: Selector::Attribute(name.into()),
+        predicate,
+    };
+    let groups = |role: &String| (role.clone(), vec![vec![constraint.clone()]]);
+    Constraints::new(roles.iter().map(groups).collect(), Vec::new()).unwrap()
 }
 
 /// `id=resources`, a task for `agent`.

@@ -4,6 +4,7 @@
 //! core cannot represent is refused with a sentence, never dropped without one.
 
 pub(crate) mod call;
+pub(crate) mod constraints;
 pub(crate) mod event;
 pub(crate) mod launch;
 pub(crate) mod news;

@@ -14,9 +14,9 @@ use nesos_api::v1::{self, AgentInfoCapabilityType};
 use nesos_wire::command::Drain;
 use nesos_wire::resource::Resources;
 
-use super::event;
 use super::resource::{self, Shape};
 use super::status;
+use super::{constraints, event};
 use crate::about::MESOS_VERSION;
 
 /// What agents of this software can do.
@@ -153,6 +153,7 @@ pub(crate) fn framework(master: &Master, known: &Framework) -> ResponseGetFramew
         offers: offers().map(|offer| event::offer(offer, true)).collect(),
         allocated_resources: by_role(using.map(|t| (t.spec.role.as_str(), &t.spec.resources))),
         offered_resources: by_role(offers().map(|o| (o.role.as_str(), &o.resources))),
+        offer_constraints: constraints::shown(&known.constraints),
         ..ResponseGetFrameworksFramework::default()
     }
 }

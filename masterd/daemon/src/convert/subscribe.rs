@@ -6,12 +6,14 @@
 use std::collections::BTreeMap;
 
 use masterd_core::FrameworkUpdate;
+use masterd_core::constraints::Constraints;
 use nesos_api::scheduler::{CallSubscribe, CallUpdateFramework};
 use nesos_api::v1::{self, FrameworkInfoCapabilityType};
 use nesos_wire::FrameworkId;
 use nesos_wire::command::FrameworkFacts;
 use nesos_wire::resource::{Resources, Value};
 
+use super::constraints::constraints;
 use super::resource::scalar;
 
 /// Largest `FrameworkInfo` in protobuf bytes: it is kept in the registry and travels with every launched task.
@@ -39,6 +41,8 @@ pub(crate) struct Subscription {
     pub(crate) suppressed_roles: Vec<String>,
     /// By role.
     pub(crate) min_allocatable: BTreeMap<String, Vec<Resources>>,
+    /// By role.
+    pub(crate) constraints: Constraints,
 }
 
 /// Checks a SUBSCRIBE call. `id` is the call's own `framework_id`; `principal` the authenticated one.
@@ -50,7 +54,7 @@ pub(crate) fn subscription(
     let CallSubscribe {
         framework_info: mut info,
         suppressed_roles,
-        offer_constraints: _,
+        offer_constraints,
     } = call;
     let text =
         |id: Option<&v1::FrameworkID>| id.map(|id| id.value.clone()).filter(|id| !id.is_empty());
@@ -85,6 +89,7 @@ pub(crate) fn subscription(
         framework,
         facts: facts(&info)?,
         min_allocatable: min_allocatable(&info)?,
+        constraints: constraints(offer_constraints.as_ref()).map_err(Refusal::Event)?,
         info,
         suppressed_roles,
     })
@@ -113,6 +118,7 @@ pub(crate) fn update(
         min_allocatable: min_allocatable(&info).map_err(sentence)?,
         info: bytes,
         suppressed_roles: call.suppressed_roles,
+        constraints: constraints(call.offer_constraints.as_ref())?,
     })
 }
 

@@ -233,6 +233,7 @@ impl Runner {
             facts,
             suppressed_roles,
             min_allocatable,
+            constraints,
         } = subscription;
         let id = framework
             .clone()
@@ -248,6 +249,7 @@ impl Runner {
             info,
             suppressed_roles,
             min_allocatable,
+            constraints,
         };
         self.step(Event::Subscribe(Box::new(subscribe)));
     }

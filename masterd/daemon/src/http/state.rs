@@ -18,6 +18,7 @@ use super::answer::{self, Body};
 use super::query::Query;
 use super::tasks::{self, TaskCounts};
 use crate::about::{About, MESOS_VERSION, NESOS_VERSION};
+use crate::convert::constraints;
 use crate::convert::operator::{self, is_registered as is_known};
 use crate::convert::resource::{self, Shape};
 
@@ -304,6 +305,7 @@ fn framework_head(master: &Master, known: &Framework) -> legacy::Framework {
         registered_time: known.registered_time.unwrap_or_default(),
         reregistered_time: known.reregistered_time,
         unregistered_time: known.unregistered_time.unwrap_or_default(),
+        offer_constraints: constraints::shown(&known.constraints).unwrap_or_default(),
         ..legacy::Framework::from(&info)
     }
 }

@@ -4,6 +4,7 @@
 #![allow(dead_code, clippy::unwrap_used, unreachable_pub)] // Each test binary uses its own part.
 
 pub mod agent;
+pub mod form;
 pub mod http;
 
 use std::io::{BufRead, BufReader};
