@@ -28,7 +28,10 @@ fn check_agent(master: &Master, agent: &Agent, found: &mut Vec<String>) {
     let offered = master.offered_resources(agent);
     let mut committed = used.clone();
     committed.add(&offered);
-    if !agent.offers.is_empty() && !agent.resources.contains(&committed) {
+    // An agent may come back with less than its tasks use; then nothing of what is short may be offered.
+    let mut unused = agent.resources.clone();
+    unused.subtract(&used);
+    if !unused.contains(&offered) {
         found.push(format!(
             "agent {id} is over-committed: {committed:?} of {:?}",
             agent.resources

@@ -43,6 +43,9 @@ enum Task {
         /// Number of seeds
         #[arg(long, default_value_t = 1000)]
         seeds: u64,
+        /// The first of them
+        #[arg(long, default_value_t = 0)]
+        from: u64,
     },
 }
 
@@ -65,7 +68,7 @@ fn run() -> Result<()> {
         Task::Bench(arguments) => bench::run(&root, &arguments),
         Task::Test(arguments) => test::run(&root, &arguments),
         Task::Tidy => tidy::run(&root),
-        Task::Sim { seeds } => test::simulate(&root, seeds),
+        Task::Sim { seeds, from } => test::simulate(&root, seeds, from),
     }
 }
 

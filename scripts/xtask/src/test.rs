@@ -81,11 +81,11 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// The simulation over `seeds` seeds, in release mode.
+/// The simulation over `seeds` seeds, the first being `from`, in release mode.
 ///
 /// # Errors
 /// A seed broke a rule; the simulation printed which.
-pub(crate) fn simulate(root: &Path, seeds: u64) -> Result<()> {
+pub(crate) fn simulate(root: &Path, seeds: u64, from: u64) -> Result<()> {
     let status = cargo(
         root,
         &[
@@ -98,6 +98,7 @@ pub(crate) fn simulate(root: &Path, seeds: u64) -> Result<()> {
         ],
     )
     .env("NESOS_SIM_SEEDS", seeds.to_string())
+    .env("NESOS_SIM_FROM", from.to_string())
     .status()?;
     ensure!(status.success(), "the simulation found a broken rule");
     Ok(())

@@ -26,6 +26,8 @@ pub(crate) struct Board {
     pub(crate) conn: Option<usize>,
     pub(crate) partitioned_until: Instant,
     pub(crate) disk_full_until: Instant,
+    /// An operator gave it up; it is not yet erased.
+    pub(crate) is_gone: bool,
     is_stopping: bool,
     boot: u32,
     disk: Vec<Record>,
@@ -34,16 +36,15 @@ pub(crate) struct Board {
 
 impl Board {
     pub(crate) fn new(index: usize, rng: &mut Rng) -> Self {
-        let (cpus, mem) = (rng.between(1, 4), rng.between(1, 8) * 128);
-        let text = format!("cpus:{cpus};mem:{mem};ports:[31000-31009]");
         Self {
             index,
-            resources: resource_text::parse(&text).unwrap_or_default(),
+            resources: draw_resources(rng),
             agent: None,
             generation: 0,
             conn: None,
             partitioned_until: Instant::from_secs(0),
             disk_full_until: Instant::from_secs(0),
+            is_gone: false,
             is_stopping: false,
             boot: 1,
             disk: Vec::new(),
@@ -58,6 +59,10 @@ impl World {
             return;
         }
         let seed = Seed(self.rng.bytes());
+        if !self.is_healed && self.rng.once_in(12) {
+            // Somebody changed its configuration, or put the card into another board.
+            self.boards[board].resources = draw_resources(&mut self.rng);
+        }
         let moment = self.moment();
         let known = &mut self.boards[board];
         known.generation += 1;
@@ -117,6 +122,18 @@ impl World {
         }
         let after = self.rng.millis(100, 60_000);
         self.plan(after, Planned::BoardStart { board });
+    }
+
+    /// The board loses its power, its card is erased: what joins next is a new agent.
+    pub(crate) fn board_wipe(&mut self, board: usize) {
+        if !std::mem::replace(&mut self.boards[board].is_gone, false) {
+            return;
+        }
+        self.board_crash(board, true);
+        self.trace(&format!("board {board} is erased"));
+        self.boards[board].disk.clear();
+        self.containers
+            .retain(|_, container| container.board != board);
     }
 
     pub(crate) fn board_tick(&mut self, board: usize, generation: u64) {
@@ -213,6 +230,20 @@ impl World {
                 update.key, update.status.state, update.latest
             );
             self.trace(&line);
+            if let Some(uuid) = update.status.uuid {
+                let said = (update.key.clone(), update.status.state);
+                self.said.insert(uuid, said);
+            }
+        }
+        if let AgentToMaster::Hello(hello) = &message {
+            for report in &hello.tasks {
+                let status = report.status.as_ref();
+                if let Some((uuid, status)) = status.and_then(|status| Some((status.uuid?, status)))
+                {
+                    let said = (report.spec.key.clone(), status.state);
+                    self.said.insert(uuid, said);
+                }
+            }
         }
         if let Some(conn) = self.boards[board].conn {
             self.send_up(conn, Frame::Data(Box::new(message)));
@@ -273,4 +304,10 @@ impl World {
             unix: self.wall(),
         }
     }
+}
+
+fn draw_resources(rng: &mut Rng) -> Resources {
+    let (cpus, mem) = (rng.between(1, 4), rng.between(1, 8) * 128);
+    let text = format!("cpus:{cpus};mem:{mem};ports:[31000-31009]");
+    resource_text::parse(&text).unwrap_or_default()
 }

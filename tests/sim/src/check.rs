@@ -24,9 +24,7 @@ impl World {
         let mut keys = BTreeSet::new();
         let mut found = None;
         for board in &self.boards {
-            let mut used = Resources::new();
             for container in self.alive_on(board.index).into_values() {
-                used.add(&container.spec.resources);
                 if !keys.insert(&container.spec.key) {
                     found = Some(format!(
                         "{} runs twice at the same time",
@@ -34,12 +32,20 @@ impl World {
                     ));
                 }
             }
-            if !board.resources.contains(&used) {
-                found = Some(format!("board {} is over-committed: {used:?}", board.index));
-            }
         }
         if let Some(found) = found {
             self.fail(found);
+        }
+    }
+
+    /// A board never starts more than it has, whatever it was when its other tasks started.
+    pub(crate) fn check_commitment(&mut self, board: usize) {
+        let mut used = Resources::new();
+        self.alive_on(board)
+            .into_values()
+            .for_each(|container| used.add(&container.spec.resources));
+        if !self.boards[board].resources.contains(&used) {
+            self.fail(format!("board {board} is over-committed: {used:?}"));
         }
     }
 
@@ -48,6 +54,10 @@ impl World {
         let Record::Acknowledged { key, uuid } = record else {
             return;
         };
+        // One that was given up forgets whatever it is told to forget.
+        if self.boards[board].is_gone {
+            return;
+        }
         let is_seen = self
             .acknowledged
             .get(&key.framework)
@@ -87,6 +97,11 @@ impl World {
         {
             lines.push(format!("container of {} is alive", container.spec.key));
         }
+        lines.extend(
+            self.pending
+                .iter()
+                .map(|request| format!("{request:?} is not answered")),
+        );
         match &self.master.core {
             None => lines.push("the master is down".into()),
             Some(core) => {
@@ -102,6 +117,12 @@ impl World {
                         tasks.map(|task| format!("master: {} {:?}", task.key(), task.state)),
                     );
                 }
+                let passive = core
+                    .agents()
+                    .filter(|agent| core.upkeep(&agent.id).deactivated);
+                lines.extend(
+                    passive.map(|agent| format!("master: agent {} is deactivated", agent.id)),
+                );
                 let away = core.agents().filter(|agent| !agent.is_connected());
                 lines.extend(
                     away.map(|agent| {

@@ -63,6 +63,7 @@ impl World {
                 is_killed: false,
             },
         );
+        self.check_commitment(board);
         let after = self.rng.millis(5, 1500);
         if self.rng.chance(5) {
             self.plan(

@@ -64,7 +64,10 @@ impl World {
                 let length = self.rng.millis(100, 20_000);
                 self.boards[board].disk_full_until = self.now + length;
             }
-            Fault::SchedulerCrash => self.scheduler_crash(),
+            Fault::SchedulerCrash => {
+                let scheduler = self.some_scheduler();
+                self.scheduler_crash(scheduler);
+            }
             Fault::AgentShutdown => self.board_event(board, Event::Shutdown),
         }
     }

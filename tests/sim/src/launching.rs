@@ -15,17 +15,26 @@ use crate::world::World;
 
 impl World {
     pub(crate) fn use_offers(&mut self, scheduler: usize) {
-        let offers = std::mem::take(&mut self.schedulers[scheduler].offers);
-        let mut by_agent: BTreeMap<AgentId, Vec<Offer>> = BTreeMap::new();
-        for offer in offers.into_values() {
-            by_agent.entry(offer.agent.clone()).or_default().push(offer);
+        let now = self.now;
+        let known = &mut self.schedulers[scheduler];
+        let temper = known.temper;
+        let ripe: Vec<Offer> = known
+            .offers
+            .values()
+            .filter(|(at, _)| *at <= now)
+            .map(|(_, offer)| offer.clone())
+            .collect();
+        known.let_go(ripe.iter().map(|offer| offer.id.clone()));
+        let mut bundles: BTreeMap<(AgentId, String), Vec<Offer>> = BTreeMap::new();
+        for offer in ripe {
+            let bundle = (offer.agent.clone(), offer.role.clone());
+            bundles.entry(bundle).or_default().push(offer);
         }
-        for (agent, offers) in by_agent {
+        for ((agent, _), offers) in bundles {
             let ids: Vec<OfferId> = offers.iter().map(|offer| offer.id.clone()).collect();
             let budget = self.schedulers[scheduler].budget;
-            let wants = !self.is_healed && budget > 0 && self.rng.chance(70);
-            let refuse_seconds =
-                [None, Some(0.0), Some(2.0), Some(20.0)][self.rng.between(0, 3) as usize];
+            let wants = !self.is_healed && budget > 0 && self.rng.chance(temper.appetite());
+            let refuse_seconds = temper.refusal(&mut self.rng);
             let call = if wants {
                 let mut total = Resources::new();
                 offers.iter().for_each(|offer| total.add(&offer.resources));
@@ -42,10 +51,13 @@ impl World {
                 }
             };
             self.call(scheduler, call);
+            if wants && self.rng.once_in(60) {
+                return self.scheduler_crash(scheduler);
+            }
         }
     }
 
-    fn tasks_for(
+    pub(crate) fn tasks_for(
         &mut self,
         scheduler: usize,
         agent: &AgentId,
@@ -75,6 +87,7 @@ impl World {
                 state: None,
                 agent: agent.clone(),
                 is_closed: false,
+                end: None,
             };
             self.schedulers[scheduler]
                 .tasks

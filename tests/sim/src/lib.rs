@@ -8,12 +8,18 @@
 mod board;
 mod check;
 mod container;
+mod fairness;
 mod fault;
+mod hearing;
+mod hostile;
 mod launching;
 mod master;
 mod net;
+mod operator;
 mod rng;
 mod scheduler;
+mod temper;
+mod thinking;
 mod world;
 
 pub use world::{Outcome, World, run};

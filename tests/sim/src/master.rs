@@ -9,7 +9,9 @@ use nesos_base::time::{Duration, Instant};
 use nesos_wire::MasterId;
 use nesos_wire::command::Command;
 
+use crate::fairness;
 use crate::net::Frame;
+use crate::rng::Rng;
 use crate::world::{Planned, World};
 
 /// The master process and its disk.
@@ -26,6 +28,19 @@ pub(crate) struct MasterNode {
     durable: Registry,
     deadline: Option<Instant>,
     is_gathering: bool,
+    offer_timeout: Option<Duration>,
+    removal_pause: Option<Duration>,
+}
+
+impl MasterNode {
+    /// A machine whose flags stay the same over all its processes.
+    pub(crate) fn new(rng: &mut Rng) -> Self {
+        Self {
+            offer_timeout: rng.chance(50).then(|| rng.millis(5000, 60_000)),
+            removal_pause: rng.chance(30).then(|| rng.millis(5000, 60_000)),
+            ..Self::default()
+        }
+    }
 }
 
 impl World {
@@ -50,6 +65,8 @@ impl World {
         }
         let mut config = Config::new(MasterId::new(format!("m{generation}")), "sim");
         config.framework_recovery_timeout = Duration::from_secs(120);
+        config.offer_timeout = self.master.offer_timeout;
+        config.agent_removal_pause = self.master.removal_pause;
         self.master.core = Some(Master::new(config, registry, self.now, self.wall()));
         self.master.deadline = None;
         self.master.is_gathering = false;
@@ -62,6 +79,7 @@ impl World {
             return;
         }
         self.trace("master crashes");
+        self.pending.clear();
         let conns: Vec<usize> = self.master.links.values().copied().collect();
         for conn in conns {
             self.master_closes(conn);
@@ -115,6 +133,12 @@ impl World {
         };
         let ready = core.ready();
         let deadline = ready.deadline;
+        // What lies idle now still will a few steps later.
+        let is_thorough = self.steps.is_multiple_of(16);
+        let complaint = fairness::complaint(core, &ready, &self.refusals, self.now, is_thorough);
+        if let Some(complaint) = complaint {
+            return self.fail(complaint);
+        }
         if !ready.commands.is_empty() {
             let is_fragile = !self.is_healed;
             if is_fragile && self.rng.once_in(60) {
@@ -137,15 +161,36 @@ impl World {
     fn persist(&mut self, commands: &[Command]) {
         for command in commands {
             self.trace(&format!("registry < {}", short(command)));
-            if let Command::RemoveFramework { framework } = command {
-                self.removed.insert(framework.clone());
-            }
+            self.note(command);
             for change in self.master.durable.apply(command) {
                 match change.value {
                     Some(value) => self.master.disk.insert(change.key, value),
                     None => self.master.disk.remove(&change.key),
                 };
             }
+        }
+    }
+
+    /// What the world has to know of a decision that stands.
+    fn note(&mut self, command: &Command) {
+        match command {
+            Command::RemoveFramework { framework } => {
+                self.removed.insert(framework.clone());
+            }
+            Command::AdmitAgent(record) => {
+                let digits = record.node.as_str().strip_prefix("node");
+                if let Some(board) = digits.and_then(|digits| digits.parse().ok()) {
+                    self.board_of.insert(record.agent.clone(), board);
+                }
+            }
+            Command::MarkGone { agent, .. } => {
+                if let Some(board) = self.board_of.get(agent).copied() {
+                    self.boards[board].is_gone = true;
+                    let after = self.rng.millis(100, 60_000);
+                    self.plan(after, Planned::BoardWipe { board });
+                }
+            }
+            _ => {}
         }
     }
 
@@ -157,6 +202,9 @@ impl World {
         }
         for (stream, event) in ready.to_frameworks {
             self.send_event(stream, event);
+        }
+        for (request, answer) in ready.answers {
+            self.operator_hears(request, &answer);
         }
         for link in ready.close_links {
             if let Some(conn) = self.master.links.get(&link).copied() {

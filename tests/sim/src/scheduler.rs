@@ -1,23 +1,24 @@
-//! Simulated schedulers: they launch, acknowledge, kill, reconcile, fail, and come back.
+//! Simulated schedulers: what each is and knows, its process, and its streams.
 //!
-//! Each keeps what it knows of its tasks over its crashes, as real ones do on disk. Calls travel alone, so that they may
-//! overtake each other; events of one stream stay in order.
+//! What one does with events stands in `hearing`, what it does of its own accord in `thinking`. Each keeps what it knows of
+//! its tasks over its crashes, as real ones do on disk. Invariant: events of one stream stay in order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use masterd_core::{
-    Call, Event, FrameworkEvent, FrameworkUpdate, Offer, ReconcileTask, StreamId, Subscribe,
-};
+use masterd_core::{Event, FrameworkEvent, Offer, StreamId, Subscribe};
 use nesos_base::time::{Duration, Instant};
 use nesos_wire::command::FrameworkFacts;
-use nesos_wire::task::{TaskState, TaskStatus};
+use nesos_wire::task::TaskState;
 use nesos_wire::{AgentId, FrameworkId, OfferId, TaskId, Uuid};
 
 use crate::rng::Rng;
+use crate::temper::Temper;
 use crate::world::{Planned, World};
 
-/// A stream without a word for this long is dead: twice and a half the heartbeat's interval, and a latency.
-const SILENCE: Duration = Duration::from_secs(40);
+/// Roles to be in. Some share a parent, one is a parent.
+const ROLES: [&str; 6] = ["*", "a", "b", "eng", "eng/dev", "eng/ops"];
+/// How many offers that are over a scheduler remembers, to use them again.
+const PAST_OFFERS: usize = 16;
 
 /// What a scheduler believes of one of its tasks.
 #[derive(Debug, Clone)]
@@ -26,40 +27,57 @@ pub(crate) struct Belief {
     pub(crate) agent: AgentId,
     /// Its end was acknowledged with a uuid: the id may be used again.
     pub(crate) is_closed: bool,
+    /// The uuid of its end.
+    pub(crate) end: Option<Uuid>,
 }
 
 /// A scheduler.
 #[derive(Debug)]
 pub(crate) struct Scheduler {
-    index: usize,
-    facts: FrameworkFacts,
+    pub(crate) index: usize,
+    pub(crate) temper: Temper,
+    pub(crate) facts: FrameworkFacts,
     pub(crate) id: Option<FrameworkId>,
-    is_up: bool,
-    stream: Option<StreamId>,
-    is_subscribed: bool,
-    heard: Instant,
+    pub(crate) is_up: bool,
+    pub(crate) stream: Option<StreamId>,
+    pub(crate) is_subscribed: bool,
+    pub(crate) heard: Instant,
     pub(crate) tasks: BTreeMap<TaskId, Belief>,
-    pub(crate) offers: BTreeMap<OfferId, Offer>,
+    /// With the time from which it looks at them.
+    pub(crate) offers: BTreeMap<OfferId, (Instant, Offer)>,
+    /// Offers that it has used or lost.
+    pub(crate) past_offers: VecDeque<OfferId>,
     pub(crate) next_task: u64,
     pub(crate) budget: u64,
-    thinks: u64,
+    pub(crate) thinks: u64,
     last_event: Instant,
 }
 
 impl Scheduler {
     pub(crate) fn new(index: usize, rng: &mut Rng) -> Self {
-        let capabilities = if rng.chance(50) {
-            vec!["PARTITION_AWARE".to_owned()]
-        } else {
-            Vec::new()
+        let temper = Temper::draw(rng);
+        let mut capabilities = Vec::new();
+        if rng.chance(50) {
+            capabilities.push("PARTITION_AWARE".to_owned());
+        }
+        let count = match temper {
+            Temper::Moody => rng.between(1, 3),
+            _ if rng.chance(20) => 2,
+            _ => 1,
         };
-        let role = ["*", "a", "b"][rng.between(0, 2) as usize];
+        if count > 1 {
+            capabilities.push("MULTI_ROLE".to_owned());
+        }
+        let roles: BTreeSet<&str> = (0..count)
+            .map(|_| ROLES[rng.between(0, 5) as usize])
+            .collect();
         Self {
             index,
+            temper,
             facts: FrameworkFacts {
                 name: format!("scheduler{index}"),
                 user: "root".into(),
-                roles: vec![role.to_owned()],
+                roles: roles.into_iter().map(str::to_owned).collect(),
                 principal: None,
                 failover_timeout: [0.0, 5.0, 60.0, 3600.0][rng.between(0, 3) as usize],
                 checkpoint: rng.chance(50),
@@ -72,11 +90,29 @@ impl Scheduler {
             heard: Instant::from_secs(0),
             tasks: BTreeMap::new(),
             offers: BTreeMap::new(),
+            past_offers: VecDeque::new(),
             next_task: 0,
             budget: rng.between(5, 60),
             thinks: 0,
             last_event: Instant::from_secs(0),
         }
+    }
+
+    /// Offers are over, used or lost.
+    pub(crate) fn let_go(&mut self, ids: impl IntoIterator<Item = OfferId>) {
+        for id in ids {
+            self.offers.remove(&id);
+            self.past_offers.push_back(id);
+            if self.past_offers.len() > PAST_OFFERS {
+                self.past_offers.pop_front();
+            }
+        }
+    }
+
+    /// The stream is over, and all offers with it.
+    fn let_go_all(&mut self) {
+        let ids: Vec<OfferId> = self.offers.keys().cloned().collect();
+        self.let_go(ids);
     }
 }
 
@@ -92,12 +128,20 @@ impl World {
         self.plan(Duration::from_secs(1), Planned::Think { scheduler });
     }
 
-    pub(crate) fn scheduler_crash(&mut self) {
-        let scheduler = self.rng.between(0, self.schedulers.len() as u64 - 1) as usize;
+    pub(crate) fn some_scheduler(&mut self) -> usize {
+        self.rng.between(0, self.schedulers.len() as u64 - 1) as usize
+    }
+
+    /// kill -9: calls that are under way may still arrive.
+    pub(crate) fn scheduler_crash(&mut self, scheduler: usize) {
         let known = &mut self.schedulers[scheduler];
-        known.is_up = false;
+        if !std::mem::replace(&mut known.is_up, false) {
+            return;
+        }
+        self.trace(&format!("scheduler {scheduler} crashes"));
+        let known = &mut self.schedulers[scheduler];
         known.is_subscribed = false;
-        known.offers.clear();
+        known.let_go_all();
         if let Some(stream) = known.stream.take() {
             self.close_stream_at_master(stream);
         }
@@ -119,7 +163,7 @@ impl World {
         self.plan(after, Planned::StreamEnds { scheduler, stream });
     }
 
-    fn close_stream_at_master(&mut self, stream: StreamId) {
+    pub(crate) fn close_stream_at_master(&mut self, stream: StreamId) {
         self.master.streams.remove(&stream);
         let generation = self.master.generation;
         let after = self.rng.millis(0, 4000);
@@ -132,11 +176,12 @@ impl World {
         }
     }
 
-    fn subscribe(&mut self, scheduler: usize) {
+    pub(crate) fn subscribe(&mut self, scheduler: usize) {
         let stream = StreamId(Uuid::from_random(self.rng.bytes()));
+        let suppressed = self.suppressed_roles(scheduler);
         let known = &mut self.schedulers[scheduler];
         if let Some(old) = known.stream.replace(stream) {
-            known.offers.clear();
+            known.let_go_all();
             known.is_subscribed = false;
             self.close_stream_at_master(old);
         }
@@ -147,7 +192,7 @@ impl World {
             framework: known.id.clone(),
             facts: known.facts.clone(),
             info: vec![known.index as u8],
-            suppressed_roles: Vec::new(),
+            suppressed_roles: suppressed,
             min_allocatable: BTreeMap::new(),
             constraints: Default::default(),
         };
@@ -176,6 +221,8 @@ impl World {
             subscribe.framework
         ));
         self.master.streams.insert(stream, scheduler);
+        let id = subscribe.framework.clone();
+        self.refusals.doubt(|known| Some(known) == id.as_ref());
         self.master_event(Event::Subscribe(Box::new(subscribe)));
     }
 
@@ -209,300 +256,7 @@ impl World {
         // `subscribe` will not hang up on a stream that is over.
         known.stream = None;
         known.is_subscribed = false;
-        known.offers.clear();
+        known.let_go_all();
         known.heard = self.now;
-    }
-
-    pub(crate) fn scheduler_hears(
-        &mut self,
-        scheduler: usize,
-        stream: StreamId,
-        event: FrameworkEvent,
-    ) {
-        let known = &mut self.schedulers[scheduler];
-        if !known.is_up || known.stream != Some(stream) {
-            return;
-        }
-        known.heard = self.now;
-        match event {
-            FrameworkEvent::Subscribed { framework, .. } => self.subscribed(scheduler, framework),
-            FrameworkEvent::Offers(offers) => {
-                known
-                    .offers
-                    .extend(offers.into_iter().map(|offer| (offer.id.clone(), offer)));
-                if self.is_healed || self.rng.chance(80) {
-                    self.use_offers(scheduler);
-                }
-            }
-            FrameworkEvent::Rescind(id) => {
-                known.offers.remove(&id);
-            }
-            FrameworkEvent::Update { key, status } => self.updated(scheduler, key.task, status),
-            FrameworkEvent::Error(message) => {
-                self.trace(&format!("scheduler {scheduler} < ERROR {message}"));
-                if message.contains("removed") {
-                    self.begin_anew(scheduler);
-                }
-            }
-            FrameworkEvent::Heartbeat
-            | FrameworkEvent::Failure { .. }
-            | FrameworkEvent::Message { .. } => {}
-        }
-    }
-
-    fn subscribed(&mut self, scheduler: usize, framework: FrameworkId) {
-        self.trace(&format!("scheduler {scheduler} < SUBSCRIBED {framework}"));
-        let known = &mut self.schedulers[scheduler];
-        known.is_subscribed = true;
-        if known.id.as_ref().is_some_and(|id| *id != framework) {
-            self.fail(format!(
-                "scheduler {scheduler} was given the id {framework}"
-            ));
-        }
-        self.schedulers[scheduler].id = Some(framework);
-        // As the manuals say: whoever subscribes again asks what became of the tasks.
-        self.reconcile(scheduler);
-    }
-
-    /// The framework has ended; the scheduler starts as a new one.
-    fn begin_anew(&mut self, scheduler: usize) {
-        let known = &mut self.schedulers[scheduler];
-        known.id = None;
-        known.tasks.clear();
-        known.offers.clear();
-    }
-
-    fn updated(&mut self, scheduler: usize, task: TaskId, status: TaskStatus) {
-        let line = format!(
-            "scheduler {scheduler} < {task} {:?} by {:?} {:?}",
-            status.state, status.source, status.reason
-        );
-        self.trace(&line);
-        let acknowledges = status.uuid.is_some() && (self.is_healed || self.rng.chance(85));
-        let known = &mut self.schedulers[scheduler];
-        let Some(framework) = known.id.clone() else {
-            return;
-        };
-        let Some(belief) = known.tasks.get_mut(&task) else {
-            return self.fail(format!("scheduler {scheduler} never launched {task}"));
-        };
-        if let (Some(uuid), Some(agent)) = (status.uuid, status.agent.clone()) {
-            let seen = self.acknowledged.entry(framework.clone()).or_default();
-            // A repetition: of this launch, or of an earlier one with the same id. It is acknowledged once more.
-            let is_repetition = seen.contains(&uuid);
-            if belief.is_closed && !is_repetition {
-                let what = format!(
-                    "{task} of {framework} says {:?} after its acknowledged end",
-                    status.state
-                );
-                return self.fail(what);
-            }
-            if acknowledges {
-                seen.insert(uuid);
-                belief.is_closed |= status.state.is_terminal() && !is_repetition;
-                self.call(
-                    scheduler,
-                    Call::Acknowledge {
-                        agent,
-                        task: task.clone(),
-                        uuid,
-                    },
-                );
-            }
-            if is_repetition {
-                return;
-            }
-        }
-        let Some(belief) = self.schedulers[scheduler].tasks.get_mut(&task) else {
-            return;
-        };
-        // A late answer of the master does not bring an ended task back.
-        if !belief.is_closed || status.state.is_terminal() {
-            belief.state = Some(status.state);
-        }
-    }
-
-    pub(crate) fn think(&mut self, scheduler: usize) {
-        if !self.schedulers[scheduler].is_up {
-            return;
-        }
-        let after = self.rng.millis(500, 3000);
-        self.plan(after, Planned::Think { scheduler });
-        let now = self.now;
-        let known = &mut self.schedulers[scheduler];
-        known.thinks += 1;
-        let is_silent = now.saturating_duration_since(known.heard) > SILENCE;
-        if known.stream.is_none() || is_silent {
-            return self.subscribe(scheduler);
-        }
-        if !known.is_subscribed {
-            return;
-        }
-        if known.thinks.is_multiple_of(12) {
-            self.reconcile(scheduler);
-        }
-        self.use_offers(scheduler);
-        if !self.is_healed {
-            self.misbehave(scheduler);
-        }
-    }
-
-    fn misbehave(&mut self, scheduler: usize) {
-        match self.rng.between(0, 99) {
-            0..15 => {
-                let running: Vec<TaskId> = self
-                    .unfinished(scheduler)
-                    .map(|(id, _)| id.clone())
-                    .collect();
-                if !running.is_empty() {
-                    let task = running[self.rng.next() as usize % running.len()].clone();
-                    self.call(
-                        scheduler,
-                        Call::Kill {
-                            task,
-                            agent: None,
-                            grace_ms: Some(1000),
-                        },
-                    );
-                }
-            }
-            15..20 => self.call(scheduler, Call::Reconcile { tasks: Vec::new() }),
-            20..22 => self.call(scheduler, Call::Suppress { roles: Vec::new() }),
-            22..24 => self.change_roles(scheduler),
-            24..34 => self.call(scheduler, Call::Revive { roles: Vec::new() }),
-            34..37 => {
-                let uuid = Uuid::from_random(self.rng.bytes());
-                let agent = AgentId::new("nobody");
-                self.call(
-                    scheduler,
-                    Call::Acknowledge {
-                        agent,
-                        task: TaskId::new("nothing"),
-                        uuid,
-                    },
-                );
-            }
-            37 => {
-                self.call(scheduler, Call::Teardown);
-                self.begin_anew(scheduler);
-                let known = &mut self.schedulers[scheduler];
-                known.is_subscribed = false;
-                if let Some(stream) = known.stream.take() {
-                    // May arrive before the call, which then fails: the framework ends by its failover timeout.
-                    self.close_stream_at_master(stream);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn unfinished(&self, scheduler: usize) -> impl Iterator<Item = (&TaskId, &Belief)> {
-        self.schedulers[scheduler]
-            .tasks
-            .iter()
-            .filter(|(_, belief)| !belief.state.is_some_and(TaskState::is_terminal))
-    }
-
-    fn reconcile(&mut self, scheduler: usize) {
-        let ask = |(task, belief): (&TaskId, &Belief)| ReconcileTask {
-            task: task.clone(),
-            agent: Some(belief.agent.clone()),
-        };
-        let tasks: Vec<ReconcileTask> = self.unfinished(scheduler).map(ask).collect();
-        if !tasks.is_empty() {
-            self.call(scheduler, Call::Reconcile { tasks });
-        }
-    }
-
-    /// Joins or leaves a second role that it shares with other schedulers.
-    fn change_roles(&mut self, scheduler: usize) {
-        let known = &mut self.schedulers[scheduler];
-        let facts = &mut known.facts;
-        if facts.roles.len() == 1 {
-            facts.roles.push("spare".into());
-            if !facts.is_capable("MULTI_ROLE") {
-                facts.capabilities.push("MULTI_ROLE".into());
-            }
-        } else {
-            facts.roles.pop();
-        }
-        let update = FrameworkUpdate {
-            facts: facts.clone(),
-            info: vec![known.index as u8],
-            suppressed_roles: Vec::new(),
-            min_allocatable: BTreeMap::new(),
-            constraints: Default::default(),
-        };
-        self.call(scheduler, Call::UpdateFramework(Box::new(update)));
-    }
-
-    pub(crate) fn call(&mut self, scheduler: usize, call: Call) {
-        let known = &self.schedulers[scheduler];
-        let (Some(framework), Some(stream)) = (known.id.clone(), known.stream) else {
-            return;
-        };
-        if !self.is_healed && self.rng.once_in(50) {
-            return;
-        }
-        let after = self.rng.latency();
-        self.plan(
-            after,
-            Planned::Call {
-                scheduler,
-                framework,
-                stream,
-                call: Box::new(call),
-            },
-        );
-    }
-
-    pub(crate) fn call_arrives(
-        &mut self,
-        scheduler: usize,
-        framework: FrameworkId,
-        stream: StreamId,
-        call: Call,
-    ) {
-        let Some(core) = &self.master.core else {
-            return;
-        };
-        match core.check_call(&framework, Some(stream), None) {
-            Ok(()) => {
-                self.trace(&format!("scheduler {scheduler} > {}", name(&call)));
-                self.master_event(Event::Call {
-                    framework,
-                    stream,
-                    call,
-                });
-            }
-            Err(refusal) => self.trace(&format!(
-                "scheduler {scheduler} > {} refused: {refusal}",
-                name(&call)
-            )),
-        }
-    }
-
-    /// Tasks that a living framework waits for.
-    pub(crate) fn waiting(&self) -> BTreeSet<String> {
-        let all = (0..self.schedulers.len()).flat_map(|scheduler| {
-            self.unfinished(scheduler)
-                .map(move |(id, belief)| format!("scheduler {scheduler}: {id} {:?}", belief.state))
-        });
-        all.collect()
-    }
-}
-
-fn name(call: &Call) -> &'static str {
-    match call {
-        Call::Accept { .. } => "ACCEPT",
-        Call::Decline { .. } => "DECLINE",
-        Call::Revive { .. } => "REVIVE",
-        Call::Suppress { .. } => "SUPPRESS",
-        Call::Acknowledge { .. } => "ACKNOWLEDGE",
-        Call::Kill { .. } => "KILL",
-        Call::Reconcile { .. } => "RECONCILE",
-        Call::Teardown => "TEARDOWN",
-        Call::Message { .. } => "MESSAGE",
-        Call::UpdateFramework(_) => "UPDATE_FRAMEWORK",
     }
 }

@@ -5,13 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use masterd_core::{Call, FrameworkEvent, StreamId, Subscribe};
+use masterd_core::{Call, FrameworkEvent, RequestId, StreamId, Subscribe};
 use nesos_base::time::{Duration, Instant};
 use nesos_wire::message::{AgentToMaster, MasterToAgent};
-use nesos_wire::{Attempt, ContainerId, FrameworkId, TaskKey, Uuid};
+use nesos_wire::task::TaskState;
+use nesos_wire::{AgentId, Attempt, ContainerId, FrameworkId, TaskKey, Uuid};
 
 use crate::board::Board;
 use crate::container::{Container, Exit};
+use crate::fairness::Refusals;
 use crate::fault::Fault;
 use crate::master::MasterNode;
 use crate::net::{Conn, Frame};
@@ -110,6 +112,12 @@ pub(crate) enum Planned {
         scheduler: usize,
     },
     Fault(Fault),
+    /// The operator does something.
+    Operate,
+    /// Somebody erases a board that was given up, so that it can join again.
+    BoardWipe {
+        board: usize,
+    },
     Heal,
 }
 
@@ -145,9 +153,18 @@ pub struct World {
     pub(crate) removed: BTreeSet<FrameworkId>,
     /// What each framework acknowledged.
     pub(crate) acknowledged: BTreeMap<FrameworkId, BTreeSet<Uuid>>,
+    /// Every status with a uuid that an agent sent.
+    pub(crate) said: BTreeMap<Uuid, (TaskKey, TaskState)>,
+    /// What frameworks refused.
+    pub(crate) refusals: Refusals,
+    /// Orders that the present master has still to answer.
+    pub(crate) pending: BTreeSet<RequestId>,
+    pub(crate) next_request: u64,
+    /// Which board each agent id was given to.
+    pub(crate) board_of: BTreeMap<AgentId, usize>,
     pub(crate) failure: Option<String>,
     trace: u64,
-    steps: u64,
+    pub(crate) steps: u64,
     is_printing: bool,
 }
 
@@ -162,15 +179,16 @@ impl World {
         let boards = (0..rng.between(1, 5) as usize)
             .map(|index| Board::new(index, &mut rng))
             .collect();
-        let schedulers = (0..rng.between(1, 3) as usize)
+        let schedulers = (0..rng.between(1, 5) as usize)
             .map(|index| Scheduler::new(index, &mut rng))
             .collect();
+        let master = MasterNode::new(&mut rng);
         Self {
             rng,
             now: Instant::from_secs(1),
             planned: BTreeMap::new(),
             next_plan: 0,
-            master: MasterNode::default(),
+            master,
             boards,
             containers: BTreeMap::new(),
             conns: Vec::new(),
@@ -179,6 +197,11 @@ impl World {
             launched: BTreeSet::new(),
             removed: BTreeSet::new(),
             acknowledged: BTreeMap::new(),
+            said: BTreeMap::new(),
+            refusals: Refusals::default(),
+            pending: BTreeSet::new(),
+            next_request: 0,
+            board_of: BTreeMap::new(),
             failure: None,
             trace: 0xcbf2_9ce4_8422_2325,
             steps: 0,
@@ -197,6 +220,7 @@ impl World {
             self.plan(after, Planned::SchedulerStart { scheduler });
         }
         self.plan_fault();
+        self.plan_operator();
         self.plan(FAULTS, Planned::Heal);
         let limit = self.now + FAULTS + HEALING;
         while self.failure.is_none() {
@@ -304,6 +328,8 @@ impl World {
             Planned::StreamGone { stream, generation } => self.stream_gone(stream, generation),
             Planned::Think { scheduler } => self.think(scheduler),
             Planned::SchedulerStart { scheduler } => self.scheduler_start(scheduler),
+            Planned::Operate => self.operate(),
+            Planned::BoardWipe { board } => self.board_wipe(board),
             Planned::Fault(fault) => self.fault(fault),
             Planned::Heal => self.heal(),
         }

@@ -1,0 +1,102 @@
+//! The operator: drains, deactivates and gives up agents, ends frameworks, and cleans up after the faults.
+//!
+//! Not the HTTP calls (masterd's tests). Invariants: each order gets exactly one answer from the master that got it; once
+//! everything heals the operator only makes agents active again, so that the cluster comes to rest whole.
+
+use masterd_core::{Answer, Event, Order, RequestId};
+use nesos_wire::{AgentId, FrameworkId};
+
+use crate::world::{Planned, World};
+
+impl World {
+    pub(crate) fn plan_operator(&mut self) {
+        let after = self.rng.millis(1000, 20_000);
+        self.plan(after, Planned::Operate);
+    }
+
+    pub(crate) fn operate(&mut self) {
+        self.plan_operator();
+        if self.is_healed {
+            return self.clean_up();
+        }
+        let Some(agent) = self.any_agent() else {
+            return;
+        };
+        match self.rng.between(0, 99) {
+            0..20 => {
+                let order = Order::Drain {
+                    agent,
+                    max_grace_ns: self.rng.chance(50).then_some(500_000_000),
+                    mark_gone: self.rng.chance(15),
+                };
+                self.order(order);
+            }
+            20..35 => self.order(Order::Deactivate(agent)),
+            35..75 => self.order(Order::Reactivate(agent)),
+            75..78 => self.order(Order::MarkGone(agent)),
+            78..84 => {
+                if let Some(framework) = self.any_framework() {
+                    let request = self.next_request();
+                    self.trace(&format!("operator > teardown {framework}"));
+                    self.master_event(Event::Teardown { request, framework });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Every order is answered once, and by no other master than the one it was given to.
+    pub(crate) fn operator_hears(&mut self, request: RequestId, answer: &Answer) {
+        self.trace(&format!("operator < {answer:?}"));
+        if !self.pending.remove(&request) {
+            self.fail(format!("{request:?} is answered twice: {answer:?}"));
+        }
+    }
+
+    fn clean_up(&mut self) {
+        let away: Vec<AgentId> = self
+            .master
+            .core
+            .iter()
+            .flat_map(|core| core.agents())
+            .map(|agent| agent.id.clone())
+            .filter(|id| {
+                let core = self.master.core.as_ref();
+                core.is_some_and(|core| core.upkeep(id).deactivated)
+            })
+            .collect();
+        for agent in away {
+            self.order(Order::Reactivate(agent));
+        }
+    }
+
+    fn order(&mut self, order: Order) {
+        if self.master.core.is_none() {
+            return;
+        }
+        let request = self.next_request();
+        self.trace(&format!("operator > {order:?}"));
+        self.master_event(Event::Order { request, order });
+    }
+
+    fn next_request(&mut self) -> RequestId {
+        self.next_request += 1;
+        let request = RequestId(self.next_request);
+        self.pending.insert(request);
+        request
+    }
+
+    fn any_agent(&mut self) -> Option<AgentId> {
+        let core = self.master.core.as_ref()?;
+        let all: Vec<AgentId> = core.agents().map(|agent| agent.id.clone()).collect();
+        let at = self.rng.next() as usize;
+        (!all.is_empty()).then(|| all[at % all.len()].clone())
+    }
+
+    fn any_framework(&mut self) -> Option<FrameworkId> {
+        let core = self.master.core.as_ref()?;
+        let all: Vec<FrameworkId> = core.frameworks().map(|known| known.id.clone()).collect();
+        let at = self.rng.next() as usize;
+        (!all.is_empty()).then(|| all[at % all.len()].clone())
+    }
+}
