@@ -3,11 +3,12 @@
 //! A command is proposed by the leading master's core, made durable, then applied. Applying reads nothing but the
 //! registry and the command, so every master reaches the same registry. Append-only; old bytes decode for ever.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
 use crate::id::{AgentId, FrameworkId, NodeId};
+use crate::resource::Scalar;
 
 /// One change of the registry.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,6 +58,37 @@ pub enum Command {
         /// Since when, seconds since 1970.
         since: f64,
     },
+    /// An operator set the quota of these roles, all at once.
+    SetQuotas(Vec<QuotaRecord>),
+    /// An operator set the weights of these roles, all at once.
+    SetWeights(Vec<WeightRecord>),
+}
+
+/// The quota of a top-level role. One without any amount above zero and without limits is none: it is forgotten.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct QuotaRecord {
+    /// Whose.
+    pub role: String,
+    /// Amounts held back for the role until it has them.
+    pub guarantees: BTreeMap<String, Scalar>,
+    /// Amounts that the role never exceeds.
+    pub limits: BTreeMap<String, Scalar>,
+}
+
+impl QuotaRecord {
+    /// Whether it says nothing.
+    pub fn is_default(&self) -> bool {
+        self.limits.is_empty() && self.guarantees.values().all(|amount| amount.0 <= 0)
+    }
+}
+
+/// How much a role counts next to its siblings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WeightRecord {
+    /// Whose; its full path.
+    pub role: String,
+    /// Above zero; a role without a weight has 1.
+    pub weight: f64,
 }
 
 /// An admitted agent.

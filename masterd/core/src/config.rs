@@ -2,6 +2,8 @@
 //!
 //! Not the flags: the daemon reads those and fills this in. Constant for the life of a `Master`.
 
+use std::collections::BTreeMap;
+
 use nesos_base::time::Duration;
 use nesos_wire::MasterId;
 use nesos_wire::resource::{Resources, Scalar, Value};
@@ -38,6 +40,12 @@ pub struct Config {
     pub min_allocatable: Vec<Resources>,
     /// Frameworks without GPU_RESOURCES get nothing from agents with gpus. Default true.
     pub filter_gpu_resources: bool,
+    /// Weights by role for a registry that has none (`--weights`).
+    pub weights: BTreeMap<String, f64>,
+    /// With quota, a new master makes no offers until this part of the agents is back. Default 0.8, as Mesos's.
+    pub allocator_agent_recovery_factor: f64,
+    /// But it waits no longer than this. Default 10 min, as Mesos's.
+    pub allocator_recovery_timeout: Duration,
     /// If not empty, only these roles may be subscribed to (`--roles`).
     pub roles: Vec<String>,
     /// Most frameworks known at a time, subscribed or not. Default 1000: each costs memory and registry space.
@@ -64,6 +72,9 @@ impl Config {
                 Resources::from_iter([("mem", Value::Scalar(Scalar(32_000)))]),
             ],
             filter_gpu_resources: true,
+            weights: BTreeMap::new(),
+            allocator_agent_recovery_factor: 0.8,
+            allocator_recovery_timeout: Duration::from_secs(600),
             roles: Vec::new(),
             max_frameworks: 1000,
             max_agents: 10_000,

@@ -97,7 +97,7 @@ pub enum Event {
         /// At most this many bytes.
         length: u32,
     },
-    /// An operator changes something for longer. Answer: `Done`, `NotFound` or `Invalid`.
+    /// An operator changes something for longer. Answer: `Done`, `NotFound`, `Invalid` or `Conflict`.
     Order {
         /// Number of the answer.
         request: RequestId,

@@ -29,6 +29,7 @@ impl Master {
             self.add_recovered_framework(record.framework, record.facts, record.info);
         }
         self.recover_agents();
+        self.recover_shares();
     }
 
     pub(crate) fn subscribe(&mut self, subscribe: Subscribe) {

@@ -309,6 +309,19 @@ impl Master {
         self.allocator.active_filters()
     }
 
+    /// How many decline filters each role has; roles without any are left out.
+    pub fn active_filters_of_roles(&self) -> BTreeMap<&str, usize> {
+        self.allocator.active_filters_of_roles()
+    }
+
+    /// The dominant share of each role that takes part in sharing, its sub-roles included, 0 to 1.
+    pub fn role_shares(&self) -> BTreeMap<&str, f64> {
+        let roles = self.allocator.roles().into_iter();
+        roles
+            .map(|role| (role, self.allocator.role_share(role)))
+            .collect()
+    }
+
     /// A framework's dominant share of the cluster, 0 to 1, in one role.
     pub fn dominant_share(&self, role: &str, framework: &FrameworkId) -> f64 {
         self.allocator.dominant_share(role, framework)
@@ -370,6 +383,7 @@ impl Master {
                 Timer::Removal(framework) => self.removal_due(&framework, at),
                 Timer::Offer(offer) => self.rescind(&offer),
                 Timer::Request(request) => self.request_due(request),
+                Timer::AllocatorRecovery => self.allocator.resume(),
             }
         }
     }

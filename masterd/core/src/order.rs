@@ -4,6 +4,7 @@
 //! what it changes for longer than this process lives is proposed before that.
 
 use nesos_wire::AgentId;
+use nesos_wire::command::{QuotaRecord, WeightRecord};
 
 use crate::event::RequestId;
 use crate::master::Master;
@@ -26,6 +27,14 @@ pub enum Order {
     Reactivate(AgentId),
     /// Give an agent up for ever.
     MarkGone(AgentId),
+    /// Set the quota of roles, all at once; an empty one takes it away. `bool`: even if it cannot be kept now.
+    UpdateQuota(Vec<QuotaRecord>, bool),
+    /// As the one before, for a role that has none: Mesos's older call, with an answer of its own if it cannot be kept.
+    SetQuota(QuotaRecord, bool),
+    /// Take the quota of a role away that has one.
+    RemoveQuota(String),
+    /// Set the weights of roles, all at once.
+    UpdateWeights(Vec<WeightRecord>),
 }
 
 impl Master {
@@ -39,6 +48,10 @@ impl Master {
             Order::Deactivate(agent) => self.deactivate(&agent),
             Order::Reactivate(agent) => self.reactivate(&agent),
             Order::MarkGone(agent) => self.give_up(&agent),
+            Order::UpdateQuota(quotas, force) => self.update_quota(quotas, force),
+            Order::SetQuota(quota, force) => self.set_quota(quota, force),
+            Order::RemoveQuota(role) => self.remove_quota(role),
+            Order::UpdateWeights(weights) => self.update_weights(weights),
         };
         self.answer(request, answer);
     }

@@ -54,6 +54,8 @@ pub enum Answer {
     NotFound(String),
     /// It is not allowed or makes no sense; a sentence.
     Invalid(String),
+    /// There is not enough for it; a sentence.
+    Conflict(String),
     /// It cannot be answered now, e.g. because the agent is not connected; a sentence.
     Unavailable(String),
     /// The agent's answer to `ReadFile`.

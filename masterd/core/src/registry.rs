@@ -1,5 +1,5 @@
 //! What survives the master: admitted agents and what operators decided about them, agents that are gone, frameworks, ended
-//! frameworks, the start count.
+//! frameworks, quota and weights, the start count.
 //!
 //! Not the truth about tasks (agents are) and not the storage (the shell puts [`Change`]s into its database). Called by
 //! the core when it proposes a command, and by whoever applies commands to the durable copy. Invariant: `apply` reads
@@ -7,9 +7,16 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use nesos_wire::command::{AgentRecord, Command, FrameworkRecord, Upkeep};
+use nesos_wire::command::{
+    AgentRecord, Command, FrameworkRecord, QuotaRecord, Upkeep, WeightRecord,
+};
 use nesos_wire::{AgentId, FrameworkId, NodeId};
 use serde::{Deserialize, Serialize};
+
+mod shares;
+
+use shares::Shares;
+pub use shares::{MAX_QUOTAS, MAX_ROLE, MAX_WEIGHTS};
 
 /// How many ended frameworks are remembered (Mesos: 50). An agent that was away longer brings a forgotten one's tasks
 /// back as those of an orphan, which ends after `Config::framework_recovery_timeout`.
@@ -39,12 +46,15 @@ enum Record {
     Framework(FrameworkRecord),
     Removed(VecDeque<FrameworkId>),
     Gone(AgentId, f64),
+    Quota(QuotaRecord),
+    Weight(WeightRecord),
 }
 
 /// One change of the database: put `value` at `key`, or delete `key`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// `start`, `agent/<id>`, `framework/<id>`, `gone/<id>` or `removed`; at most 265 bytes.
+    /// `start`, `agent/<id>`, `framework/<id>`, `gone/<id>`, `quota/<role>`, `weight/<role>` or `removed`; at most 265
+    /// bytes.
     pub key: String,
     /// `None`: delete.
     pub value: Option<Vec<u8>>,
@@ -58,6 +68,7 @@ pub struct Registry {
     frameworks: BTreeMap<FrameworkId, FrameworkRecord>,
     removed: VecDeque<FrameworkId>,
     gone: BTreeMap<AgentId, f64>,
+    shares: Shares,
 }
 
 impl Registry {
@@ -85,6 +96,8 @@ impl Registry {
                 Record::Gone(agent, since) => {
                     registry.gone.insert(agent, since);
                 }
+                Record::Quota(quota) => drop(registry.shares.set_quota(&quota)),
+                Record::Weight(weight) => drop(registry.shares.set_weight(&weight)),
             }
         }
         Ok(registry)
@@ -118,6 +131,14 @@ impl Registry {
                 )]
             }
             Command::RemoveFramework { framework } => self.remove_framework(framework),
+            Command::SetQuotas(quotas) => {
+                let changes = quotas.iter().map(|quota| self.shares.set_quota(quota));
+                changes.collect()
+            }
+            Command::SetWeights(weights) => {
+                let changes = weights.iter().map(|weight| self.shares.set_weight(weight));
+                changes.collect()
+            }
         }
     }
 

@@ -25,6 +25,8 @@ pub(crate) enum Timer {
     Offer(OfferId),
     /// The agent has not answered an operator's question.
     Request(RequestId),
+    /// Agents have had their time to come back after a restart: offers are made, however few are there.
+    AllocatorRecovery,
 }
 
 #[derive(Debug, Default)]

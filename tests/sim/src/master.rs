@@ -231,5 +231,7 @@ fn short(command: &Command) -> String {
         Command::RemoveFramework { framework } => format!("remove {framework}"),
         Command::SetUpkeep { agent, .. } => format!("upkeep {agent}"),
         Command::MarkGone { agent, .. } => format!("gone {agent}"),
+        Command::SetQuotas(quotas) => format!("quota of {} roles", quotas.len()),
+        Command::SetWeights(weights) => format!("weights of {} roles", weights.len()),
     }
 }

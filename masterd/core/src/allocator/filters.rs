@@ -39,6 +39,18 @@ impl Filters {
         self.living
     }
 
+    /// How many each client has, by its number. Looks at every filter: for whoever looks seldom.
+    pub(super) fn counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.clients.len()];
+        for bundle in self.agents.iter().flatten() {
+            bundle
+                .clients
+                .iter()
+                .for_each(|client| counts[client as usize] += 1);
+        }
+        counts
+    }
+
     pub(super) fn next_expiry(&self) -> Option<Instant> {
         self.queue.keys().next().copied()
     }

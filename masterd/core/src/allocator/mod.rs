@@ -249,6 +249,17 @@ impl Allocator {
         self.filters.len()
     }
 
+    /// How many filters each role has; roles without any are left out.
+    pub fn active_filters_of_roles(&self) -> BTreeMap<&str, usize> {
+        let mut roles = BTreeMap::new();
+        for (count, identity) in self.filters.counts().into_iter().zip(&self.identities) {
+            if count > 0 {
+                *roles.entry(identity.role.as_str()).or_default() += count;
+            }
+        }
+        roles
+    }
+
     /// Roles with at least one framework subscribed or holding something, sorted.
     pub fn roles(&self) -> BTreeSet<&str> {
         self.tree.roles()

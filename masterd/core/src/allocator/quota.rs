@@ -152,6 +152,12 @@ impl Allocator {
         })
     }
 
+    /// What guarantees that are not met lack beyond all that is free, by name.
+    pub fn missing_for_guarantees(&self) -> BTreeMap<String, Scalar> {
+        self.names
+            .named(&self.quotas.required.surplus(&self.slots.free))
+    }
+
     pub(super) fn is_consumption_right(&self, role: &str) -> bool {
         let entry = self.quotas.nodes.get(role).and_then(|node| {
             let entry = self.quotas.entries.get(node)?;

@@ -4,6 +4,7 @@
 //! the outputs anew; read the diff before you believe it. After every command the master's invariants are checked.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod shares;
 mod words;
 
 use std::collections::BTreeMap;
@@ -46,6 +47,7 @@ struct Script {
     is_mute: bool,
     removal_pause: Option<Duration>,
     offer_timeout: Option<Duration>,
+    weights: BTreeMap<String, f64>,
     out: String,
 }
 
@@ -73,6 +75,7 @@ impl Script {
             is_mute: false,
             removal_pause: None,
             offer_timeout: None,
+            weights: BTreeMap::new(),
             out: String::new(),
         };
         script.master.ready();
@@ -135,7 +138,10 @@ impl Script {
         for (_, answer) in ready.answers {
             let text = match answer {
                 Answer::Done => "done".to_owned(),
-                Answer::NotFound(why) | Answer::Unavailable(why) | Answer::Invalid(why) => why,
+                Answer::NotFound(why)
+                | Answer::Unavailable(why)
+                | Answer::Conflict(why)
+                | Answer::Invalid(why) => why,
                 Answer::File(_) => "a file".to_owned(),
             };
             self.say(&format!("operator < {text}"));
@@ -338,7 +344,7 @@ impl Script {
                 let share = self.master.dominant_share(role, &framework);
                 self.say(&format!("{share:.3}"));
             }
-            words if self.run_upkeep(words) => {}
+            words if self.run_upkeep(words) || self.run_shares(words) => {}
             [call, name, rest @ ..] => self.call(call, name, rest),
             _ => panic!("unknown command: {line}"),
         }
@@ -610,6 +616,7 @@ impl Script {
         let mut config = config(self.starts);
         config.agent_removal_pause = self.removal_pause;
         config.offer_timeout = self.offer_timeout;
+        config.weights = self.weights.clone();
         self.master = Master::new(config, registry, self.now, self.now.as_secs() as f64);
         self.agents.values_mut().for_each(|agent| agent.link = None);
         self.frameworks

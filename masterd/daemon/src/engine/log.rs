@@ -40,6 +40,20 @@ pub(super) fn command(command: &Command) {
             tracing::info!("agent {agent} is {}", state(upkeep))
         }
         Command::MarkGone { agent, .. } => tracing::warn!("agent {agent} is gone for ever"),
+        Command::SetQuotas(quotas) => {
+            for quota in quotas {
+                let role = quoted(&quota.role);
+                match quota.is_default() {
+                    true => tracing::info!("role {role} has no quota any more"),
+                    false => tracing::info!("role {role} has other quota"),
+                }
+            }
+        }
+        Command::SetWeights(weights) => {
+            for weight in weights {
+                tracing::info!("role {} has weight {}", quoted(&weight.role), weight.weight);
+            }
+        }
     }
 }
 

@@ -125,6 +125,7 @@ pub(super) fn plain(answer: Option<Answer>) -> Response<Body> {
         Some(Answer::Done | Answer::File(_)) => answer::empty(StatusCode::OK),
         Some(Answer::NotFound(sentence)) => answer::text(StatusCode::NOT_FOUND, sentence),
         Some(Answer::Invalid(sentence)) => answer::text(StatusCode::BAD_REQUEST, sentence),
+        Some(Answer::Conflict(sentence)) => answer::text(StatusCode::CONFLICT, sentence),
         Some(Answer::Unavailable(sentence)) => {
             answer::text(StatusCode::SERVICE_UNAVAILABLE, sentence)
         }
