@@ -27,7 +27,7 @@ enum Verdict {
 
 impl Agent {
     pub(crate) fn launch(&mut self, specs: Vec<TaskSpec>) {
-        let mut free = self.config.resources.clone();
+        let mut free = self.resources();
         free.subtract(&self.used());
         for spec in specs {
             let key = spec.key.clone();
@@ -232,6 +232,11 @@ fn is_about(record: &Record, key: &TaskKey) -> bool {
         | Record::Updated { key: other, .. }
         | Record::Acknowledged { key: other, .. } => other == key,
         // An earlier attempt's: it stays.
-        Record::Forgotten { .. } | Record::Admitted { .. } | Record::Boot { .. } => false,
+        Record::Forgotten { .. }
+        | Record::Admitted { .. }
+        | Record::Boot { .. }
+        | Record::Made { .. }
+        | Record::Applied { .. }
+        | Record::OperationAcknowledged { .. } => false,
     }
 }

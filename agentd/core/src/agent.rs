@@ -14,6 +14,7 @@ use nesos_wire::{AgentId, Attempt, ContainerId, TaskKey, Uuid};
 use crate::checkpoint::Record;
 use crate::event::{Action, Config, Event, Level, Moment, Note, Ready};
 use crate::link::{Link, LinkView};
+use crate::operations::Operations;
 use crate::rng::Rng;
 use crate::task::{Draft, Phase, Task};
 
@@ -24,6 +25,7 @@ pub struct Agent {
     pub(crate) id: Option<AgentId>,
     pub(crate) link: Link,
     pub(crate) tasks: BTreeMap<TaskKey, Task>,
+    pub(crate) operations: Operations,
     /// Containers that exist, by id: their tasks are active.
     pub(crate) containers: BTreeMap<ContainerId, TaskKey>,
     /// The newest ended tasks, oldest first.
@@ -243,6 +245,7 @@ impl Agent {
         }
         if self.link.is_live() {
             self.send_updates();
+            self.send_operations();
         }
     }
 
@@ -275,6 +278,9 @@ impl Agent {
         });
         let others = [
             self.link.deadline(),
+            self.operations
+                .deadline(is_resting)
+                .filter(|_| self.link.is_live()),
             self.shutdown_at,
             self.store_blocked
                 .as_ref()

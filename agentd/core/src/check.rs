@@ -19,7 +19,7 @@ impl Agent {
                 self.finished.len()
             ));
         }
-        if !self.is_overcommitted && !self.config.resources.contains(&self.used()) {
+        if !self.is_overcommitted && !self.resources().contains(&self.used()) {
             return Err("more is in use than the agent has".into());
         }
         for (container, key) in &self.containers {

@@ -4,6 +4,8 @@
 //! length and body, postcard body. Append-only enum: old logs decode for ever. Invariant: whatever the bytes,
 //! [`replay`] returns every entry that is whole, skips the rest and says how much that was.
 
+use nesos_wire::operation::OperationReport;
+use nesos_wire::resource::Resources;
 use nesos_wire::task::{TaskSpec, TaskStatus};
 use nesos_wire::{AgentId, Attempt, ContainerId, TaskKey, Uuid};
 use serde::{Deserialize, Serialize};
@@ -55,6 +57,23 @@ pub enum Record {
         key: TaskKey,
         /// Which launch of it.
         attempt: Attempt,
+    },
+    /// What operations have made of the agent's resources: dynamic reservations and volumes, all of them.
+    Made {
+        /// Instead of what was there before.
+        made: Resources,
+    },
+    /// An operation was carried out.
+    Applied {
+        /// What, with its end.
+        report: Box<OperationReport>,
+        /// As in `Made`.
+        made: Resources,
+    },
+    /// The end of an operation was acknowledged.
+    OperationAcknowledged {
+        /// The operation's.
+        operation: Uuid,
     },
 }
 

@@ -15,9 +15,13 @@ use crate::task::Task;
 
 impl Agent {
     pub(crate) fn link_up(&mut self, link: u64) {
-        if !self.link.is_current(link) || !self.link.up(self.moment.now) {
-            return;
+        if self.link.is_current(link) && self.link.up(self.moment.now) {
+            self.greet();
         }
+    }
+
+    /// Says all there is to say, at the beginning of a link or when the master must hear it anew.
+    pub(crate) fn greet(&mut self) {
         let hello = Hello {
             version: version::CURRENT,
             node: self.config.node.clone(),
@@ -27,9 +31,10 @@ impl Agent {
             ip: self.config.ip.clone(),
             port: self.config.port,
             software: self.config.software.clone(),
-            resources: self.config.resources.clone(),
+            resources: self.resources(),
             attributes: self.config.attributes.clone(),
             tasks: self.tasks.values().map(Task::report).collect(),
+            operations: self.operations().cloned().collect(),
         };
         self.out.send.push(AgentToMaster::Hello(hello));
     }
@@ -60,6 +65,7 @@ impl Agent {
         for task in self.tasks.values_mut() {
             task.stream.pause();
         }
+        self.operations.pause();
     }
 
     pub(crate) fn hang_up(&mut self) {
@@ -87,6 +93,8 @@ impl Agent {
             MasterToAgent::Launch { tasks } => self.launch(tasks),
             MasterToAgent::Kill { key, grace_ms } => self.kill(&key, grace_ms),
             MasterToAgent::Acknowledge { key, uuid } => self.acknowledge(&key, uuid),
+            MasterToAgent::Apply(spec) => self.apply(spec),
+            MasterToAgent::AcknowledgeOperation { uuid } => self.acknowledge_operation(uuid),
             MasterToAgent::ShutdownFramework { framework } => self.shutdown_framework(&framework),
             MasterToAgent::FrameworkMessage { framework, executor, .. } => self.note(
                 Level::Warn,

@@ -10,6 +10,7 @@ use nesos_wire::task::{Attribute, TaskSpec};
 use nesos_wire::{ContainerId, NodeId, TaskKey};
 
 use crate::checkpoint::Record;
+use crate::operations::VolumePlace;
 
 /// Both clocks, read by the shell.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -196,6 +197,16 @@ pub enum Action {
         container: ContainerId,
         /// Whose it was.
         key: TaskKey,
+    },
+    /// Make the directory of a persistent volume; one that is there stays as it is.
+    CreateVolume {
+        /// Which.
+        place: VolumePlace,
+    },
+    /// Delete a persistent volume with its data.
+    RemoveVolume {
+        /// Which.
+        place: VolumePlace,
     },
     /// Read a piece of a sandbox; answered by [`Event::FileRead`].
     ReadFile {

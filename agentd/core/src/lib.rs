@@ -17,7 +17,9 @@ mod event;
 pub mod fetch;
 mod kill;
 mod link;
+mod operations;
 mod recovery;
+mod repeat;
 mod rng;
 mod storing;
 mod stream;
@@ -29,7 +31,8 @@ pub use event::{
     Ready, Seed,
 };
 pub use link::{GREETING_TIMEOUT, LinkView};
-pub use stream::{RETRY_FIRST, RETRY_LAST};
+pub use operations::{MAX_OPERATIONS, VolumePlace, volume_places};
+pub use repeat::{RETRY_FIRST, RETRY_LAST};
 pub use task::Phase;
 
 /// Most tasks an agent holds, ended but unacknowledged ones included: a `Hello` must fit into one frame, and no board

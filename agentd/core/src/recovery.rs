@@ -7,12 +7,14 @@ use std::collections::{BTreeMap, VecDeque};
 
 use nesos_base::time::Duration;
 use nesos_wire::TaskKey;
+use nesos_wire::resource_text;
 use nesos_wire::task::TaskState;
 
 use crate::agent::Agent;
 use crate::checkpoint::Record;
 use crate::event::{Action, Config, Level, Moment, Ready, Seed};
 use crate::link::Link;
+use crate::operations::Operations;
 use crate::rng::Rng;
 use crate::task::{Phase, Task};
 
@@ -24,6 +26,7 @@ impl Agent {
             id: None,
             link: Link::new(),
             tasks: BTreeMap::new(),
+            operations: Operations::default(),
             containers: BTreeMap::new(),
             finished: VecDeque::new(),
             rng: Rng::new(seed),
@@ -49,7 +52,8 @@ impl Agent {
         }
         agent.adopt_all(has_rebooted);
         let used = agent.used();
-        agent.is_overcommitted = !agent.config.resources.contains(&used);
+        agent.is_overcommitted = !agent.resources().contains(&used);
+        agent.warn_of_misfits();
         agent
     }
 
@@ -59,6 +63,7 @@ impl Agent {
             boot_id: self.config.boot_id.clone(),
         }];
         records.extend(self.id.clone().map(|agent| Record::Admitted { agent }));
+        records.extend(self.operations.snapshot());
         for (key, attempt) in &self.finished {
             records.push(Record::Forgotten {
                 key: key.clone(),
@@ -111,6 +116,11 @@ impl Agent {
                     }
                 }
             }
+            Record::Made { made } => self.operations.replay_made(made),
+            Record::Applied { report, made } => self.operations.replay_applied(*report, made),
+            Record::OperationAcknowledged { operation } => {
+                self.operations.replay_acknowledged(operation);
+            }
             Record::Forgotten { key, attempt } => {
                 if self
                     .tasks
@@ -121,6 +131,17 @@ impl Agent {
                 }
                 self.remember_finished(key, attempt);
             }
+        }
+    }
+
+    /// Volumes and reservations whose resources the configuration no longer has.
+    fn warn_of_misfits(&mut self) {
+        if let Some(misfits) = self.operations.misfit(&self.config.resources) {
+            let text = format!(
+                "the configured resources are less than what was reserved or made a volume before: {}",
+                resource_text::text(&misfits)
+            );
+            self.note(Level::Warn, text);
         }
     }
 

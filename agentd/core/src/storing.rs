@@ -43,8 +43,12 @@ impl Agent {
 
     /// Takes back an update of a stored task; whether `message` was one.
     fn unsend(&mut self, message: &AgentToMaster) -> bool {
-        let AgentToMaster::Update(update) = message else {
-            return false;
+        let update = match message {
+            AgentToMaster::Update(update) => update,
+            AgentToMaster::OperationUpdate(report) => {
+                return self.operations.unsend(&report.spec.uuid);
+            }
+            _ => return false,
         };
         match self.tasks.get_mut(&update.key) {
             Some(task) if task.is_stored => {

@@ -5,14 +5,11 @@
 
 use std::collections::VecDeque;
 
-use nesos_base::time::{Duration, Instant};
+use nesos_base::time::Instant;
 use nesos_wire::Uuid;
 use nesos_wire::task::{TaskState, TaskStatus};
 
-/// First repetition of an unacknowledged status (Mesos: `STATUS_UPDATE_RETRY_INTERVAL_MIN`).
-pub const RETRY_FIRST: Duration = Duration::from_secs(10);
-/// Longest interval between repetitions (Mesos: `STATUS_UPDATE_RETRY_INTERVAL_MAX`).
-pub const RETRY_LAST: Duration = Duration::from_secs(600);
+use crate::repeat::Repeat;
 
 /// What an acknowledgement did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,20 +22,14 @@ pub(crate) enum Acknowledged {
     Closed,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Flight {
-    retry_at: Instant,
-    interval: Duration,
-}
-
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Stream {
     /// Unacknowledged, oldest first.
     pending: VecDeque<TaskStatus>,
     /// The newest acknowledged one.
     acknowledged: Option<TaskStatus>,
-    /// The head's present flight; `None`: to be sent as soon as the link allows.
-    flight: Option<Flight>,
+    /// When the head is sent (again).
+    repeat: Repeat,
     /// The head has been sent at least once by this process.
     head_was_sent: bool,
 }
@@ -77,7 +68,7 @@ impl Stream {
             return Acknowledged::Ignored;
         }
         self.acknowledged = self.pending.pop_front();
-        self.flight = None;
+        self.repeat.pause();
         self.head_was_sent = false;
         match &self.acknowledged {
             Some(status) if status.state.is_terminal() => Acknowledged::Closed,
@@ -88,15 +79,9 @@ impl Stream {
     /// The head if it is due, arming its next repetition.
     pub(crate) fn take_due(&mut self, now: Instant) -> Option<&TaskStatus> {
         let head = self.pending.front()?;
-        let interval = match self.flight {
-            Some(flight) if now < flight.retry_at => return None,
-            Some(flight) => (flight.interval * 2).min(RETRY_LAST),
-            None => RETRY_FIRST,
-        };
-        self.flight = Some(Flight {
-            retry_at: now + interval,
-            interval,
-        });
+        if !self.repeat.take_due(now) {
+            return None;
+        }
         self.head_was_sent = true;
         Some(head)
     }
@@ -104,12 +89,12 @@ impl Stream {
     /// When the head wants to be sent; `None` without a head. May lie in the past.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.pending.front()?;
-        Some(self.flight.map_or(Instant::MIN, |flight| flight.retry_at))
+        Some(self.repeat.deadline())
     }
 
     /// The link is down, or what was handed out was not sent: the head is sent again first thing.
     pub(crate) fn pause(&mut self) {
-        self.flight = None;
+        self.repeat.pause();
     }
 
     pub(crate) fn pending(&self) -> impl ExactSizeIterator<Item = &TaskStatus> {

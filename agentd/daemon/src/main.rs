@@ -21,6 +21,7 @@ mod sandbox;
 mod settings;
 mod state;
 mod store;
+mod volumes;
 
 use std::process::ExitCode;
 

@@ -23,20 +23,17 @@ const DISK_RESERVE: u64 = 5 * GB;
 /// Mesos's default.
 const PORTS: std::ops::RangeInclusive<u64> = 31_000..=32_000;
 
-/// Everything in `text`, completed by what is found.
+/// Everything in `text`, completed by what is found. `text` is `name(role):value;…`, a JSON array of resources, or the
+/// `file://` of either, as in Mesos.
 pub(crate) fn all(text: &str, work_dir: &Path) -> Result<Resources, SettingsError> {
-    if text.trim_start().starts_with('[') {
-        return Err(SettingsError::new(
-            "--resources",
-            "JSON is not supported yet, expected name:value;…",
-        ));
-    }
-    let mut resources =
-        resource_text::parse(text).map_err(|e| SettingsError::new("--resources", e))?;
-    let given: Vec<String> = text
-        .split(';')
-        .filter_map(|item| Some(item.split_once(':')?.0.trim().to_string()))
-        .collect();
+    let fail = |e: String| SettingsError::new("--resources", e);
+    let read = match text.trim().strip_prefix("file://") {
+        Some(path) => {
+            Some(std::fs::read_to_string(path).map_err(|e| fail(format!("read {path}: {e}")))?)
+        }
+        None => None,
+    };
+    let (mut resources, given) = parse(read.as_deref().unwrap_or(text)).map_err(fail)?;
     let mut complete = |name: &str, find: &dyn Fn() -> Value| {
         if !given.iter().any(|g| g == name) {
             resources.insert(name, find());
@@ -51,6 +48,26 @@ pub(crate) fn all(text: &str, work_dir: &Path) -> Result<Resources, SettingsErro
     });
     complete("ports", &|| Value::Ranges(Ranges::new([PORTS])));
     Ok(resources)
+}
+
+/// What is given, and the names it gives: one with nothing of it is not looked for either.
+fn parse(text: &str) -> Result<(Resources, Vec<String>), String> {
+    if !text.trim_start().starts_with('[') {
+        let resources = resource_text::parse(text).map_err(|e| e.to_string())?;
+        let names = text.split(';').filter_map(|item| item.split_once(':'));
+        let bare = |name: &str| name.split('(').next().unwrap_or_default().trim().to_owned();
+        return Ok((resources, names.map(|(name, _)| bare(name)).collect()));
+    }
+    let list = nesos_api::resources::parse_list(text)?;
+    let resources = nesos_api::resources::bag(&list)?;
+    if let Some(made) = resources.entries().iter().find(|entry| entry.is_made()) {
+        return Err(format!(
+            "{} is dynamically reserved or a persistent volume; these are made by operations, never configured",
+            made.name()
+        ));
+    }
+    let names = list.into_iter().map(|resource| resource.name).collect();
+    Ok((resources, names))
 }
 
 fn offered_memory(total: u64) -> u64 {
@@ -88,6 +105,24 @@ mod tests {
     }
 
     #[test]
+    fn json_and_text_mean_the_same() {
+        let json = r#"[{"name":"cpus","type":"SCALAR","scalar":{"value":2},"role":"db"},
+            {"name":"mem","type":"SCALAR","scalar":{"value":64}},
+            {"name":"disk","type":"SCALAR","scalar":{"value":0}},
+            {"name":"ports","type":"RANGES","ranges":{"range":[{"begin":1,"end":2}]}}]"#;
+        let text = "cpus(db):2;mem:64;disk:0;ports:[1-2]";
+        let from_text = all(text, Path::new("/")).expect("valid");
+        assert_eq!(all(json, Path::new("/")).expect("valid"), from_text);
+        assert_eq!(
+            resource_text::text(&from_text),
+            "cpus(db):2;mem:64;ports:[1-2]"
+        );
+        let made = r#"[{"name":"cpus","type":"SCALAR","scalar":{"value":2},"role":"db","reservation":{}}]"#;
+        let refusal = all(made, Path::new("/")).expect_err("dynamic").to_string();
+        assert!(refusal.contains("dynamically reserved"), "{refusal}");
+    }
+
+    #[test]
     fn what_is_given_is_not_detected() {
         let resources = all("cpus:0.5;ports:[1-2]", Path::new("/")).expect("valid");
         assert_eq!(resources.scalar("cpus"), Scalar(500));
@@ -98,6 +133,7 @@ mod tests {
         );
         assert!(all("cpus", Path::new("/")).is_err());
         assert!(all("[{}]", Path::new("/")).is_err());
+        assert!(all("file:///does/not/exist", Path::new("/")).is_err());
         assert!(
             all("mem:0", Path::new("/"))
                 .expect("valid")

@@ -25,7 +25,7 @@ use crate::link::Links;
 use crate::settings::{Settings, SettingsError};
 use crate::state::View;
 use crate::store::{Store, StoreError};
-use crate::{files, gc, sandbox};
+use crate::{files, gc, sandbox, volumes};
 
 /// Events that wait for the loop; senders wait beyond it.
 const MAX_EVENTS: usize = 256;
@@ -166,11 +166,18 @@ impl Daemon {
             events,
             signals,
         };
-        daemon
-            .containers
-            .borrow_mut()
-            .bury_strangers(&daemon.known_containers());
+        daemon.sweep();
         Ok(daemon)
+    }
+
+    /// Removes what a process before this one left: containers nobody knows, data of deleted volumes.
+    fn sweep(&self) {
+        self.containers
+            .borrow_mut()
+            .bury_strangers(&self.known_containers());
+        let resources = self.agent.borrow().resources();
+        let leftovers = volumes::leftovers(&self.settings.work_dir, &resources);
+        tokio::task::spawn_blocking(move || leftovers.iter().for_each(|path| volumes::sweep(path)));
     }
 
     async fn drive(mut self) {
@@ -284,6 +291,18 @@ impl Daemon {
             Action::Release { container, .. } => {
                 self.containers.borrow_mut().release(&container);
                 self.gc_at = self.gc_at.min(self.last_gc + GC_MIN_PAUSE);
+            }
+            Action::CreateVolume { place } => {
+                if let Err(error) = volumes::create(&self.settings.work_dir, &place) {
+                    // Made when the first task wants it, which fails if that cannot be done either.
+                    tracing::warn!("{error}");
+                }
+            }
+            Action::RemoveVolume { place } => {
+                match volumes::remove(&self.settings.work_dir, &place) {
+                    Ok(grave) => drop(tokio::task::spawn_blocking(move || volumes::sweep(&grave))),
+                    Err(error) => tracing::warn!("{error}"),
+                }
             }
             Action::ReadFile {
                 link,

@@ -70,7 +70,7 @@ impl View {
         let config = agent.config();
         let ip = self.settings.advertised_ip();
         let ip = if ip.is_empty() { "127.0.0.1" } else { &ip };
-        let resources = legacy_resources(&config.resources);
+        let resources = legacy_resources(&agent.resources());
         let mut frameworks: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
         for view in agent.tasks() {
             frameworks
@@ -216,7 +216,7 @@ fn legacy_resources(resources: &Resources) -> Value {
     }
     for (name, value) in resources.iter() {
         let value = match value {
-            ResourceValue::Scalar(scalar) => number(scalar.to_f64()),
+            ResourceValue::Scalar(_) => number(resources.scalar(name).to_f64()),
             other => value_text(other).into(),
         };
         object.insert(name.into(), value);

@@ -49,6 +49,16 @@ pub fn bag(resources: &[v1::Resource]) -> Result<Resources, String> {
     Ok(bag)
 }
 
+/// A JSON array of resources, as in `--resources` and in the forms of the older endpoints. `Err` is a sentence.
+pub fn parse_list(text: &str) -> Result<Vec<v1::Resource>, String> {
+    let items: Vec<serde_json::Value> = serde_json::from_str(text)
+        .map_err(|e| format!("expected a JSON array of resources: {e}"))?;
+    let read = |(at, item): (usize, &serde_json::Value)| {
+        v1::Resource::from_json(item.to_string().as_bytes()).map_err(|e| format!("[{at}]: {e}"))
+    };
+    items.iter().enumerate().map(read).collect()
+}
+
 /// The role in the resources' `allocation_info`, if one is given. `Err`: two different ones.
 pub fn allocated_role(resources: &[v1::Resource]) -> Result<Option<String>, String> {
     let mut roles = resources

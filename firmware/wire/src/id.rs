@@ -100,6 +100,8 @@ ids! {
     OfferId
     /// A container on one agent: one run of one executor.
     ContainerId
+    /// A persistent volume; unique per agent and role.
+    PersistenceId
 }
 
 /// A task's full name: task ids are unique only within their framework.

@@ -20,6 +20,7 @@ pub mod frame;
 pub mod id;
 pub mod join;
 pub mod message;
+pub mod operation;
 pub mod resource;
 pub mod resource_text;
 pub mod role;

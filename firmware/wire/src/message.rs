@@ -8,6 +8,7 @@ use alloc::{string::String, vec::Vec};
 use serde::{Deserialize, Serialize};
 
 use crate::id::{AgentId, ExecutorId, FrameworkId, MasterId, NodeId, TaskKey, Uuid};
+use crate::operation::{OperationReport, OperationSpec};
 use crate::resource::Resources;
 use crate::task::{Attribute, TaskSpec, TaskState, TaskStatus};
 use crate::version::Version;
@@ -45,6 +46,8 @@ pub enum AgentToMaster {
     },
     /// The agent ends for good: its tasks are gone, the board may be forgotten.
     Goodbye,
+    /// An operation has ended; sent again until acknowledged.
+    OperationUpdate(OperationReport),
 }
 
 /// Who the agent is, what it has and what runs on it.
@@ -66,12 +69,14 @@ pub struct Hello {
     pub port: u16,
     /// Software version, e.g. `0.1.0`.
     pub software: String,
-    /// All it has.
+    /// All it has, with the reservations and volumes that operations have made.
     pub resources: Resources,
     /// Its properties.
     pub attributes: Vec<Attribute>,
     /// Every task it knows: staging, running, and ended but unacknowledged.
     pub tasks: Vec<TaskReport>,
+    /// Every operation whose end is not acknowledged; what they did is in `resources` already.
+    pub operations: Vec<OperationReport>,
 }
 
 /// One task in a [`Hello`].
@@ -191,6 +196,13 @@ pub enum MasterToAgent {
         offset: u64,
         /// At most this many bytes, capped at [`MAX_FILE_CHUNK`].
         length: u32,
+    },
+    /// Convert resources. Idempotent by uuid; answered by `OperationUpdate`.
+    Apply(OperationSpec),
+    /// The end of an operation has been seen.
+    AcknowledgeOperation {
+        /// The status's.
+        uuid: Uuid,
     },
 }
 

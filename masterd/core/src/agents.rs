@@ -74,6 +74,7 @@ impl Master {
         match message {
             AgentToMaster::Hello(_) | AgentToMaster::Pong { .. } => {}
             AgentToMaster::Update(update) => self.update(&id, update),
+            AgentToMaster::OperationUpdate(report) => self.operation_update(&id, report),
             AgentToMaster::FileData { request, result } => {
                 let request = RequestId(request);
                 if self.requests.get(&request) == Some(&link) {
@@ -230,7 +231,7 @@ impl Master {
         }
     }
 
-    fn register(&mut self, link: LinkId, id: &AgentId, record: &AgentRecord, hello: Hello) {
+    fn register(&mut self, link: LinkId, id: &AgentId, record: &AgentRecord, mut hello: Hello) {
         let before = self.agents.get(id).map(|agent| agent.condition);
         match before {
             None => {
@@ -245,6 +246,7 @@ impl Master {
         if record.unreachable_since.is_some() {
             self.propose(Command::MarkReachable { agent: id.clone() });
         }
+        let operations = std::mem::take(&mut hello.operations);
         let tasks = self.note_agent(link, id, hello);
         if !matches!(
             before,
@@ -269,6 +271,9 @@ impl Master {
         self.out
             .to_agents
             .extend(reconciled.then.into_iter().map(|message| (link, message)));
+        let settled = self.reconcile_agent_operations(id, operations);
+        let settled = settled.into_iter().map(|message| (link, message));
+        self.out.to_agents.extend(settled);
         if record.unreachable_since.is_some() {
             self.announce_returned(&reconciled.returned);
         }
@@ -334,6 +339,7 @@ impl Agent {
             registered_time: None,
             reregistered_time: None,
             tasks: BTreeSet::new(),
+            operations: Default::default(),
             offers: BTreeSet::new(),
             newest_link: None,
             ping_sequence: 0,

@@ -1,4 +1,4 @@
-//! Scheduler calls as the core sees them, and why one is refused before it becomes an event.
+//! Scheduler calls as the core sees them, who carries each out, and why one is refused before it becomes an event.
 //!
 //! Not the protobuf: the daemon has parsed and syntactically validated it. What needs the master's state (does the task
 //! fit the offer?) is judged here by the core and answered by status updates, never by HTTP status.
@@ -6,9 +6,13 @@
 use std::collections::BTreeMap;
 
 use nesos_wire::command::FrameworkFacts;
+use nesos_wire::message::MasterToAgent;
 use nesos_wire::resource::{Resources, Scalar};
 use nesos_wire::task::Command;
-use nesos_wire::{AgentId, ExecutorId, OfferId, TaskId, Uuid};
+use nesos_wire::{AgentId, ExecutorId, FrameworkId, OfferId, TaskId, Uuid};
+
+use crate::master::Master;
+use crate::operation::change::Change;
 
 use crate::constraints::Constraints;
 
@@ -64,6 +68,17 @@ pub enum Call {
         /// Empty: of all.
         tasks: Vec<ReconcileTask>,
     },
+    /// An operation's end arrived and need not be sent again.
+    AcknowledgeOperation {
+        /// The status's agent.
+        agent: AgentId,
+        /// The framework's name for the operation.
+        id: String,
+        /// The status's uuid.
+        uuid: Uuid,
+    },
+    /// Send the state of operations.
+    ReconcileOperations(Vec<ReconcileOperation>),
     /// The framework is another one from now on. Ask [`Master::check_update`](crate::Master::check_update) first.
     UpdateFramework(Box<FrameworkUpdate>),
     /// The framework ends: all its tasks are killed.
@@ -84,14 +99,31 @@ pub enum Call {
 pub enum Operation {
     /// Run tasks.
     Launch(Vec<LaunchTask>),
-    /// An operation that this master does not know (RESERVE, LAUNCH_GROUP, …): it fails, the resources stay. The tasks,
-    /// if it had any, get TASK_ERROR with this sentence.
+    /// Change resources.
+    Convert(Box<Convert>),
+    /// An operation that this master does not know (LAUNCH_GROUP, …): it fails, the resources stay. The tasks, if it had
+    /// any, get TASK_ERROR with this sentence.
     Unsupported {
         /// Task ids in the operation, with the agent each one names.
         tasks: Vec<(TaskId, AgentId)>,
         /// Why, for the status message.
         reason: String,
     },
+}
+
+/// RESERVE, CREATE or one of their likes, taken out of its protobuf.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Convert {
+    /// The framework's name for it; with one it is told what becomes of it.
+    pub id: Option<String>,
+    /// Role in its resources' `allocation_info`, if any is given; must be the offers'.
+    pub role: Option<String>,
+    /// What it wants.
+    pub change: Change,
+    /// Protobuf of the `Offer.Operation`.
+    pub info: Vec<u8>,
+    /// The daemon's validation of the protobuf found this wrong.
+    pub invalid: Option<String>,
 }
 
 /// A `TaskInfo`, taken out of its protobuf. The core adds attempt, role, executor id and the framework's properties.
@@ -145,6 +177,15 @@ pub struct ReconcileTask {
     pub agent: Option<AgentId>,
 }
 
+/// One operation of RECONCILE_OPERATIONS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReconcileOperation {
+    /// The framework's name for it.
+    pub id: String,
+    /// Where the framework believes it to be.
+    pub agent: Option<AgentId>,
+}
+
 /// Why a call is answered with an error status instead of 202; in the order in which Mesos checks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallRefusal {
@@ -168,6 +209,57 @@ pub enum CallRefusal {
     /// 400. UPDATE_FRAMEWORK asks for what cannot be.
     #[error("Not a valid framework update: {0}")]
     InvalidUpdate(String),
+}
+
+impl Master {
+    pub(crate) fn call(&mut self, framework: &FrameworkId, call: Call) {
+        match call {
+            Call::Accept {
+                offers,
+                operations,
+                refuse_seconds,
+            } => {
+                self.accept(framework, &offers, operations, refuse_seconds);
+            }
+            Call::Decline {
+                offers,
+                refuse_seconds,
+            } => self.decline(framework, &offers, refuse_seconds),
+            Call::Revive { roles } => self.revive(framework, roles),
+            Call::Suppress { roles } => self.suppress(framework, roles),
+            Call::Acknowledge { agent, task, uuid } => {
+                self.acknowledge(framework, &agent, task, uuid)
+            }
+            Call::Kill {
+                task,
+                agent,
+                grace_ms,
+            } => self.kill(framework, task, agent, grace_ms),
+            Call::Reconcile { tasks } => self.reconcile(framework, tasks),
+            Call::AcknowledgeOperation { agent, id, uuid } => {
+                self.acknowledge_operation(framework, &agent, &id, uuid);
+            }
+            Call::ReconcileOperations(asked) => self.reconcile_operations(framework, asked),
+            Call::UpdateFramework(update) => self.update_framework(framework, *update),
+            Call::Teardown => {
+                self.metrics.messages_unregister_framework += 1;
+                self.remove_framework(framework);
+            }
+            Call::Message {
+                agent,
+                executor,
+                data,
+            } => {
+                self.metrics.messages_framework_to_executor += 1;
+                let message = MasterToAgent::FrameworkMessage {
+                    framework: framework.clone(),
+                    executor,
+                    data,
+                };
+                self.send_agent(&agent, message);
+            }
+        }
+    }
 }
 
 impl CallRefusal {

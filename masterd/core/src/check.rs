@@ -215,17 +215,17 @@ fn check_registry(master: &Master, found: &mut Vec<String>) {
 fn overlap(bags: &[&Resources]) -> Option<String> {
     for (at, bag) in bags.iter().enumerate() {
         for other in &bags[at + 1..] {
-            let doubled = bag.iter().find(|(name, value)| {
-                if matches!(value, Value::Scalar(_)) {
+            let doubled = bag.entries().iter().find(|entry| {
+                if matches!(entry.value(), Value::Scalar(_)) {
                     return false;
                 }
-                let mut rest = Resources::from_iter([(*name, (*value).clone())]);
+                let mut rest: Resources = [(*entry).clone()].into_iter().collect();
                 let before = rest.clone();
                 rest.subtract(other);
                 rest != before
             });
-            if let Some((name, _)) = doubled {
-                return Some(name.to_owned());
+            if let Some(entry) = doubled {
+                return Some(entry.name().to_owned());
             }
         }
     }

@@ -12,7 +12,7 @@ use nesos_wire::task::{Reason, Source, TaskSpec, TaskState};
 use nesos_wire::{AgentId, FrameworkId, OfferId};
 
 use crate::allocator::Subscription;
-use crate::call::{Call, FrameworkUpdate};
+use crate::call::FrameworkUpdate;
 use crate::event::{RequestId, StreamId, Subscribe};
 use crate::master::Master;
 use crate::news::News;
@@ -65,51 +65,6 @@ impl Master {
             false => News::FrameworkAdded(id.clone()),
         });
         self.resend_updates(&id);
-    }
-
-    pub(crate) fn call(&mut self, framework: &FrameworkId, call: Call) {
-        match call {
-            Call::Accept {
-                offers,
-                operations,
-                refuse_seconds,
-            } => {
-                self.accept(framework, &offers, operations, refuse_seconds);
-            }
-            Call::Decline {
-                offers,
-                refuse_seconds,
-            } => self.decline(framework, &offers, refuse_seconds),
-            Call::Revive { roles } => self.revive(framework, roles),
-            Call::Suppress { roles } => self.suppress(framework, roles),
-            Call::Acknowledge { agent, task, uuid } => {
-                self.acknowledge(framework, &agent, task, uuid)
-            }
-            Call::Kill {
-                task,
-                agent,
-                grace_ms,
-            } => self.kill(framework, task, agent, grace_ms),
-            Call::Reconcile { tasks } => self.reconcile(framework, tasks),
-            Call::UpdateFramework(update) => self.update_framework(framework, *update),
-            Call::Teardown => {
-                self.metrics.messages_unregister_framework += 1;
-                self.remove_framework(framework);
-            }
-            Call::Message {
-                agent,
-                executor,
-                data,
-            } => {
-                self.metrics.messages_framework_to_executor += 1;
-                let message = MasterToAgent::FrameworkMessage {
-                    framework: framework.clone(),
-                    executor,
-                    data,
-                };
-                self.send_agent(&agent, message);
-            }
-        }
     }
 
     pub(crate) fn stream_closed(&mut self, stream: StreamId) {
@@ -240,6 +195,7 @@ impl Master {
                 },
             );
         }
+        self.release_operations(id);
         self.propose(Command::RemoveFramework {
             framework: id.clone(),
         });
@@ -284,7 +240,7 @@ impl Master {
     }
 
     /// Offers of roles it leaves are rescinded; offers of roles it suppresses stay.
-    fn update_framework(&mut self, id: &FrameworkId, update: FrameworkUpdate) {
+    pub(crate) fn update_framework(&mut self, id: &FrameworkId, update: FrameworkUpdate) {
         if self.check_update(id, &update).is_err() {
             return;
         }

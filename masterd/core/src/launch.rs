@@ -4,7 +4,8 @@
 //! an offer is used at most once, so that nothing is committed twice.
 
 use nesos_wire::message::MasterToAgent;
-use nesos_wire::resource::{Resources, Scalar};
+use nesos_wire::operation::OperationState;
+use nesos_wire::resource::{Entry, Resources, Scalar};
 use nesos_wire::resource_text;
 use nesos_wire::task::{Reason, Source, TaskSpec, TaskState, TaskStatus};
 use nesos_wire::{AgentId, ExecutorId, FrameworkId, OfferId, TaskId, TaskKey};
@@ -12,6 +13,7 @@ use nesos_wire::{AgentId, ExecutorId, FrameworkId, OfferId, TaskId, TaskKey};
 use crate::call::{LaunchTask, Operation};
 use crate::master::Master;
 use crate::news::News;
+use crate::operation::Remains;
 use crate::outgoing::Offer;
 use crate::state::Task;
 
@@ -39,14 +41,21 @@ impl Master {
                 return;
             }
         };
-        let mut remaining = offer.resources.clone();
+        let mut remains = Remains {
+            usable: offer.resources.clone(),
+            kept: Resources::new(),
+        };
         let mut launched = Vec::new();
         for operation in operations {
             match operation {
                 Operation::Launch(tasks) => {
                     for task in tasks {
-                        self.launch(&offer, task, &mut remaining, &mut launched);
+                        self.launch(&offer, task, &mut remains.usable, &mut launched);
                     }
+                }
+                Operation::Convert(request) => {
+                    self.send_launches(&offer.agent, std::mem::take(&mut launched));
+                    self.convert(&offer, *request, &mut remains);
                 }
                 Operation::Unsupported { tasks, reason } => {
                     for (task, agent) in tasks {
@@ -65,10 +74,25 @@ impl Master {
                 }
             }
         }
-        let was_used = !launched.is_empty();
-        self.metrics.tasks_launched += launched.len() as u64;
         self.send_launches(&offer.agent, launched);
-        self.give_back(&offer, &remaining, refuse_seconds, was_used);
+        self.give_rest_back(&offer, remains, refuse_seconds);
+    }
+
+    /// What nothing was launched on. What operations have made is not hidden from the framework: it is new to it.
+    fn give_rest_back(&mut self, offer: &Offer, remains: Remains, refuse_seconds: Option<f64>) {
+        let was_offered = |entry: &Entry| {
+            let mut offered = offer.resources.entries().iter();
+            offered.any(|have| have.name() == entry.name() && have.terms() == entry.terms())
+        };
+        let unused = remains.usable.filter(was_offered);
+        let mut made = remains.usable.filter(|entry| !was_offered(entry));
+        made.add(&remains.kept);
+        if !made.is_empty() {
+            self.allocator
+                .recover(&offer.framework, &offer.role, &offer.agent, &made);
+        }
+        let was_used = unused != offer.resources;
+        self.give_back(offer, &unused, refuse_seconds, was_used);
     }
 
     /// All offers as one, if they exist, differ, and are of one agent and one role. Else those that do exist are given
@@ -154,6 +178,12 @@ impl Master {
                     .map(|task| (task.task, task.agent))
                     .collect(),
                 Operation::Unsupported { tasks, .. } => tasks,
+                Operation::Convert(request) => {
+                    let message = format!("Operation attempted with invalid offers: {reason}");
+                    let state = OperationState::Error;
+                    self.refuse_operation(framework, None, request.id, state, message);
+                    continue;
+                }
             };
             for (task, agent) in tasks {
                 let key = TaskKey {
@@ -196,7 +226,7 @@ impl Master {
             );
             return;
         }
-        remaining.subtract(&task.resources);
+        self.take_resources(offer, &task.resources, remaining);
         let attempt = self.allot_attempt();
         let Some(framework) = self.frameworks.get_mut(&offer.framework) else {
             return;
@@ -229,7 +259,18 @@ impl Master {
             agent.tasks.insert(spec.key.clone());
         }
         self.tell(|| News::TaskAdded(spec.key.clone()));
+        self.metrics.tasks_launched += 1;
         launched.push(spec);
+    }
+
+    /// Books what a task uses. Of a shared volume it gets a holding of its own, and the next task can have one too.
+    fn take_resources(&mut self, offer: &Offer, used: &Resources, remaining: &mut Resources) {
+        let shared = used.filter(Entry::is_shared);
+        if !shared.is_empty() {
+            self.allocator
+                .allocated(&offer.framework, &offer.role, &offer.agent, &shared);
+        }
+        remaining.subtract(&used.filter(|entry| !entry.is_shared()));
     }
 
     /// Semantic validation; the protobuf's was the daemon's.
@@ -262,6 +303,17 @@ impl Master {
         }
         if task.resources.is_empty() {
             return Err("Task uses no resources".to_owned());
+        }
+        let volumes = task.resources.entries().iter();
+        for volume in volumes.filter_map(|entry| entry.terms().volume()) {
+            volume
+                .check_path()
+                .map_err(|e| format!("Task's volume {}: {e}", volume.id))?;
+        }
+        if let Some(name) = mixed_name(&task.resources) {
+            return Err(format!(
+                "Task uses revocable and non-revocable {name} at once"
+            ));
         }
         for (name, limit) in &task.limits {
             if name != "cpus" && name != "mem" {
@@ -332,6 +384,21 @@ impl Master {
             self.send_agent(agent, MasterToAgent::Launch { tasks: batch });
         }
     }
+}
+
+/// A resource that is there as a revocable and as another one.
+fn mixed_name(resources: &Resources) -> Option<&str> {
+    let revocable = |entry: &&Entry| entry.terms().is_revocable;
+    let mut names = resources
+        .entries()
+        .iter()
+        .filter(revocable)
+        .map(Entry::name);
+    let firm = |name: &&str| {
+        let mut entries = resources.entries().iter();
+        entries.any(|entry| entry.name() == *name && !entry.terms().is_revocable)
+    };
+    names.find(firm)
 }
 
 /// Roughly how many bytes a spec takes on the wire; the texts are what can be large.

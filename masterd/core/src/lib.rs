@@ -28,6 +28,7 @@ mod master;
 mod metrics;
 mod news;
 mod offers;
+mod operation;
 mod order;
 mod outgoing;
 mod quota;
@@ -42,14 +43,19 @@ mod updates;
 mod upkeep;
 mod weights;
 
-pub use call::{Call, CallRefusal, FrameworkUpdate, LaunchTask, Operation, ReconcileTask};
+pub use call::{
+    Call, CallRefusal, Convert, FrameworkUpdate, LaunchTask, Operation, ReconcileOperation,
+    ReconcileTask,
+};
 pub use config::Config;
 pub use event::{Event, LinkId, RequestId, StreamId, Subscribe};
 pub use master::Master;
 pub use metrics::Metrics;
 pub use news::News;
-pub use order::Order;
-pub use outgoing::{FrameworkEvent, HEARTBEAT_SECONDS, Offer};
+pub use operation::MAX_OPERATIONS;
+pub use operation::change::Change;
+pub use order::{ChangeOrder, Order};
+pub use outgoing::{FrameworkEvent, HEARTBEAT_SECONDS, Offer, OperationUpdate};
 pub use ready::{Answer, Ready};
 pub use registry::Registry;
 pub use roles::{Amounts, RoleUsage, amounts};

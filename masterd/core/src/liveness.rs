@@ -7,6 +7,7 @@ use nesos_base::time::Instant;
 use nesos_wire::AgentId;
 use nesos_wire::command::{AgentRecord, Command};
 use nesos_wire::message::MasterToAgent;
+use nesos_wire::operation::OperationState;
 use nesos_wire::task::{Reason, Source, TaskState};
 
 use crate::event::LinkId;
@@ -155,6 +156,7 @@ impl Master {
             let (state, reason) = parting.end_of(task);
             self.end_task(&key, state, reason, format!("Agent {id} removed"));
         }
+        self.lose_operations(id, OperationState::GoneByOperator);
         self.agents.remove(id);
         self.tell(|| News::AgentRemoved(id.clone()));
         self.draining.remove(id);
@@ -194,6 +196,7 @@ impl Master {
             };
             self.park(task, since, &hostname);
         }
+        self.lose_operations(id, OperationState::Unreachable);
         self.tell(|| News::AgentRemoved(id.clone()));
         self.announce_failure(id);
     }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use nesos_wire::operation::OperationState;
 use nesos_wire::task::{Reason, Source, TaskState};
 
 /// Counters.
@@ -41,6 +42,11 @@ pub struct Metrics {
     pub offers_sent: u64,
     pub offers_rescinded: u64,
     pub allocation_runs: u64,
+    pub messages_operation_status_update: u64,
+    pub messages_operation_status_update_acknowledgement: u64,
+    pub messages_reconcile_operations: u64,
+    /// Operations by the state they ended in: `master/operations/<state>`.
+    pub operations: BTreeMap<u8, u64>,
     /// Terminal statuses by state, source and reason: `master/task_<state>/source_<source>/reason_<reason>`.
     pub terminal: BTreeMap<(u8, u8, u8), u64>,
 }
@@ -53,6 +59,15 @@ impl Metrics {
             .filter(|((s, _, _), _)| *s == state as u8)
             .map(|(_, count)| count)
             .sum()
+    }
+
+    /// How many operations ended in `state`.
+    pub fn ended_operations(&self, state: OperationState) -> u64 {
+        self.operations.get(&(state as u8)).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn count_operation(&mut self, state: OperationState) {
+        *self.operations.entry(state as u8).or_default() += 1;
     }
 
     pub(crate) fn count_end(&mut self, state: TaskState, source: Source, reason: Option<Reason>) {

@@ -8,6 +8,7 @@ use nesos_wire::command::{QuotaRecord, WeightRecord};
 
 use crate::event::RequestId;
 use crate::master::Master;
+use crate::operation::change::Change;
 
 /// What an operator wants.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +36,21 @@ pub enum Order {
     RemoveQuota(String),
     /// Set the weights of roles, all at once.
     UpdateWeights(Vec<WeightRecord>),
+    /// Reserve resources, make volumes and so on.
+    Change(Box<ChangeOrder>),
+}
+
+/// An operator's operation on free resources of an agent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChangeOrder {
+    /// Whose resources.
+    pub agent: AgentId,
+    /// Who asks, if that is known.
+    pub principal: Option<String>,
+    /// What.
+    pub change: Change,
+    /// Protobuf of the public `Offer.Operation`, for whoever shows it.
+    pub info: Vec<u8>,
 }
 
 impl Master {
@@ -52,6 +68,7 @@ impl Master {
             Order::SetQuota(quota, force) => self.set_quota(quota, force),
             Order::RemoveQuota(role) => self.remove_quota(role),
             Order::UpdateWeights(weights) => self.update_weights(weights),
+            Order::Change(change) => self.change(*change),
         };
         self.answer(request, answer);
     }

@@ -3,6 +3,7 @@
 //! Made by the core, encoded by the daemon. Nothing here is retried by the master: updates with a uuid are retried by
 //! the agent until acknowledged.
 
+use nesos_wire::operation::OperationStatus;
 use nesos_wire::resource::Resources;
 use nesos_wire::task::{Attribute, TaskStatus};
 use nesos_wire::{AgentId, ExecutorId, FrameworkId, OfferId, TaskKey};
@@ -33,6 +34,8 @@ pub enum FrameworkEvent {
         /// Its status.
         status: TaskStatus,
     },
+    /// News of an operation that the framework gave an id; `status.uuid` present: to be acknowledged.
+    Operation(OperationUpdate),
     /// From an executor.
     Message {
         /// Where it runs.
@@ -49,6 +52,19 @@ pub enum FrameworkEvent {
     },
     /// The subscription is over; the stream is closed after this.
     Error(String),
+}
+
+/// What a framework is told of one of its operations.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OperationUpdate {
+    /// The framework's name for it.
+    pub id: String,
+    /// Where.
+    pub agent: Option<AgentId>,
+    /// What became of it.
+    pub status: OperationStatus,
+    /// What it made; empty unless it has finished.
+    pub converted: Resources,
 }
 
 /// One offer: everything free on one agent, for one role of one framework.

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use nesos_base::time::Instant;
 use nesos_wire::command::FrameworkFacts;
+use nesos_wire::operation::OperationReport;
 use nesos_wire::resource::Resources;
 use nesos_wire::task::{Attribute, TaskSpec, TaskState, TaskStatus};
 use nesos_wire::{AgentId, ExecutorId, FrameworkId, NodeId, OfferId, TaskId, TaskKey, Uuid};
@@ -65,6 +66,8 @@ pub struct Agent {
     pub reregistered_time: Option<f64>,
     /// Its tasks: every one that is in its framework's `tasks`, ended but unacknowledged ones included.
     pub tasks: BTreeSet<TaskKey>,
+    /// Operations on its resources whose end nobody has acknowledged.
+    pub operations: BTreeMap<Uuid, OperationReport>,
     /// Its outstanding offers.
     pub offers: BTreeSet<OfferId>,
     pub(crate) newest_link: Option<LinkId>,

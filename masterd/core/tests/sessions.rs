@@ -51,6 +51,7 @@ impl Bench {
             resources: resource_text::parse("cpus:8;mem:1024").unwrap(),
             attributes: Vec::new(),
             tasks: Vec::new(),
+            operations: Vec::new(),
         };
         change(&mut hello);
         let hello = Box::new(hello);

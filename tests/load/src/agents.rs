@@ -94,6 +94,7 @@ impl Fleet {
                 resources: resources.clone(),
                 attributes: Vec::new(),
                 tasks: Vec::new(),
+                operations: Vec::new(),
             };
             Ok(Agent { tls, hello })
         });

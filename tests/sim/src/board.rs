@@ -293,7 +293,9 @@ impl World {
                     );
                 }
             }
-            Action::MasterTime { .. } => {}
+            Action::MasterTime { .. }
+            | Action::CreateVolume { .. }
+            | Action::RemoveVolume { .. } => {}
             Action::Stop => self.boards[board].is_stopping = true,
         }
     }

@@ -42,6 +42,7 @@ impl World {
                 }
             }
             FrameworkEvent::Heartbeat
+            | FrameworkEvent::Operation(_)
             | FrameworkEvent::Failure { .. }
             | FrameworkEvent::Message { .. } => {}
         }

@@ -227,6 +227,8 @@ fn name(call: &Call) -> &'static str {
         Call::Acknowledge { .. } => "ACKNOWLEDGE",
         Call::Kill { .. } => "KILL",
         Call::Reconcile { .. } => "RECONCILE",
+        Call::AcknowledgeOperation { .. } => "ACKNOWLEDGE_OPERATION_STATUS",
+        Call::ReconcileOperations(_) => "RECONCILE_OPERATIONS",
         Call::Teardown => "TEARDOWN",
         Call::Message { .. } => "MESSAGE",
         Call::UpdateFramework(_) => "UPDATE_FRAMEWORK",

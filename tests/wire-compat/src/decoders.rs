@@ -6,7 +6,9 @@
 
 use nesos_api::operator::master as operator;
 use nesos_api::recordio::Decoder;
+use nesos_api::resources::{ReservationFormat, Shape, bag, list};
 use nesos_api::scheduler::{Call, Event};
+use nesos_api::v1::Offer;
 use nesos_base::cluster_config::ClusterConfig;
 use nesos_wire::command::Command;
 use nesos_wire::executor::{ExecutorSpec, ExitRecord, FromExecutor, ToExecutor};
@@ -22,12 +24,13 @@ const RECORD_LIMIT: usize = 256;
 pub type Target = fn(&[u8]) -> bool;
 
 /// All of them by name.
-pub const TARGETS: [(&str, Target); 5] = [
+pub const TARGETS: [(&str, Target); 6] = [
     ("json_call", json_call),
     ("protobuf_call", protobuf_call),
     ("recordio", recordio),
     ("wire_frame", wire_frame),
     ("cluster_toml", cluster_toml),
+    ("resources", resources),
 ];
 
 /// A scheduler's call or event, or an operator's call, as JSON.
@@ -65,6 +68,29 @@ pub fn protobuf_call(bytes: &[u8]) -> bool {
         assert_eq!(again.to_protobuf(), written);
     }
     Event::from_protobuf(bytes).is_ok() | call.is_ok() | asked.is_ok()
+}
+
+/// The resources of an offer as JSON: what makes a bag is shown as what makes the same bag, in every format.
+pub fn resources(bytes: &[u8]) -> bool {
+    // Beyond this a double cannot hold every thousandth.
+    const EXACT: i64 = 1 << 50;
+    let Ok(offer) = Offer::from_json(bytes) else {
+        return false;
+    };
+    let Ok(first) = bag(&offer.resources) else {
+        return false;
+    };
+    let mut entries = first.entries().iter();
+    if entries.all(|entry| entry.scalar().0 < EXACT) {
+        for format in [ReservationFormat::Stack, ReservationFormat::Single] {
+            let shape = Shape {
+                allocation: None,
+                format,
+            };
+            assert_eq!(bag(&list(&first, &shape)).as_ref(), Ok(&first));
+        }
+    }
+    true
 }
 
 /// A RecordIO stream, whole and in pieces: both give the same records.

@@ -3,6 +3,7 @@
 //! here once, so that a new variant without a sample fails the test.
 
 pub mod decoders;
+mod operations;
 mod upkeep;
 
 use nesos_wire::command::{AgentRecord, Command, FrameworkFacts, FrameworkRecord, Upkeep};
@@ -41,6 +42,7 @@ pub fn samples() -> Vec<Sample> {
     all.extend(master_to_agent());
     all.extend(commands());
     all.extend(upkeep::commands());
+    all.extend(operations::messages());
     all.extend(executor_and_join());
     all
 }
@@ -376,5 +378,6 @@ fn hello() -> Hello {
             latest: TaskState::Running,
             status: Some(status()),
         }],
+        operations: vec![operations::report()],
     }
 }

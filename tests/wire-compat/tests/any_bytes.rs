@@ -13,6 +13,8 @@ const CONFIG: &str = "name = \"pi3-7\"\nrole = \"agent\"\n[cluster]\nname = \"ho
     [agent]\nattributes = \"rack:a\"\nresources = \"cpus:1\"\n";
 const CALL: &str = r#"{"framework_id":{"value":"f"},"type":"ACCEPT","accept":{"offer_ids":[{"value":"o"}],"operations":[{"type":"LAUNCH","launch":{"task_infos":[{"name":"t","task_id":{"value":"t"},"agent_id":{"value":"a"},"resources":[{"name":"cpus","type":"SCALAR","scalar":{"value":0.1}}],"command":{"value":"true"},"limits":{"cpus":{"value":"Infinity"}},"data":"AAEC"}]}}],"filters":{"refuse_seconds":"5"}}}"#;
 
+const OFFER: &str = r#"{"id":{"value":"o"},"framework_id":{"value":"f"},"agent_id":{"value":"a"},"hostname":"h","resources":[{"name":"disk","type":"SCALAR","scalar":{"value":64},"reservations":[{"type":"STATIC","role":"a"},{"type":"DYNAMIC","role":"a/b","principal":"p","labels":{"labels":[{"key":"k","value":"v"}]}}],"disk":{"persistence":{"id":"v","principal":"p"},"volume":{"container_path":"d","mode":"RW"},"source":{"type":"PATH","path":{"root":"/d"}}},"shared":{}},{"name":"ports","type":"RANGES","ranges":{"range":[{"begin":1,"end":5}]},"role":"web","reservation":{"principal":"p"}}]}"#;
+
 /// Inputs that the decoder accepts.
 fn seeds(target: &str) -> Vec<Vec<u8>> {
     let call = nesos_api::scheduler::Call::from_json(CALL.as_bytes()).expect("valid");
@@ -26,6 +28,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
             ]
             .concat(),
         ],
+        "resources" => vec![OFFER.into()],
         "wire_frame" => samples().into_iter().map(|sample| sample.bytes).collect(),
         _ => vec![CONFIG.into(), Vec::new()],
     }

@@ -14,6 +14,7 @@ use crate::{Action, Agent, Config, ContainerEvent, Event, Finish, LinkError, Mom
 
 mod lifecycle;
 mod link;
+mod operations;
 mod property;
 mod store;
 

@@ -17,13 +17,15 @@ use super::Context;
 use super::helper::Helper;
 use super::isolator::Setup;
 use crate::fetcher::{self, Target};
-use crate::sandbox;
+use crate::{sandbox, volumes};
 
 /// Why a task does not start.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LaunchError {
     #[error(transparent)]
     Sandbox(#[from] sandbox::SandboxError),
+    #[error(transparent)]
+    Volume(#[from] volumes::VolumeError),
     #[error("the task's user: {0}")]
     User(#[from] user::UserError),
     #[error(transparent)]
@@ -71,6 +73,12 @@ pub(super) async fn launch(
         &agent,
         &spec,
         container,
+        credentials.as_ref(),
+    )?;
+    volumes::link(
+        &settings.work_dir,
+        &spec.resources,
+        &sandbox,
         credentials.as_ref(),
     )?;
     let target = Target {

@@ -98,6 +98,27 @@ impl Entry {
         self.terms().is_shared
     }
 
+    /// Whether an operation has made it what it is: it is dynamically reserved, or a persistent volume.
+    pub fn is_made(&self) -> bool {
+        let terms = self.terms();
+        terms.volume().is_some() || terms.reservations.iter().any(|made| made.is_dynamic)
+    }
+
+    /// What it was before any operation: not a volume, with static reservations only.
+    pub fn ground(&self) -> Self {
+        if !self.is_made() {
+            return self.clone();
+        }
+        let mut terms = self.terms().clone();
+        terms.reservations.retain(|made| !made.is_dynamic);
+        terms.is_shared = false;
+        terms.disk = terms.disk.and_then(|disk| disk.source).map(|source| Disk {
+            source: Some(source),
+            volume: None,
+        });
+        self.under(terms)
+    }
+
     fn key(&self) -> (&Name, Option<&Terms>) {
         (&self.name, self.terms.as_deref())
     }

@@ -177,6 +177,17 @@ pub struct Volume {
 }
 
 impl Volume {
+    /// Whether the task can find it inside its sandbox. `Err` is a sentence.
+    pub fn check_path(&self) -> Result<(), String> {
+        let path = &self.container_path;
+        if path.is_empty() || path.starts_with('/') || path.split('/').any(|part| part == "..") {
+            return Err(alloc::format!(
+                "container_path '{path}' is not valid, expected one relative to the sandbox and inside it"
+            ));
+        }
+        Ok(())
+    }
+
     fn key(&self) -> (&str, Option<&str>) {
         (&self.id, self.principal.as_deref())
     }

@@ -289,6 +289,9 @@ impl Script {
                     key.task, status.state, status.source
                 )
             }
+            FrameworkEvent::Operation(update) => {
+                format!("OPERATION {} {:?}", update.id, update.status.state)
+            }
             FrameworkEvent::Message { data, .. } => format!("MESSAGE of {} bytes", data.len()),
             FrameworkEvent::Failure { agent } => format!("FAILURE {}", self.agent_name(&agent)),
             FrameworkEvent::Error(message) => format!("ERROR {message}"),
@@ -413,6 +416,7 @@ impl Script {
                 .map(|text| resource_text::parse_attributes(text).unwrap())
                 .unwrap_or_default(),
             tasks: agent.tasks.values().cloned().collect(),
+            operations: Vec::new(),
         };
         self.step(Event::AgentHello {
             link,

@@ -3,12 +3,12 @@
 //! Called by the scheduler handler. `Err` is the text of a 400. Invariant: only syntax is judged here; whether an offer
 //! or task exists is the core's business and never changes the HTTP status.
 
-use masterd_core::{Call, Operation, ReconcileTask};
+use masterd_core::{Call, Operation, ReconcileOperation, ReconcileTask};
 use nesos_api::scheduler::{self, CallType};
 use nesos_api::v1;
 use nesos_wire::{AgentId, ExecutorId, OfferId, TaskId, Uuid};
 
-use super::{launch, subscribe};
+use super::{launch, operation, subscribe};
 
 /// What becomes of a call.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub(crate) fn intake(kind: CallType, call: scheduler::Call) -> Result<Intake, St
                 data: message.data.0,
             }
         }
-        // There are no inverse offers, operations with feedback or custom executors yet; Mesos's allocator ignores REQUEST.
+        // There are no inverse offers or custom executors yet; Mesos's allocator ignores REQUEST.
         CallType::AcceptInverseOffers => {
             return ignored(&call.accept_inverse_offers, "accept_inverse_offers");
         }
@@ -54,14 +54,23 @@ pub(crate) fn intake(kind: CallType, call: scheduler::Call) -> Result<Intake, St
             return ignored(&call.decline_inverse_offers, "decline_inverse_offers");
         }
         CallType::AcknowledgeOperationStatus => {
-            let member = &call.acknowledge_operation_status;
-            if member.as_ref().is_some_and(|m| m.agent_id.is_none()) {
-                return Err(missing("agent_id"));
+            let member = call.acknowledge_operation_status;
+            let seen = member.ok_or_else(|| missing("acknowledge_operation_status"))?;
+            let agent = seen.agent_id.ok_or_else(|| missing("agent_id"))?;
+            Call::AcknowledgeOperation {
+                agent: AgentId::new(agent.value),
+                id: seen.operation_id.value,
+                uuid: uuid(seen.uuid.0)?,
             }
-            return ignored(member, "acknowledge_operation_status");
         }
         CallType::ReconcileOperations => {
-            return ignored(&call.reconcile_operations, "reconcile_operations");
+            let member = call.reconcile_operations;
+            let asked = member.ok_or_else(|| missing("reconcile_operations"))?;
+            let one = |asked: scheduler::CallReconcileOperationsOperation| ReconcileOperation {
+                id: asked.operation_id.value,
+                agent: asked.agent_id.map(|id| AgentId::new(id.value)),
+            };
+            Call::ReconcileOperations(asked.operations.into_iter().map(one).collect())
         }
         CallType::Request => return ignored(&call.request, "request"),
         CallType::Shutdown => return ignored(&call.shutdown, "shutdown"),
@@ -106,14 +115,17 @@ fn kill(kill: scheduler::CallKill) -> Call {
 }
 
 fn acknowledge(acknowledge: scheduler::CallAcknowledge) -> Result<Call, String> {
-    let uuid: [u8; 16] = acknowledge.uuid.0.try_into().map_err(|bytes: Vec<u8>| {
-        let found = bytes.len();
-        format!("Failed to validate scheduler::Call: Not a valid UUID: {found} bytes, expected 16")
-    })?;
     Ok(Call::Acknowledge {
         agent: AgentId::new(acknowledge.agent_id.value),
         task: TaskId::new(acknowledge.task_id.value),
-        uuid: Uuid(uuid),
+        uuid: uuid(acknowledge.uuid.0)?,
+    })
+}
+
+fn uuid(bytes: Vec<u8>) -> Result<Uuid, String> {
+    bytes.try_into().map(Uuid).map_err(|bytes: Vec<u8>| {
+        let found = bytes.len();
+        format!("Failed to validate scheduler::Call: Not a valid UUID: {found} bytes, expected 16")
     })
 }
 
@@ -176,6 +188,9 @@ fn operation(operation: &v1::OfferOperation) -> Operation {
                 .iter()
                 .flat_map(|group| &group.task_group.tasks),
         )),
+        _ if operation::is_change(operation) => {
+            Operation::Convert(Box::new(operation::convert(operation)))
+        }
         _ => unsupported(Vec::new()),
     }
 }

@@ -9,7 +9,7 @@ use nesos_api::{recordio, scheduler, v1};
 pub(crate) use nesos_shell::http::media::Format;
 
 use super::resource::{self, ReservationFormat, Shape};
-use super::status;
+use super::{operation, status};
 
 /// One event as a record.
 pub(crate) fn record(event: &scheduler::Event, format: Format) -> Bytes {
@@ -68,6 +68,11 @@ pub(crate) fn public(
             });
             EventType::Update
         }
+        FrameworkEvent::Operation(update) => {
+            let status = operation::status(&update, reservations(refined));
+            out.update_operation_status = Some(scheduler::EventUpdateOperationStatus { status });
+            EventType::UpdateOperationStatus
+        }
         FrameworkEvent::Message {
             agent,
             executor,
@@ -94,16 +99,21 @@ pub(crate) fn public(
     out
 }
 
+/// How a framework reads reservations, with RESERVATION_REFINEMENT or without.
+fn reservations(refined: bool) -> ReservationFormat {
+    if refined {
+        ReservationFormat::Stack
+    } else {
+        ReservationFormat::Single
+    }
+}
+
 /// An offer in its public form.
 pub(crate) fn offer(offer: &Offer, refined: bool) -> v1::Offer {
     let role = offer.multi_role.then_some(offer.role.as_str());
     let shape = Shape {
         allocation: role,
-        format: if refined {
-            ReservationFormat::Stack
-        } else {
-            ReservationFormat::Single
-        },
+        format: reservations(refined),
     };
     v1::Offer {
         id: offer.id.as_str().into(),

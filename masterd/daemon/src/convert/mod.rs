@@ -8,6 +8,7 @@ pub(crate) mod constraints;
 pub(crate) mod event;
 pub(crate) mod launch;
 pub(crate) mod news;
+pub(crate) mod operation;
 pub(crate) mod operator;
 pub(crate) mod status;
 pub(crate) mod subscribe;

@@ -34,6 +34,7 @@ enum Route {
     Logging,
     Teardown,
     Files,
+    Resources,
     OfTask,
 }
 
@@ -56,6 +57,10 @@ const ROUTES: &[(&str, Route)] = &[
     ("/logging/toggle", Route::Logging),
     ("/teardown", Route::Teardown),
     ("/files", Route::Files),
+    ("/reserve", Route::Resources),
+    ("/unreserve", Route::Resources),
+    ("/create-volumes", Route::Resources),
+    ("/destroy-volumes", Route::Resources),
     ("/nesos/v1/tasks", Route::OfTask),
 ];
 
@@ -75,6 +80,7 @@ pub(super) async fn dispatch(context: &Context, request: Request<Incoming>) -> R
         Route::Scheduler => return scheduler::handle(context, request).await,
         Route::Operator => return operator::handle(context, request).await,
         Route::Teardown => return operator::teardown(context, request).await,
+        Route::Resources => return operator::by_form(context, &path, request).await,
         Route::OfTask => return files::handle(context, &path, request).await,
         _ => {}
     }

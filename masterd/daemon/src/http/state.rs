@@ -8,7 +8,7 @@ use masterd_core::{Agent, AgentCondition, Framework, Master, Offer};
 use nesos_api::legacy;
 use nesos_api::v1;
 use nesos_wire::AgentId;
-use nesos_wire::resource::Resources;
+use nesos_wire::resource::{Entry, Resources};
 use serde::Serialize;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -247,7 +247,8 @@ fn slave(master: &Master, agent: &Agent) -> legacy::Slave {
         pid: format!("slave(1)@{}:{}", agent.ip, agent.port),
         registered_time: agent.registered_time.unwrap_or_default(),
         reregistered_time: agent.reregistered_time,
-        unreserved_resources: total.clone(),
+        reserved_resources: by_role(&agent.resources, shown),
+        unreserved_resources: shown(&unreserved(&agent.resources)),
         resources: total,
         used_resources: shown(&master.used_resources(agent)),
         offered_resources: shown(&master.offered_resources(agent)),
@@ -267,8 +268,8 @@ fn full_slave(master: &Master, agent: &Agent) -> legacy::FullSlave {
     let full = |bag: &Resources| resource::list(bag, &Shape::default());
     legacy::FullSlave {
         slave: slave(master, agent),
-        reserved_resources_full: BTreeMap::new(),
-        unreserved_resources_full: full(&agent.resources),
+        reserved_resources_full: by_role(&agent.resources, full),
+        unreserved_resources_full: full(&unreserved(&agent.resources)),
         used_resources_full: full(&master.used_resources(agent)),
         offered_resources_full: full(&master.offered_resources(agent)),
     }
@@ -334,6 +335,20 @@ fn offer(offer: &Offer) -> legacy::Offer {
         slave_id: offer.agent.to_string(),
         resources: shown(&offer.resources),
     }
+}
+
+fn unreserved(bag: &Resources) -> Resources {
+    bag.filter(|entry| entry.owner().is_none())
+}
+
+/// What is reserved, by the role that owns it.
+fn by_role<T>(bag: &Resources, show: impl Fn(&Resources) -> T) -> BTreeMap<String, T> {
+    let owners: BTreeSet<&str> = bag.entries().iter().filter_map(Entry::owner).collect();
+    let of = |role: &str| show(&bag.filter(|entry| entry.owner() == Some(role)));
+    owners
+        .iter()
+        .map(|role| ((*role).to_owned(), of(role)))
+        .collect()
 }
 
 fn shown(bag: &Resources) -> legacy::Resources {

@@ -117,6 +117,7 @@ impl Board {
             resources: resource_text::parse("cpus:4;mem:1024;ports:[31000-32000]").unwrap(),
             attributes: resource_text::parse_attributes("rack:a").unwrap(),
             tasks: Vec::new(),
+            operations: Vec::new(),
         }
     }
 

@@ -3,14 +3,14 @@
 //! Called by the dispatcher. Each answer is built in one of the engine's turns, so it shows one moment. Only reads.
 
 use masterd_core::Master;
-use nesos_api::operator::common::Role;
+use nesos_api::operator::common::{Operation, Role};
 use nesos_api::operator::master::{
-    Response, ResponseGetMaster, ResponseGetRoles, ResponseType as Type,
+    Response, ResponseGetMaster, ResponseGetOperations, ResponseGetRoles, ResponseType as Type,
 };
 
 use super::{Done, Refused};
-use crate::convert::operator;
 use crate::convert::resource::{self, Shape};
+use crate::convert::{operation, operator};
 use crate::http::{Context, answer, roles as role};
 
 /// GET_STATE
@@ -49,6 +49,21 @@ pub(super) async fn executors(context: &Context) -> Result<Done, Refused> {
 pub(super) async fn tasks(context: &Context) -> Result<Done, Refused> {
     ask(context, Type::GetTasks, |master, out| {
         out.get_tasks = Some(operator::tasks(master));
+    })
+    .await
+}
+
+/// GET_OPERATIONS
+pub(super) async fn operations(context: &Context) -> Result<Done, Refused> {
+    ask(context, Type::GetOperations, |master, out| {
+        let on = |agent: &masterd_core::Agent| -> Vec<Operation> {
+            let reports = agent.operations.values();
+            reports
+                .map(|report| operation::shown(&agent.id, report))
+                .collect()
+        };
+        let operations = master.agents().flat_map(on).collect();
+        out.get_operations = Some(ResponseGetOperations { operations });
     })
     .await
 }

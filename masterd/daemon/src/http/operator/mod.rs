@@ -19,9 +19,11 @@ mod about;
 mod agents;
 mod cluster;
 mod frameworks;
+mod resources;
 mod stream;
 
 pub(super) use frameworks::teardown;
+pub(super) use resources::by_form;
 
 /// A refusal: a status and a sentence.
 type Refused = Box<Response<Body>>;
@@ -98,12 +100,22 @@ async fn dispatch(
         CallType::GetAgents => cluster::agents(context).await,
         CallType::GetFrameworks => cluster::frameworks(context).await,
         CallType::GetExecutors => cluster::executors(context).await,
+        CallType::GetOperations => cluster::operations(context).await,
         CallType::GetTasks => cluster::tasks(context).await,
         CallType::GetRoles => cluster::roles(context).await,
         CallType::GetMaster => cluster::master(context).await,
         CallType::Teardown => {
             may_write(context, headers)?;
             frameworks::end(context, &member(call.teardown, "teardown")?.framework_id).await
+        }
+        CallType::ReserveResources
+        | CallType::UnreserveResources
+        | CallType::CreateVolumes
+        | CallType::DestroyVolumes
+        | CallType::GrowVolume
+        | CallType::ShrinkVolume => {
+            let principal = may_write(context, headers)?;
+            resources::call(context, principal, kind, call).await
         }
         CallType::DrainAgent => {
             may_write(context, headers)?;

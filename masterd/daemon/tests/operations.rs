@@ -1,0 +1,553 @@
+//! RESERVE, CREATE and their likes: by frameworks with feedback, and by operators. The same stories in JSON and protobuf.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::agent::{Agent, Board, board};
+use common::http::{Answer, Client, get, head, parse, request};
+use common::{Master, run};
+use nesos_api::operator::master as operator;
+use nesos_api::{resources, scheduler};
+use nesos_wire::message::{AgentToMaster, Hello, MasterToAgent};
+use nesos_wire::operation::{OperationReport, OperationSpec, OperationState, OperationStatus};
+use nesos_wire::{Uuid, resource_text};
+use serde_json::{Value, json};
+
+const FORMS: [&str; 2] = ["application/json", "application/x-protobuf"];
+
+/// A scheduler of role `db`; calls and events are written as JSON here and travel in either form.
+struct Scheduler {
+    client: Client,
+    address: String,
+    form: &'static str,
+    stream: String,
+    framework: Value,
+}
+
+impl Scheduler {
+    async fn subscribe(address: &str, form: &'static str) -> Self {
+        let mut scheduler = Self {
+            client: Client::connect(address).await,
+            address: address.into(),
+            form,
+            stream: String::new(),
+            framework: Value::Null,
+        };
+        let capabilities = ["RESERVATION_REFINEMENT", "SHARED_RESOURCES", "MULTI_ROLE"];
+        let capabilities = capabilities.map(|name| json!({ "type": name }));
+        let call = json!({"type": "SUBSCRIBE", "subscribe": {"framework_info": {"user": "u", "name": "n",
+            "principal": "p", "roles": ["db"], "capabilities": capabilities}}});
+        let body = scheduler.encode(&call);
+        let headers = [("Content-Type", form), ("Accept", form)];
+        let head = head("POST", "/api/v1/scheduler", &headers, body.len());
+        scheduler.client.send(&head).await;
+        scheduler.client.send(&body).await;
+        let answer = scheduler.client.head().await;
+        assert_eq!(answer.status, 200);
+        scheduler.stream = answer.header("mesos-stream-id").unwrap().into();
+        let subscribed = scheduler.wait("SUBSCRIBED").await;
+        scheduler.framework = subscribed["subscribed"]["framework_id"].clone();
+        scheduler
+    }
+
+    fn encode(&self, call: &Value) -> Vec<u8> {
+        let call = scheduler::Call::from_json(call.to_string().as_bytes()).unwrap();
+        match self.form {
+            "application/json" => call.to_json(),
+            _ => call.to_protobuf(),
+        }
+    }
+
+    async fn wait(&mut self, kind: &str) -> Value {
+        loop {
+            let chunk = self.client.chunk().await.expect("the stream lives");
+            let event = match self.form {
+                "application/json" => parse(&chunk),
+                _ => {
+                    let newline = chunk.iter().position(|byte| *byte == b'\n').unwrap();
+                    let event = scheduler::Event::from_protobuf(&chunk[newline + 1..]).unwrap();
+                    serde_json::from_slice(&event.to_json()).unwrap()
+                }
+            };
+            if event["type"] == kind {
+                return event;
+            }
+        }
+    }
+
+    async fn call(&self, mut call: Value) -> u16 {
+        call["framework_id"] = self.framework.clone();
+        let headers = [
+            ("Content-Type", self.form),
+            ("Mesos-Stream-Id", self.stream.as_str()),
+        ];
+        let body = self.encode(&call);
+        let answer = request(&self.address, "POST", "/api/v1/scheduler", &headers, &body).await;
+        answer.status
+    }
+
+    /// ACCEPTs the next offer with these operations; the offer.
+    async fn accept(&mut self, operations: impl FnOnce(&Value) -> Value) -> Value {
+        let offers = self.wait("OFFERS").await;
+        let offer = offers["offers"]["offers"][0].clone();
+        let call = json!({"type": "ACCEPT", "accept": {"offer_ids": [offer["id"]], "operations": operations(&offer),
+            "filters": {"refuse_seconds": 0}}});
+        assert_eq!(self.call(call).await, 202);
+        offer
+    }
+
+    /// The status of the next UPDATE_OPERATION_STATUS.
+    async fn status(&mut self) -> Value {
+        self.wait("UPDATE_OPERATION_STATUS").await["update_operation_status"]["status"].clone()
+    }
+}
+
+/// `disk` of role db, with what else is in `rest`.
+fn disk(amount: u32, rest: Value) -> Value {
+    let made = json!([{"type": "DYNAMIC", "role": "db", "principal": "p"}]);
+    let mut disk = json!({"name": "disk", "type": "SCALAR", "scalar": {"value": amount}, "reservations": made});
+    for (key, value) in rest.as_object().unwrap() {
+        disk[key] = value.clone();
+    }
+    disk
+}
+
+fn volume(amount: u32) -> Value {
+    let volume = json!({"container_path": "data", "mode": "RW"});
+    disk(
+        amount,
+        json!({"disk": {"persistence": {"id": "v1", "principal": "p"}, "volume": volume}}),
+    )
+}
+
+fn reserve(id: &str, resource: Value) -> Value {
+    json!({"type": "RESERVE", "id": {"value": id}, "reserve": {"resources": [resource]}})
+}
+
+fn create(id: &str, volume: Value) -> Value {
+    json!({"type": "CREATE", "id": {"value": id}, "create": {"volumes": [volume]}})
+}
+
+fn hello(board: &Board) -> Hello {
+    Hello {
+        resources: resource_text::parse("cpus:4;mem:1024;disk:1000").unwrap(),
+        ..board.hello()
+    }
+}
+
+async fn register(board: &Board, address: &str, hello: Hello) -> (Agent, String) {
+    let mut agent = board.dial(address).await;
+    agent.say(&AgentToMaster::Hello(hello)).await;
+    match agent.hear().await {
+        MasterToAgent::Welcome(welcome) => (agent, welcome.agent.to_string()),
+        other => panic!("not welcome: {other:?}"),
+    }
+}
+
+async fn hear_apply(agent: &mut Agent) -> OperationSpec {
+    match agent.hear().await {
+        MasterToAgent::Apply(spec) => spec,
+        other => panic!("expected an operation: {other:?}"),
+    }
+}
+
+fn finished(spec: &OperationSpec) -> OperationReport {
+    OperationReport {
+        spec: spec.clone(),
+        status: OperationStatus {
+            state: OperationState::Finished,
+            message: String::new(),
+            uuid: Some(Uuid([9; 16])),
+        },
+    }
+}
+
+fn texts(list: &Value) -> String {
+    let list = resources::parse_list(&list.to_string()).unwrap();
+    resource_text::text(&resources::bag(&list).unwrap())
+}
+
+/// A call of the operator API, in either form; status and answer.
+async fn operate(address: &str, form: &str, call: &Value) -> (u16, Value) {
+    let call = operator::Call::from_json(call.to_string().as_bytes()).unwrap();
+    let is_json = form == "application/json";
+    let body = if is_json {
+        call.to_json()
+    } else {
+        call.to_protobuf()
+    };
+    let headers = [("Content-Type", form), ("Accept", form)];
+    let answer: Answer = request(address, "POST", "/api/v1", &headers, &body).await;
+    if answer.status != 200 {
+        return (answer.status, Value::String(answer.text()));
+    }
+    let response = if is_json {
+        operator::Response::from_json(&answer.body).unwrap()
+    } else {
+        operator::Response::from_protobuf(&answer.body).unwrap()
+    };
+    let value = serde_json::from_slice(&response.to_json()).unwrap();
+    (200, value)
+}
+
+async fn operations(address: &str, form: &str) -> Vec<Value> {
+    let (status, answer) = operate(address, form, &json!({"type": "GET_OPERATIONS"})).await;
+    assert_eq!(status, 200);
+    let operations = answer["get_operations"]["operations"].as_array();
+    operations.cloned().unwrap_or_default()
+}
+
+/// Reserves 100 of the disk, makes a volume of 64 and starts a task on it; what the agent is told.
+async fn start_on_volume(
+    scheduler: &mut Scheduler,
+    agent: &mut Agent,
+) -> (OperationSpec, OperationSpec) {
+    let task = |offer: &Value| {
+        json!({"name": "n", "task_id": {"value": "t"}, "agent_id": offer["agent_id"],
+            "resources": [{"name": "cpus", "type": "SCALAR", "scalar": {"value": 1}}, volume(64)], "command": {"value": "true"}})
+    };
+    let operations = |offer: &Value| {
+        json!([
+            reserve("r1", disk(100, json!({}))),
+            create("c1", volume(64)),
+            {"type": "LAUNCH", "launch": {"task_infos": [task(offer)]}}
+        ])
+    };
+    scheduler.accept(operations).await;
+    let reserved = hear_apply(agent).await;
+    let created = hear_apply(agent).await;
+    let MasterToAgent::Launch { tasks } = agent.hear().await else {
+        panic!("expected a launch")
+    };
+    assert_eq!(
+        resource_text::text(&tasks[0].resources),
+        "cpus:1;disk(db, dynamic by p)[volume v1 at data]:64"
+    );
+    (reserved, created)
+}
+
+#[test]
+fn a_framework_reserves_makes_a_volume_and_is_told() {
+    for form in FORMS {
+        let dir = tempfile::tempdir().unwrap();
+        let master = Master::start(dir.path(), 0, &[]);
+        let address = master.address();
+        run(async {
+            let board = board(&address, dir.path(), "n1").await;
+            let (mut agent, id) = register(&board, &address, hello(&board)).await;
+            let mut scheduler = Scheduler::subscribe(&address, form).await;
+            let (reserved, created) = start_on_volume(&mut scheduler, &mut agent).await;
+            assert_eq!(
+                resource_text::text(&created.consumed),
+                "disk(db, dynamic by p):64"
+            );
+            assert_eq!(operations(&address, form).await.len(), 2);
+            agent
+                .say(&AgentToMaster::OperationUpdate(finished(&reserved)))
+                .await;
+            let status = scheduler.status().await;
+            assert_eq!(
+                (&status["state"], &status["operation_id"]["value"]),
+                (&json!("OPERATION_FINISHED"), &json!("r1"))
+            );
+            assert_eq!(
+                texts(&status["converted_resources"]),
+                "disk(db, dynamic by p):100"
+            );
+            let seen = json!({"agent_id": {"value": id}, "uuid": status["uuid"]["value"], "operation_id": {"value": "r1"}});
+            let acknowledge = json!({"type": "ACKNOWLEDGE_OPERATION_STATUS", "acknowledge_operation_status": seen});
+            assert_eq!(scheduler.call(acknowledge).await, 202);
+            let acknowledged = MasterToAgent::AcknowledgeOperation {
+                uuid: Uuid([9; 16]),
+            };
+            assert_eq!(agent.hear().await, acknowledged);
+            let left = operations(&address, form).await;
+            assert_eq!(
+                (left.len(), &left[0]["info"]["type"]),
+                (1, &json!("CREATE"))
+            );
+            reconcile(&mut scheduler, &id).await;
+            shown(&address).await;
+            // The link breaks before the agent has heard of the volume: it never came to be.
+            drop(agent);
+            let (_agent, again) = register(&board, &address, hello(&board)).await;
+            assert_eq!(again, id);
+            let status = scheduler.status().await;
+            assert_eq!(
+                (&status["state"], &status["operation_id"]["value"]),
+                (&json!("OPERATION_DROPPED"), &json!("c1"))
+            );
+            assert!(operations(&address, form).await.is_empty());
+        });
+    }
+}
+
+/// RECONCILE_OPERATIONS answers for what is known and for what is not.
+async fn reconcile(scheduler: &mut Scheduler, agent: &str) {
+    let asked = json!([
+        {"operation_id": {"value": "c1"}, "agent_id": {"value": agent}},
+        {"operation_id": {"value": "x"}, "agent_id": {"value": agent}},
+        {"operation_id": {"value": "y"}}
+    ]);
+    let call =
+        json!({"type": "RECONCILE_OPERATIONS", "reconcile_operations": {"operations": asked}});
+    assert_eq!(scheduler.call(call).await, 202);
+    for (id, state) in [
+        ("c1", "OPERATION_PENDING"),
+        ("x", "OPERATION_UNKNOWN"),
+        ("y", "OPERATION_UNKNOWN"),
+    ] {
+        let status = scheduler.status().await;
+        assert_eq!(
+            (&status["operation_id"]["value"], &status["state"]),
+            (&json!(id), &json!(state))
+        );
+        assert_eq!(status["uuid"], Value::Null);
+    }
+}
+
+/// The agent as the older endpoints show it.
+async fn shown(address: &str) {
+    let slave = get(address, "/slaves").await.json()["slaves"][0].clone();
+    assert_eq!(slave["reserved_resources"]["db"]["disk"], json!(100.0));
+    assert_eq!(slave["unreserved_resources"]["disk"], json!(900.0));
+    assert_eq!(slave["resources"]["disk"], json!(1000.0));
+    let full = slave["reserved_resources_full"]["db"].as_array().unwrap();
+    assert_eq!(full.len(), 2);
+    assert!(
+        full.iter()
+            .any(|resource| resource["disk"]["persistence"]["id"] == "v1")
+    );
+}
+
+#[test]
+fn what_cannot_be_done_is_told_and_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let master = Master::start(dir.path(), 0, &[]);
+    let address = master.address();
+    run(async {
+        let board = board(&address, dir.path(), "n1").await;
+        let (mut agent, _) = register(&board, &address, hello(&board)).await;
+        let mut scheduler = Scheduler::subscribe(&address, FORMS[0]).await;
+        start_on_volume(&mut scheduler, &mut agent).await;
+        let wrong_principal = json!([{"type": "DYNAMIC", "role": "db", "principal": "q"}]);
+        let wrong_role = json!([{"type": "DYNAMIC", "role": "web", "principal": "p"}]);
+        let shared = json!({"shared": {}, "disk": {"persistence": {"id": "v2"}, "volume": {"container_path": "/abs", "mode": "RW"}}});
+        let cases = [
+            (
+                reserve("a", disk(5000, json!({}))),
+                "not contained in what the offers still hold",
+            ),
+            (
+                reserve("b", disk(1, json!({ "reservations": wrong_principal }))),
+                "names principal q, but p asks",
+            ),
+            (
+                reserve("c", disk(1, json!({ "reservations": wrong_role }))),
+                "the offer is for role db",
+            ),
+            (
+                create("d", volume(10)),
+                "persistent volume v1 of role db exists already",
+            ),
+            (create("e", disk(1, shared)), "names no principal"),
+            (
+                json!({"type": "DESTROY", "id": {"value": "f"}, "destroy": {"volumes": [volume(64)]}}),
+                "not contained in what the offers still hold",
+            ),
+            (
+                json!({"type": "SHRINK_VOLUME", "id": {"value": "g"}, "shrink_volume": {"volume": volume(64), "subtract": {"value": 64}}}),
+                "cannot be shrunk by 64",
+            ),
+            (
+                json!({"type": "CREATE_DISK", "id": {"value": "h"}}),
+                "CREATE_DISK",
+            ),
+            (
+                json!({"type": "RESERVE", "id": {"value": "i"}, "reserve": {"resources": []}}),
+                "names no resources",
+            ),
+        ];
+        let all: Vec<Value> = cases
+            .iter()
+            .map(|(operation, _)| operation.clone())
+            .collect();
+        scheduler.accept(|_| Value::Array(all)).await;
+        for (operation, sentence) in &cases {
+            let status = scheduler.status().await;
+            assert_eq!(status["operation_id"], operation["id"]);
+            assert_eq!(status["state"], "OPERATION_ERROR");
+            let message = status["message"].as_str().unwrap();
+            assert!(message.contains(sentence), "{message}");
+        }
+        accept_stale(&mut scheduler).await;
+    });
+}
+
+/// An offer that is none: the operation is an error, and its framework is told so.
+async fn accept_stale(scheduler: &mut Scheduler) {
+    let stale = json!({"type": "ACCEPT", "accept": {"offer_ids": [{"value": "gone"}], "operations": [reserve("z", disk(1, json!({})))]}});
+    assert_eq!(scheduler.call(stale).await, 202);
+    let status = scheduler.status().await;
+    assert_eq!(status["state"], "OPERATION_ERROR");
+    let message = status["message"].as_str().unwrap();
+    assert!(message.contains("invalid offers"), "{message}");
+}
+
+#[test]
+fn operators_change_what_is_free() {
+    for form in FORMS {
+        let dir = tempfile::tempdir().unwrap();
+        let master = Master::start(dir.path(), 0, &[]);
+        let address = master.address();
+        run(async {
+            let board = board(&address, dir.path(), "n1").await;
+            let (mut agent, id) = register(&board, &address, hello(&board)).await;
+            let mut scheduler = Scheduler::subscribe(&address, form).await;
+            scheduler.wait("OFFERS").await;
+            let about = |kind: &str, name: &str, list: Value| {
+                let member = kind.to_lowercase();
+                json!({"type": kind, member: {"agent_id": {"value": id}, name: list}})
+            };
+            let plan = [
+                (
+                    "RESERVE_RESOURCES",
+                    "resources",
+                    disk(100, json!({})),
+                    "disk(db, dynamic by p):100",
+                ),
+                (
+                    "CREATE_VOLUMES",
+                    "volumes",
+                    volume(64),
+                    "disk(db, dynamic by p)[volume v1 at data]:64",
+                ),
+                (
+                    "DESTROY_VOLUMES",
+                    "volumes",
+                    volume(64),
+                    "disk(db, dynamic by p):64",
+                ),
+                (
+                    "UNRESERVE_RESOURCES",
+                    "resources",
+                    disk(100, json!({})),
+                    "disk:100",
+                ),
+            ];
+            for (kind, name, resource, made) in plan {
+                let call = about(kind, name, json!([resource]));
+                let (status, text) = operate(&address, form, &call).await;
+                assert_eq!(status, 202, "{kind}: {text}");
+                let spec = hear_apply(&mut agent).await;
+                assert_eq!(resource_text::text(&spec.converted), made);
+                let report = finished(&spec);
+                agent.say(&AgentToMaster::OperationUpdate(report)).await;
+                assert!(matches!(
+                    agent.hear().await,
+                    MasterToAgent::AcknowledgeOperation { .. }
+                ));
+            }
+            refused(&address, form, about).await;
+            scheduler.wait("RESCIND").await;
+        });
+    }
+}
+
+/// Operators' requests that cannot be met.
+async fn refused(address: &str, form: &str, about: impl Fn(&str, &str, Value) -> Value) {
+    let reserve = |list: Value| about("RESERVE_RESOURCES", "resources", list);
+    let too_much = reserve(json!([disk(1001, json!({}))]));
+    assert_eq!(operate(address, form, &too_much).await.0, 409);
+    assert_eq!(operate(address, form, &reserve(json!([]))).await.0, 400);
+    let mut nobody = reserve(json!([disk(1, json!({}))]));
+    nobody["reserve_resources"]["agent_id"]["value"] = json!("nobody");
+    assert_eq!(operate(address, form, &nobody).await.0, 400);
+}
+
+#[test]
+fn volumes_grow_and_shrink() {
+    let dir = tempfile::tempdir().unwrap();
+    let master = Master::start(dir.path(), 0, &[]);
+    let address = master.address();
+    run(async {
+        let board = board(&address, dir.path(), "n1").await;
+        let (mut agent, id) = register(&board, &address, hello(&board)).await;
+        let setup = [
+            (
+                "/reserve",
+                format!("slaveId={id}&resources={}", json!([disk(100, json!({}))])),
+            ),
+            (
+                "/create-volumes",
+                format!("slaveId={id}&volumes={}", json!([volume(64)])),
+            ),
+        ];
+        for (path, form) in setup {
+            let answer = request(&address, "POST", path, &[], form.as_bytes()).await;
+            assert_eq!(answer.status, 202, "{path}: {}", answer.text());
+            hear_apply(&mut agent).await;
+        }
+        let agent_id = json!({ "value": id });
+        let grow = json!({"type": "GROW_VOLUME", "grow_volume": {"agent_id": agent_id, "volume": volume(64), "addition": disk(36, json!({}))}});
+        assert_eq!(operate(&address, FORMS[0], &grow).await.0, 202);
+        let grown = hear_apply(&mut agent).await;
+        assert_eq!(
+            resource_text::text(&grown.converted),
+            "disk(db, dynamic by p)[volume v1 at data]:100"
+        );
+        let shrink = json!({"type": "SHRINK_VOLUME", "shrink_volume": {"agent_id": agent_id, "volume": volume(100), "subtract": {"value": 50}}});
+        assert_eq!(operate(&address, FORMS[1], &shrink).await.0, 202);
+        let shrunk = hear_apply(&mut agent).await;
+        assert_eq!(
+            resource_text::text(&shrunk.converted),
+            "disk(db, dynamic by p):50;disk(db, dynamic by p)[volume v1 at data]:50"
+        );
+        for (path, form) in [
+            ("/reserve", "slaveId=x".to_owned()),
+            (
+                "/reserve",
+                format!("slaveId={id}&resources={{\"name\":\"cpus\"}}"),
+            ),
+            ("/unreserve", format!("slaveId={id}&resources=[{{}}]")),
+            (
+                "/destroy-volumes",
+                format!("slaveId={id}&volumes={}", json!([disk(1, json!({}))])),
+            ),
+        ] {
+            let answer = request(&address, "POST", path, &[], form.as_bytes()).await;
+            assert_eq!(answer.status, 400, "{path} {form}: {}", answer.text());
+        }
+    });
+}
+
+#[test]
+fn an_agent_that_refuses_puts_the_books_right() {
+    let dir = tempfile::tempdir().unwrap();
+    let master = Master::start(dir.path(), 0, &[]);
+    let address = master.address();
+    run(async {
+        let board = board(&address, dir.path(), "n1").await;
+        let (mut agent, _) = register(&board, &address, hello(&board)).await;
+        let mut scheduler = Scheduler::subscribe(&address, FORMS[0]).await;
+        scheduler
+            .accept(|_| json!([reserve("r1", disk(100, json!({})))]))
+            .await;
+        let spec = hear_apply(&mut agent).await;
+        let mut report = finished(&spec);
+        report.status.state = OperationState::Failed;
+        report.status.message = "no".into();
+        let truth = Hello {
+            operations: vec![report.clone()],
+            ..hello(&board)
+        };
+        agent.say(&AgentToMaster::Hello(truth)).await;
+        let status = scheduler.status().await;
+        assert_eq!(
+            (&status["state"], &status["message"]),
+            (&json!("OPERATION_FAILED"), &json!("no"))
+        );
+        let slave = get(&address, "/slaves").await.json()["slaves"][0].clone();
+        assert_eq!(slave["reserved_resources"], json!({}));
+    });
+}
