@@ -20,10 +20,14 @@ use super::{constraints, event};
 use crate::about::MESOS_VERSION;
 
 /// What agents of this software can do.
-pub(crate) const AGENT_CAPABILITIES: [AgentInfoCapabilityType; 3] = [
+pub(crate) const AGENT_CAPABILITIES: [AgentInfoCapabilityType; 7] = [
     AgentInfoCapabilityType::MultiRole,
     AgentInfoCapabilityType::HierarchicalRole,
     AgentInfoCapabilityType::ReservationRefinement,
+    AgentInfoCapabilityType::ResizeVolume,
+    AgentInfoCapabilityType::AgentOperationFeedback,
+    AgentInfoCapabilityType::AgentDraining,
+    AgentInfoCapabilityType::TaskResourceLimits,
 ];
 
 /// Everything, at one moment.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use hyper::{Response, StatusCode};
 use masterd_core::{Agent, AgentCondition, Master};
 use nesos_shell::http::metrics::{PROMETHEUS, Values, check_timeout, exposition, system};
+use nesos_wire::operation::OperationState;
 use nesos_wire::resource::Resources;
 use nesos_wire::task::TaskState;
 
@@ -152,6 +153,24 @@ fn frameworks(master: &Master, values: &mut Values) {
     values.insert("master/tasks_unreachable".into(), unreachable as f64);
 }
 
+/// Operations that wait for their acknowledgement, and how the others ended.
+fn operations(master: &Master, values: &mut Values) {
+    let waiting = master
+        .agents()
+        .map(|agent| agent.operations.len())
+        .sum::<usize>();
+    values.insert("master/operations/total".into(), waiting as f64);
+    for (state, name) in [
+        (OperationState::Finished, "finished"),
+        (OperationState::Failed, "failed"),
+        (OperationState::Error, "error"),
+        (OperationState::Dropped, "dropped"),
+    ] {
+        let count = master.metrics().ended_operations(state);
+        values.insert(format!("master/operations/{name}"), count as f64);
+    }
+}
+
 /// Counters of the core under `master/` and their own names.
 macro_rules! plain {
     ($values:ident, $metrics:ident: $($name:ident)*) => {
@@ -191,7 +210,11 @@ fn counters(master: &Master, values: &mut Values) {
         tasks_launched
         offers_sent
         offers_rescinded
+        messages_operation_status_update
+        messages_operation_status_update_acknowledgement
+        messages_reconcile_operations
     );
+    operations(master, values);
     let ended = [
         (TaskState::Finished, "finished"),
         (TaskState::Failed, "failed"),
