@@ -84,12 +84,7 @@ fn suppress(agents: usize, frameworks: usize) -> f64 {
         }
         let begin = Clock::now();
         for offer in offers {
-            allocator.recover(
-                &offer.framework,
-                &offer.role,
-                &offer.agent,
-                &offer.resources,
-            );
+            allocator.give_back(offer.holder(), &offer.resources);
         }
         offers = allocator.allocate();
         times.push(begin.elapsed().as_secs_f64() * 1e3);
@@ -107,12 +102,7 @@ fn freed(agents: usize, frameworks: usize) -> (f64, f64) {
         let at = step % offers.len();
         let offer = offers.swap_remove(at);
         let begin = Clock::now();
-        allocator.recover(
-            &offer.framework,
-            &offer.role,
-            &offer.agent,
-            &offer.resources,
-        );
+        allocator.give_back(offer.holder(), &offer.resources);
         let next = allocator.allocate();
         times.push(begin.elapsed().as_secs_f64() * 1e6);
         assert_eq!(next.len(), 1);
@@ -124,13 +114,9 @@ fn freed(agents: usize, frameworks: usize) -> (f64, f64) {
 
 fn give_back(allocator: &mut Allocator, offers: Vec<Allocation>) {
     for offer in offers {
-        allocator.recover(
-            &offer.framework,
-            &offer.role,
-            &offer.agent,
-            &offer.resources,
-        );
-        allocator.refuse(offer, Instant::from_secs(365 * 24 * 3600));
+        let until = Instant::from_secs(365 * 24 * 3600);
+        allocator.give_back(offer.holder(), &offer.resources);
+        allocator.refuse(offer.holder(), offer.resources.clone(), until);
     }
 }
 

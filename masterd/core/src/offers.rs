@@ -89,20 +89,14 @@ impl Master {
         if unused.is_empty() {
             return;
         }
-        self.allocator
-            .recover(&offer.framework, &offer.role, &offer.agent, unused);
+        self.allocator.give_back(offer.holder(), unused);
         let mut duration = refusal(refuse_seconds);
         if !was_used {
             duration = duration.max(self.config.decline_pause);
         }
         if duration.as_ticks() > 0 {
-            let refused = Allocation {
-                framework: offer.framework.clone(),
-                role: offer.role.clone(),
-                agent: offer.agent.clone(),
-                resources: unused.clone(),
-            };
-            self.allocator.refuse(refused, self.now + duration);
+            let until = self.now + duration;
+            self.allocator.refuse(offer.holder(), unused.clone(), until);
         }
     }
 
@@ -130,12 +124,7 @@ impl Master {
             .unwrap_or_default();
         for id in ids {
             if let Some(offer) = self.take_offer(&id) {
-                self.allocator.recover(
-                    &offer.framework,
-                    &offer.role,
-                    &offer.agent,
-                    &offer.resources,
-                );
+                self.allocator.give_back(offer.holder(), &offer.resources);
             }
         }
     }
@@ -155,12 +144,7 @@ impl Master {
         let Some(offer) = self.take_offer(id) else {
             return;
         };
-        self.allocator.recover(
-            &offer.framework,
-            &offer.role,
-            &offer.agent,
-            &offer.resources,
-        );
+        self.allocator.give_back(offer.holder(), &offer.resources);
         self.metrics.offers_rescinded += 1;
         self.send_framework(&offer.framework, FrameworkEvent::Rescind(id.clone()));
     }
@@ -181,6 +165,7 @@ impl Master {
             role,
             agent,
             resources,
+            handle,
         } = allocation;
         let (Some(to), Some(on)) = (
             self.frameworks.get_mut(&framework),
@@ -196,7 +181,8 @@ impl Master {
         let offer = Offer {
             id: id.clone(),
             framework: framework.clone(),
-            role,
+            role: role.as_ref().to_owned(),
+            handle,
             agent: agent.clone(),
             hostname: on.hostname.clone(),
             ip: on.ip.clone(),

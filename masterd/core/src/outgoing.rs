@@ -8,6 +8,8 @@ use nesos_wire::resource::Resources;
 use nesos_wire::task::{Attribute, TaskStatus};
 use nesos_wire::{AgentId, ExecutorId, FrameworkId, OfferId, TaskKey};
 
+use crate::allocator::{Handle, Holder};
+
 /// Seconds between heartbeats on a stream (Mesos's fixed value).
 pub const HEARTBEAT_SECONDS: u64 = 15;
 
@@ -76,6 +78,8 @@ pub struct Offer {
     pub framework: FrameworkId,
     /// For which of its roles.
     pub role: String,
+    /// Where the allocator keeps the books of it.
+    pub handle: Handle,
     /// Where.
     pub agent: AgentId,
     /// The agent's host name.
@@ -92,4 +96,16 @@ pub struct Offer {
     pub executors: Vec<ExecutorId>,
     /// The framework has MULTI_ROLE: `allocation_info` is shown. Otherwise it is stripped.
     pub multi_role: bool,
+}
+
+impl Offer {
+    /// Whose its resources are in the allocator's books.
+    pub(crate) fn holder(&self) -> Holder<'_> {
+        Holder {
+            framework: &self.framework,
+            role: &self.role,
+            agent: &self.agent,
+            handle: self.handle,
+        }
+    }
 }

@@ -37,6 +37,10 @@ impl Bits {
         self.0.iter().all(|word| *word == 0)
     }
 
+    pub(super) fn len(&self) -> u32 {
+        self.0.iter().map(|word| word.count_ones()).sum()
+    }
+
     pub(super) fn clear(&mut self) {
         self.0.clear();
     }

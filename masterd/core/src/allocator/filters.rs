@@ -17,11 +17,51 @@ const MAX_PER_AGENT: usize = 16;
 /// Dead queue entries tolerated beyond the living ones before the queue is made anew.
 const MAX_DEAD: usize = 4096;
 
+/// What was refused on an agent, and by whom.
 #[derive(Debug)]
-struct Bundle {
+pub(super) struct Bundle {
     refused: Resources,
-    clients: Bits,
-    until: BTreeMap<u32, Instant>,
+    pub(super) clients: Bits,
+    /// The same clients, ascending, and how long each of them refuses.
+    until: Vec<(u32, Instant)>,
+}
+
+impl Bundle {
+    fn until(&self, client: u32) -> Option<Instant> {
+        if !self.clients.contains(client) {
+            return None;
+        }
+        self.position(client).ok().map(|at| self.until[at].1)
+    }
+
+    /// Refuses it at least as long as this; says how long that is now.
+    fn put(&mut self, client: u32, expires: Instant) -> Instant {
+        match self.position(client) {
+            Ok(at) => self.until[at].1 = self.until[at].1.max(expires),
+            Err(at) => {
+                self.until.insert(at, (client, expires));
+                self.clients.insert(client);
+            }
+        }
+        self.until(client).unwrap_or(expires)
+    }
+
+    fn drop(&mut self, client: u32) {
+        if let Ok(at) = self.position(client) {
+            self.until.remove(at);
+            self.clients.remove(client);
+        }
+    }
+
+    /// How many clients refused it.
+    pub(super) fn len(&self) -> usize {
+        self.until.len()
+    }
+
+    fn position(&self, client: u32) -> Result<usize, usize> {
+        self.until
+            .binary_search_by_key(&client, |(known, _)| *known)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -62,59 +102,23 @@ impl Filters {
         grow(&mut self.agents, agent);
         grow(&mut self.clients, client);
         let bundles = &mut self.agents[agent as usize];
-        let mut own = 0;
-        let mut same = None;
-        for (at, bundle) in bundles.iter_mut().enumerate() {
-            let until = if bundle.clients.contains(client) {
-                bundle.until.get(&client).copied()
-            } else {
-                None
-            };
-            if until.is_none() && same.is_some() {
-                continue;
-            }
-            if bundle.refused == refused {
-                same = Some(at);
-            } else if let Some(until) = until {
-                // One that hides less for a shorter time adds nothing.
-                if until <= expires && refused.contains(&bundle.refused) {
-                    bundle.until.remove(&client);
-                    bundle.clients.remove(client);
-                    self.living -= 1;
-                } else {
-                    own += 1;
-                }
-            }
-        }
-        if own >= MAX_PER_AGENT {
-            let ending = bundles
-                .iter_mut()
-                .filter(|bundle| bundle.refused != refused);
-            let first = ending
-                .filter(|bundle| bundle.clients.contains(client))
-                .min_by_key(|bundle| bundle.until.get(&client).copied());
-            if let Some(bundle) = first {
-                bundle.until.remove(&client);
-                bundle.clients.remove(client);
-                self.living -= 1;
-            }
-        }
+        let before: usize = bundles.iter().map(Bundle::len).sum();
+        let same = match bundles.as_slice() {
+            [only] if only.refused == refused => Some(0),
+            _ => make_room(bundles, client, &refused, expires),
+        };
         let at = same.unwrap_or_else(|| {
             bundles.push(Bundle {
                 refused,
                 clients: Bits::default(),
-                until: BTreeMap::new(),
+                until: Vec::new(),
             });
             bundles.len() - 1
         });
-        let bundle = &mut bundles[at];
-        if bundle.clients.insert(client) {
-            self.living += 1;
-        }
-        let until = bundle.until.entry(client).or_insert(expires);
-        *until = (*until).max(expires);
-        let until = *until;
-        bundles.retain(|bundle| !bundle.until.is_empty());
+        let until = bundles[at].put(client, expires);
+        bundles.retain(|bundle| bundle.len() > 0);
+        self.living += bundles.iter().map(Bundle::len).sum::<usize>();
+        self.living -= before;
         self.clients[client as usize].insert(agent);
         self.queue.entry(until).or_default().push((agent, client));
         self.queued += 1;
@@ -123,17 +127,21 @@ impl Filters {
 
     /// Whether one of the client's filters hides this part of the agent.
     pub(super) fn hides(&self, client: u32, agent: u32, offered: &Resources) -> bool {
-        let mut bundles = self.agents.get(agent as usize).into_iter().flatten();
+        let mut bundles = self.bundles(agent).iter();
         bundles.any(|bundle| bundle.clients.contains(client) && bundle.refused.contains(offered))
     }
 
-    /// The clients from whom all of this, and so any part of it, is hidden; added to `hidden`.
-    pub(super) fn hidden_from(&self, agent: u32, offered: &Resources, hidden: &mut Bits) {
-        for bundle in self.agents.get(agent as usize).into_iter().flatten() {
-            if bundle.refused.contains(offered) {
-                hidden.extend(&bundle.clients);
-            }
-        }
+    /// From whom all of this, and so any part of it, is hidden: places in the agent's bundles.
+    pub(super) fn hiding(&self, agent: u32, offered: &Resources) -> impl Iterator<Item = usize> {
+        let bundles = self.bundles(agent).iter().enumerate();
+        bundles
+            .filter(|(_, bundle)| bundle.refused.contains(offered))
+            .map(|(at, _)| at)
+    }
+
+    /// What was refused on an agent.
+    pub(super) fn bundles(&self, agent: u32) -> &[Bundle] {
+        self.agents.get(agent as usize).map_or(&[], Vec::as_slice)
     }
 
     /// Drops what has expired; names the agents that may be offered again.
@@ -169,10 +177,7 @@ impl Filters {
     pub(super) fn clear_agent(&mut self, agent: u32) {
         if let Some(bundles) = self.agents.get_mut(agent as usize) {
             let dropped = std::mem::take(bundles);
-            self.living -= dropped
-                .iter()
-                .map(|bundle| bundle.until.len())
-                .sum::<usize>();
+            self.living -= dropped.iter().map(Bundle::len).sum::<usize>();
         }
         self.tidy_queue();
     }
@@ -182,21 +187,13 @@ impl Filters {
             return false;
         };
         let mut dropped = 0;
-        for bundle in bundles
-            .iter_mut()
-            .filter(|bundle| bundle.clients.contains(client))
-        {
-            if bundle
-                .until
-                .get(&client)
-                .is_some_and(|until| is_over(*until))
-            {
-                bundle.until.remove(&client);
-                bundle.clients.remove(client);
+        for bundle in bundles.iter_mut() {
+            if bundle.until(client).is_some_and(&is_over) {
+                bundle.drop(client);
                 dropped += 1;
             }
         }
-        bundles.retain(|bundle| !bundle.until.is_empty());
+        bundles.retain(|bundle| bundle.len() > 0);
         self.living -= dropped;
         dropped > 0
     }
@@ -214,6 +211,44 @@ impl Filters {
             }
         }
     }
+}
+
+/// Drops what a new filter makes useless, and the one that would end first if there are too many; finds the bundle that
+/// was refused before.
+fn make_room(
+    bundles: &mut [Bundle],
+    client: u32,
+    refused: &Resources,
+    expires: Instant,
+) -> Option<usize> {
+    let mut own = 0;
+    let mut same = None;
+    for (at, bundle) in bundles.iter_mut().enumerate() {
+        let until = bundle.until(client);
+        if until.is_none() && same.is_some() {
+            continue;
+        }
+        if bundle.refused == *refused {
+            same = Some(at);
+        } else if let Some(until) = until {
+            // One that hides less for a shorter time adds nothing.
+            if until <= expires && refused.contains(&bundle.refused) {
+                bundle.drop(client);
+            } else {
+                own += 1;
+            }
+        }
+    }
+    if own >= MAX_PER_AGENT {
+        let others = bundles
+            .iter_mut()
+            .filter(|bundle| bundle.refused != *refused);
+        let ending = others.filter(|bundle| bundle.clients.contains(client));
+        if let Some(first) = ending.min_by_key(|bundle| bundle.until(client)) {
+            first.drop(client);
+        }
+    }
+    same
 }
 
 fn grow<T: Default>(list: &mut Vec<T>, at: u32) {
@@ -245,9 +280,9 @@ mod tests {
         assert!(!hides(&filters, 1, "cpus:3;mem:100"));
         assert!(!hides(&filters, 1, "cpus:2;mem:100;ports:[1-2]"));
         assert!(!hides(&filters, 2, "cpus:1"));
-        let mut hidden = Bits::default();
-        filters.hidden_from(0, &parse("cpus:1").unwrap(), &mut hidden);
-        assert_eq!(hidden.iter().collect::<Vec<_>>(), [1]);
+        let hiding: Vec<_> = filters.hiding(0, &parse("cpus:1").unwrap()).collect();
+        assert_eq!(hiding, [0]);
+        assert!(filters.bundles(0)[0].clients.contains(1));
     }
 
     #[test]

@@ -9,20 +9,26 @@
 //! allocations; with the same calls in the same order the same is given out.
 
 mod bits;
+mod books;
 mod check;
 mod filters;
+mod order;
 mod quantities;
 mod quota;
+mod ranking;
 mod run;
+mod share;
 mod slots;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use nesos_base::time::{Duration, Instant};
 use nesos_wire::resource::Resources;
 use nesos_wire::{AgentId, FrameworkId};
 
+use bits::Bits;
 use filters::Filters;
 use quantities::{Names, Quantities};
 pub use quota::Quota;
@@ -37,11 +43,55 @@ pub struct Allocation {
     /// To whom.
     pub framework: FrameworkId,
     /// In which of its roles.
-    pub role: String,
+    pub role: Arc<str>,
     /// Where.
     pub agent: AgentId,
     /// What.
     pub resources: Resources,
+    /// Saves looking the names up when it comes back.
+    pub handle: Handle,
+}
+
+impl Allocation {
+    /// Whose it is.
+    pub fn holder(&self) -> Holder<'_> {
+        Holder {
+            framework: &self.framework,
+            role: &self.role,
+            agent: &self.agent,
+            handle: self.handle,
+        }
+    }
+}
+
+/// Whose an allocation is, and where.
+#[derive(Debug, Clone, Copy)]
+pub struct Holder<'a> {
+    /// The framework.
+    pub framework: &'a FrameworkId,
+    /// Its role.
+    pub role: &'a str,
+    /// The agent.
+    pub agent: &'a AgentId,
+    /// Saves looking the names up.
+    pub handle: Handle,
+}
+
+/// Where the allocator keeps the books of an allocation. Only a hint, which is checked against the names; the default
+/// says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Handle {
+    client: u32,
+    agent: u32,
+}
+
+impl Default for Handle {
+    fn default() -> Self {
+        Self {
+            client: u32::MAX,
+            agent: u32::MAX,
+        }
+    }
 }
 
 /// What holds for all.
@@ -68,6 +118,12 @@ pub struct Subscription {
     pub constrained: BTreeSet<String>,
     /// GPU_RESOURCES.
     pub wants_gpus: bool,
+    /// REVOCABLE_RESOURCES.
+    pub wants_revocable: bool,
+    /// SHARED_RESOURCES.
+    pub wants_shared: bool,
+    /// RESERVATION_REFINEMENT.
+    pub wants_refined: bool,
     /// REGION_AWARE.
     pub is_region_aware: bool,
     /// MULTI_ROLE.
@@ -87,11 +143,15 @@ struct Framework {
 #[derive(Debug, Default)]
 struct Identity {
     framework: FrameworkId,
-    role: String,
+    role: Arc<str>,
     /// Of these the offer must contain one; `None`: those of the settings.
     minima: Option<Vec<Quantities>>,
+    is_subscribed: bool,
     is_constrained: bool,
     wants_gpus: bool,
+    wants_revocable: bool,
+    wants_shared: bool,
+    wants_refined: bool,
     is_region_aware: bool,
     is_multi_role: bool,
     is_nested: bool,
@@ -110,7 +170,8 @@ pub struct Allocator {
     tree: Tree,
     quotas: Quotas,
     filters: Filters,
-    candidates: BTreeSet<u32>,
+    /// Agents that changed since the last run.
+    candidates: Bits,
     has_new_framework: bool,
     resume_at: Option<usize>,
 }
@@ -122,7 +183,7 @@ impl Allocator {
         let least = settings.min_allocatable.iter();
         Self {
             filter_gpu_resources: settings.filter_gpu_resources,
-            minima: least.map(|least| names.quantities(least)).collect(),
+            minima: least.map(|least| names.least(least)).collect(),
             names,
             slots: Slots::default(),
             frameworks: BTreeMap::new(),
@@ -130,7 +191,7 @@ impl Allocator {
             tree: Tree::new(),
             quotas: Quotas::default(),
             filters: Filters::default(),
-            candidates: BTreeSet::new(),
+            candidates: Bits::default(),
             has_new_framework: false,
             resume_at: None,
         }
@@ -185,19 +246,10 @@ impl Allocator {
             .map(|(role, client)| (role.clone(), *client))
             .collect();
         for (role, client) in clients {
-            for agent in self.slots.holding(client) {
-                self.recover_all(client, agent);
+            for agent in self.slots.held_by(client) {
+                self.release_all(client, agent);
             }
             self.refresh_client(id, &role);
-        }
-    }
-
-    /// Hides these resources of the agent from the framework's role for a while.
-    pub fn refuse(&mut self, refused: Allocation, until: Instant) {
-        if let Some(agent) = self.slots.find(&refused.agent)
-            && let Some(client) = self.client(&refused.framework, &refused.role)
-        {
-            self.filters.add(client, agent, refused.resources, until);
         }
     }
 
@@ -236,7 +288,9 @@ impl Allocator {
 
     /// Lets filters end that are due.
     pub fn expire_filters(&mut self, now: Instant) {
-        self.candidates.extend(self.filters.expire(now));
+        for agent in self.filters.expire(now) {
+            self.candidates.insert(agent);
+        }
     }
 
     /// When `expire_filters` has to be called next.
@@ -254,7 +308,7 @@ impl Allocator {
         let mut roles = BTreeMap::new();
         for (count, identity) in self.filters.counts().into_iter().zip(&self.identities) {
             if count > 0 {
-                *roles.entry(identity.role.as_str()).or_default() += count;
+                *roles.entry(identity.role.as_ref()).or_default() += count;
             }
         }
         roles
@@ -269,7 +323,7 @@ impl Allocator {
     pub fn dominant_share(&self, role: &str, framework: &FrameworkId) -> f64 {
         self.client(framework, role).map_or(0.0, |client| {
             let held = &self.tree.clients[client as usize].held;
-            self.names.share(&held.allocated, &self.tree.totals)
+            self.names.scale(&self.tree.totals).share(&held.allocated)
         })
     }
 
@@ -277,7 +331,7 @@ impl Allocator {
     pub fn role_share(&self, role: &str) -> f64 {
         self.tree.find(role).map_or(0.0, |node| {
             let held = &self.tree.nodes[node as usize].subtree;
-            self.names.share(&held.allocated, &self.tree.totals)
+            self.names.scale(&self.tree.totals).share(&held.allocated)
         })
     }
 
@@ -301,8 +355,28 @@ impl Allocator {
         self.frameworks.get(framework)?.clients.get(role).copied()
     }
 
+    /// The client and the agent of these names.
+    fn look_up(&self, of: Holder<'_>) -> Option<(u32, u32)> {
+        let known = self.identities.get(of.handle.client as usize);
+        let is_client =
+            known.is_some_and(|known| known.framework == *of.framework && *known.role == *of.role);
+        let slot = self.slots.slots.get(of.handle.agent as usize);
+        let is_agent = slot.is_some_and(|slot| slot.id == *of.agent);
+        let client = match is_client {
+            true => of.handle.client,
+            false => self.client(of.framework, of.role)?,
+        };
+        let agent = match is_agent {
+            true => of.handle.agent,
+            false => self.slots.find(of.agent)?,
+        };
+        Some((client, agent))
+    }
+
     fn consider_all(&mut self) {
-        self.candidates.extend(self.slots.numbers());
+        for agent in self.slots.numbers() {
+            self.candidates.insert(agent);
+        }
     }
 
     fn clear_filters(&mut self, id: &FrameworkId, role: Option<&str>) {
@@ -337,14 +411,14 @@ impl Allocator {
             return client;
         }
         self.has_new_framework = true;
-        let client = self.tree.add_client(role, 0);
+        let client = self.tree.add_client(role);
         if self.identities.len() <= client as usize {
             self.identities
                 .resize_with(client as usize + 1, Identity::default);
         }
         self.identities[client as usize] = Identity {
             framework: framework.clone(),
-            role: role.to_owned(),
+            role: role.into(),
             is_nested: role.contains('/'),
             ..Identity::default()
         };
@@ -369,25 +443,35 @@ impl Allocator {
             let subscription = &known.subscription;
             let identity = &mut self.identities[client as usize];
             let minima = subscription.min_allocatable.get(role);
-            identity.minima = minima.map(|minima| {
-                minima
-                    .iter()
-                    .map(|least| self.names.quantities(least))
-                    .collect()
-            });
+            let names = &mut self.names;
+            identity.minima =
+                minima.map(|minima| minima.iter().map(|least| names.least(least)).collect());
+            identity.is_subscribed = true;
             identity.is_constrained = subscription.constrained.contains(role);
             identity.wants_gpus = subscription.wants_gpus;
+            identity.wants_revocable = subscription.wants_revocable;
+            identity.wants_shared = subscription.wants_shared;
+            identity.wants_refined = subscription.wants_refined;
             identity.is_region_aware = subscription.is_region_aware;
             identity.is_multi_role = subscription.is_multi_role;
             let is_active = subscription.active && !subscription.suppressed.contains(role);
             self.tree.set_active(client, is_active);
             return;
         }
+        self.identities[client as usize].is_subscribed = false;
         self.tree.set_active(client, false);
         self.filters.clear_client(client);
-        if !self.slots.is_holding(client) {
-            self.forget_client(id, role, client);
+        self.forget_if_idle(client);
+    }
+
+    /// Drops a client that is neither subscribed nor holds anything.
+    fn forget_if_idle(&mut self, client: u32) {
+        let identity = &self.identities[client as usize];
+        if identity.is_subscribed || self.tree.clients[client as usize].agents > 0 {
+            return;
         }
+        let (framework, role) = (identity.framework.clone(), identity.role.clone());
+        self.forget_client(&framework, &role, client);
     }
 
     fn forget_client(&mut self, id: &FrameworkId, role: &str, client: u32) {

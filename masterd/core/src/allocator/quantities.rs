@@ -5,74 +5,93 @@
 
 use std::collections::BTreeMap;
 
-use nesos_wire::resource::{Resources, Scalar, Value};
+use nesos_wire::resource::{Entry, Resources, Scalar, Value};
+
+/// The names that boards have by themselves come first, and sums of them need no memory of their own.
+const FIRST: [&str; FEW] = ["cpus", "mem", "disk", "gpus"];
+const FEW: usize = 4;
 
 /// Amounts by the place of their name; what is not there is zero.
 #[derive(Debug, Clone, Default, Eq)]
-pub(super) struct Quantities(Vec<i64>);
+pub(super) struct Quantities {
+    few: [i64; FEW],
+    more: Vec<i64>,
+}
 
 impl PartialEq for Quantities {
     fn eq(&self, other: &Self) -> bool {
-        let length = self.0.len().max(other.0.len());
-        (0..length).all(|at| self.get(at) == other.get(at))
+        self.few == other.few
+            && (FEW..self.len().max(other.len())).all(|at| self.get(at) == other.get(at))
     }
 }
 
 impl Quantities {
     pub(super) fn get(&self, at: usize) -> i64 {
-        self.0.get(at).copied().unwrap_or(0)
+        match at.checked_sub(FEW) {
+            None => self.few[at],
+            Some(at) => self.more.get(at).copied().unwrap_or(0),
+        }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        FEW + self.more.len()
     }
 
     pub(super) fn is_zero(&self) -> bool {
-        self.0.iter().all(|amount| *amount == 0)
+        self.few == [0; FEW] && self.more.iter().all(|amount| *amount == 0)
     }
 
     pub(super) fn set(&mut self, at: usize, amount: i64) {
-        if at >= self.0.len() {
-            self.0.resize(at + 1, 0);
+        match at.checked_sub(FEW) {
+            None => self.few[at] = amount,
+            Some(at) => {
+                if at >= self.more.len() {
+                    self.more.resize(at + 1, 0);
+                }
+                self.more[at] = amount;
+            }
         }
-        self.0[at] = amount;
     }
 
     pub(super) fn add(&mut self, other: &Self) {
-        if self.0.len() < other.0.len() {
-            self.0.resize(other.0.len(), 0);
-        }
-        for (own, more) in self.0.iter_mut().zip(&other.0) {
-            *own = own.saturating_add(*more);
-        }
+        self.combine(other, i64::saturating_add);
     }
 
     pub(super) fn subtract(&mut self, other: &Self) {
-        if self.0.len() < other.0.len() {
-            self.0.resize(other.0.len(), 0);
-        }
-        for (own, less) in self.0.iter_mut().zip(&other.0) {
-            *own = own.saturating_sub(*less);
-        }
+        self.combine(other, i64::saturating_sub);
     }
 
     pub(super) fn contains(&self, other: &Self) -> bool {
-        other
-            .0
+        self.few
             .iter()
-            .enumerate()
-            .all(|(at, amount)| self.get(at) >= *amount)
+            .zip(&other.few)
+            .all(|(own, other)| own >= other)
+            && (FEW..other.len()).all(|at| self.get(at) >= other.get(at))
     }
 
     /// What `self` has more than `other`, nothing where it has less.
     pub(super) fn surplus(&self, other: &Self) -> Self {
         let mut surplus = self.clone();
-        surplus.subtract(other);
+        surplus.combine(other, |own, other| own.saturating_sub(other).max(0));
+        surplus.few = surplus.few.map(|amount| amount.max(0));
+        surplus.more.iter_mut().for_each(|at| *at = (*at).max(0));
         surplus
-            .0
-            .iter_mut()
-            .for_each(|amount| *amount = (*amount).max(0));
-        surplus
+    }
+
+    #[inline]
+    fn combine(&mut self, other: &Self, with: impl Fn(i64, i64) -> i64) {
+        for (own, other) in self.few.iter_mut().zip(&other.few) {
+            *own = with(*own, *other);
+        }
+        if other.more.is_empty() {
+            return;
+        }
+        if self.more.len() < other.more.len() {
+            self.more.resize(other.more.len(), 0);
+        }
+        for (own, other) in self.more.iter_mut().zip(&other.more) {
+            *own = with(*own, *other);
+        }
     }
 }
 
@@ -93,27 +112,77 @@ impl Limits {
     }
 }
 
+/// The sums of a bag.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Sums {
+    pub(super) all: Quantities,
+    /// What of that is common, if that is not all.
+    common: Option<Box<Quantities>>,
+}
+
+impl Sums {
+    /// What of it everybody may be given: the only part that quota and its headroom are about.
+    pub(super) fn common(&self) -> &Quantities {
+        self.common.as_deref().unwrap_or(&self.all)
+    }
+
+    pub(super) fn is_common(&self) -> bool {
+        self.common.is_none()
+    }
+
+    /// Of a bag in which everything is common.
+    pub(super) fn of_common(all: Quantities) -> Self {
+        Self { all, common: None }
+    }
+}
+
+/// Whether everybody may be given it for good: neither reserved nor revocable.
+pub(super) fn is_common(entry: &Entry) -> bool {
+    entry.is_plain()
+        || (entry.owner().is_none() && !entry.terms().is_revocable && !entry.is_shared())
+}
+
+/// What amounts are divided by to become shares: the cluster's totals; infinity for what counts in no share.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Scale {
+    few: [f64; FEW],
+    more: Vec<f64>,
+}
+
+impl Scale {
+    /// The dominant share: the greatest part of a total, over the names that count.
+    ///
+    /// A quotient of two integers below 2^53 is rounded correctly, so equal shares of different resources are equal
+    /// floats and the order is the exact one up to 2^-53. No other arithmetic is done on floats but the weight's.
+    pub(super) fn share(&self, allocated: &Quantities) -> f64 {
+        let few = self.few.iter().zip(&allocated.few);
+        let more = self.more.iter().zip(&allocated.more);
+        let greatest = few.fold(0.0_f64, |greatest, (total, amount)| {
+            greatest.max(*amount as f64 / total)
+        });
+        more.fold(greatest, |greatest, (total, amount)| {
+            greatest.max(*amount as f64 / total)
+        })
+    }
+}
+
 /// The places of names, and which of them count in no share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Names {
     names: Vec<String>,
     excluded: Vec<String>,
-    counts: Vec<bool>,
 }
 
 impl Names {
     pub(super) fn new(excluded: &[String]) -> Self {
         Self {
-            names: Vec::new(),
+            names: FIRST.map(str::to_owned).to_vec(),
             excluded: excluded.to_vec(),
-            counts: Vec::new(),
         }
     }
 
     pub(super) fn place(&mut self, name: &str) -> usize {
         self.find(name).unwrap_or_else(|| {
-            self.counts
-                .push(!self.excluded.iter().any(|excluded| excluded == name));
             self.names.push(name.to_owned());
             self.names.len() - 1
         })
@@ -128,15 +197,42 @@ impl Names {
         self.names.get(at).map_or("", String::as_str)
     }
 
-    pub(super) fn quantities(&mut self, resources: &Resources) -> Quantities {
-        let mut sum = Quantities(vec![0; self.names.len()]);
-        for (name, value) in resources.iter() {
-            if let Value::Scalar(scalar) = value {
-                let at = self.place(name);
+    /// Gives every scalar's name a place.
+    pub(super) fn learn(&mut self, resources: &Resources) {
+        for entry in resources.entries() {
+            if matches!(entry.value(), Value::Scalar(_)) {
+                self.place(entry.name());
+            }
+        }
+    }
+
+    /// What an offer must hold at least.
+    pub(super) fn least(&mut self, resources: &Resources) -> Quantities {
+        self.learn(resources);
+        self.sum(resources, |_| true)
+    }
+
+    /// The sums of the scalars that `counts` wants, as far as their names are known. What is shared counts once, however
+    /// many hold it.
+    pub(super) fn sum(&self, resources: &Resources, counts: impl Fn(&Entry) -> bool) -> Quantities {
+        let mut sum = Quantities::default();
+        for entry in resources.entries() {
+            if let Value::Scalar(scalar) = entry.value()
+                && counts(entry)
+                && let Some(at) = self.find(entry.name())
+            {
                 sum.set(at, sum.get(at).saturating_add(scalar.0));
             }
         }
         sum
+    }
+
+    /// The sums of a bag.
+    pub(super) fn sums(&self, resources: &Resources) -> Sums {
+        let all = self.sum(resources, |_| true);
+        let is_plain = resources.entries().iter().all(is_common);
+        let common = (!is_plain).then(|| Box::new(self.sum(resources, is_common)));
+        Sums { all, common }
     }
 
     pub(super) fn limits(&mut self, limits: &BTreeMap<String, Scalar>) -> Limits {
@@ -156,27 +252,26 @@ impl Names {
     }
 
     pub(super) fn named(&self, quantities: &Quantities) -> BTreeMap<String, Scalar> {
-        let amounts = quantities
-            .0
-            .iter()
-            .enumerate()
-            .filter(|(_, amount)| **amount != 0);
+        let amounts = (0..quantities.len()).map(|at| (at, quantities.get(at)));
         amounts
-            .map(|(at, amount)| (self.name(at).to_owned(), Scalar(*amount)))
+            .filter(|(_, amount)| *amount != 0)
+            .map(|(at, amount)| (self.name(at).to_owned(), Scalar(amount)))
             .collect()
     }
 
-    /// The dominant share: the greatest part of a total, over the names that count.
-    ///
-    /// A quotient of two integers below 2^53 is rounded correctly, so equal shares of different resources are equal
-    /// floats and the order is the exact one up to 2^-53. No other arithmetic is done on floats but the weight's.
-    pub(super) fn share(&self, allocated: &Quantities, totals: &Quantities) -> f64 {
-        let mut greatest = 0.0_f64;
-        for ((amount, total), counts) in allocated.0.iter().zip(&totals.0).zip(&self.counts) {
-            if *total > 0 && *amount > 0 && *counts {
-                greatest = greatest.max(*amount as f64 / *total as f64);
+    /// What amounts are divided by in a cluster that has `totals`.
+    pub(super) fn scale(&self, totals: &Quantities) -> Scale {
+        let of = |at: usize| {
+            let counts = !self.excluded.iter().any(|name| name == self.name(at));
+            if counts && totals.get(at) > 0 {
+                totals.get(at) as f64
+            } else {
+                f64::INFINITY
             }
+        };
+        Scale {
+            few: std::array::from_fn(of),
+            more: (FEW..totals.len()).map(of).collect(),
         }
-        greatest
     }
 }

@@ -6,10 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use nesos_wire::resource::Scalar;
+use nesos_wire::resource::{Entry as Resource, Resources, Scalar};
 
 use super::Allocator;
-use super::quantities::{Limits, Quantities};
+use super::quantities::{Limits, Names, Quantities};
 
 /// A top-level role's quota. The default guarantees nothing and limits nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub(super) struct Quotas {
     /// By the role's node in the tree, which is kept while there is an entry.
     entries: BTreeMap<u32, Entry>,
     nodes: BTreeMap<String, u32>,
+    /// By top-level role, what is reserved to it and to all roles below it, on all agents, given out or not.
+    reserved: BTreeMap<String, Quantities>,
     unsatisfied: usize,
     pub(super) required: Quantities,
 }
@@ -72,6 +74,12 @@ impl Quotas {
         self.entries.get(&node)
     }
 
+    /// Whether the role of this node lacks some of its guarantees.
+    pub(super) fn is_unsatisfied(&self, node: u32) -> bool {
+        let entry = self.entries.get(&node);
+        entry.is_some_and(|entry| !entry.unsatisfied.is_zero())
+    }
+
     pub(super) fn has_unsatisfied(&self) -> bool {
         self.unsatisfied > 0
     }
@@ -82,6 +90,32 @@ impl Quotas {
 
     pub(super) fn release(&mut self, node: u32, sums: &Quantities) {
         self.change(node, |consumed| consumed.subtract(sums));
+    }
+
+    /// An agent has other resources than before.
+    pub(super) fn set_reserved(&mut self, names: &Names, old: &Resources, new: &Resources) {
+        let owned = |bag: &Resources| bag.filter(|entry| entry.owner().is_some());
+        let (old, new) = (owned(old), owned(new));
+        if old == new {
+            return;
+        }
+        let amount = |entry: &Resource| names.sum(&[entry.clone()].into_iter().collect(), |_| true);
+        for entry in old.entries() {
+            let amount = amount(entry);
+            self.reserve(top(entry), |reserved| reserved.subtract(&amount));
+        }
+        for entry in new.entries() {
+            let amount = amount(entry);
+            self.reserve(top(entry), |reserved| reserved.add(&amount));
+        }
+        self.reserved.retain(|_, reserved| !reserved.is_zero());
+    }
+
+    fn reserve(&mut self, role: &str, change: impl Fn(&mut Quantities)) {
+        change(self.reserved.entry(role.to_owned()).or_default());
+        if let Some(node) = self.nodes.get(role).copied() {
+            self.change(node, change);
+        }
     }
 
     fn change(&mut self, node: u32, change: impl Fn(&mut Quantities)) {
@@ -124,7 +158,7 @@ impl Allocator {
             };
             self.quotas.nodes.insert(role.to_owned(), node);
             self.quotas.entries.insert(node, entry);
-            let consumed = self.consumption(node);
+            let consumed = self.consumption(role);
             self.quotas.charge(node, &consumed);
         }
         self.consider_all();
@@ -146,10 +180,7 @@ impl Allocator {
     /// What counts against a top-level role's quota: reservations and what its subtree was allocated beside them, offers
     /// included.
     pub fn consumed(&self, role: &str) -> BTreeMap<String, Scalar> {
-        let node = self.tree.find(role);
-        node.map_or_else(BTreeMap::new, |node| {
-            self.names.named(&self.consumption(node))
-        })
+        self.names.named(&self.consumption(role))
     }
 
     /// What guarantees that are not met lack beyond all that is free, by name.
@@ -161,13 +192,25 @@ impl Allocator {
     pub(super) fn is_consumption_right(&self, role: &str) -> bool {
         let entry = self.quotas.nodes.get(role).and_then(|node| {
             let entry = self.quotas.entries.get(node)?;
-            Some(entry.consumed == self.consumption(*node))
+            Some(entry.consumed == self.consumption(role))
         });
         entry.unwrap_or(true)
     }
 
-    /// Counted from the ground.
-    pub(super) fn consumption(&self, node: u32) -> Quantities {
-        self.tree.nodes[node as usize].subtree.allocated.clone()
+    fn consumption(&self, role: &str) -> Quantities {
+        let node = self.tree.find(role);
+        let mut consumed = node.map_or_else(Quantities::default, |node| {
+            self.tree.nodes[node as usize].common.clone()
+        });
+        if let Some(reserved) = self.quotas.reserved.get(role) {
+            consumed.add(reserved);
+        }
+        consumed
     }
+}
+
+/// The top-level role to whose quota a reservation counts.
+fn top(reserved: &Resource) -> &str {
+    let owner = reserved.owner().unwrap_or_default();
+    owner.split('/').next().unwrap_or_default()
 }

@@ -2,43 +2,50 @@
 //!
 //! Called through [`Allocator::allocate`]. Two stages, as in Mesos: first roles get what advances guarantees they have not
 //! met, then everybody gets by fairness what no guarantee needs. Within an agent, roles and their frameworks are asked in
-//! the tree's order; agents are taken in the order of their numbers. Invariant: a run never gives out more than is
-//! available, nor more than a limit or the headroom allows.
+//! the tree's order, each once; agents are taken in the order of their numbers. What a role or a framework may have of an
+//! agent is said in `share`. Invariant: a run never gives out more than is available, nor more than a limit or the
+//! headroom allows.
 
 use std::collections::BTreeMap;
 
-use nesos_wire::resource::{Resources, Scalar, Value};
+use nesos_wire::resource::Resources;
 use nesos_wire::{AgentId, FrameworkId};
 
 use super::bits::Bits;
-use super::quantities::Quantities;
-use super::slots::Slot;
-use super::tree::{Cursor, Key};
-use super::{Allocation, Allocator};
-
-/// Up to this many clients left to ask are sorted on the spot instead of looked for in the order.
-const FEW: u32 = 32;
+use super::order::{Cursor, Kind};
+use super::ranking::{NOBODY, Ranking, Walk};
+use super::share::Share;
+use super::{Allocation, Allocator, Handle};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+pub(super) enum Stage {
     Guarantees,
     Fair,
 }
 
-/// What of an agent a role may be offered.
-enum Share {
-    Nothing,
-    Whole,
-    Part(Resources, Quantities),
+/// Scratch space and results of a run.
+pub(super) struct Run<'a> {
+    pub(super) stage: Stage,
+    pub(super) is_eligible: &'a dyn Fn(&FrameworkId, &str, &AgentId) -> bool,
+    /// Top-level roles with guarantees not met, in the first stage.
+    needy: Ranking,
+    needy_walk: Walk,
+    cursor: Cursor,
+    clients: Clients,
+    /// From whom all of the agent is hidden: a place in the agent's bundles, or several of them put together.
+    hiding: Option<usize>,
+    hidden: Bits,
+    /// What is shared and was given out, by agent: it is given to one client a run.
+    pub(super) shared: BTreeMap<u32, Resources>,
+    given: Vec<Allocation>,
 }
 
-/// Scratch space and results of a run.
-struct Run<'a> {
-    stage: Stage,
-    is_eligible: &'a dyn Fn(&FrameworkId, &str, &AgentId) -> bool,
-    cursor: Cursor,
-    hidden: Bits,
-    given: Vec<(u32, u32, Resources)>,
+/// The clients of a role, the most deserving first.
+#[derive(Debug, Default)]
+struct Clients {
+    walk: Walk,
+    /// If nearly all are hidden: the few others, the last first.
+    listed: Option<Vec<u32>>,
 }
 
 impl Allocator {
@@ -62,22 +69,32 @@ impl Allocator {
         let mut run = Run {
             stage: Stage::Guarantees,
             is_eligible: &is_eligible,
-            cursor: Cursor::new(),
+            needy: Ranking::default(),
+            needy_walk: Walk::default(),
+            cursor: Cursor::default(),
+            clients: Clients::default(),
+            hiding: None,
             hidden: Bits::default(),
-            given: Vec::with_capacity(candidates.len()),
+            shared: BTreeMap::new(),
+            given: Vec::with_capacity(candidates.len() as usize),
         };
-        for at in &candidates {
+        self.rank_needy(&mut run);
+        for at in candidates.iter() {
             if !self.quotas.has_unsatisfied() {
                 break;
             }
-            self.give_agent(&mut run, *at);
+            self.give_agent(&mut run, at);
         }
         let has_two_stages = !run.given.is_empty();
         run.stage = Stage::Fair;
-        for at in &candidates {
-            self.give_agent(&mut run, *at);
+        for at in candidates.iter() {
+            self.give_agent(&mut run, at);
         }
-        self.allocations(run.given, has_two_stages)
+        if has_two_stages {
+            merge(run.given)
+        } else {
+            run.given
+        }
     }
 
     /// Framework ids are compared often and change seldom: their places in the order stand for them.
@@ -87,10 +104,23 @@ impl Allocator {
         }
         for (rank, known) in (0u32..).zip(self.frameworks.values()) {
             for client in known.clients.values() {
-                self.tree.clients[*client as usize].rank = rank;
+                let client = &mut self.tree.clients[*client as usize];
+                if std::mem::replace(&mut client.rank, rank) != rank {
+                    let node = client.node;
+                    self.tree.outdate(node);
+                }
             }
         }
-        self.tree.outdate();
+    }
+
+    fn rank_needy(&self, run: &mut Run<'_>) {
+        if !self.quotas.has_unsatisfied() {
+            return;
+        }
+        let tops = self.tree.tops().iter();
+        let needy = tops.filter(|top| self.quotas.is_unsatisfied(**top));
+        run.needy
+            .fill(needy.map(|top| (*top, self.tree.role_key(*top))));
     }
 
     fn give_agent(&mut self, run: &mut Run<'_>, at: u32) {
@@ -98,10 +128,30 @@ impl Allocator {
         if !slot.is_active || slot.available.is_empty() {
             return;
         }
-        run.hidden.clear();
-        self.filters
-            .hidden_from(at, &slot.available, &mut run.hidden);
-        self.tree.start(&mut run.cursor);
+        self.hide(run, at);
+        if run.stage == Stage::Fair {
+            self.tree.start(&mut run.cursor, super::tree::ROOT);
+            self.give_roles(run, at);
+            return;
+        }
+        run.needy.start(&mut run.needy_walk);
+        while let Some(place) = run.needy.next(&mut run.needy_walk) {
+            let top = run.needy.number(place);
+            self.tree.start(&mut run.cursor, top);
+            self.give_roles(run, at);
+            let key = if self.quotas.is_unsatisfied(top) {
+                self.tree.role_key(top)
+            } else {
+                NOBODY
+            };
+            run.needy.update(place, key);
+            if self.slots.get(at).available.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn give_roles(&mut self, run: &mut Run<'_>, at: u32) {
         while let Some(role) = self.tree.next_role(&mut run.cursor) {
             self.give_role(run, at, role);
             if self.slots.get(at).available.is_empty() {
@@ -111,155 +161,135 @@ impl Allocator {
     }
 
     fn give_role(&mut self, run: &mut Run<'_>, at: u32, role: u32) {
-        let mut last = None;
-        loop {
-            let share = self.share_of(self.slots.get(at), role, run.stage);
-            let Some(key) = self.next_client(run, at, role, &share, last) else {
-                return;
+        let mut share = self.share_of(run, at, role);
+        if matches!(share, Share::Nothing) {
+            return;
+        }
+        self.start_clients(run, at, role);
+        while let Some(client) = self.next_client(run, role) {
+            if self.is_hidden(run, at, client) || !self.may_have(client, at) {
+                continue;
+            }
+            let Some(part) = self.wanted(run, client, at, &share) else {
+                continue;
             };
-            let client = key.3;
-            let resources = match share {
+            let resources = match &share {
                 Share::Nothing => return,
                 Share::Whole => self.hold_all(client, at),
-                Share::Part(part, sums) => {
-                    self.hold(client, at, part.clone(), &sums);
+                Share::Part(_) => {
+                    self.hold(client, at, &part, Kind::Allocated);
+                    run.note_shared(at, &part);
+                    // More filters may hide what is left than hid all of it.
+                    self.hide(run, at);
                     part
                 }
             };
-            run.given.push((client, at, resources));
+            self.tree.settle();
+            run.given.push(self.allocation(client, at, resources));
             if self.slots.get(at).available.is_empty() {
                 return;
             }
-            last = Some(key);
-        }
-    }
-
-    /// The first client of the role after `last` that may and wants to have its share of the agent.
-    fn next_client(
-        &self,
-        run: &Run<'_>,
-        at: u32,
-        role: u32,
-        share: &Share,
-        last: Option<Key>,
-    ) -> Option<Key> {
-        if matches!(share, Share::Nothing) {
-            return None;
-        }
-        let slot = self.slots.get(at);
-        let node = &self.tree.nodes[role as usize];
-        let takes = |key: &Key| self.takes(run, slot, at, key.3, share);
-        if node.active_clients > FEW && !run.hidden.is_empty() {
-            let open = node.active.count_without(&run.hidden);
-            if open <= FEW {
-                let open = node.active.iter_without(&run.hidden);
-                let open = open.map(|client| self.tree.key(client));
-                let mut open: Vec<Key> = open.filter(|key| Some(*key) > last).collect();
-                open.sort_unstable();
-                return open.into_iter().find(takes);
+            share = self.share_of(run, at, role);
+            if matches!(share, Share::Nothing) {
+                return;
             }
         }
-        self.tree.clients_after(role, last).find(takes)
     }
 
-    fn takes(&self, run: &Run<'_>, slot: &Slot, at: u32, client: u32, share: &Share) -> bool {
-        if run.hidden.contains(client) {
-            return false;
-        }
+    fn allocation(&self, client: u32, agent: u32, resources: Resources) -> Allocation {
         let identity = &self.identities[client as usize];
-        let may = (!slot.has_gpus || !self.filter_gpu_resources || identity.wants_gpus)
-            && (!slot.facts.is_remote || identity.is_region_aware)
-            && (slot.facts.is_multi_role || !identity.is_multi_role)
-            && (slot.facts.is_hierarchical || !identity.is_nested);
-        if !may {
-            return false;
-        }
-        let minima = identity.minima.as_ref().unwrap_or(&self.minima);
-        let is_enough = |sums: &Quantities| {
-            minima.is_empty() || minima.iter().any(|least| sums.contains(least))
-        };
-        let fits = match share {
-            Share::Nothing => false,
-            Share::Whole => is_enough(&slot.available_sums),
-            Share::Part(part, sums) => is_enough(sums) && !self.filters.hides(client, at, part),
-        };
-        fits && (!identity.is_constrained
-            || (run.is_eligible)(&identity.framework, &identity.role, &slot.id))
-    }
-
-    /// What quota leaves of the agent for a role: in the first stage what advances the role's guarantees and, with that,
-    /// what its limits and the surplus over all guarantees allow; in the second the latter only.
-    fn share_of(&self, slot: &Slot, role: u32, stage: Stage) -> Share {
-        if self.quotas.is_empty() {
-            return Share::Whole;
-        }
-        let entry = self.quotas.entry(self.tree.nodes[role as usize].top);
-        let free = &slot.available_sums;
-        let mut caps = Quantities::default();
-        let (mut advances, mut is_whole) = (false, true);
-        for name in 0..free.len() {
-            let guaranteed = match (stage, entry) {
-                (Stage::Guarantees, Some(entry)) => {
-                    entry.unsatisfied().get(name).min(free.get(name))
-                }
-                _ => 0,
-            };
-            advances |= guaranteed > 0;
-            let surplus = self.slots.free.get(name) - self.quotas.required.get(name);
-            let cap = guaranteed.saturating_add(surplus.max(0));
-            let cap = entry.map_or(cap, |entry| cap.min(entry.room(name)));
-            is_whole &= cap >= free.get(name);
-            caps.set(name, cap.min(free.get(name)));
-        }
-        if stage == Stage::Guarantees && !advances {
-            return Share::Nothing;
-        }
-        if is_whole {
-            return Share::Whole;
-        }
-        let part: Resources = slot
-            .available
-            .iter()
-            .map(|(name, value)| match value {
-                Value::Scalar(_) => {
-                    let at = self.names.find(name);
-                    (name, Value::Scalar(Scalar(at.map_or(0, |at| caps.get(at)))))
-                }
-                other => (name, other.clone()),
-            })
-            .collect();
-        if part.is_empty() {
-            Share::Nothing
-        } else {
-            Share::Part(part, caps)
+        Allocation {
+            framework: identity.framework.clone(),
+            role: identity.role.clone(),
+            agent: self.slots.get(agent).id.clone(),
+            resources,
+            handle: Handle { client, agent },
         }
     }
 
-    fn allocations(
-        &self,
-        given: Vec<(u32, u32, Resources)>,
-        has_two_stages: bool,
-    ) -> Vec<Allocation> {
-        let name = |(client, at, resources): (u32, u32, Resources)| {
-            let identity = &self.identities[client as usize];
-            Allocation {
-                framework: identity.framework.clone(),
-                role: identity.role.clone(),
-                agent: self.slots.get(at).id.clone(),
-                resources,
+    /// From whom all that is free on the agent is hidden.
+    fn hide(&self, run: &mut Run<'_>, at: u32) {
+        run.hidden.clear();
+        let mut hiding = self.filters.hiding(at, &self.slots.get(at).available);
+        run.hiding = hiding.next();
+        let bundles = self.filters.bundles(at);
+        for another in hiding {
+            if let Some(first) = run.hiding.take() {
+                run.hidden.extend(&bundles[first].clients);
             }
-        };
-        if !has_two_stages {
-            return given.into_iter().map(name).collect();
+            run.hidden.extend(&bundles[another].clients);
         }
-        // Both stages may have given a client something of the same agent: that is one offer.
-        let mut merged: BTreeMap<(u32, u32), Resources> = BTreeMap::new();
-        for (client, at, resources) in given {
-            merged.entry((at, client)).or_default().add(&resources);
-        }
-        merged
-            .into_iter()
-            .map(|((at, client), resources)| name((client, at, resources)))
-            .collect()
     }
+
+    fn hidden<'a>(&'a self, run: &'a Run<'_>, at: u32) -> &'a Bits {
+        run.hiding.map_or(&run.hidden, |bundle| {
+            &self.filters.bundles(at)[bundle].clients
+        })
+    }
+
+    fn is_hidden(&self, run: &Run<'_>, at: u32, client: u32) -> bool {
+        self.hidden(run, at).contains(client)
+    }
+
+    /// A walk passes the hidden ones one by one. Once so few are left that a list of them is made faster, that is done.
+    fn start_clients(&self, run: &mut Run<'_>, at: u32, role: u32) {
+        let node = &self.tree.nodes[role as usize];
+        let active = node.active_clients;
+        run.clients.listed = None;
+        let hidden = self.hidden(run, at);
+        if active > 8 && !hidden.is_empty() {
+            let open = node.clients.count_without(hidden);
+            // A step of the walk costs about as much as 32 entries of a list, and 1 of active / open steps succeeds.
+            if open.saturating_mul(open) < active.saturating_mul(32) {
+                let order = &node.clients_order;
+                let clients = node.clients.iter_without(hidden);
+                let clients =
+                    clients.filter(|client| self.tree.clients[*client as usize].is_active);
+                let mut listed: Vec<_> = clients
+                    .map(|client| {
+                        let place = self.tree.clients[client as usize].place;
+                        (order.key(place), place, client)
+                    })
+                    .collect();
+                listed.sort_unstable_by(|one, other| other.cmp(one));
+                let listed = listed.into_iter().map(|(_, _, client)| client);
+                run.clients.listed = Some(listed.collect());
+                return;
+            }
+        }
+        node.clients_order.start(&mut run.clients.walk);
+    }
+
+    fn next_client(&self, run: &mut Run<'_>, role: u32) -> Option<u32> {
+        if let Some(listed) = &mut run.clients.listed {
+            return listed.pop();
+        }
+        let order = &self.tree.nodes[role as usize].clients_order;
+        let place = order.next(&mut run.clients.walk)?;
+        Some(order.number(place))
+    }
+}
+
+impl Run<'_> {
+    fn note_shared(&mut self, at: u32, part: &Resources) {
+        let shared = part.filter(|entry| entry.is_shared());
+        if !shared.is_empty() {
+            self.shared.entry(at).or_default().add(&shared);
+        }
+    }
+}
+
+/// Both stages may have given a client something of the same agent: that is one offer.
+fn merge(given: Vec<Allocation>) -> Vec<Allocation> {
+    let mut merged: BTreeMap<(u32, u32), Allocation> = BTreeMap::new();
+    for allocation in given {
+        let Handle { client, agent } = allocation.handle;
+        match merged.get_mut(&(agent, client)) {
+            Some(first) => first.resources.add(&allocation.resources),
+            None => {
+                merged.insert((agent, client), allocation);
+            }
+        }
+    }
+    merged.into_values().collect()
 }

@@ -1,15 +1,18 @@
 //! Agents as the allocator sees them: what they have, who holds what of it, what is free.
 //!
-//! Called by the master through [`Allocator`]. Invariant: `available` is `total` without all allocations, and
-//! `Slots::free` is the sum of what quota may count on.
+//! Called by the master through [`Allocator`]; the sums behind it are kept in `books`. Invariant: `available` is `total`
+//! without all allocations (of what is shared: all of it, always), and `Slots::free` is the sum of what quota may count
+//! on.
 
 use std::collections::BTreeMap;
 
-use nesos_wire::resource::{Resources, Scalar};
+use nesos_base::time::Instant;
+use nesos_wire::resource::Resources;
 use nesos_wire::{AgentId, FrameworkId};
 
-use super::quantities::Quantities;
-use super::{Allocation, Allocator};
+use super::order::Kind;
+use super::quantities::{Quantities, Sums};
+use super::{Allocator, Handle, Holder};
 
 /// What of an agent decides who may be offered it, beside its resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,25 +35,48 @@ impl Default for AgentFacts {
     }
 }
 
+/// What one client has on an agent.
+#[derive(Debug)]
+pub(super) struct Holding {
+    pub(super) client: u32,
+    pub(super) resources: Resources,
+    pub(super) sums: Sums,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Slot {
-    pub(super) id: AgentId,
-    pub(super) facts: AgentFacts,
     pub(super) is_active: bool,
+    /// Everything it has is held under no particular terms.
+    pub(super) is_plain: bool,
     pub(super) has_gpus: bool,
-    pub(super) total: Resources,
-    total_sums: Quantities,
-    pub(super) allocations: BTreeMap<u32, Resources>,
-    pub(super) available: Resources,
-    pub(super) available_sums: Quantities,
     /// More is in use than there is: what is recovered need not be free.
-    is_overcommitted: bool,
+    pub(super) is_overcommitted: bool,
+    pub(super) facts: AgentFacts,
+    pub(super) available: Resources,
+    /// What of that is neither reserved nor revocable.
+    pub(super) common: Quantities,
+    /// By client, ascending.
+    pub(super) holdings: Vec<Holding>,
+    pub(super) id: AgentId,
+    pub(super) total: Resources,
+    pub(super) total_sums: Quantities,
+}
+
+impl Slot {
+    pub(super) fn position(&self, client: u32) -> Result<usize, usize> {
+        self.holdings
+            .binary_search_by_key(&client, |holding| holding.client)
+    }
+
+    pub(super) fn holding(&self, client: u32) -> Option<&Holding> {
+        self.position(client).ok().map(|at| &self.holdings[at])
+    }
 }
 
 /// All agents, by dense number.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
-    slots: Vec<Slot>,
+    pub(super) slots: Vec<Slot>,
     numbers: BTreeMap<AgentId, u32>,
     vacant: Vec<u32>,
     pub(super) free: Quantities,
@@ -77,16 +103,11 @@ impl Slots {
         self.numbers.values().map(|at| self.get(*at))
     }
 
-    pub(super) fn holding(&self, client: u32) -> Vec<u32> {
+    pub(super) fn held_by(&self, client: u32) -> Vec<u32> {
         let held = self
             .numbers()
-            .filter(|at| self.get(*at).allocations.contains_key(&client));
+            .filter(|at| self.get(*at).position(client).is_ok());
         held.collect()
-    }
-
-    pub(super) fn is_holding(&self, client: u32) -> bool {
-        self.iter()
-            .any(|slot| slot.allocations.contains_key(&client))
     }
 }
 
@@ -154,21 +175,18 @@ impl Allocator {
         let Some(at) = self.slots.find(id) else {
             return;
         };
-        let clients: Vec<u32> = self.slots.get(at).allocations.keys().copied().collect();
+        let holdings = self.slots.get(at).holdings.iter();
+        let clients: Vec<u32> = holdings.map(|holding| holding.client).collect();
         for client in clients {
-            self.recover_all(client, at);
-            if !self.tree.clients[client as usize].is_active {
-                let identity = &self.identities[client as usize];
-                let (framework, role) = (identity.framework.clone(), identity.role.clone());
-                self.refresh_client(&framework, &role);
-            }
+            self.release_all(client, at);
+            self.forget_if_idle(client);
         }
         self.set_total(at, Resources::new());
         self.slots.numbers.remove(id);
         self.slots.slots[at as usize] = Slot::default();
         self.slots.vacant.push(at);
         self.filters.clear_agent(at);
-        self.candidates.remove(&at);
+        self.candidates.remove(at);
     }
 
     /// Something is in use that the allocator did not give out: a task the agent brought along.
@@ -181,8 +199,8 @@ impl Allocator {
     ) {
         if let Some(at) = self.slots.find(agent) {
             let client = self.ensure_client(framework, role);
-            let sums = self.names.quantities(resources);
-            self.hold(client, at, resources.clone(), &sums);
+            self.names.learn(resources);
+            self.hold(client, at, resources, Kind::Allocated);
         }
     }
 
@@ -194,55 +212,54 @@ impl Allocator {
         agent: &AgentId,
         resources: &Resources,
     ) {
-        let Some(at) = self.slots.find(agent) else {
-            return;
+        let holder = Holder {
+            framework,
+            role,
+            agent,
+            handle: Handle::default(),
         };
-        let Some(client) = self.client(framework, role) else {
-            return;
-        };
-        let Some(held) = self.slots.slots[at as usize].allocations.get_mut(&client) else {
-            return;
-        };
-        if held == resources {
-            self.recover_all(client, at);
-        } else {
-            let mut freed = held.clone();
-            held.subtract(resources);
-            freed.subtract(held);
-            if held.is_empty() {
-                self.slots.slots[at as usize].allocations.remove(&client);
-            }
-            let sums = self.names.quantities(&freed);
-            self.release(client, at, freed, &sums);
+        self.give_back(holder, resources);
+    }
+
+    /// The same, of what was given out.
+    pub fn give_back(&mut self, holder: Holder<'_>, resources: &Resources) {
+        if let Some((client, at)) = self.look_up(holder) {
+            self.release(client, at, resources);
+            self.forget_if_idle(client);
         }
-        if !self.tree.clients[client as usize].is_active {
-            self.refresh_client(framework, role);
+    }
+
+    /// Hides these resources of the agent from the framework's role for a while.
+    pub fn refuse(&mut self, holder: Holder<'_>, refused: Resources, until: Instant) {
+        if let Some((client, at)) = self.look_up(holder) {
+            self.filters.add(client, at, refused, until);
         }
     }
 
     /// Replaces what is allocated to a framework's role: the conversions of RESERVE, CREATE and their likes, which change
-    /// the agent's total too. Says whether the role held what was to be converted.
-    pub fn update_allocation(&mut self, of: &Allocation, converted: &Resources) -> bool {
-        let (Some(at), Some(client)) = (
-            self.slots.find(&of.agent),
-            self.client(&of.framework, &of.role),
-        ) else {
+    /// the agent's total too. Says whether the role held what was to be converted. No allocation in the sense of fairness.
+    pub fn update_allocation(
+        &mut self,
+        holder: Holder<'_>,
+        consumed: &Resources,
+        converted: &Resources,
+    ) -> bool {
+        let Some((client, at)) = self.look_up(holder) else {
             return false;
         };
         let slot = self.slots.get(at);
         if !slot
-            .allocations
-            .get(&client)
-            .is_some_and(|held| held.contains(&of.resources))
+            .holding(client)
+            .is_some_and(|holding| holding.resources.contains(consumed))
         {
             return false;
         }
         let mut total = slot.total.clone();
-        total.subtract(&of.resources);
+        total.subtract(consumed);
         total.add(converted);
-        self.recover(&of.framework, &of.role, &of.agent, &of.resources);
+        self.release(client, at, consumed);
         self.set_total(at, total);
-        self.allocated(&of.framework, &of.role, &of.agent, converted);
+        self.hold(client, at, converted, Kind::Added);
         true
     }
 
@@ -270,9 +287,9 @@ impl Allocator {
     /// Frameworks with anything offered or in use on an agent.
     pub fn holders(&self, agent: &AgentId) -> std::collections::BTreeSet<FrameworkId> {
         let slot = self.slots.find(agent).map(|at| self.slots.get(at));
-        let clients = slot.into_iter().flat_map(|slot| slot.allocations.keys());
-        clients
-            .map(|client| self.identities[*client as usize].framework.clone())
+        let holdings = slot.into_iter().flat_map(|slot| &slot.holdings);
+        holdings
+            .map(|holding| self.identities[holding.client as usize].framework.clone())
             .collect()
     }
 
@@ -281,106 +298,5 @@ impl Allocator {
         self.slots
             .find(agent)
             .map(|at| &self.slots.get(at).available)
-    }
-
-    pub(super) fn recover_all(&mut self, client: u32, at: u32) {
-        if let Some(held) = self.slots.slots[at as usize].allocations.remove(&client) {
-            let sums = self.names.quantities(&held);
-            self.release(client, at, held, &sums);
-        }
-    }
-
-    /// Gives free resources to a client.
-    pub(super) fn hold(&mut self, client: u32, at: u32, resources: Resources, sums: &Quantities) {
-        let slot = &mut self.slots.slots[at as usize];
-        if slot.available == resources {
-            slot.available = Resources::new();
-        } else if slot.available.contains(&resources) {
-            slot.available.subtract(&resources);
-        } else {
-            slot.is_overcommitted = true;
-        }
-        match slot.allocations.get_mut(&client) {
-            Some(held) => held.add(&resources),
-            None => {
-                slot.allocations.insert(client, resources);
-            }
-        }
-        self.count_available(at, |available| available.subtract(sums));
-        self.charge(client, sums);
-    }
-
-    /// Gives all that is free on an agent to a client; returns what that is.
-    pub(super) fn hold_all(&mut self, client: u32, at: u32) -> Resources {
-        let slot = &mut self.slots.slots[at as usize];
-        let sums = std::mem::take(&mut slot.available_sums);
-        let resources = std::mem::take(&mut slot.available);
-        let given = resources.clone();
-        match slot.allocations.get_mut(&client) {
-            Some(held) => held.add(&resources),
-            None => {
-                slot.allocations.insert(client, resources);
-            }
-        }
-        self.slots.free.subtract(&sums);
-        self.charge(client, &sums);
-        given
-    }
-
-    fn charge(&mut self, client: u32, sums: &Quantities) {
-        self.tree.allocated(&self.names, client, sums);
-        let node = self.tree.clients[client as usize].node;
-        self.quotas.charge(self.tree.nodes[node as usize].top, sums);
-    }
-
-    /// Takes them back; they are out of `allocations` already.
-    fn release(&mut self, client: u32, at: u32, resources: Resources, sums: &Quantities) {
-        let slot = &mut self.slots.slots[at as usize];
-        if slot.available.is_empty() {
-            slot.available = resources;
-        } else {
-            slot.available.add(&resources);
-        }
-        self.count_available(at, |available| available.add(sums));
-        self.tree.unallocated(&self.names, client, sums);
-        let node = self.tree.clients[client as usize].node;
-        self.quotas
-            .release(self.tree.nodes[node as usize].top, sums);
-        self.candidates.insert(at);
-    }
-
-    fn set_total(&mut self, at: u32, total: Resources) {
-        let sums = self.names.quantities(&total);
-        let slot = &mut self.slots.slots[at as usize];
-        let old = std::mem::replace(&mut slot.total_sums, sums.clone());
-        slot.has_gpus = total.scalar("gpus") > Scalar(0);
-        slot.total = total;
-        // Counted from the ground: what is free may have changed in any way.
-        slot.is_overcommitted = true;
-        if old != sums {
-            self.tree.totals.subtract(&old);
-            self.tree.totals.add(&sums);
-            self.tree.outdate();
-        }
-        self.count_available(at, |_| {});
-        self.candidates.insert(at);
-    }
-
-    /// Brings the sums up to date after a change of what is available.
-    fn count_available(&mut self, at: u32, change: impl Fn(&mut Quantities)) {
-        let slot = &mut self.slots.slots[at as usize];
-        if !slot.is_overcommitted {
-            change(&mut slot.available_sums);
-            change(&mut self.slots.free);
-            return;
-        }
-        let mut used = Resources::new();
-        slot.allocations.values().for_each(|held| used.add(held));
-        slot.is_overcommitted = !slot.total.contains(&used);
-        slot.available = slot.total.clone();
-        slot.available.subtract(&used);
-        self.slots.free.subtract(&slot.available_sums);
-        slot.available_sums = self.names.quantities(&slot.available);
-        self.slots.free.add(&slot.available_sums);
     }
 }

@@ -12,7 +12,6 @@ use nesos_wire::operation::{OperationReport, OperationSpec, OperationState, Oper
 use nesos_wire::resource::{Entry, Resources};
 use nesos_wire::{AgentId, FrameworkId, OfferId, Uuid, resource_text};
 
-use crate::allocator::Allocation;
 use crate::call::Convert;
 use crate::master::Master;
 use crate::order::ChangeOrder;
@@ -48,13 +47,11 @@ impl Master {
             }
         };
         self.rescind_shared(&offer.agent, &conversion);
-        let of = Allocation {
-            framework: offer.framework.clone(),
-            role: offer.role.clone(),
-            agent: offer.agent.clone(),
-            resources: conversion.consumed.clone(),
-        };
-        self.allocator.update_allocation(&of, &conversion.converted);
+        self.allocator.update_allocation(
+            offer.holder(),
+            &conversion.consumed,
+            &conversion.converted,
+        );
         remains.usable.subtract(&conversion.consumed);
         match request.change {
             Change::Grow { .. } | Change::Shrink { .. } => {

@@ -13,7 +13,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use masterd_core::allocator::{AgentFacts, Allocation, Allocator, Quota, Settings, Subscription};
+use masterd_core::allocator::{
+    AgentFacts, Allocation, Allocator, Handle, Holder, Quota, Settings, Subscription,
+};
 use nesos_base::time::{Duration, Instant};
 use nesos_wire::resource::{Resources, Scalar, Value};
 use nesos_wire::resource_text::parse;
@@ -185,14 +187,15 @@ impl Script {
         for (role, resources) in held {
             self.free(name, rest[0], &role, &resources);
             if let Some(seconds) = seconds {
-                let refused = Allocation {
-                    framework: FrameworkId::new(name),
-                    role,
-                    agent: AgentId::new(rest[0]),
-                    resources,
+                let agent = AgentId::new(rest[0]);
+                let holder = Holder {
+                    framework: &FrameworkId::new(name),
+                    role: &role,
+                    agent: &agent,
+                    handle: Handle::default(),
                 };
-                let span = Duration::from_secs(seconds.parse().unwrap());
-                self.allocator.refuse(refused, self.now + span);
+                let until = self.now + Duration::from_secs(seconds.parse().unwrap());
+                self.allocator.refuse(holder, resources, until);
             }
         }
     }
@@ -240,6 +243,7 @@ impl Script {
             role,
             agent,
             resources,
+            ..
         } in given
         {
             let text = text(&resources);
