@@ -2,10 +2,11 @@
 //!
 //! Called once by `main`. Invariant: a wrong flag or file ends the program with exit code 2 before anything is touched.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use masterd_core::Config;
+use masterd_core::{Config, check_weight};
 use nesos_base::cluster_config::{ApiAccess, ClusterConfig, DEFAULT_CLUSTER, Role};
 use nesos_base::time::Duration;
 use nesos_base::token::ClusterKey;
@@ -119,6 +120,24 @@ pub(crate) const TABLE: Table = Table {
             Kind::Text,
             None,
             "If given, the only roles, separated by commas.",
+        ),
+        flag(
+            "weights",
+            Kind::Text,
+            None,
+            "Weights such as web=2,lab/east=0.5 for a registry that has none yet.",
+        ),
+        flag(
+            "allocator_agent_recovery_factor",
+            Kind::Text,
+            Some("0.80"),
+            "With quota, a master makes no offers after its start until this part of the agents is back.",
+        ),
+        flag(
+            "allocator_recovery_timeout",
+            Kind::Duration(1, 31_536_000),
+            Some("10mins"),
+            "But it waits no longer than this.",
         ),
         flag(
             "min_allocatable_resources",
@@ -295,6 +314,16 @@ fn core(values: &Values, master: MasterId) -> Result<Config, String> {
             .map(Into::into)
             .collect();
     }
+    if let Some(text) = values.text("weights") {
+        core.weights = weights(text).map_err(|e| format!("--weights: {e}"))?;
+    }
+    if let Some(timeout) = duration("allocator_recovery_timeout") {
+        core.allocator_recovery_timeout = timeout;
+    }
+    if let Some(text) = values.text("allocator_agent_recovery_factor") {
+        core.allocator_agent_recovery_factor =
+            fraction(text).map_err(|e| format!("--allocator_agent_recovery_factor: {e}"))?;
+    }
     if let Some(text) = values.text("min_allocatable_resources") {
         let parsed: Result<_, _> = text
             .split('|')
@@ -305,6 +334,34 @@ fn core(values: &Values, master: MasterId) -> Result<Config, String> {
     }
     core.filter_gpu_resources = values.is_on("filter_gpu_resources");
     Ok(core)
+}
+
+/// `role=weight,role=weight`.
+fn weights(text: &str) -> Result<BTreeMap<String, f64>, String> {
+    let mut weights = BTreeMap::new();
+    for item in text
+        .split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+    {
+        let (role, weight) = item
+            .split_once('=')
+            .and_then(|(role, weight)| Some((role.trim(), weight.trim().parse::<f64>().ok()?)))
+            .ok_or_else(|| format!("expected role=weight, found '{item}'"))?;
+        check_weight(role, weight)?;
+        if weights.insert(role.to_owned(), weight).is_some() {
+            return Err(format!("role '{role}' stands twice"));
+        }
+    }
+    Ok(weights)
+}
+
+fn fraction(text: &str) -> Result<f64, String> {
+    let parsed = text.parse::<f64>().ok();
+    let is_fraction = |number: &f64| (0.0..=1.0).contains(number);
+    parsed
+        .filter(is_fraction)
+        .ok_or_else(|| format!("expected a number from 0 to 1, found '{text}'"))
 }
 
 /// The pause between two of `count/duration`.

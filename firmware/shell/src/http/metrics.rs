@@ -24,21 +24,54 @@ pub fn check_timeout(query: &Query) -> Result<(), Refusal> {
     }
 }
 
-/// The numbers in Prometheus's text format, `master/tasks_running` as `mesos_master_tasks_running`.
+/// The numbers in Prometheus's text format, `master/tasks_running` as `mesos_master_tasks_running`. What stands for a role
+/// or its resources becomes labels, so that one metric covers all roles and no two names fall together.
 pub fn exposition(values: &Values) -> String {
-    let mut text = String::new();
+    let mut metrics: BTreeMap<String, String> = BTreeMap::new();
     for (name, value) in values {
+        let (name, labels) = labelled(name);
         let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
         let prefix = if name.starts_with("nesos/") {
             ""
         } else {
             "mesos_"
         };
-        text.push_str(prefix);
-        text.extend(name.chars().map(plain));
-        text.push_str(&format!(" {value}\n"));
+        let metric: String = prefix.chars().chain(name.chars().map(plain)).collect();
+        let line = format!("{metric}{labels} {value}\n");
+        metrics.entry(metric).or_default().push_str(&line);
     }
-    text
+    metrics.into_values().collect()
+}
+
+/// `x/roles/ROLE/y` as `x/roles/y` with ROLE as label, and `x/roles/ROLE/resources/RESOURCE/y` with both.
+fn labelled(name: &str) -> (String, String) {
+    let whole = || (name.to_owned(), String::new());
+    let Some((head, rest)) = name.split_once("/roles/") else {
+        return whole();
+    };
+    for tail in ["active", "shares/dominant"] {
+        if let Some(role) = rest.strip_suffix(tail).and_then(|r| r.strip_suffix('/')) {
+            let labels = format!("{{role={}}}", quoted(role));
+            return (format!("{head}/roles/{tail}"), labels);
+        }
+    }
+    let parts = rest.split_once("/resources/").and_then(|(role, rest)| {
+        let (resource, tail) = rest.rsplit_once('/')?;
+        Some((role, resource, tail))
+    });
+    match parts {
+        Some((role, resource, tail)) => {
+            let (role, resource) = (quoted(role), quoted(resource));
+            let labels = format!("{{role={role},resource={resource}}}");
+            (format!("{head}/roles/resources/{tail}"), labels)
+        }
+        None => whole(),
+    }
+}
+
+fn quoted(text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("\"{}\"", escaped.replace('\n', "\\n"))
 }
 
 /// What Mesos reports of the host; left out where the kernel does not tell.
@@ -72,6 +105,37 @@ mod tests {
             ("nesos/operator_event_streams_cut".to_string(), 2.0),
         ]);
         let expected = "mesos_master_cpus_total 1.5\nnesos_operator_event_streams_cut 2\n";
+        assert_eq!(exposition(&values), expected);
+    }
+
+    #[test]
+    fn roles_are_labels() {
+        let values = Values::from([
+            (
+                "allocator/mesos/quota/roles/a/resources/cpus/limit".to_string(),
+                1.0,
+            ),
+            (
+                "allocator/mesos/quota/roles/a/resources/mem/guarantee".to_string(),
+                2.0,
+            ),
+            (
+                "allocator/mesos/quota/roles/b/resources/cpus/limit".to_string(),
+                3.0,
+            ),
+            ("allocator/mesos/roles/a/b/shares/dominant".to_string(), 0.5),
+            (
+                "allocator/mesos/roles/a\"/shares/dominant".to_string(),
+                0.25,
+            ),
+        ]);
+        let expected = concat!(
+            "mesos_allocator_mesos_quota_roles_resources_guarantee{role=\"a\",resource=\"mem\"} 2\n",
+            "mesos_allocator_mesos_quota_roles_resources_limit{role=\"a\",resource=\"cpus\"} 1\n",
+            "mesos_allocator_mesos_quota_roles_resources_limit{role=\"b\",resource=\"cpus\"} 3\n",
+            "mesos_allocator_mesos_roles_shares_dominant{role=\"a\\\"\"} 0.25\n",
+            "mesos_allocator_mesos_roles_shares_dominant{role=\"a/b\"} 0.5\n",
+        );
         assert_eq!(exposition(&values), expected);
     }
 }

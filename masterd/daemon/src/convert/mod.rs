@@ -10,6 +10,7 @@ pub(crate) mod launch;
 pub(crate) mod news;
 pub(crate) mod operation;
 pub(crate) mod operator;
+pub(crate) mod shares;
 pub(crate) mod status;
 pub(crate) mod subscribe;
 

@@ -16,6 +16,8 @@ use super::query::Query;
 use super::state::{ask, sum};
 use super::{App, Context};
 
+mod roles;
+
 /// Answers `/metrics/snapshot?timeout=`. No metric has to be waited for, so the timeout never ends anything early.
 pub(super) async fn snapshot(context: &Context, query: &Query) -> Response<Body> {
     if let Err(refusal) = check_timeout(query) {
@@ -45,6 +47,7 @@ pub(super) fn all(master: &Master, app: &App) -> Values {
     agents(master, &mut values);
     frameworks(master, &mut values);
     counters(master, &mut values);
+    roles::fill(master, &mut values);
     let watching = &app.engine.watching;
     values.extend([
         (

@@ -1,86 +1,68 @@
-//! `/roles`: the roles that frameworks subscribe to, and what each one holds.
+//! Roles: what each one holds, its weight and its quota; `/roles` and the parts that GET_ROLES shares with it.
 //!
-//! Called by the router. Only reads; weights and quota are not there yet, so their values are the defaults.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! Called by the router and the operator API. Only reads; who counts as a role is the core's.
 
 use hyper::Response;
-use masterd_core::Master;
+use masterd_core::{Master, RoleUsage, amounts};
 use nesos_api::legacy;
-use nesos_wire::resource::{Resources, Value};
+use nesos_api::operator::common::Role;
+use nesos_wire::resource::Resources;
 
 use super::Context;
 use super::answer::Body;
 use super::state::{ask, sum};
+use crate::convert::resource::{self, Shape};
+use crate::convert::shares::floats;
 
 /// `/roles`
 pub(super) async fn list(context: &Context) -> Response<Body> {
     ask(context, |master| {
-        let names = names(master).into_iter();
+        let roles = master.roles().into_iter();
         legacy::Roles {
-            roles: names.map(|name| role(master, name)).collect(),
+            roles: roles
+                .map(|(name, usage)| role(master, name, &usage))
+                .collect(),
         }
     })
     .await
 }
 
-/// Every role that is configured or subscribed to.
-pub(super) fn names(master: &Master) -> BTreeSet<&str> {
-    let mut names: BTreeSet<&str> = BTreeSet::from(["*"]);
-    names.extend(master.config().roles.iter().map(String::as_str));
-    names.extend(
-        master
-            .frameworks()
-            .flat_map(|f| f.facts.roles.iter().map(String::as_str)),
-    );
-    names
+/// GET_ROLES
+pub(super) fn messages(master: &Master) -> Vec<Role> {
+    let roles = master.roles().into_iter();
+    let message = |(name, usage): (String, RoleUsage)| Role {
+        weight: master.weight(&name),
+        frameworks: usage
+            .frameworks
+            .iter()
+            .map(|id| id.as_str().into())
+            .collect(),
+        resources: resource::list(&held(&usage), &Shape::default()),
+        name,
+    };
+    roles.map(message).collect()
 }
 
 /// What a role's tasks use and what is on offer to it.
-pub(super) fn held(master: &Master, name: &str) -> Resources {
-    sum([&used(master, name), &offered(master, name)])
+fn held(usage: &RoleUsage) -> Resources {
+    sum([&usage.allocated, &usage.offered])
 }
 
-/// One role.
-pub(super) fn role(master: &Master, name: &str) -> legacy::Role {
-    let members = master
-        .frameworks()
-        .filter(|f| f.facts.roles.iter().any(|role| role == name));
-    let (used, offered) = (used(master, name), offered(master, name));
+fn role(master: &Master, name: String, usage: &RoleUsage) -> legacy::Role {
+    let quota = master.registry().quota(&name).cloned().unwrap_or_default();
     legacy::Role {
-        name: name.into(),
-        weight: 1.0,
+        weight: master.weight(&name),
         quota: legacy::RoleQuota {
-            role: name.into(),
-            consumed: scalars(&used),
-            ..legacy::RoleQuota::default()
+            role: name.clone(),
+            guarantee: floats(&quota.guarantees),
+            limit: floats(&quota.limits),
+            consumed: floats(&usage.consumed()),
         },
-        resources: scalars(&sum([&used, &offered])),
-        allocated: scalars(&used),
-        offered: scalars(&offered),
-        reserved: BTreeMap::new(),
-        frameworks: members.map(|framework| framework.id.to_string()).collect(),
+        resources: floats(&amounts(&held(usage))),
+        allocated: floats(&amounts(&usage.allocated)),
+        offered: floats(&amounts(&usage.offered)),
+        reserved: floats(&amounts(&usage.reserved)),
+        frameworks: usage.frameworks.iter().map(ToString::to_string).collect(),
+        name,
     }
-}
-
-fn used(master: &Master, name: &str) -> Resources {
-    let tasks = master.frameworks().flat_map(|f| f.tasks.values());
-    sum(tasks
-        .filter(|task| task.is_using_resources() && task.spec.role == name)
-        .map(|task| &task.spec.resources))
-}
-
-fn offered(master: &Master, name: &str) -> Resources {
-    sum(master
-        .offers()
-        .filter(|offer| offer.role == name)
-        .map(|offer| &offer.resources))
-}
-
-fn scalars(bag: &Resources) -> BTreeMap<String, f64> {
-    let scalar = |(name, value): (&str, &Value)| match value {
-        Value::Scalar(amount) => Some((name.to_string(), amount.to_f64())),
-        _ => None,
-    };
-    bag.iter().filter_map(scalar).collect()
 }

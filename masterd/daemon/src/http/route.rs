@@ -25,6 +25,8 @@ enum Route {
     Frameworks,
     Tasks,
     Roles,
+    Quota,
+    Weights,
     Health,
     Version,
     Redirect,
@@ -48,6 +50,8 @@ const ROUTES: &[(&str, Route)] = &[
     ("/frameworks", Route::Frameworks),
     ("/tasks", Route::Tasks),
     ("/roles", Route::Roles),
+    ("/quota", Route::Quota),
+    ("/weights", Route::Weights),
     ("/health", Route::Health),
     ("/version", Route::Version),
     ("/redirect", Route::Redirect),
@@ -81,6 +85,12 @@ pub(super) async fn dispatch(context: &Context, request: Request<Incoming>) -> R
         Route::Operator => return operator::handle(context, request).await,
         Route::Teardown => return operator::teardown(context, request).await,
         Route::Resources => return operator::by_form(context, &path, request).await,
+        Route::Quota if !is_reading(request.method()) => {
+            return operator::change_quota(context, &path, request).await;
+        }
+        Route::Weights if !is_reading(request.method()) => {
+            return operator::change_weights(context, request).await;
+        }
         Route::OfTask => return files::handle(context, &path, request).await,
         _ => {}
     }
@@ -95,6 +105,8 @@ pub(super) async fn dispatch(context: &Context, request: Request<Incoming>) -> R
         Route::Frameworks => state::frameworks(context, &query).await,
         Route::Tasks => tasks::list(context, &query).await,
         Route::Roles => roles::list(context).await,
+        Route::Quota => operator::show_quota(context).await,
+        Route::Weights => operator::show_weights(context).await,
         Route::Version => state::version(),
         Route::Flags => state::flags(context),
         Route::Metrics => metrics::snapshot(context, &query).await,

@@ -5,35 +5,49 @@
 use hyper::StatusCode;
 use masterd_core::{Answer, Order};
 use nesos_api::operator::common::Duration;
-use nesos_api::operator::master::CallDrainAgent;
+use nesos_api::operator::master::{Call, CallDrainAgent, CallType};
 use nesos_api::v1;
 use nesos_wire::AgentId;
 
-use super::{Done, Refused, bad};
+use super::{Done, Refused, bad, member};
 use crate::engine;
 use crate::http::{Context, files};
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
-/// DRAIN_AGENT
-pub(super) async fn drain(context: &Context, call: CallDrainAgent) -> Result<Done, Refused> {
-    let max_grace_ns = call.max_grace_period.as_ref().map(nanos).transpose()?;
-    let mark_gone = call.mark_gone.unwrap_or_default();
-    let order = |agent| Order::Drain {
-        agent,
-        max_grace_ns,
-        mark_gone,
+/// One of these calls.
+pub(super) async fn call(context: &Context, kind: CallType, call: Call) -> Result<Done, Refused> {
+    let (agent, order): (v1::AgentID, fn(AgentId) -> Order) = match kind {
+        CallType::DrainAgent => {
+            return drain(context, member(call.drain_agent, "drain_agent")?).await;
+        }
+        CallType::DeactivateAgent => {
+            let call = member(call.deactivate_agent, "deactivate_agent")?;
+            (call.agent_id, Order::Deactivate)
+        }
+        CallType::ReactivateAgent => {
+            let call = member(call.reactivate_agent, "reactivate_agent")?;
+            (call.agent_id, Order::Reactivate)
+        }
+        _ => {
+            let call = member(call.mark_agent_gone, "mark_agent_gone")?;
+            (call.agent_id, Order::MarkGone)
+        }
     };
-    self::order(context, call.agent_id, order).await
+    carry_out(context, order(AgentId::new(agent.value))).await
 }
 
-/// Any order about one agent.
-pub(super) async fn order(
-    context: &Context,
-    agent: v1::AgentID,
-    order: impl FnOnce(AgentId) -> Order,
-) -> Result<Done, Refused> {
-    let request = engine::Request::Order(order(AgentId::new(agent.value)));
+async fn drain(context: &Context, call: CallDrainAgent) -> Result<Done, Refused> {
+    let order = Order::Drain {
+        agent: AgentId::new(call.agent_id.value),
+        max_grace_ns: call.max_grace_period.as_ref().map(nanos).transpose()?,
+        mark_gone: call.mark_gone.unwrap_or_default(),
+    };
+    carry_out(context, order).await
+}
+
+async fn carry_out(context: &Context, order: Order) -> Result<Done, Refused> {
+    let request = engine::Request::Order(order);
     match context.app.engine.operator(request).await {
         Some(Answer::Done) => Ok(Done::Empty(StatusCode::OK)),
         other => Err(Box::new(files::plain(other))),

@@ -3,15 +3,14 @@
 //! Called by the dispatcher. Each answer is built in one of the engine's turns, so it shows one moment. Only reads.
 
 use masterd_core::Master;
-use nesos_api::operator::common::{Operation, Role};
+use nesos_api::operator::common::Operation;
 use nesos_api::operator::master::{
     Response, ResponseGetMaster, ResponseGetOperations, ResponseGetRoles, ResponseType as Type,
 };
 
 use super::{Done, Refused};
-use crate::convert::resource::{self, Shape};
 use crate::convert::{operation, operator};
-use crate::http::{Context, answer, roles as role};
+use crate::http::{Context, answer, roles};
 
 /// GET_STATE
 pub(super) async fn state(context: &Context) -> Result<Done, Refused> {
@@ -71,21 +70,9 @@ pub(super) async fn operations(context: &Context) -> Result<Done, Refused> {
 /// GET_ROLES
 pub(super) async fn roles(context: &Context) -> Result<Done, Refused> {
     ask(context, Type::GetRoles, |master, out| {
-        let role = |name: &str| {
-            let shown = role::role(master, name);
-            Role {
-                name: name.into(),
-                weight: shown.weight,
-                frameworks: shown
-                    .frameworks
-                    .iter()
-                    .map(|id| id.as_str().into())
-                    .collect(),
-                resources: resource::list(&role::held(master, name), &Shape::default()),
-            }
-        };
-        let roles = role::names(master).into_iter().map(role).collect();
-        out.get_roles = Some(ResponseGetRoles { roles });
+        out.get_roles = Some(ResponseGetRoles {
+            roles: roles::messages(master),
+        });
     })
     .await
 }

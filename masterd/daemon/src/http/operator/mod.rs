@@ -7,7 +7,6 @@
 use hyper::body::Incoming;
 use hyper::header::HeaderMap;
 use hyper::{Method, Request, Response, StatusCode};
-use masterd_core::Order;
 use nesos_api::operator::master::{self as api, Call, CallType};
 
 use super::access::READWRITE_REALM;
@@ -20,10 +19,12 @@ mod agents;
 mod cluster;
 mod frameworks;
 mod resources;
+mod shares;
 mod stream;
 
 pub(super) use frameworks::teardown;
 pub(super) use resources::by_form;
+pub(super) use shares::{change_quota, change_weights, show_quota, show_weights};
 
 /// A refusal: a status and a sentence.
 type Refused = Box<Response<Body>>;
@@ -117,25 +118,19 @@ async fn dispatch(
             let principal = may_write(context, headers)?;
             resources::call(context, principal, kind, call).await
         }
-        CallType::DrainAgent => {
+        CallType::DrainAgent
+        | CallType::DeactivateAgent
+        | CallType::ReactivateAgent
+        | CallType::MarkAgentGone => {
             may_write(context, headers)?;
-            agents::drain(context, member(call.drain_agent, "drain_agent")?).await
+            agents::call(context, kind, call).await
         }
-        CallType::DeactivateAgent => {
-            may_write(context, headers)?;
-            let agent = member(call.deactivate_agent, "deactivate_agent")?.agent_id;
-            agents::order(context, agent, Order::Deactivate).await
-        }
-        CallType::ReactivateAgent => {
-            may_write(context, headers)?;
-            let agent = member(call.reactivate_agent, "reactivate_agent")?.agent_id;
-            agents::order(context, agent, Order::Reactivate).await
-        }
-        CallType::MarkAgentGone => {
-            may_write(context, headers)?;
-            let agent = member(call.mark_agent_gone, "mark_agent_gone")?.agent_id;
-            agents::order(context, agent, Order::MarkGone).await
-        }
+        CallType::GetQuota
+        | CallType::UpdateQuota
+        | CallType::SetQuota
+        | CallType::RemoveQuota
+        | CallType::GetWeights
+        | CallType::UpdateWeights => shares::dispatch(context, headers, kind, call).await,
         kind => Err(refuse(
             StatusCode::NOT_IMPLEMENTED,
             format!("Call {kind} is not supported yet"),
