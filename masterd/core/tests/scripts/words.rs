@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use masterd_core::constraints::{Constraint, Constraints, Pattern, Predicate, Selector};
 use masterd_core::{FrameworkUpdate, LaunchTask};
 use nesos_wire::command::FrameworkFacts;
-use nesos_wire::task::Command;
+use nesos_wire::task::{Command, TaskState};
 use nesos_wire::{AgentId, TaskId, resource_text};
 
 /// What a framework says of itself: `roles=a,b suppress=a caps=X timeout=1 principal=p user=u min=cpus:1
@@ -86,5 +86,17 @@ pub(crate) fn task(word: &str, agent: &AgentId) -> LaunchTask {
         kill_grace_ms: 3000,
         info: Vec::new(),
         invalid: None,
+    }
+}
+
+/// A task's state as agents send it.
+pub(crate) fn state(word: &str) -> TaskState {
+    match word {
+        "STARTING" => TaskState::Starting,
+        "RUNNING" => TaskState::Running,
+        "FINISHED" => TaskState::Finished,
+        "FAILED" => TaskState::Failed,
+        "KILLED" => TaskState::Killed,
+        _ => panic!("unknown state {word}"),
     }
 }
