@@ -184,7 +184,7 @@ impl Agent {
 }
 
 /// An upper bound of the spec's encoded size, statuses and small fields included.
-fn spec_bytes(spec: &TaskSpec) -> usize {
+pub(crate) fn spec_bytes(spec: &TaskSpec) -> usize {
     const SMALL_FIELDS: usize = 1024;
     let command = &spec.command;
     let environment: usize = command

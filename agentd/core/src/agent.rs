@@ -13,9 +13,11 @@ use nesos_wire::{AgentId, Attempt, ContainerId, TaskKey, Uuid};
 
 use crate::checkpoint::Record;
 use crate::event::{Action, Config, Event, Level, Moment, Note, Ready};
+use crate::history::{Completed, Counters, History};
 use crate::link::{Link, LinkView};
 use crate::operations::Operations;
 use crate::rng::Rng;
+use crate::stream::Stream;
 use crate::task::{Draft, Phase, Task};
 
 /// The state machine. See the crate header for how to drive it.
@@ -39,6 +41,7 @@ pub struct Agent {
     pub(crate) shutdown_at: Option<Instant>,
     /// More is in use than the agent has: it came back with smaller resources.
     pub(crate) is_overcommitted: bool,
+    pub(crate) history: History,
 }
 
 #[derive(Debug, Clone)]
@@ -60,6 +63,16 @@ pub struct TaskView<'a> {
     pub container: Option<&'a ContainerId>,
     /// Its newest status.
     pub status: Option<&'a TaskStatus>,
+    /// The newest status that its framework has acknowledged.
+    pub acknowledged: Option<&'a TaskStatus>,
+    stream: &'a Stream,
+}
+
+impl<'a> TaskView<'a> {
+    /// What is known of its statuses, oldest first: the newest acknowledged one, then those that wait.
+    pub fn statuses(&self) -> impl Iterator<Item = &'a TaskStatus> + use<'a> {
+        self.acknowledged.into_iter().chain(self.stream.pending())
+    }
 }
 
 impl Agent {
@@ -128,7 +141,19 @@ impl Agent {
             latest: task.latest(),
             container: task.container.as_ref(),
             status: task.stream.newest(),
+            acknowledged: task.stream.acknowledged(),
+            stream: &task.stream,
         })
+    }
+
+    /// The newest tasks that are over and acknowledged, oldest first.
+    pub fn completed(&self) -> impl Iterator<Item = &Completed> {
+        self.history.completed()
+    }
+
+    /// How often what happened.
+    pub fn counters(&self) -> &Counters {
+        &self.history.counters
     }
 
     /// What is in use.
@@ -151,7 +176,9 @@ impl Agent {
         let Some(task) = self.tasks.get_mut(key).filter(|task| !task.is_silent) else {
             return;
         };
-        if task.stream.push(status.clone()) && task.is_stored {
+        let was_taken = task.stream.push(status.clone());
+        self.history.count(status.state, was_taken);
+        if was_taken && task.is_stored {
             self.out.persist.push(Record::Updated {
                 key: key.clone(),
                 status: Box::new(status),
@@ -211,13 +238,19 @@ impl Agent {
     pub(crate) fn drop_task(&mut self, key: &TaskKey) -> Option<Attempt> {
         let task = self.tasks.remove(key)?;
         let attempt = task.spec.attempt;
-        if let Some(container) = task.container {
+        if let Some(container) = task.container.clone() {
             self.containers.remove(&container);
             self.out.actions.push(Action::Release {
                 container,
                 key: key.clone(),
             });
         }
+        self.history.remember(Completed {
+            container: task.container,
+            state: task.stream.latest(),
+            status: task.stream.newest().cloned(),
+            spec: task.spec,
+        });
         self.remember_finished(key.clone(), attempt);
         Some(attempt)
     }

@@ -59,6 +59,7 @@ impl Agent {
             Some(_) => task.draft_killed_during_launch(),
             None => Draft::agent(TaskState::Failed, Reason::ContainerLaunchFailed, message),
         };
+        self.history.counters.launch_errors += 1;
         self.finish(key, draft);
     }
 

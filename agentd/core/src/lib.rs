@@ -15,6 +15,7 @@ mod container;
 mod conversation;
 mod event;
 pub mod fetch;
+mod history;
 mod kill;
 mod link;
 mod operations;
@@ -30,6 +31,7 @@ pub use event::{
     Action, Config, ContainerEvent, Event, Finish, Level, Limitation, LinkError, Moment, Note,
     Ready, Seed,
 };
+pub use history::{Completed, Counters, MAX_COMPLETED, MAX_COMPLETED_BYTES};
 pub use link::{GREETING_TIMEOUT, LinkView};
 pub use operations::{MAX_OPERATIONS, VolumePlace, volume_places};
 pub use repeat::{RETRY_FIRST, RETRY_LAST};

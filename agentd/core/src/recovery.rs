@@ -13,6 +13,7 @@ use nesos_wire::task::TaskState;
 use crate::agent::Agent;
 use crate::checkpoint::Record;
 use crate::event::{Action, Config, Level, Moment, Ready, Seed};
+use crate::history::{Counters, History};
 use crate::link::Link;
 use crate::operations::Operations;
 use crate::rng::Rng;
@@ -35,12 +36,14 @@ impl Agent {
             store_blocked: None,
             shutdown_at: None,
             is_overcommitted: false,
+            history: History::default(),
         };
         let mut boot_id = None;
         for record in records {
             agent.replay(record, &mut boot_id);
         }
-        // What the replay asked for concerns the past.
+        // What the replay asked for and counted concerns the past.
+        agent.history.counters = Counters::default();
         agent.out = Ready::default();
         let has_rebooted = boot_id
             .as_ref()

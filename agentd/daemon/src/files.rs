@@ -4,13 +4,15 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use agentd_core::fetch::is_plain_path;
+use nesos_shell::http::files::{Part, Piece};
 use nesos_sys::fs::{Access, FsError, open_beneath};
 use nesos_wire::message::{FileChunk, FileError, MAX_FILE_CHUNK};
 use nix::errno::Errno;
+
+use crate::roots;
 
 /// Up to `length` bytes of `path` from `offset`. `ended`: whether the task had ended before the call.
 pub(crate) fn read(
@@ -29,22 +31,11 @@ pub(crate) fn read(
 }
 
 fn read_chunk(file: &File, offset: u64, length: u32, ended: bool) -> io::Result<FileChunk> {
-    let size = file.metadata()?.len();
-    let wanted = u64::from(length)
-        .min(MAX_FILE_CHUNK as u64)
-        .min(size.saturating_sub(offset));
-    let mut data = vec![0; wanted as usize];
-    let mut filled = 0;
-    while filled < data.len() {
-        match file.read_at(&mut data[filled..], offset + filled as u64) {
-            // It was cut short meanwhile.
-            Ok(0) => break,
-            Ok(n) => filled += n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    data.truncate(filled);
+    let part = Part {
+        offset: Some(offset),
+        length: u64::from(length).min(MAX_FILE_CHUNK as u64),
+    };
+    let Piece { size, data } = roots::read_part(file, part)?;
     Ok(FileChunk {
         offset,
         data,

@@ -141,6 +141,18 @@ pub(crate) const TABLE: Table = Table {
             "give a download up that stands still for this long",
         ),
         flag(
+            "api_access",
+            Kind::Choice(&["local", "open", "authenticated"]),
+            Some("local"),
+            "who may write through HTTP: this host only, anybody, or who has credentials; reading is open to all",
+        ),
+        flag(
+            "credentials",
+            Kind::Path,
+            None,
+            "JSON file of principals and secrets, as Mesos's",
+        ),
+        flag(
             "logging_level",
             Kind::Text,
             Some("INFO"),

@@ -3,6 +3,8 @@
 //! Called by `run`. Invariants: at most one task exists; every dial ends in `LinkUp` or `LinkDown`, every link that was up
 //! in `LinkDown`, unless it was hung up.
 
+use std::cell::Cell;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -37,6 +39,8 @@ pub(crate) struct Links {
     settings: Rc<Settings>,
     events: mpsc::Sender<Event>,
     current: Option<Current>,
+    /// Address of the master of the newest link.
+    master: Rc<Cell<Option<IpAddr>>>,
 }
 
 impl Links {
@@ -45,16 +49,26 @@ impl Links {
             settings,
             events,
             current: None,
+            master: Rc::default(),
         }
+    }
+
+    /// Where the master's address is kept, for displays.
+    pub(crate) fn master(&self) -> Rc<Cell<Option<IpAddr>>> {
+        self.master.clone()
     }
 
     pub(crate) fn dial(&mut self, number: u64, leader: Option<String>) {
         self.drop_current();
         let (outbox, receiver) = mpsc::channel(OUTBOX);
         let (settings, events) = (self.settings.clone(), self.events.clone());
+        let master = self.master.clone();
         let task = tokio::task::spawn_local(async move {
             let error = match dial::dial(&settings, leader).await {
-                Ok(stream) => carry(stream, number, receiver, &events).await,
+                Ok(stream) => {
+                    master.set(stream.get_ref().0.peer_addr().ok().map(|peer| peer.ip()));
+                    carry(stream, number, receiver, &events).await
+                }
                 Err(error) => error,
             };
             // Fails only when the daemon is ending.

@@ -16,11 +16,12 @@ mod http;
 mod identity;
 mod link;
 mod resources;
+mod roots;
 mod run;
 mod sandbox;
 mod settings;
-mod state;
 mod store;
+mod view;
 mod volumes;
 
 use std::process::ExitCode;

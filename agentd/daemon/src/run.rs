@@ -23,8 +23,8 @@ use crate::http;
 use crate::identity;
 use crate::link::Links;
 use crate::settings::{Settings, SettingsError};
-use crate::state::View;
 use crate::store::{Store, StoreError};
+use crate::view::View;
 use crate::{files, gc, sandbox, volumes};
 
 /// Events that wait for the loop; senders wait beyond it.
@@ -131,14 +131,16 @@ impl Daemon {
             clocks.moment(),
         );
         let agent = Rc::new(RefCell::new(agent));
+        let links = Links::new(settings.clone(), sender);
         let view = View::new(
             settings.clone(),
             agent.clone(),
             containers.clone(),
             clocks.clone(),
+            links.master(),
             port,
         );
-        tokio::task::spawn_local(http::serve(listener, Rc::new(view)));
+        tokio::task::spawn_local(http::serve(listener, http::App::new(view)));
         let advertised = settings.advertised_ip();
         let host = if advertised.is_empty() {
             "127.0.0.1"
@@ -152,7 +154,7 @@ impl Daemon {
         );
         let now = tokio::time::Instant::now();
         let daemon = Self {
-            links: Links::new(settings.clone(), sender),
+            links,
             endpoint: format!("{host}:{port}"),
             gc_at: now + GC_MIN_PAUSE,
             last_gc: now,

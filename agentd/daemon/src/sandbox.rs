@@ -30,7 +30,7 @@ pub(crate) enum SandboxError {
 }
 
 /// `slaves/<agent>/frameworks/<framework>/executors/<executor>/runs`.
-fn runs(
+pub(crate) fn runs(
     work_dir: &Path,
     agent: &str,
     framework: &FrameworkId,
@@ -110,20 +110,34 @@ pub(crate) fn of_container(
 
 /// The newest sandbox of a command task that the agent has forgotten, whatever agent id it ran under.
 pub(crate) fn latest_of(work_dir: &Path, key: &TaskKey) -> Option<PathBuf> {
+    let executor = ExecutorId::parse(key.task.as_str()).ok()?;
+    latest_anywhere(work_dir, &key.framework, &executor)
+}
+
+/// The newest sandbox of an executor under this agent id.
+pub(crate) fn latest_run(
+    work_dir: &Path,
+    agent: &str,
+    framework: &FrameworkId,
+    executor: &ExecutorId,
+) -> Option<PathBuf> {
+    let runs = runs(work_dir, agent, framework, executor.as_str()).ok()?;
+    let target = fs::read_link(runs.join(LATEST)).ok()?;
+    Some(runs.join(ContainerId::parse(target.to_str()?).ok()?.as_str()))
+}
+
+/// The newest sandbox of an executor, whatever agent id it ran under.
+pub(crate) fn latest_anywhere(
+    work_dir: &Path,
+    framework: &FrameworkId,
+    executor: &ExecutorId,
+) -> Option<PathBuf> {
     let agents = fs::read_dir(work_dir.join("slaves"))
         .ok()?
         .flatten()
         .take(MAX_AGENTS);
     let candidates = agents.filter_map(|entry| {
-        let runs = runs(
-            work_dir,
-            entry.file_name().to_str()?,
-            &key.framework,
-            key.task.as_str(),
-        )
-        .ok()?;
-        let target = fs::read_link(runs.join(LATEST)).ok()?;
-        let sandbox = runs.join(ContainerId::parse(target.to_str()?).ok()?.as_str());
+        let sandbox = latest_run(work_dir, entry.file_name().to_str()?, framework, executor)?;
         let modified = fs::metadata(&sandbox)
             .and_then(|metadata| metadata.modified())
             .ok()?;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use nesos_base::cluster_config::{self, ClusterConfig};
 use nesos_base::token::JoinToken;
 use nesos_shell::flags::Values;
+use nesos_shell::http::access::Access;
 use nesos_shell::mdns::Mode;
 use nesos_shell::tls;
 use nesos_wire::NodeId;
@@ -63,6 +64,8 @@ pub(crate) struct Settings {
     pub(crate) gc_delay: Duration,
     pub(crate) gc_headroom: f64,
     pub(crate) stall_timeout: Duration,
+    /// Who may change something through the HTTP server.
+    pub(crate) access: Access,
 }
 
 impl Settings {
@@ -114,6 +117,7 @@ impl Settings {
             stall_timeout: flags
                 .duration("fetcher_stall_timeout")
                 .unwrap_or(Duration::from_secs(60)),
+            access: access(&flags)?,
             work_dir,
             flags,
         })
@@ -163,6 +167,7 @@ fn fill(flags: &mut Values, config: &ClusterConfig) -> Result<(), SettingsError>
         ("resources", &config.resources),
         ("attributes", &config.attributes),
         ("cluster", &cluster),
+        ("api_access", &Some(config.api_access.name().to_string())),
     ];
     for (name, value) in values {
         if let Some(value) = value {
@@ -243,6 +248,16 @@ fn address(flags: &Values, name: &str) -> Result<Option<IpAddr>, SettingsError> 
         )
     });
     parsed.map(Some)
+}
+
+fn access(flags: &Values) -> Result<Access, SettingsError> {
+    let (name, credentials) = (flags.text_or_empty("api_access"), flags.path("credentials"));
+    if name == "authenticated" && credentials.is_none() {
+        // cluster.toml speaks to masters too, which have the file: an agent without it lets nobody write.
+        return Ok(Access::Authenticated(Default::default()));
+    }
+    let rule = Access::from_flags(name, credentials.as_deref());
+    rule.map_err(|reason| SettingsError::new("the HTTP server", reason))
 }
 
 fn hostname(flags: &Values, configured: Option<String>) -> String {

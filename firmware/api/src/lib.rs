@@ -7,7 +7,7 @@
 //! * [`v1`]: the shared messages (`TaskInfo`, `Offer`, `Resource`, ...).
 //! * [`scheduler`], [`executor`]: `Call` and `Event` of each API; [`operator`]: `Call`, `Response`, `Event` of master and agent.
 //! * [`recordio`]: how event streams are framed.
-//! * [`resources`]: from the public list of resources to the bags of `nesos-wire`, and back.
+//! * [`resources`]: from the public list of resources to the bags of `nesos-wire`, and back; [`tasks`]: the same for statuses and tasks, one way.
 //! * [`legacy`]: what `/state`, `/slaves`, `/frameworks` and `/tasks` answer.
 //!
 //! Fields: `required` is a plain value, `optional` an `Option`, `repeated` a `Vec`, a map a `BTreeMap`. Optional fields
@@ -45,11 +45,27 @@ pub mod executor;
 pub mod json;
 pub mod legacy;
 pub mod message;
+pub mod operations;
 pub mod operator;
 pub mod protobuf;
 pub mod recordio;
 pub mod resources;
 pub mod scheduler;
+pub mod tasks;
 pub mod v1;
+
+/// The Mesos release whose API this is. Digits and dots only: clients take it apart with `int()`.
+pub const MESOS_VERSION: &str = "1.11.0";
+
+/// What agents of this software can do.
+pub const AGENT_CAPABILITIES: [v1::AgentInfoCapabilityType; 7] = [
+    v1::AgentInfoCapabilityType::MultiRole,
+    v1::AgentInfoCapabilityType::HierarchicalRole,
+    v1::AgentInfoCapabilityType::ReservationRefinement,
+    v1::AgentInfoCapabilityType::ResizeVolume,
+    v1::AgentInfoCapabilityType::AgentOperationFeedback,
+    v1::AgentInfoCapabilityType::AgentDraining,
+    v1::AgentInfoCapabilityType::TaskResourceLimits,
+];
 
 pub use error::{Error, MAX_DECODED_BYTES, MAX_DEPTH, MAX_ENCODED_BYTES};

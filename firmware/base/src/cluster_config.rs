@@ -74,6 +74,17 @@ pub enum ApiAccess {
     Authenticated,
 }
 
+impl ApiAccess {
+    /// As it stands in cluster.toml and in `--api_access`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Open => "open",
+            Self::Authenticated => "authenticated",
+        }
+    }
+}
+
 /// A checked cluster.toml.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ClusterConfig {

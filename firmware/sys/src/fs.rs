@@ -70,13 +70,52 @@ impl FsError {
 pub fn open_beneath(directory: &Path, relative: &Path, access: Access) -> Result<File, FsError> {
     let path = directory.join(relative);
     let base = open_directory(directory)?;
-    let fd = openat2(&base, relative, access).map_err(|errno| FsError::io("open", &path, errno))?;
+    let fd = openat2(&base, relative, access.how())
+        .map_err(|errno| FsError::io("open", &path, errno))?;
     let file = File::from(fd);
     let metadata = file.metadata().map_err(|e| FsError::io("stat", &path, e))?;
     if !metadata.is_file() {
         return Err(FsError::NotAFile { path });
     }
     Ok(file)
+}
+
+/// One entry of a directory.
+#[derive(Debug)]
+pub struct Listed {
+    /// Its name; what is not UTF-8 in it is replaced.
+    pub name: String,
+    /// Of the entry itself, not of what it links to.
+    pub metadata: fs::Metadata,
+}
+
+/// The entries of the directory `relative` inside `directory`, at most `most`, by name; links that lead out are not
+/// followed.
+pub fn list_beneath(
+    directory: &Path,
+    relative: &Path,
+    most: usize,
+) -> Result<Vec<Listed>, FsError> {
+    let path = directory.join(relative);
+    let base = open_directory(directory)?;
+    let relative = if relative.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        relative
+    };
+    let how = (libc::O_RDONLY | libc::O_DIRECTORY, 0, 0);
+    let fd = openat2(&base, relative, how).map_err(|errno| FsError::io("list", &path, errno))?;
+    let entries = fs::read_dir(format!("/proc/self/fd/{}", fd.as_raw_fd()))
+        .map_err(|error| FsError::io("list", &path, error))?;
+    let listed = |entry: fs::DirEntry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        // It may have gone meanwhile.
+        let metadata = entry.metadata().ok()?;
+        Some(Listed { name, metadata })
+    };
+    let mut all: Vec<Listed> = entries.flatten().take(most).filter_map(listed).collect();
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(all)
 }
 
 /// A descriptor of a directory, for reading or as a starting point.
@@ -122,14 +161,23 @@ struct OpenHow {
     resolve: u64,
 }
 
-fn openat2(base: &OwnedFd, relative: &Path, access: Access) -> Result<OwnedFd, Errno> {
+/// Flags, permission bits, and what is resolved.
+type How = (libc::c_int, u32, u64);
+
+impl Access {
+    fn how(self) -> How {
+        let create = libc::O_WRONLY | libc::O_CREAT;
+        match self {
+            Access::Read => (libc::O_RDONLY, 0, 0),
+            Access::Append => (create | libc::O_APPEND, 0o644, RESOLVE_NO_SYMLINKS),
+            Access::Replace(mode) => (create | libc::O_TRUNC, mode & 0o777, RESOLVE_NO_SYMLINKS),
+        }
+    }
+}
+
+fn openat2(base: &OwnedFd, relative: &Path, how: How) -> Result<OwnedFd, Errno> {
     let common = libc::O_CLOEXEC | libc::O_NOCTTY | libc::O_NONBLOCK;
-    let create = libc::O_WRONLY | libc::O_CREAT;
-    let (flags, mode, links) = match access {
-        Access::Read => (libc::O_RDONLY, 0, 0),
-        Access::Append => (create | libc::O_APPEND, 0o644, RESOLVE_NO_SYMLINKS),
-        Access::Replace(mode) => (create | libc::O_TRUNC, mode & 0o777, RESOLVE_NO_SYMLINKS),
-    };
+    let (flags, mode, links) = how;
     let how = OpenHow {
         flags: (flags | common) as u64,
         mode: u64::from(mode),
@@ -212,6 +260,29 @@ mod tests {
             assert!(
                 matches!(read(folder.path(), name), Err(FsError::NotAFile { .. })),
                 "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_listing_stays_inside() {
+        let folder = tempfile::tempdir().expect("scratch folder");
+        let sandbox = folder.path().join("sandbox");
+        fs::create_dir_all(sandbox.join("out")).expect("mkdir");
+        fs::write(sandbox.join("out/b"), "12").expect("write");
+        fs::write(sandbox.join("out/a"), "1").expect("write");
+        symlink("..", sandbox.join("up")).expect("link");
+        let names = |relative: &str, most| {
+            let listed = list_beneath(&sandbox, Path::new(relative), most).expect("listed");
+            listed.into_iter().map(|l| l.name).collect::<Vec<_>>()
+        };
+        assert_eq!(names("", 9), ["out", "up"]);
+        assert_eq!(names("out", 9), ["a", "b"]);
+        assert_eq!(names("out", 1).len(), 1);
+        for relative in ["up", "..", "/etc", "out/a"] {
+            assert!(
+                list_beneath(&sandbox, Path::new(relative), 9).is_err(),
+                "{relative}"
             );
         }
     }

@@ -60,6 +60,43 @@ pub fn lookup(name: &str) -> Result<Credentials, UserError> {
     })
 }
 
+/// The names of users and groups, read once for many questions.
+#[derive(Debug)]
+pub struct Names {
+    passwd: String,
+    group: String,
+}
+
+impl Names {
+    /// Reads the files; without them every name is a number.
+    pub fn read() -> Self {
+        Self {
+            passwd: fs::read_to_string("/etc/passwd").unwrap_or_default(),
+            group: fs::read_to_string("/etc/group").unwrap_or_default(),
+        }
+    }
+
+    /// A user's name, or the number.
+    pub fn user(&self, uid: u32) -> String {
+        name_of(&self.passwd, uid)
+    }
+
+    /// A group's name, or the number.
+    pub fn group(&self, gid: u32) -> String {
+        name_of(&self.group, gid)
+    }
+}
+
+/// Both files have the name first and the number third.
+fn name_of(file: &str, id: u32) -> String {
+    let found = file.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next().filter(|name| !name.is_empty())?;
+        (fields.nth(1)?.parse() == Ok(id)).then(|| name.to_owned())
+    });
+    found.unwrap_or_else(|| id.to_string())
+}
+
 fn find(name: &str, passwd: &str, group: &str) -> Option<Credentials> {
     let by_id = name.parse::<u32>().ok();
     let (login, uid, gid, home) = passwd.lines().find_map(|line| {
@@ -109,6 +146,22 @@ mod tests {
         };
         assert_eq!(find("ada", PASSWD, GROUP), Some(ada.clone()));
         assert_eq!(find("1000", PASSWD, GROUP), Some(ada));
+    }
+
+    #[test]
+    fn numbers_have_names_or_stay_numbers() {
+        let names = Names {
+            passwd: PASSWD.into(),
+            group: GROUP.into(),
+        };
+        assert_eq!(
+            (names.user(1000), names.user(7)),
+            ("ada".into(), "7".into())
+        );
+        assert_eq!(
+            (names.group(997), names.group(5)),
+            ("gpio".into(), "5".into())
+        );
     }
 
     #[test]

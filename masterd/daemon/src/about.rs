@@ -8,8 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use nesos_api::v1;
 use nesos_wire::MasterId;
 
-/// The Mesos release whose API this master speaks.
-pub(crate) const MESOS_VERSION: &str = "1.11.0";
+pub(crate) use nesos_api::MESOS_VERSION;
+
 /// This software's version.
 pub(crate) const NESOS_VERSION: &str = env!("CARGO_PKG_VERSION");
 

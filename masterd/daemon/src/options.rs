@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use masterd_core::{Config, check_weight};
-use nesos_base::cluster_config::{ApiAccess, ClusterConfig, DEFAULT_CLUSTER, Role};
+use nesos_base::cluster_config::{ClusterConfig, DEFAULT_CLUSTER, Role};
 use nesos_base::time::Duration;
 use nesos_base::token::ClusterKey;
 use nesos_shell::flags::{Flag, Kind, Stop, Table, Values, parse_duration};
@@ -277,12 +277,7 @@ fn read_config(path: &std::path::Path) -> Result<ClusterConfig, String> {
 }
 
 fn fill(values: &mut Values, config: &ClusterConfig) -> Result<(), String> {
-    let access = match config.api_access {
-        ApiAccess::Local => "local",
-        ApiAccess::Open => "open",
-        ApiAccess::Authenticated => "authenticated",
-    };
-    values.fill("api_access", access)?;
+    values.fill("api_access", config.api_access.name())?;
     values.fill("cluster", &config.cluster)
 }
 

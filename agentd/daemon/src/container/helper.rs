@@ -57,6 +57,7 @@ impl Connection {
 pub(super) struct Helper {
     directory: PathBuf,
     process: Option<PidFd>,
+    pid: Option<u32>,
 }
 
 impl Helper {
@@ -65,6 +66,7 @@ impl Helper {
         Self {
             directory,
             process: None,
+            pid: None,
         }
     }
 
@@ -73,7 +75,13 @@ impl Helper {
         Self {
             directory,
             process: Some(process),
+            pid: None,
         }
+    }
+
+    /// Its process id, once somebody has connected to it; another process's when it has ended.
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.pid
     }
 
     /// Connects; waits for a helper that is just starting. `None`: nobody is there.
@@ -109,9 +117,10 @@ impl Helper {
         let stream = connect_unix(&self.directory, "socket").ok()?;
         stream.set_nonblocking(true).ok()?;
         let stream = UnixStream::from_std(stream).ok()?;
+        let pid = u32::try_from(stream.peer_cred().ok()?.pid()?).ok()?;
+        self.pid = Some(pid);
         if self.process.is_none() {
-            let pid = stream.peer_cred().ok()?.pid()?;
-            self.process = PidFd::open(u32::try_from(pid).ok()?).ok();
+            self.process = PidFd::open(pid).ok();
         }
         let (reader, writer) = stream.into_split();
         Some(Connection {

@@ -102,11 +102,16 @@ impl Life {
             let Some(connection) = helper.connect().await else {
                 break;
             };
+            if let Some(pid) = helper.pid() {
+                let container = self.container.clone();
+                self.context.helpers.borrow_mut().insert(container, pid);
+            }
             word = self.converse(connection, &helper, is_new).await;
             if word.is_some() {
                 break;
             }
         }
+        self.context.helpers.borrow_mut().remove(&self.container);
         // A helper that is gone, or has closed ten connections, says nothing more; its record may.
         if word.is_none() && helper.exit_record().is_none() {
             helper.kill_process();

@@ -13,6 +13,7 @@ mod strays;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
@@ -48,6 +49,8 @@ struct Context {
     settings: Rc<Settings>,
     isolators: Isolators,
     events: mpsc::Sender<Event>,
+    /// The helpers that live, by container: for displays.
+    helpers: RefCell<BTreeMap<ContainerId, u32>>,
 }
 
 impl Context {
@@ -86,6 +89,7 @@ impl Containerizer {
                 settings,
                 isolators,
                 events,
+                helpers: RefCell::default(),
             }),
             orders: BTreeMap::new(),
         })
@@ -154,6 +158,11 @@ impl Containerizer {
     /// What the container uses, if its isolators can tell.
     pub(crate) fn usage(&self, container: &ContainerId) -> Option<Usage> {
         self.context.isolators.usage(container)
+    }
+
+    /// Process id of the container's helper, while it lives.
+    pub(crate) fn executor_pid(&self, container: &ContainerId) -> Option<u32> {
+        self.context.helpers.borrow().get(container).copied()
     }
 
     fn begin(&mut self, container: ContainerId) -> Life {

@@ -1,6 +1,8 @@
 //! A master that does what a test says, and an agentd process that believes it. Everything on loopback, as any user.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)] // Each test file uses its part; a failed step of a test may panic.
 
+pub mod http;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -100,6 +102,7 @@ pub struct Master {
     agent: Option<Child>,
     starts: usize,
     extra_flags: Vec<String>,
+    resources: String,
 }
 
 impl Master {
@@ -115,6 +118,7 @@ impl Master {
             agent: None,
             starts: 0,
             extra_flags: Vec::new(),
+            resources: "cpus:4;mem:512".into(),
         }
     }
 
@@ -125,6 +129,11 @@ impl Master {
 
     pub fn with_flag(mut self, flag: String) -> Self {
         self.extra_flags.push(flag);
+        self
+    }
+
+    pub fn with_resources(mut self, resources: &str) -> Self {
+        self.resources = resources.into();
         self
     }
 
@@ -145,8 +154,8 @@ impl Master {
                 "--port=0",
                 "--mdns=off",
                 "--hostname=test",
-                "--resources=cpus:4;mem:512",
             ])
+            .arg(format!("--resources={}", self.resources))
             .args(&self.extra_flags)
             .env("NESOS_JOIN_TOKEN", &self.token)
             .stdin(Stdio::null())
@@ -355,6 +364,15 @@ impl Link {
             }
             assert!(!update.status.state.is_terminal(), "{:?}", update.status);
         }
+    }
+
+    /// Returns when the agent has worked through everything sent so far.
+    pub async fn settle(&mut self) {
+        self.send(&MasterToAgent::Ping { sequence: 77 }).await;
+        while !matches!(
+            self.next().await,
+            Some(AgentToMaster::Pong { sequence: 77 })
+        ) {}
     }
 
     pub async fn read_file(&mut self, task: &str, path: &str) -> Result<FileChunk, FileError> {

@@ -5,9 +5,11 @@
 //! these by name, agents are "slaves" here. Invariant: a field without `skip_serializing_if` is always present.
 //! `/metrics/snapshot` needs no type: it is a `BTreeMap<String, f64>`.
 
+mod agent;
 mod state;
 mod task;
 
+pub use agent::*;
 pub use state::*;
 pub use task::*;
 

@@ -4,11 +4,11 @@
 //! cannot carry out is refused with a sentence that names the operation.
 
 use masterd_core::{Change, Convert, OperationUpdate};
-use nesos_api::operator::common::Operation;
+use nesos_api::operations::status as shown_status;
 use nesos_api::v1::{self, OfferOperationType as Type};
-use nesos_wire::AgentId;
-use nesos_wire::operation::{OperationReport, OperationState, OperationStatus};
 use nesos_wire::resource::Resources;
+
+pub(crate) use nesos_api::operations::shown;
 
 use super::resource::{self, ReservationFormat, Shape};
 
@@ -106,54 +106,6 @@ pub(crate) fn status(update: &OperationUpdate, format: ReservationFormat) -> v1:
         agent_id: update.agent.as_ref().map(|agent| agent.as_str().into()),
         converted_resources: resource::list(&update.converted, &shape),
         ..shown_status(&update.status)
-    }
-}
-
-/// An operation as operators see it.
-pub(crate) fn shown(agent: &AgentId, report: &OperationReport) -> Operation {
-    let spec = &report.spec;
-    let status = v1::OperationStatus {
-        operation_id: spec.id.as_deref().map(Into::into),
-        agent_id: Some(agent.as_str().into()),
-        ..shown_status(&report.status)
-    };
-    Operation {
-        framework_id: spec.framework.as_ref().map(|id| id.as_str().into()),
-        agent_id: Some(agent.as_str().into()),
-        // Written by this master or one before it; a damaged one leaves the display poorer, nothing else.
-        info: v1::OfferOperation::from_protobuf(&spec.info).unwrap_or_default(),
-        latest_status: status.clone(),
-        statuses: vec![status],
-        uuid: uuid(&spec.uuid),
-    }
-}
-
-fn shown_status(status: &OperationStatus) -> v1::OperationStatus {
-    v1::OperationStatus {
-        state: state(status.state),
-        message: (!status.message.is_empty()).then(|| status.message.clone()),
-        uuid: status.uuid.as_ref().map(uuid),
-        ..v1::OperationStatus::default()
-    }
-}
-
-fn uuid(uuid: &nesos_wire::Uuid) -> v1::UUID {
-    v1::UUID {
-        value: nesos_api::message::Bytes(uuid.0.to_vec()),
-    }
-}
-
-fn state(state: OperationState) -> v1::OperationState {
-    match state {
-        OperationState::Pending => v1::OperationState::Pending,
-        OperationState::Finished => v1::OperationState::Finished,
-        OperationState::Failed => v1::OperationState::Failed,
-        OperationState::Error => v1::OperationState::Error,
-        OperationState::Dropped => v1::OperationState::Dropped,
-        OperationState::Unreachable => v1::OperationState::Unreachable,
-        OperationState::GoneByOperator => v1::OperationState::GoneByOperator,
-        OperationState::Recovering => v1::OperationState::Recovering,
-        OperationState::Unknown => v1::OperationState::Unknown,
     }
 }
 

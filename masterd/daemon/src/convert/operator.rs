@@ -10,7 +10,7 @@ use nesos_api::operator::master::{
     ResponseGetAgents, ResponseGetAgentsAgent, ResponseGetExecutors, ResponseGetExecutorsExecutor,
     ResponseGetFrameworks, ResponseGetFrameworksFramework, ResponseGetState, ResponseGetTasks,
 };
-use nesos_api::v1::{self, AgentInfoCapabilityType};
+use nesos_api::v1;
 use nesos_wire::command::Drain;
 use nesos_wire::resource::Resources;
 
@@ -19,16 +19,7 @@ use super::status;
 use super::{constraints, event};
 use crate::about::MESOS_VERSION;
 
-/// What agents of this software can do.
-pub(crate) const AGENT_CAPABILITIES: [AgentInfoCapabilityType; 7] = [
-    AgentInfoCapabilityType::MultiRole,
-    AgentInfoCapabilityType::HierarchicalRole,
-    AgentInfoCapabilityType::ReservationRefinement,
-    AgentInfoCapabilityType::ResizeVolume,
-    AgentInfoCapabilityType::AgentOperationFeedback,
-    AgentInfoCapabilityType::AgentDraining,
-    AgentInfoCapabilityType::TaskResourceLimits,
-];
+pub(crate) use nesos_api::AGENT_CAPABILITIES;
 
 /// Everything, at one moment.
 pub(crate) fn state(master: &Master) -> ResponseGetState {

@@ -1,0 +1,112 @@
+//! The agent's own HTTP server: Mesos's operator API and its older endpoints, in Mesos's paths.
+//!
+//! Tasks are launched and killed through the master, not here. Called once by `run`. Invariants: a bounded number of
+//! connections, each bounded in time and memory; a broken client costs only its connection; what changes something asks
+//! the access rule first.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use nesos_shell::http::access::Access;
+use nesos_shell::log::Toggle;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::view::View;
+
+mod answer;
+mod files;
+mod intake;
+mod operator;
+mod route;
+
+/// Connections at a time: scrapers and people; more are closed at once.
+const MAX_CONNECTIONS: usize = 32;
+/// How long a client may take for its request's head.
+const HEAD_LIMIT: Duration = Duration::from_secs(10);
+/// How long a connection may live: requests here are short.
+const CONNECTION_LIMIT: Duration = Duration::from_secs(120);
+/// Largest head; hyper's minimum.
+const MAX_HEAD: usize = 8 * 1024;
+/// Pause after accepting failed (no descriptors left).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Realm of everything that changes something.
+const REALM: &str = "mesos-agent-readwrite";
+
+/// What all handlers share.
+pub(crate) struct App {
+    /// What there is to show.
+    view: View,
+    /// Who may write.
+    access: Access,
+    /// How much is logged for the moment.
+    logging: Toggle,
+}
+
+impl App {
+    pub(crate) fn new(view: View) -> Rc<Self> {
+        Rc::new(Self {
+            access: view.settings.access.clone(),
+            view,
+            logging: Toggle::default(),
+        })
+    }
+}
+
+/// A request's surroundings.
+struct Context {
+    app: Rc<App>,
+    peer: IpAddr,
+}
+
+impl Context {
+    /// Whether this peer may change something.
+    fn may_write(&self, headers: &hyper::HeaderMap) -> Result<(), nesos_shell::http::Refusal> {
+        self.app.access.check(self.peer, headers, REALM).map(drop)
+    }
+}
+
+/// Serves until the process ends. The agent has recovered before, so nobody is ever answered 503.
+pub(crate) async fn serve(listener: TcpListener, app: Rc<App>) {
+    let open = Rc::new(Cell::new(0));
+    loop {
+        let Ok((stream, peer)) = listener.accept().await else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        if open.get() < MAX_CONNECTIONS {
+            open.set(open.get() + 1);
+            let open = open.clone();
+            let context = Context {
+                app: app.clone(),
+                peer: peer.ip(),
+            };
+            tokio::task::spawn_local(async move {
+                // Either way the connection is over, and nobody is interested in how.
+                let _ = tokio::time::timeout(CONNECTION_LIMIT, connection(stream, context)).await;
+                open.set(open.get() - 1);
+            });
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, context: Context) -> Result<(), hyper::Error> {
+    let context = Rc::new(context);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let context = context.clone();
+        async move { Ok::<_, Infallible>(route::dispatch(&context, request).await) }
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_LIMIT)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(stream), service)
+        .await
+}

@@ -1,0 +1,194 @@
+//! From a path to its handler: the longest registered prefix wins, as in libprocess.
+//!
+//! Called for each request. Invariants: `/slave(1)/X` is `/X`, a trailing slash does not count, and a prefix ends at a
+//! slash.
+
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderMap};
+use hyper::{Method, Request, Response, StatusCode};
+use nesos_api::MESOS_VERSION;
+use nesos_api::legacy;
+use nesos_shell::http::logging::{Wish, wish};
+use nesos_shell::http::metrics::{PROMETHEUS, check_timeout, exposition};
+use nesos_shell::http::query::{self, Query};
+use nesos_shell::http::{Refusal, jsonp};
+use nesos_shell::log;
+use serde::Serialize;
+
+use super::answer::{self, Body};
+use super::{Context, files, operator};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Route {
+    Operator,
+    State,
+    Containers,
+    Statistics,
+    Metrics,
+    Prometheus,
+    Flags,
+    Health,
+    Version,
+    Logging,
+    Files,
+}
+
+const ROUTES: &[(&str, Route)] = &[
+    ("/api/v1", Route::Operator),
+    ("/state", Route::State),
+    ("/state.json", Route::State),
+    ("/containers", Route::Containers),
+    ("/monitor/statistics", Route::Statistics),
+    ("/monitor/statistics.json", Route::Statistics),
+    ("/metrics", Route::Prometheus),
+    ("/metrics/snapshot", Route::Metrics),
+    ("/flags", Route::Flags),
+    ("/health", Route::Health),
+    ("/version", Route::Version),
+    ("/logging/toggle", Route::Logging),
+    ("/files", Route::Files),
+];
+
+/// Answers one request.
+pub(super) async fn dispatch(context: &Context, request: Request<Incoming>) -> Response<Body> {
+    let path = query::decode(request.uri().path(), false);
+    let path = normal(&path);
+    let Some(route) = find(path) else {
+        let sentence = format!("There is nothing at '{}' on an agent", request.uri().path());
+        return answer::text(StatusCode::NOT_FOUND, sentence);
+    };
+    if route == Route::Operator {
+        return operator::handle(context, request).await;
+    }
+    let method = request.method();
+    if method != Method::GET && method != Method::HEAD {
+        return answer::refusal(Refusal::method("GET", method));
+    }
+    let query = Query::parse(request.uri().query().unwrap_or_default());
+    let answered = read(context, route, path, request.headers(), &query);
+    answered
+        .and_then(|response| padded(response, &query))
+        .unwrap_or_else(answer::refusal)
+}
+
+fn read(
+    context: &Context,
+    route: Route,
+    path: &str,
+    headers: &HeaderMap,
+    query: &Query,
+) -> Result<Response<Body>, Refusal> {
+    let view = &context.app.view;
+    Ok(match route {
+        Route::State => answer::json(&view.state()),
+        Route::Containers => answer::json(&view.containers(query.get("container_id"))),
+        Route::Statistics => answer::json(&view.statistics()),
+        Route::Metrics => {
+            check_timeout(query)?;
+            answer::json(&view.metrics())
+        }
+        Route::Prometheus => {
+            answer::answer(StatusCode::OK, PROMETHEUS, exposition(&view.metrics()))
+        }
+        Route::Flags => answer::json(&legacy::Flags {
+            flags: view.flags(),
+        }),
+        Route::Version => answer::json(&Version {
+            version: legacy::Version {
+                version: MESOS_VERSION.into(),
+                ..legacy::Version::default()
+            },
+            nesos_version: env!("CARGO_PKG_VERSION"),
+        }),
+        Route::Logging => toggle(context, headers, query)?,
+        Route::Files => {
+            files::handle(view, path.strip_prefix("/files").unwrap_or_default(), query)?
+        }
+        Route::Health | Route::Operator => answer::empty(),
+    })
+}
+
+#[derive(Serialize)]
+struct Version {
+    #[serde(flatten)]
+    version: legacy::Version,
+    nesos_version: &'static str,
+}
+
+/// `/logging/toggle`: without parameters the level, with both of them a change.
+fn toggle(
+    context: &Context,
+    headers: &HeaderMap,
+    query: &Query,
+) -> Result<Response<Body>, Refusal> {
+    match wish(query)? {
+        Wish::Tell => Ok(answer::text(
+            StatusCode::OK,
+            format!("{}\n", log::verbosity()),
+        )),
+        Wish::Set { level, duration } => {
+            context.may_write(headers)?;
+            context.app.logging.set(level, duration);
+            Ok(answer::empty())
+        }
+    }
+}
+
+/// JSONP, if it is asked for.
+fn padded(response: Response<Body>, query: &Query) -> Result<Response<Body>, Refusal> {
+    let is_json = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|media_type| media_type == "application/json");
+    let bytes = response.body().bytes().filter(|_| is_json);
+    Ok(match (jsonp::callback(query)?, bytes) {
+        (Some(name), Some(bytes)) => {
+            let text = jsonp::wrapped(name, bytes);
+            answer::answer(StatusCode::OK, "text/javascript", text)
+        }
+        _ => response,
+    })
+}
+
+fn find(path: &str) -> Option<Route> {
+    let fits = |prefix: &str| {
+        path.strip_prefix(prefix)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    ROUTES
+        .iter()
+        .filter(|(prefix, _)| fits(prefix))
+        .max_by_key(|(prefix, _)| prefix.len())
+        .map(|(_, route)| *route)
+}
+
+/// Without the actor's name in front and slashes at the end.
+fn normal(path: &str) -> &str {
+    let path = match path.strip_prefix("/slave(1)") {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => rest,
+        _ => path,
+    };
+    path.trim_end_matches('/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_prefix_wins() {
+        for (path, route) in [
+            ("/api/v1", Some(Route::Operator)),
+            ("/slave(1)/api/v1/", Some(Route::Operator)),
+            ("/slave(1)/state", Some(Route::State)),
+            ("/slave(10)/state", None),
+            ("/metrics/snapshot/", Some(Route::Metrics)),
+            ("/metrics", Some(Route::Prometheus)),
+            ("/files/read", Some(Route::Files)),
+            ("/stateful", None),
+            ("/", None),
+        ] {
+            assert_eq!(find(normal(path)), route, "{path}");
+        }
+    }
+}

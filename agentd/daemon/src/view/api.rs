@@ -1,0 +1,129 @@
+//! The views of the operator API, in its own types.
+//!
+//! Called by `http::operator`.
+
+use std::collections::BTreeMap;
+
+use nesos_api::operator::agent::{
+    ResponseGetAgent, ResponseGetContainers, ResponseGetContainersContainer, ResponseGetExecutors,
+    ResponseGetExecutorsExecutor, ResponseGetFrameworks, ResponseGetFrameworksFramework,
+    ResponseGetOperations, ResponseGetState, ResponseGetTasks,
+};
+use nesos_api::resources::{self, Shape};
+use nesos_api::v1;
+
+use super::{Life, Shown, View, all, executor_name, id_of};
+
+impl View {
+    /// GET_STATE
+    pub(crate) fn get_state(&self) -> ResponseGetState {
+        ResponseGetState {
+            get_tasks: Some(self.get_tasks()),
+            get_executors: Some(self.get_executors()),
+            get_frameworks: Some(self.get_frameworks()),
+        }
+    }
+
+    /// GET_TASKS. There is no authorization to wait for, so none is pending.
+    pub(crate) fn get_tasks(&self) -> ResponseGetTasks {
+        let agent = self.agent.borrow();
+        let mut shown = ResponseGetTasks::default();
+        for one in all(&agent, &id_of(&agent)) {
+            match one.life {
+                Life::Queued => shown.queued_tasks.push(one.task),
+                Life::Launched => shown.launched_tasks.push(one.task),
+                Life::Terminated => shown.terminated_tasks.push(one.task),
+                Life::Completed => shown.completed_tasks.push(one.task),
+            }
+        }
+        shown
+    }
+
+    /// GET_EXECUTORS
+    pub(crate) fn get_executors(&self) -> ResponseGetExecutors {
+        let agent = self.agent.borrow();
+        let mut shown = ResponseGetExecutors::default();
+        for one in all(&agent, &id_of(&agent)) {
+            let executor_info = one.executor(&self.settings);
+            let executor = ResponseGetExecutorsExecutor { executor_info };
+            match one.life {
+                Life::Completed => shown.completed_executors.push(executor),
+                _ => shown.executors.push(executor),
+            }
+        }
+        shown
+    }
+
+    /// GET_FRAMEWORKS: a framework is completed when all of its executors are.
+    pub(crate) fn get_frameworks(&self) -> ResponseGetFrameworks {
+        let agent = self.agent.borrow();
+        let tasks = all(&agent, &id_of(&agent));
+        let mut known: BTreeMap<&str, (&Shown<'_>, bool)> = BTreeMap::new();
+        for one in &tasks {
+            let framework = one.spec.key.framework.as_str();
+            // Present tasks come first.
+            let is_over = one.life == Life::Completed;
+            known.entry(framework).or_insert((one, is_over));
+        }
+        let mut shown = ResponseGetFrameworks::default();
+        for (one, is_over) in known.into_values() {
+            let framework_info = one.framework();
+            let framework = ResponseGetFrameworksFramework { framework_info };
+            if is_over {
+                shown.completed_frameworks.push(framework);
+            } else {
+                shown.frameworks.push(framework);
+            }
+        }
+        shown
+    }
+
+    /// GET_CONTAINERS. Nested and standalone ones do not exist, so asking for them adds nothing.
+    pub(crate) fn get_containers(&self) -> ResponseGetContainers {
+        let agent = self.agent.borrow();
+        let active = agent.tasks().filter(|view| view.phase.is_active());
+        let containers = active.filter_map(|view| {
+            let container = view.container?;
+            Some(ResponseGetContainersContainer {
+                framework_id: Some(view.spec.key.framework.as_str().into()),
+                executor_id: Some(view.spec.executor.as_str().into()),
+                executor_name: Some(executor_name(view.spec)),
+                container_id: container.as_str().into(),
+                container_status: Some(self.container_status(container)),
+                resource_statistics: Some(self.statistics_of(view.spec, container)),
+            })
+        });
+        ResponseGetContainers {
+            containers: containers.collect(),
+        }
+    }
+
+    /// GET_OPERATIONS: those whose end is not acknowledged.
+    pub(crate) fn get_operations(&self) -> ResponseGetOperations {
+        let agent = self.agent.borrow();
+        let id = id_of(&agent);
+        let operations = agent.operations();
+        ResponseGetOperations {
+            operations: operations
+                .map(|report| nesos_api::operations::shown(&id, report))
+                .collect(),
+        }
+    }
+
+    /// GET_AGENT
+    pub(crate) fn get_agent(&self) -> ResponseGetAgent {
+        let agent = self.agent.borrow();
+        let config = agent.config();
+        ResponseGetAgent {
+            agent_info: Some(v1::AgentInfo {
+                hostname: config.hostname.clone(),
+                port: Some(i32::from(self.port)),
+                resources: resources::list(&agent.resources(), &Shape::default()),
+                attributes: resources::attributes(&config.attributes),
+                id: agent.id().map(|id| id.as_str().into()),
+                ..v1::AgentInfo::default()
+            }),
+            ..ResponseGetAgent::default()
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Flat numbers under Mesos's names.
+//!
+//! Called by `http`. Invariant: every value is a finite number.
+
+use nesos_shell::http::metrics::{Values, system};
+use nesos_wire::task::TaskState;
+
+use super::View;
+
+impl View {
+    /// All metrics by name.
+    pub(crate) fn metrics(&self) -> Values {
+        let mut values = Values::new();
+        let uptime = (self.clocks.unix() - self.start_time).max(0.0);
+        let registered = f64::from(u8::from(self.is_registered()));
+        values.extend([
+            ("slave/uptime_secs".into(), uptime),
+            ("slave/registered".into(), registered),
+            ("slave/recovery_errors".into(), 0.0),
+        ]);
+        self.resources(&mut values);
+        self.tasks(&mut values);
+        self.counters(&mut values);
+        system(&mut values);
+        values
+    }
+
+    fn resources(&self, values: &mut Values) {
+        let agent = self.agent.borrow();
+        let (total, used) = (agent.resources(), agent.used());
+        for name in ["cpus", "gpus", "mem", "disk"] {
+            let (total, used) = (total.scalar(name).to_f64(), used.scalar(name).to_f64());
+            let part = if total > 0.0 { used / total } else { 0.0 };
+            values.insert(format!("slave/{name}_total"), total);
+            values.insert(format!("slave/{name}_used"), used);
+            values.insert(format!("slave/{name}_percent"), part);
+            // Nothing is oversubscribed.
+            for what in ["total", "used", "percent"] {
+                values.insert(format!("slave/{name}_revocable_{what}"), 0.0);
+            }
+        }
+    }
+
+    fn tasks(&self, values: &mut Values) {
+        let agent = self.agent.borrow();
+        let count =
+            |wanted: TaskState| agent.tasks().filter(|view| view.latest == wanted).count() as f64;
+        for (name, state) in [
+            ("staging", TaskState::Staging),
+            ("starting", TaskState::Starting),
+            ("running", TaskState::Running),
+            ("killing", TaskState::Killing),
+        ] {
+            values.insert(format!("slave/tasks_{name}"), count(state));
+        }
+        let mut frameworks: Vec<_> = agent
+            .tasks()
+            .map(|v| v.spec.key.framework.clone())
+            .collect();
+        frameworks.dedup();
+        let count = |wanted: fn(agentd_core::Phase) -> bool| {
+            agent.tasks().filter(|view| wanted(view.phase)).count() as f64
+        };
+        use agentd_core::Phase;
+        values.extend([
+            ("slave/frameworks_active".into(), frameworks.len() as f64),
+            (
+                "slave/executors_registering".into(),
+                count(|phase| matches!(phase, Phase::Launching | Phase::Starting)),
+            ),
+            (
+                "slave/executors_running".into(),
+                count(|phase| phase == Phase::Running),
+            ),
+            (
+                "slave/executors_terminating".into(),
+                count(|phase| matches!(phase, Phase::Aborting { .. } | Phase::Killing { .. })),
+            ),
+        ]);
+    }
+
+    fn counters(&self, values: &mut Values) {
+        let agent = self.agent.borrow();
+        let counters = agent.counters();
+        let ended = |state| counters.ended.get(&state).copied().unwrap_or_default() as f64;
+        for (name, state) in [
+            ("finished", TaskState::Finished),
+            ("failed", TaskState::Failed),
+            ("killed", TaskState::Killed),
+            ("lost", TaskState::Lost),
+            ("gone", TaskState::Gone),
+            ("error", TaskState::Error),
+            ("dropped", TaskState::Dropped),
+        ] {
+            values.insert(format!("slave/tasks_{name}"), ended(state));
+        }
+        let total: u64 = counters.ended.values().sum();
+        values.extend([
+            ("slave/executors_terminated".into(), total as f64),
+            ("slave/executors_preempted".into(), 0.0),
+            ("slave/valid_status_updates".into(), counters.updates as f64),
+            (
+                "slave/invalid_status_updates".into(),
+                counters.refused_updates as f64,
+            ),
+            (
+                "slave/container_launch_errors".into(),
+                counters.launch_errors as f64,
+            ),
+        ]);
+    }
+}
