@@ -29,7 +29,11 @@ pub(crate) struct Policy {
 
 /// One pass; how many sandboxes went. Blocking.
 pub(crate) fn collect(policy: &Policy) -> usize {
-    let limit = age_limit(policy, used_part(&policy.work_dir));
+    collect_at(policy, used_part(&policy.work_dir))
+}
+
+fn collect_at(policy: &Policy, used: f64) -> usize {
+    let limit = age_limit(policy, used);
     let now = UNIX_EPOCH + Duration::try_from_secs_f64(policy.unix).unwrap_or_default();
     let mut removed = 0;
     for runs in runs(&policy.work_dir) {
@@ -149,7 +153,7 @@ mod tests {
         }
         symlink("old", runs.join("latest")).expect("link");
         symlink("/etc", runs.join("old/etc")).expect("link");
-        assert_eq!(collect(&policy(folder.path(), 86_400 * 365)), 0);
+        assert_eq!(collect_at(&policy(folder.path(), 86_400 * 365), 0.0), 0);
         assert_eq!(collect(&policy(folder.path(), 0)), 1);
         assert!(runs.join("known").is_dir() && !runs.join("old").exists());
         assert!(Path::new("/etc/passwd").exists());
