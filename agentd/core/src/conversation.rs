@@ -33,6 +33,7 @@ impl Agent {
             software: self.config.software.clone(),
             resources: self.resources(),
             attributes: self.config.attributes.clone(),
+            domain: self.config.domain.clone(),
             tasks: self.tasks.values().map(Task::report).collect(),
             operations: self.operations().cloned().collect(),
         };

@@ -3,6 +3,7 @@
 //! Listing [`Event`] lists everything that can happen to an agent; listing [`Action`] everything it can do.
 
 use nesos_base::time::{Duration, Instant};
+use nesos_wire::domain::Domain;
 use nesos_wire::executor::ExitRecord;
 use nesos_wire::message::{AgentToMaster, FileChunk, FileError, MasterToAgent};
 use nesos_wire::resource::Resources;
@@ -44,6 +45,8 @@ pub struct Config {
     pub resources: Resources,
     /// Its properties.
     pub attributes: Vec<Attribute>,
+    /// Where it stands, if that is configured.
+    pub domain: Option<Domain>,
 }
 
 /// Why there is no link.

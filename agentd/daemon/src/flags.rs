@@ -69,6 +69,12 @@ pub(crate) const TABLE: Table = Table {
         ),
         flag("attributes", Kind::Text, None, "such as rack:a1;ssd:true"),
         flag(
+            "domain",
+            Kind::Text,
+            None,
+            "where this agent stands, as region/zone or JSON; the master must have one too",
+        ),
+        flag(
             "isolation",
             Kind::Text,
             Some("posix/cpu,posix/mem"),

@@ -409,6 +409,7 @@ fn config(settings: &Settings, port: u16) -> Config {
         software: env!("CARGO_PKG_VERSION").into(),
         resources: settings.resources.clone(),
         attributes: settings.attributes.clone(),
+        domain: settings.domain.clone(),
     }
 }
 

@@ -13,6 +13,7 @@ use nesos_shell::http::access::Access;
 use nesos_shell::mdns::Mode;
 use nesos_shell::tls;
 use nesos_wire::NodeId;
+use nesos_wire::domain::Domain;
 use nesos_wire::resource::Resources;
 use nesos_wire::resource_text;
 use nesos_wire::task::Attribute;
@@ -59,6 +60,7 @@ pub(crate) struct Settings {
     pub(crate) hostname: String,
     pub(crate) resources: Resources,
     pub(crate) attributes: Vec<Attribute>,
+    pub(crate) domain: Option<Domain>,
     pub(crate) isolation: Vec<String>,
     pub(crate) executor: PathBuf,
     pub(crate) gc_delay: Duration,
@@ -102,6 +104,11 @@ impl Settings {
             resources: resources::all(flags.text_or_empty("resources"), &work_dir)?,
             attributes: resource_text::parse_attributes(flags.text_or_empty("attributes"))
                 .map_err(|e| SettingsError::new("--attributes", e))?,
+            domain: flags
+                .text("domain")
+                .map(nesos_api::domain::parse)
+                .transpose()
+                .map_err(|e| SettingsError::new("--domain", e))?,
             isolation: flags
                 .text_or_empty("isolation")
                 .split(',')
@@ -168,6 +175,7 @@ fn fill(flags: &mut Values, config: &ClusterConfig) -> Result<(), SettingsError>
         ("attributes", &config.attributes),
         ("cluster", &cluster),
         ("api_access", &Some(config.api_access.name().to_string())),
+        ("domain", &config.domain),
     ];
     for (name, value) in values {
         if let Some(value) = value {

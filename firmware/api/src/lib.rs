@@ -40,6 +40,7 @@
 //! # Ok::<(), nesos_api::Error>(())
 //! ```
 
+pub mod domain;
 mod error;
 pub mod executor;
 pub mod json;

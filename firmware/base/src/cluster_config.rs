@@ -9,6 +9,7 @@ use std::string::String;
 use serde::{Deserialize, Serialize};
 
 use crate::token::{ClusterKey, JoinToken, TokenError};
+use nesos_wire::domain::Domain;
 use nesos_wire::resource_text;
 
 /// Largest accepted file in bytes: a hundred times what anybody writes.
@@ -98,6 +99,8 @@ pub struct ClusterConfig {
     pub key: Option<ClusterKey>,
     /// Lets the board in.
     pub token: Option<JoinToken>,
+    /// `--domain` of both daemons.
+    pub domain: Option<String>,
     /// `host:port` of a master; none: found by mDNS.
     pub master: Option<String>,
     /// Static address; none: DHCP.
@@ -143,6 +146,7 @@ struct RawCluster {
     name: Option<String>,
     key: Option<String>,
     token: Option<String>,
+    domain: Option<String>,
     master: Option<String>,
 }
 
@@ -225,6 +229,7 @@ impl RawConfig {
                 key: "cluster.token",
                 reason,
             })?,
+            domain: self.cluster.domain.map(domain).transpose()?,
             master: self.cluster.master.map(host_and_port).transpose()?,
             network: self.network.check()?,
             api_access: self.api.access,
@@ -232,6 +237,12 @@ impl RawConfig {
             resources: self.agent.resources,
         })
     }
+}
+
+fn domain(text: String) -> Result<String, ConfigError> {
+    Domain::parse(&text)
+        .map_err(|_| value("cluster.domain", "region/zone such as garden/shed", &text))?;
+    Ok(text)
 }
 
 impl RawNetwork {
@@ -395,6 +406,9 @@ mod tests {
         assert!(error("name = 'a b'").contains("name: expected 1 to 30 letters"));
         assert!(error("[network]\naddress = '10.0.0.1'").contains("network.address"));
         assert!(error("[cluster]\nmaster = 'x'").contains("cluster.master: expected host:port"));
+        assert!(
+            error("[cluster]\ndomain = 'shed'").contains("cluster.domain: expected region/zone")
+        );
         assert!(error("[agent]\nresources = 'cpus'").contains("agent.resources"));
         assert!(matches!(
             ClusterConfig::parse(&[0x61, 0xff]),

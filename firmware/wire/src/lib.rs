@@ -15,6 +15,7 @@
 extern crate alloc;
 
 pub mod command;
+pub mod domain;
 pub mod executor;
 pub mod frame;
 pub mod id;

@@ -7,6 +7,7 @@ use alloc::{string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::Domain;
 use crate::id::{AgentId, ExecutorId, FrameworkId, MasterId, NodeId, TaskKey, Uuid};
 use crate::operation::{OperationReport, OperationSpec};
 use crate::resource::Resources;
@@ -73,6 +74,8 @@ pub struct Hello {
     pub resources: Resources,
     /// Its properties.
     pub attributes: Vec<Attribute>,
+    /// Where it stands, if that is configured.
+    pub domain: Option<Domain>,
     /// Every task it knows: staging, running, and ended but unacknowledged.
     pub tasks: Vec<TaskReport>,
     /// Every operation whose end is not acknowledged; what they did is in `resources` already.

@@ -7,10 +7,12 @@ use std::collections::BTreeSet;
 
 use nesos_base::time::Duration;
 use nesos_wire::command::{AgentRecord, Command, Upkeep};
+use nesos_wire::domain::Domain;
 use nesos_wire::message::{AgentToMaster, Hello, MasterToAgent, TaskReport, Welcome};
 use nesos_wire::task::TaskState;
 use nesos_wire::{AgentId, TaskKey, version};
 
+use crate::allocator::AgentFacts;
 use crate::event::{LinkId, RequestId};
 use crate::liveness::Parting;
 use crate::master::Master;
@@ -180,6 +182,12 @@ impl Master {
 
     /// The board's record, proposed if it is new or says something else than before.
     fn admit(&mut self, hello: &Hello) -> Result<AgentRecord, String> {
+        if hello.domain.is_some() && self.config.domain.is_none() {
+            return Err(
+                "this agent has a fault domain but the master has none: give both --domain, or neither"
+                    .to_owned(),
+            );
+        }
         let (agent, unreachable_since, upkeep) = match self.registry.agent_of_node(&hello.node) {
             Some(record) => (
                 record.agent.clone(),
@@ -293,7 +301,9 @@ impl Master {
             .agents
             .entry(id.clone())
             .or_insert_with(|| Agent::blank(id.clone(), hello.node.clone()));
-        let changed = agent.resources != hello.resources || agent.attributes != hello.attributes;
+        let changed = agent.resources != hello.resources
+            || agent.attributes != hello.attributes
+            || agent.domain != hello.domain;
         match agent.registered_time {
             None => agent.registered_time = Some(wall),
             Some(_) => agent.reregistered_time = Some(wall),
@@ -305,6 +315,7 @@ impl Master {
         agent.boot_id = hello.boot_id;
         agent.resources = hello.resources.clone();
         agent.attributes = hello.attributes;
+        agent.domain = hello.domain;
         agent.condition = AgentCondition::Connected(link);
         agent.newest_link = Some(link);
         agent.missed_pings = 0;
@@ -314,6 +325,17 @@ impl Master {
         } else {
             self.allocator.add_agent(id, hello.resources);
         }
+        let remote = |own: &Domain| {
+            agent
+                .domain
+                .as_ref()
+                .is_some_and(|d| d.region != own.region)
+        };
+        let facts = AgentFacts {
+            is_remote: self.config.domain.as_ref().is_some_and(remote),
+            ..AgentFacts::default()
+        };
+        self.allocator.set_agent_facts(id, facts);
         let active = !self.registry.upkeep(id).deactivated;
         self.allocator.set_agent_active(id, active);
         if changed {
@@ -335,6 +357,7 @@ impl Agent {
             boot_id: String::new(),
             resources: Default::default(),
             attributes: Vec::new(),
+            domain: None,
             condition: AgentCondition::Recovered,
             registered_time: None,
             reregistered_time: None,

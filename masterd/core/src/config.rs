@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use nesos_base::time::Duration;
 use nesos_wire::MasterId;
+use nesos_wire::domain::Domain;
 use nesos_wire::resource::{Resources, Scalar, Value};
 
 /// How a master behaves.
@@ -46,6 +47,8 @@ pub struct Config {
     pub allocator_agent_recovery_factor: f64,
     /// But it waits no longer than this. Default 10 min, as Mesos's.
     pub allocator_recovery_timeout: Duration,
+    /// Where this master stands. Agents of other regions are offered to REGION_AWARE frameworks only.
+    pub domain: Option<Domain>,
     /// If not empty, only these roles may be subscribed to (`--roles`).
     pub roles: Vec<String>,
     /// Most frameworks known at a time, subscribed or not. Default 1000: each costs memory and registry space.
@@ -75,6 +78,7 @@ impl Config {
             weights: BTreeMap::new(),
             allocator_agent_recovery_factor: 0.8,
             allocator_recovery_timeout: Duration::from_secs(600),
+            domain: None,
             roles: Vec::new(),
             max_frameworks: 1000,
             max_agents: 10_000,

@@ -181,12 +181,11 @@ pub struct Properties<'a> {
 }
 
 impl<'a> From<&'a Agent> for Properties<'a> {
-    /// Agents of this software have no fault domain.
     fn from(agent: &'a Agent) -> Self {
         Self {
             hostname: &agent.hostname,
-            region: None,
-            zone: None,
+            region: agent.domain.as_ref().map(|domain| domain.region.as_str()),
+            zone: agent.domain.as_ref().map(|domain| domain.zone.as_str()),
             attributes: &agent.attributes,
         }
     }

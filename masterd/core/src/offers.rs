@@ -189,6 +189,7 @@ impl Master {
             port: on.port,
             resources,
             attributes: on.attributes.clone(),
+            domain: on.domain.clone(),
             executors: to.executors_on(&agent),
             multi_role: to.facts.is_capable("MULTI_ROLE"),
         };

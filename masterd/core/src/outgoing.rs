@@ -3,6 +3,7 @@
 //! Made by the core, encoded by the daemon. Nothing here is retried by the master: updates with a uuid are retried by
 //! the agent until acknowledged.
 
+use nesos_wire::domain::Domain;
 use nesos_wire::operation::OperationStatus;
 use nesos_wire::resource::Resources;
 use nesos_wire::task::{Attribute, TaskStatus};
@@ -92,6 +93,8 @@ pub struct Offer {
     pub resources: Resources,
     /// The agent's properties.
     pub attributes: Vec<Attribute>,
+    /// Where the agent stands.
+    pub domain: Option<Domain>,
     /// The framework's executors on this agent.
     pub executors: Vec<ExecutorId>,
     /// The framework has MULTI_ROLE: `allocation_info` is shown. Otherwise it is stripped.

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use nesos_base::time::Instant;
 use nesos_wire::command::FrameworkFacts;
+use nesos_wire::domain::Domain;
 use nesos_wire::operation::OperationReport;
 use nesos_wire::resource::Resources;
 use nesos_wire::task::{Attribute, TaskSpec, TaskState, TaskStatus};
@@ -58,6 +59,8 @@ pub struct Agent {
     pub resources: Resources,
     /// Its properties.
     pub attributes: Vec<Attribute>,
+    /// Where it stands, if that is configured.
+    pub domain: Option<Domain>,
     /// Where it stands.
     pub condition: AgentCondition,
     /// First `Hello` to this master, seconds since 1970.

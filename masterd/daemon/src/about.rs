@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
 use nesos_api::v1;
 use nesos_wire::MasterId;
+use nesos_wire::domain::Domain;
 
 pub(crate) use nesos_api::MESOS_VERSION;
 
@@ -24,6 +25,8 @@ pub(crate) struct About {
     pub(crate) port: u16,
     /// Name of the cluster.
     pub(crate) cluster: String,
+    /// Where it stands.
+    pub(crate) domain: Option<Domain>,
 }
 
 impl About {
@@ -71,6 +74,7 @@ impl About {
                 ip: Some(ip.to_string()),
                 port: i32::from(self.port),
             }),
+            domain: self.domain.as_ref().map(nesos_api::domain::shown),
             capabilities: vec![capability(v1::MasterInfoCapabilityType::AgentUpdate)],
             ..v1::MasterInfo::default()
         }

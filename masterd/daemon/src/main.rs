@@ -93,6 +93,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
             .or((!options.ip.is_unspecified()).then_some(options.ip)),
         port: options.advertise_port.unwrap_or(port),
         cluster: options.core.cluster.clone(),
+        domain: options.core.domain.clone(),
     };
     let clock = Clock::new();
     let (engine, mailbox) = Engine::new();

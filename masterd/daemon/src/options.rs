@@ -116,6 +116,12 @@ pub(crate) const TABLE: Table = Table {
             "How long an offer stands before it is rescinded; default: for ever.",
         ),
         flag(
+            "domain",
+            Kind::Text,
+            None,
+            "Where this master stands, as region/zone or JSON; agents elsewhere are for region-aware frameworks.",
+        ),
+        flag(
             "roles",
             Kind::Text,
             None,
@@ -278,6 +284,15 @@ fn read_config(path: &std::path::Path) -> Result<ClusterConfig, String> {
 
 fn fill(values: &mut Values, config: &ClusterConfig) -> Result<(), String> {
     values.fill("api_access", config.api_access.name())?;
+    let access = match config.api_access {
+        ApiAccess::Local => "local",
+        ApiAccess::Open => "open",
+        ApiAccess::Authenticated => "authenticated",
+    };
+    values.fill("api_access", access)?;
+    if let Some(domain) = &config.domain {
+        values.fill("domain", domain)?;
+    }
     values.fill("cluster", &config.cluster)
 }
 
@@ -326,6 +341,10 @@ fn core(values: &Values, master: MasterId) -> Result<Config, String> {
             .map(resource_text::parse)
             .collect();
         core.min_allocatable = parsed.map_err(|e| format!("--min_allocatable_resources: {e}"))?;
+    }
+    if let Some(text) = values.text("domain") {
+        let parsed = nesos_api::domain::parse(text);
+        core.domain = Some(parsed.map_err(|e| format!("--domain: {e}"))?);
     }
     core.filter_gpu_resources = values.is_on("filter_gpu_resources");
     Ok(core)

@@ -4,102 +4,35 @@
 mod common;
 
 use common::agent::{Agent, Board, board};
-use common::http::{Answer, Client, get, head, parse, request};
+use common::form::{FORMS, Form, Scheduler};
+use common::http::{get, request};
 use common::{Master, run};
-use nesos_api::operator::master as operator;
-use nesos_api::{resources, scheduler};
+use nesos_api::resources;
 use nesos_wire::message::{AgentToMaster, Hello, MasterToAgent};
 use nesos_wire::operation::{OperationReport, OperationSpec, OperationState, OperationStatus};
 use nesos_wire::{Uuid, resource_text};
 use serde_json::{Value, json};
 
-const FORMS: [&str; 2] = ["application/json", "application/x-protobuf"];
-
-/// A scheduler of role `db`; calls and events are written as JSON here and travel in either form.
-struct Scheduler {
-    client: Client,
-    address: String,
-    form: &'static str,
-    stream: String,
-    framework: Value,
+/// A scheduler of role `db` and principal `p`.
+async fn subscribe(address: &str, form: Form) -> Scheduler {
+    let capabilities = ["RESERVATION_REFINEMENT", "SHARED_RESOURCES", "MULTI_ROLE"];
+    let capabilities = capabilities.map(|name| json!({ "type": name }));
+    let info = json!({"user": "u", "name": "n", "principal": "p", "roles": ["db"], "capabilities": capabilities});
+    Scheduler::subscribe(form, address, json!({ "framework_info": info })).await
 }
 
-impl Scheduler {
-    async fn subscribe(address: &str, form: &'static str) -> Self {
-        let mut scheduler = Self {
-            client: Client::connect(address).await,
-            address: address.into(),
-            form,
-            stream: String::new(),
-            framework: Value::Null,
-        };
-        let capabilities = ["RESERVATION_REFINEMENT", "SHARED_RESOURCES", "MULTI_ROLE"];
-        let capabilities = capabilities.map(|name| json!({ "type": name }));
-        let call = json!({"type": "SUBSCRIBE", "subscribe": {"framework_info": {"user": "u", "name": "n",
-            "principal": "p", "roles": ["db"], "capabilities": capabilities}}});
-        let body = scheduler.encode(&call);
-        let headers = [("Content-Type", form), ("Accept", form)];
-        let head = head("POST", "/api/v1/scheduler", &headers, body.len());
-        scheduler.client.send(&head).await;
-        scheduler.client.send(&body).await;
-        let answer = scheduler.client.head().await;
-        assert_eq!(answer.status, 200);
-        scheduler.stream = answer.header("mesos-stream-id").unwrap().into();
-        let subscribed = scheduler.wait("SUBSCRIBED").await;
-        scheduler.framework = subscribed["subscribed"]["framework_id"].clone();
-        scheduler
-    }
+/// ACCEPTs the next offer with these operations.
+async fn accept(scheduler: &mut Scheduler, operations: impl FnOnce(&Value) -> Value) {
+    let offers = scheduler.wait("OFFERS").await;
+    let offer = &offers["offers"]["offers"][0];
+    let member = json!({"offer_ids": [offer["id"]], "operations": operations(offer), "filters": {"refuse_seconds": 0}});
+    assert_eq!(scheduler.call("ACCEPT", member).await.status, 202);
+}
 
-    fn encode(&self, call: &Value) -> Vec<u8> {
-        let call = scheduler::Call::from_json(call.to_string().as_bytes()).unwrap();
-        match self.form {
-            "application/json" => call.to_json(),
-            _ => call.to_protobuf(),
-        }
-    }
-
-    async fn wait(&mut self, kind: &str) -> Value {
-        loop {
-            let chunk = self.client.chunk().await.expect("the stream lives");
-            let event = match self.form {
-                "application/json" => parse(&chunk),
-                _ => {
-                    let newline = chunk.iter().position(|byte| *byte == b'\n').unwrap();
-                    let event = scheduler::Event::from_protobuf(&chunk[newline + 1..]).unwrap();
-                    serde_json::from_slice(&event.to_json()).unwrap()
-                }
-            };
-            if event["type"] == kind {
-                return event;
-            }
-        }
-    }
-
-    async fn call(&self, mut call: Value) -> u16 {
-        call["framework_id"] = self.framework.clone();
-        let headers = [
-            ("Content-Type", self.form),
-            ("Mesos-Stream-Id", self.stream.as_str()),
-        ];
-        let body = self.encode(&call);
-        let answer = request(&self.address, "POST", "/api/v1/scheduler", &headers, &body).await;
-        answer.status
-    }
-
-    /// ACCEPTs the next offer with these operations; the offer.
-    async fn accept(&mut self, operations: impl FnOnce(&Value) -> Value) -> Value {
-        let offers = self.wait("OFFERS").await;
-        let offer = offers["offers"]["offers"][0].clone();
-        let call = json!({"type": "ACCEPT", "accept": {"offer_ids": [offer["id"]], "operations": operations(&offer),
-            "filters": {"refuse_seconds": 0}}});
-        assert_eq!(self.call(call).await, 202);
-        offer
-    }
-
-    /// The status of the next UPDATE_OPERATION_STATUS.
-    async fn status(&mut self) -> Value {
-        self.wait("UPDATE_OPERATION_STATUS").await["update_operation_status"]["status"].clone()
-    }
+/// The status of the next UPDATE_OPERATION_STATUS.
+async fn next_status(scheduler: &mut Scheduler) -> Value {
+    let event = scheduler.wait("UPDATE_OPERATION_STATUS").await;
+    event["update_operation_status"]["status"].clone()
 }
 
 /// `disk` of role db, with what else is in `rest`.
@@ -167,31 +100,9 @@ fn texts(list: &Value) -> String {
     resource_text::text(&resources::bag(&list).unwrap())
 }
 
-/// A call of the operator API, in either form; status and answer.
-async fn operate(address: &str, form: &str, call: &Value) -> (u16, Value) {
-    let call = operator::Call::from_json(call.to_string().as_bytes()).unwrap();
-    let is_json = form == "application/json";
-    let body = if is_json {
-        call.to_json()
-    } else {
-        call.to_protobuf()
-    };
-    let headers = [("Content-Type", form), ("Accept", form)];
-    let answer: Answer = request(address, "POST", "/api/v1", &headers, &body).await;
-    if answer.status != 200 {
-        return (answer.status, Value::String(answer.text()));
-    }
-    let response = if is_json {
-        operator::Response::from_json(&answer.body).unwrap()
-    } else {
-        operator::Response::from_protobuf(&answer.body).unwrap()
-    };
-    let value = serde_json::from_slice(&response.to_json()).unwrap();
-    (200, value)
-}
-
-async fn operations(address: &str, form: &str) -> Vec<Value> {
-    let (status, answer) = operate(address, form, &json!({"type": "GET_OPERATIONS"})).await;
+async fn operations(address: &str, form: Form) -> Vec<Value> {
+    let call = json!({"type": "GET_OPERATIONS"});
+    let (status, answer) = form.operate(address, &call).await;
     assert_eq!(status, 200);
     let operations = answer["get_operations"]["operations"].as_array();
     operations.cloned().unwrap_or_default()
@@ -213,7 +124,7 @@ async fn start_on_volume(
             {"type": "LAUNCH", "launch": {"task_infos": [task(offer)]}}
         ])
     };
-    scheduler.accept(operations).await;
+    accept(scheduler, operations).await;
     let reserved = hear_apply(agent).await;
     let created = hear_apply(agent).await;
     let MasterToAgent::Launch { tasks } = agent.hear().await else {
@@ -235,7 +146,7 @@ fn a_framework_reserves_makes_a_volume_and_is_told() {
         run(async {
             let board = board(&address, dir.path(), "n1").await;
             let (mut agent, id) = register(&board, &address, hello(&board)).await;
-            let mut scheduler = Scheduler::subscribe(&address, form).await;
+            let mut scheduler = subscribe(&address, form).await;
             let (reserved, created) = start_on_volume(&mut scheduler, &mut agent).await;
             assert_eq!(
                 resource_text::text(&created.consumed),
@@ -245,7 +156,7 @@ fn a_framework_reserves_makes_a_volume_and_is_told() {
             agent
                 .say(&AgentToMaster::OperationUpdate(finished(&reserved)))
                 .await;
-            let status = scheduler.status().await;
+            let status = next_status(&mut scheduler).await;
             assert_eq!(
                 (&status["state"], &status["operation_id"]["value"]),
                 (&json!("OPERATION_FINISHED"), &json!("r1"))
@@ -255,8 +166,8 @@ fn a_framework_reserves_makes_a_volume_and_is_told() {
                 "disk(db, dynamic by p):100"
             );
             let seen = json!({"agent_id": {"value": id}, "uuid": status["uuid"]["value"], "operation_id": {"value": "r1"}});
-            let acknowledge = json!({"type": "ACKNOWLEDGE_OPERATION_STATUS", "acknowledge_operation_status": seen});
-            assert_eq!(scheduler.call(acknowledge).await, 202);
+            let answer = scheduler.call("ACKNOWLEDGE_OPERATION_STATUS", seen).await;
+            assert_eq!(answer.status, 202);
             let acknowledged = MasterToAgent::AcknowledgeOperation {
                 uuid: Uuid([9; 16]),
             };
@@ -272,7 +183,7 @@ fn a_framework_reserves_makes_a_volume_and_is_told() {
             drop(agent);
             let (_agent, again) = register(&board, &address, hello(&board)).await;
             assert_eq!(again, id);
-            let status = scheduler.status().await;
+            let status = next_status(&mut scheduler).await;
             assert_eq!(
                 (&status["state"], &status["operation_id"]["value"]),
                 (&json!("OPERATION_DROPPED"), &json!("c1"))
@@ -297,7 +208,7 @@ async fn reconcile(scheduler: &mut Scheduler, agent: &str) {
         ("x", "OPERATION_UNKNOWN"),
         ("y", "OPERATION_UNKNOWN"),
     ] {
-        let status = scheduler.status().await;
+        let status = next_status(scheduler).await;
         assert_eq!(
             (&status["operation_id"]["value"], &status["state"]),
             (&json!(id), &json!(state))
@@ -328,7 +239,7 @@ fn what_cannot_be_done_is_told_and_changes_nothing() {
     run(async {
         let board = board(&address, dir.path(), "n1").await;
         let (mut agent, _) = register(&board, &address, hello(&board)).await;
-        let mut scheduler = Scheduler::subscribe(&address, FORMS[0]).await;
+        let mut scheduler = subscribe(&address, Form::Json).await;
         start_on_volume(&mut scheduler, &mut agent).await;
         let wrong_principal = json!([{"type": "DYNAMIC", "role": "db", "principal": "q"}]);
         let wrong_role = json!([{"type": "DYNAMIC", "role": "web", "principal": "p"}]);
@@ -372,9 +283,9 @@ fn what_cannot_be_done_is_told_and_changes_nothing() {
             .iter()
             .map(|(operation, _)| operation.clone())
             .collect();
-        scheduler.accept(|_| Value::Array(all)).await;
+        accept(&mut scheduler, |_| Value::Array(all)).await;
         for (operation, sentence) in &cases {
-            let status = scheduler.status().await;
+            let status = next_status(&mut scheduler).await;
             assert_eq!(status["operation_id"], operation["id"]);
             assert_eq!(status["state"], "OPERATION_ERROR");
             let message = status["message"].as_str().unwrap();
@@ -386,9 +297,10 @@ fn what_cannot_be_done_is_told_and_changes_nothing() {
 
 /// An offer that is none: the operation is an error, and its framework is told so.
 async fn accept_stale(scheduler: &mut Scheduler) {
-    let stale = json!({"type": "ACCEPT", "accept": {"offer_ids": [{"value": "gone"}], "operations": [reserve("z", disk(1, json!({})))]}});
-    assert_eq!(scheduler.call(stale).await, 202);
-    let status = scheduler.status().await;
+    let operations = [reserve("z", disk(1, json!({})))];
+    let stale = json!({"offer_ids": [{"value": "gone"}], "operations": operations});
+    assert_eq!(scheduler.call("ACCEPT", stale).await.status, 202);
+    let status = next_status(scheduler).await;
     assert_eq!(status["state"], "OPERATION_ERROR");
     let message = status["message"].as_str().unwrap();
     assert!(message.contains("invalid offers"), "{message}");
@@ -403,7 +315,7 @@ fn operators_change_what_is_free() {
         run(async {
             let board = board(&address, dir.path(), "n1").await;
             let (mut agent, id) = register(&board, &address, hello(&board)).await;
-            let mut scheduler = Scheduler::subscribe(&address, form).await;
+            let mut scheduler = subscribe(&address, form).await;
             scheduler.wait("OFFERS").await;
             let about = |kind: &str, name: &str, list: Value| {
                 let member = kind.to_lowercase();
@@ -437,7 +349,7 @@ fn operators_change_what_is_free() {
             ];
             for (kind, name, resource, made) in plan {
                 let call = about(kind, name, json!([resource]));
-                let (status, text) = operate(&address, form, &call).await;
+                let (status, text) = form.operate(&address, &call).await;
                 assert_eq!(status, 202, "{kind}: {text}");
                 let spec = hear_apply(&mut agent).await;
                 assert_eq!(resource_text::text(&spec.converted), made);
@@ -455,14 +367,14 @@ fn operators_change_what_is_free() {
 }
 
 /// Operators' requests that cannot be met.
-async fn refused(address: &str, form: &str, about: impl Fn(&str, &str, Value) -> Value) {
+async fn refused(address: &str, form: Form, about: impl Fn(&str, &str, Value) -> Value) {
     let reserve = |list: Value| about("RESERVE_RESOURCES", "resources", list);
     let too_much = reserve(json!([disk(1001, json!({}))]));
-    assert_eq!(operate(address, form, &too_much).await.0, 409);
-    assert_eq!(operate(address, form, &reserve(json!([]))).await.0, 400);
+    assert_eq!(form.operate(address, &too_much).await.0, 409);
+    assert_eq!(form.operate(address, &reserve(json!([]))).await.0, 400);
     let mut nobody = reserve(json!([disk(1, json!({}))]));
     nobody["reserve_resources"]["agent_id"]["value"] = json!("nobody");
-    assert_eq!(operate(address, form, &nobody).await.0, 400);
+    assert_eq!(form.operate(address, &nobody).await.0, 400);
 }
 
 #[test]
@@ -490,14 +402,14 @@ fn volumes_grow_and_shrink() {
         }
         let agent_id = json!({ "value": id });
         let grow = json!({"type": "GROW_VOLUME", "grow_volume": {"agent_id": agent_id, "volume": volume(64), "addition": disk(36, json!({}))}});
-        assert_eq!(operate(&address, FORMS[0], &grow).await.0, 202);
+        assert_eq!(Form::Json.operate(&address, &grow).await.0, 202);
         let grown = hear_apply(&mut agent).await;
         assert_eq!(
             resource_text::text(&grown.converted),
             "disk(db, dynamic by p)[volume v1 at data]:100"
         );
         let shrink = json!({"type": "SHRINK_VOLUME", "shrink_volume": {"agent_id": agent_id, "volume": volume(100), "subtract": {"value": 50}}});
-        assert_eq!(operate(&address, FORMS[1], &shrink).await.0, 202);
+        assert_eq!(Form::Protobuf.operate(&address, &shrink).await.0, 202);
         let shrunk = hear_apply(&mut agent).await;
         assert_eq!(
             resource_text::text(&shrunk.converted),
@@ -529,10 +441,11 @@ fn an_agent_that_refuses_puts_the_books_right() {
     run(async {
         let board = board(&address, dir.path(), "n1").await;
         let (mut agent, _) = register(&board, &address, hello(&board)).await;
-        let mut scheduler = Scheduler::subscribe(&address, FORMS[0]).await;
-        scheduler
-            .accept(|_| json!([reserve("r1", disk(100, json!({})))]))
-            .await;
+        let mut scheduler = subscribe(&address, Form::Json).await;
+        accept(&mut scheduler, |_| {
+            json!([reserve("r1", disk(100, json!({})))])
+        })
+        .await;
         let spec = hear_apply(&mut agent).await;
         let mut report = finished(&spec);
         report.status.state = OperationState::Failed;
@@ -542,12 +455,60 @@ fn an_agent_that_refuses_puts_the_books_right() {
             ..hello(&board)
         };
         agent.say(&AgentToMaster::Hello(truth)).await;
-        let status = scheduler.status().await;
+        let status = next_status(&mut scheduler).await;
         assert_eq!(
             (&status["state"], &status["message"]),
             (&json!("OPERATION_FAILED"), &json!("no"))
         );
         let slave = get(&address, "/slaves").await.json()["slaves"][0].clone();
         assert_eq!(slave["reserved_resources"], json!({}));
+    });
+}
+
+#[test]
+fn many_tasks_share_a_volume_and_an_agent_that_is_gone_takes_operations_along() {
+    let dir = tempfile::tempdir().unwrap();
+    let master = Master::start(dir.path(), 0, &[]);
+    let address = master.address();
+    run(async {
+        let board = board(&address, dir.path(), "n1").await;
+        let (mut agent, id) = register(&board, &address, hello(&board)).await;
+        let mut scheduler = subscribe(&address, Form::Json).await;
+        let mut shared = volume(64);
+        shared["shared"] = json!({});
+        let task = |name: &str, offer: &Value| {
+            json!({"name": "n", "task_id": {"value": name}, "agent_id": offer["agent_id"],
+                "resources": [{"name": "cpus", "type": "SCALAR", "scalar": {"value": 1}}, shared], "command": {"value": "true"}})
+        };
+        let operations = |offer: &Value| {
+            let tasks = [task("a", offer), task("b", offer)];
+            json!([
+                reserve("r1", disk(100, json!({}))),
+                create("c1", shared.clone()),
+                {"type": "LAUNCH", "launch": {"task_infos": tasks}}
+            ])
+        };
+        accept(&mut scheduler, operations).await;
+        hear_apply(&mut agent).await;
+        hear_apply(&mut agent).await;
+        let MasterToAgent::Launch { tasks } = agent.hear().await else {
+            panic!("expected a launch")
+        };
+        assert_eq!(tasks.len(), 2);
+        let slave = get(&address, "/slaves").await.json()["slaves"][0].clone();
+        assert_eq!(slave["used_resources"]["disk"], json!(64.0));
+        assert_eq!(slave["used_resources"]["cpus"], json!(2.0));
+        let gone =
+            json!({"type": "MARK_AGENT_GONE", "mark_agent_gone": {"agent_id": {"value": id}}});
+        assert_eq!(Form::Json.operate(&address, &gone).await.0, 200);
+        for _ in 0..2 {
+            let status = next_status(&mut scheduler).await;
+            assert_eq!(status["state"], "OPERATION_GONE_BY_OPERATOR");
+        }
+        let asked = json!([{"operation_id": {"value": "c1"}, "agent_id": {"value": id}}]);
+        let call = scheduler.call("RECONCILE_OPERATIONS", json!({ "operations": asked }));
+        assert_eq!(call.await.status, 202);
+        let status = next_status(&mut scheduler).await;
+        assert_eq!(status["state"], "OPERATION_GONE_BY_OPERATOR");
     });
 }

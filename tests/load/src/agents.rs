@@ -95,6 +95,7 @@ impl Fleet {
                 attributes: Vec::new(),
                 tasks: Vec::new(),
                 operations: Vec::new(),
+                domain: None,
             };
             Ok(Agent { tls, hello })
         });

@@ -76,6 +76,7 @@ impl World {
             software: "0".into(),
             resources: known.resources.clone(),
             attributes: Vec::new(),
+            domain: None,
         };
         known.agent = Some(Agent::recover(config, seed, known.disk.clone(), moment));
         let generation = known.generation;

@@ -7,6 +7,7 @@ mod operations;
 mod upkeep;
 
 use nesos_wire::command::{AgentRecord, Command, FrameworkFacts, FrameworkRecord, Upkeep};
+use nesos_wire::domain::Domain;
 use nesos_wire::executor::{ExecutorSpec, ExitRecord, FromExecutor, Outcome, ToExecutor};
 use nesos_wire::frame;
 use nesos_wire::join::{JoinAnswer, JoinRequest};
@@ -379,5 +380,6 @@ fn hello() -> Hello {
             status: Some(status()),
         }],
         operations: vec![operations::report()],
+        domain: Domain::parse("garden/shed").ok(),
     }
 }

@@ -60,6 +60,7 @@ pub(crate) fn config() -> Config {
         software: "0".into(),
         resources: resource_text::parse("cpus:4;mem:256").expect("valid"),
         attributes: Vec::new(),
+        domain: None,
     }
 }
 

@@ -132,6 +132,7 @@ pub(crate) fn offer(offer: &Offer, refined: bool) -> v1::Offer {
         }),
         resources: resource::list(&offer.resources, &shape),
         attributes: resource::attributes(&offer.attributes),
+        domain: offer.domain.as_ref().map(nesos_api::domain::shown),
         executor_ids: offer
             .executors
             .iter()

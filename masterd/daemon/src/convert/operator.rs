@@ -181,6 +181,7 @@ fn agent_info(known: &Agent) -> v1::AgentInfo {
         port: Some(i32::from(known.port)),
         resources: resource::list(&known.resources, &Shape::default()),
         attributes: resource::attributes(&known.attributes),
+        domain: known.domain.as_ref().map(nesos_api::domain::shown),
         id: Some(known.id.as_str().into()),
         ..v1::AgentInfo::default()
     }

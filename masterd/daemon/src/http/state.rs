@@ -194,13 +194,14 @@ fn whole(master: &Master, about: &About, flags: BTreeMap<String, String>) -> Nes
         activated_slaves: count(Agent::is_connected),
         deactivated_slaves: count(|agent| agent.condition == AgentCondition::Disconnected),
         unreachable_slaves: count(is_unreachable),
+        domain: about.domain.as_ref().map(nesos_api::domain::shown),
         leader: Some(pid.clone()),
         leader_info: Some(legacy::LeaderInfo {
             id: master.id().to_string(),
             pid: pid.clone(),
             port: about.port,
             hostname: about.hostname.clone(),
-            ..legacy::LeaderInfo::default()
+            domain: about.domain.as_ref().map(nesos_api::domain::shown),
         }),
         pid,
         cluster: Some(about.cluster.clone()),
@@ -244,6 +245,7 @@ fn slave(master: &Master, agent: &Agent) -> legacy::Slave {
         hostname: agent.hostname.clone(),
         port: agent.port,
         attributes: resource::attributes(&agent.attributes).iter().collect(),
+        domain: agent.domain.as_ref().map(nesos_api::domain::shown),
         pid: format!("slave(1)@{}:{}", agent.ip, agent.port),
         registered_time: agent.registered_time.unwrap_or_default(),
         reregistered_time: agent.reregistered_time,
@@ -281,6 +283,7 @@ fn recovered_slave(agent: &Agent) -> legacy::RecoveredSlave {
         hostname: agent.hostname.clone(),
         port: agent.port,
         attributes: resource::attributes(&agent.attributes).iter().collect(),
+        domain: agent.domain.as_ref().map(nesos_api::domain::shown),
         ..legacy::RecoveredSlave::default()
     }
 }
