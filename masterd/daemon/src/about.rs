@@ -76,7 +76,6 @@ impl About {
             }),
             domain: self.domain.as_ref().map(nesos_api::domain::shown),
             capabilities: vec![capability(v1::MasterInfoCapabilityType::AgentUpdate)],
-            ..v1::MasterInfo::default()
         }
     }
 }

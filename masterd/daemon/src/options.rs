@@ -284,12 +284,6 @@ fn read_config(path: &std::path::Path) -> Result<ClusterConfig, String> {
 
 fn fill(values: &mut Values, config: &ClusterConfig) -> Result<(), String> {
     values.fill("api_access", config.api_access.name())?;
-    let access = match config.api_access {
-        ApiAccess::Local => "local",
-        ApiAccess::Open => "open",
-        ApiAccess::Authenticated => "authenticated",
-    };
-    values.fill("api_access", access)?;
     if let Some(domain) = &config.domain {
         values.fill("domain", domain)?;
     }

@@ -200,9 +200,8 @@ async fn reconcile(scheduler: &mut Scheduler, agent: &str) {
         {"operation_id": {"value": "x"}, "agent_id": {"value": agent}},
         {"operation_id": {"value": "y"}}
     ]);
-    let call =
-        json!({"type": "RECONCILE_OPERATIONS", "reconcile_operations": {"operations": asked}});
-    assert_eq!(scheduler.call(call).await, 202);
+    let call = scheduler.call("RECONCILE_OPERATIONS", json!({ "operations": asked }));
+    assert_eq!(call.await.status, 202);
     for (id, state) in [
         ("c1", "OPERATION_PENDING"),
         ("x", "OPERATION_UNKNOWN"),

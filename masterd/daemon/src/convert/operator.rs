@@ -183,7 +183,6 @@ fn agent_info(known: &Agent) -> v1::AgentInfo {
         attributes: resource::attributes(&known.attributes),
         domain: known.domain.as_ref().map(nesos_api::domain::shown),
         id: Some(known.id.as_str().into()),
-        ..v1::AgentInfo::default()
     }
 }
 

@@ -262,7 +262,6 @@ fn slave(master: &Master, agent: &Agent) -> legacy::Slave {
         capabilities: operator::AGENT_CAPABILITIES
             .map(|capability| capability.name())
             .to_vec(),
-        ..legacy::Slave::default()
     }
 }
 
@@ -284,7 +283,6 @@ fn recovered_slave(agent: &Agent) -> legacy::RecoveredSlave {
         port: agent.port,
         attributes: resource::attributes(&agent.attributes).iter().collect(),
         domain: agent.domain.as_ref().map(nesos_api::domain::shown),
-        ..legacy::RecoveredSlave::default()
     }
 }
 
