@@ -139,6 +139,7 @@ impl Script {
                 .unwrap_or_default(),
             tasks: agent.tasks.values().cloned().collect(),
             operations: Vec::new(),
+            domain: None,
         };
         self.step(Event::AgentHello {
             link,
