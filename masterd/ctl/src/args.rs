@@ -2,6 +2,7 @@
 //!
 //! Declarations only; what a command does is in its own module. Called by `main`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -71,6 +72,16 @@ pub(crate) enum Command {
     Logs(LogsArgs),
     /// Kill a task
     Kill(KillArgs),
+    /// Show or set what roles are guaranteed and limited to
+    Quota(QuotaArgs),
+    /// Show or set how much roles count next to each other
+    Weights(WeightsArgs),
+    /// Kill all tasks of a node and offer nothing from it, e.g. before it is switched off
+    Drain(DrainArgs),
+    /// Offer nothing from a node any more; its tasks run on
+    Deactivate(NodeArgs),
+    /// Offer from a node again that was deactivated or has been drained
+    Activate(NodeArgs),
     /// Derive the join token from a cluster key, or make a new key
     Token(TokenArgs),
     /// Cluster of plain processes on this machine, for framework authors and tests
@@ -134,6 +145,93 @@ pub(crate) struct KillArgs {
     /// Id or name of the task, or the beginning of either
     pub(crate) task: String,
 }
+
+/// `nesos quota`.
+#[derive(Debug, Args)]
+pub(crate) struct QuotaArgs {
+    /// Without: list the roles with quota
+    #[command(subcommand)]
+    pub(crate) command: Option<QuotaCommand>,
+}
+
+/// What to do about quota.
+#[derive(Debug, Subcommand)]
+pub(crate) enum QuotaCommand {
+    /// Set the quota of a top-level role in place of the one it has
+    Set(QuotaSetArgs),
+    /// Take the quota of a role away
+    Remove(RoleArgs),
+}
+
+/// `nesos quota set`.
+#[derive(Debug, Args)]
+pub(crate) struct QuotaSetArgs {
+    /// Name of the role
+    pub(crate) role: String,
+    /// Amounts that the role never exceeds; what is not named is not limited
+    #[arg(long, value_name = "cpus:4;mem:512", value_parser = amounts, required_unless_present = "guarantee")]
+    pub(crate) limit: Option<Amounts>,
+    /// Amounts held back for the role until it has them
+    #[arg(long, value_name = "cpus:1;mem:64", value_parser = amounts)]
+    pub(crate) guarantee: Option<Amounts>,
+    /// Even if the cluster has not that much, or the role has more already
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// One role.
+#[derive(Debug, Args)]
+pub(crate) struct RoleArgs {
+    /// Name of the role
+    pub(crate) role: String,
+}
+
+/// `nesos weights`.
+#[derive(Debug, Args)]
+pub(crate) struct WeightsArgs {
+    /// Without: list the roles that were given a weight; all others have 1
+    #[command(subcommand)]
+    pub(crate) command: Option<WeightsCommand>,
+}
+
+/// What to do about weights.
+#[derive(Debug, Subcommand)]
+pub(crate) enum WeightsCommand {
+    /// Set weights, all at once: a role of weight 2 gets twice the share of one of weight 1
+    Set(WeightsSetArgs),
+}
+
+/// `nesos weights set`.
+#[derive(Debug, Args)]
+pub(crate) struct WeightsSetArgs {
+    /// Roles and their weights
+    #[arg(required = true, value_name = "ROLE=WEIGHT", value_parser = weight)]
+    pub(crate) weights: Vec<(String, f64)>,
+}
+
+/// `nesos drain`.
+#[derive(Debug, Args)]
+pub(crate) struct DrainArgs {
+    /// Its name, host name, address or agent id
+    pub(crate) node: String,
+    /// Give no task more time than this to end; default: each task's own grace period
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) grace: Option<f64>,
+    /// Once it is empty, give the node up for ever
+    #[arg(long)]
+    pub(crate) gone: bool,
+}
+
+/// One node of the cluster.
+#[derive(Debug, Args)]
+pub(crate) struct NodeArgs {
+    /// Its name, host name, address or agent id
+    pub(crate) node: String,
+}
+
+/// Amounts by the resource's name.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Amounts(pub(crate) BTreeMap<String, f64>);
 
 /// `nesos token`.
 #[derive(Debug, Args)]
@@ -276,6 +374,40 @@ fn positive(text: &str) -> Result<f64, String> {
     }
 }
 
+fn seconds(text: &str) -> Result<f64, String> {
+    // As far as the master counts in nanoseconds.
+    const MOST: f64 = 9e9;
+    match text.parse::<f64>() {
+        Ok(number) if (0.0..=MOST).contains(&number) => Ok(number),
+        _ => Err("expected a number of seconds, 0 or more".to_owned()),
+    }
+}
+
+fn amounts(text: &str) -> Result<Amounts, String> {
+    let mut amounts = BTreeMap::new();
+    for item in text.split(';').map(str::trim).filter(|i| !i.is_empty()) {
+        let (name, value) = item
+            .split_once(':')
+            .and_then(|(name, value)| Some((name.trim(), value.trim().parse::<f64>().ok()?)))
+            .filter(|(name, value)| !name.is_empty() && value.is_finite() && *value >= 0.0)
+            .ok_or_else(|| format!("expected name:number such as cpus:2, found '{item}'"))?;
+        if amounts.insert(name.to_owned(), value).is_some() {
+            return Err(format!("{name} stands twice"));
+        }
+    }
+    if amounts.is_empty() {
+        return Err("expected amounts such as cpus:2;mem:512".to_owned());
+    }
+    Ok(Amounts(amounts))
+}
+
+fn weight(text: &str) -> Result<(String, f64), String> {
+    text.split_once('=')
+        .and_then(|(role, weight)| Some((role.to_owned(), weight.parse::<f64>().ok()?)))
+        .filter(|(role, weight)| !role.is_empty() && weight.is_finite() && *weight > 0.0)
+        .ok_or_else(|| "expected ROLE=WEIGHT with a weight above 0".to_owned())
+}
+
 fn variable(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
@@ -311,8 +443,24 @@ mod tests {
             &["nesos", "run", "--cpus", "0", "--", "x"][..],
             &["nesos", "run"],
             &["nesos", "vm", "up", "0"],
+            &["nesos", "quota", "set", "web"],
+            &["nesos", "quota", "set", "web", "--limit", "cpus"],
+            &["nesos", "quota", "set", "web", "--limit", "cpus:-1"],
+            &["nesos", "quota", "set", "web", "--limit", ";"],
+            &["nesos", "quota", "set", "web", "--limit", "cpus:1;cpus:2"],
+            &["nesos", "weights", "set"],
+            &["nesos", "weights", "set", "web=0"],
+            &["nesos", "weights", "set", "=1"],
+            &["nesos", "drain", "board-2", "--grace", "-1"],
         ] {
             assert!(Cli::try_parse_from(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn amounts_are_read_as_in_resources() {
+        let read = amounts("cpus:0.5; mem : 64;").unwrap_or_default();
+        let expected = [("cpus".to_owned(), 0.5), ("mem".to_owned(), 64.0)];
+        assert_eq!(read, Amounts(expected.into()));
     }
 }

@@ -11,6 +11,9 @@ use crate::http::{Client, HttpError};
 /// Most tasks asked for: a table of more helps nobody, and the master caps it anyway.
 const MAX_TASKS: usize = 10_000;
 
+/// Most names listed for somebody who gave a wrong one.
+const MAX_NAMED: usize = 10;
+
 /// One agent.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Node {
@@ -22,7 +25,8 @@ pub(crate) struct Node {
     pub(crate) address: String,
     /// Connected and usable.
     pub(crate) active: bool,
-    /// `active`, `inactive` (its link broke), `awaited` (not seen since the master started) or `unreachable`.
+    /// `active`, `inactive` (its link broke), `awaited` (not seen since the master started), `unreachable`, or what an
+    /// operator decided: `deactivated`, `draining`, `drained`.
     pub(crate) state: &'static str,
     /// All it has.
     pub(crate) total: Quantities,
@@ -142,12 +146,37 @@ pub(crate) async fn find_task(client: &Client, text: &str) -> Result<Task, Failu
     pick(tasks(client).await?, text).map_err(Failure::NoSuchTask)
 }
 
+/// The one node that a person means by `text`.
+pub(crate) async fn find_node(client: &Client, text: &str) -> Result<Node, Failure> {
+    pick_node(nodes(client).await?, text).map_err(Failure::NoSuchNode)
+}
+
 /// The name of agent `id`, or the id itself.
 pub(crate) fn node_name<'a>(nodes: &'a [Node], id: &'a str) -> &'a str {
     nodes
         .iter()
         .find(|node| node.agent == id)
         .map_or(id, |node| &node.name)
+}
+
+fn pick_node(nodes: Vec<Node>, text: &str) -> Result<Node, String> {
+    let mut matching = nodes.iter().filter(|node| node.answers_to(text));
+    match (matching.next(), matching.next()) {
+        (Some(node), None) => Ok(node.clone()),
+        (Some(first), Some(second)) => Err(format!(
+            "'{text}' can be {} or {}; give the agent id",
+            first.agent, second.agent
+        )),
+        _ => {
+            let mut names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
+            names.truncate(MAX_NAMED);
+            let known = match names.is_empty() {
+                true => "the cluster has none".to_owned(),
+                false => format!("there are {}", names.join(", ")),
+            };
+            Err(format!("no node is called '{text}'; {known}"))
+        }
+    }
 }
 
 fn pick(tasks: Vec<Task>, text: &str) -> Result<Task, String> {
@@ -204,10 +233,22 @@ fn read_node(value: &Value) -> Node {
             .map_or(pid.as_str(), |(_, address)| address)
             .to_owned(),
         active,
-        state: if active { "active" } else { "inactive" },
+        state: state(value, active),
         total: quantities(value.get("resources")),
         used: quantities(value.get("used_resources")),
         version: text(value, "version"),
+    }
+}
+
+fn state(value: &Value, active: bool) -> &'static str {
+    let drain = value.get("drain_info").map(|drain| text(drain, "state"));
+    let is_deactivated = value.get("deactivated").and_then(Value::as_bool) == Some(true);
+    match drain.as_deref() {
+        Some("DRAINING") => "draining",
+        Some("DRAINED") => "drained",
+        _ if is_deactivated => "deactivated",
+        _ if active => "active",
+        _ => "inactive",
     }
 }
 
@@ -245,6 +286,7 @@ fn text(value: &Value, key: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn task(id: &str, name: &str, state: &str) -> Task {
@@ -277,6 +319,33 @@ mod tests {
                 && !is_called("myboard-2", "board-2")
                 && !is_called("a-", "")
         );
+    }
+
+    #[test]
+    fn a_node_is_found_by_one_name_only() {
+        let node = |id: &str, name: &str| read_node(&json!({"id": id, "hostname": name}));
+        let nodes = || vec![node("m-S1", "a"), node("m-S2", "b"), node("m-S3", "b")];
+        assert_eq!(pick_node(nodes(), "a").map(|n| n.agent), Ok("m-S1".into()));
+        assert_eq!(pick_node(nodes(), "m-S3").map(|n| n.name), Ok("b".into()));
+        let doubt = pick_node(nodes(), "b").unwrap_err();
+        assert!(doubt.contains("m-S2 or m-S3"), "{doubt}");
+        let nobody = pick_node(nodes(), "c").unwrap_err();
+        assert_eq!(nobody, "no node is called 'c'; there are a, b, b");
+        assert!(pick_node(Vec::new(), "c").unwrap_err().ends_with("none"));
+    }
+
+    #[test]
+    fn what_operators_decided_is_the_state() {
+        let state = |value: &Value| read_node(value).state;
+        let drain = |state: &str| json!({"deactivated": true, "drain_info": {"state": state}});
+        assert_eq!(state(&drain("DRAINING")), "draining");
+        assert_eq!(state(&drain("DRAINED")), "drained");
+        assert_eq!(state(&json!({"deactivated": true})), "deactivated");
+        assert_eq!(
+            state(&json!({"active": true, "deactivated": false})),
+            "active"
+        );
+        assert_eq!(state(&json!({"active": false})), "inactive");
     }
 
     #[test]

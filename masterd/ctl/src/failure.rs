@@ -41,6 +41,9 @@ pub(crate) enum Failure {
     /// No task, or more than one, answers to a name.
     #[error("{0}")]
     NoSuchTask(String),
+    /// No node, or more than one, answers to a name.
+    #[error("{0}")]
+    NoSuchNode(String),
     /// Writing to standard output.
     #[error("write to standard output: {0}")]
     Output(#[source] std::io::Error),
@@ -59,7 +62,9 @@ impl Failure {
             Self::Dev(error) => error.exit_code(),
             Self::Vm(error) => error.exit_code(),
             Self::Token(_) => USAGE,
-            Self::NoSuchTask(_) | Self::Output(_) | Self::Runtime(_) => REFUSED,
+            Self::NoSuchTask(_) | Self::NoSuchNode(_) | Self::Output(_) | Self::Runtime(_) => {
+                REFUSED
+            }
         }
     }
 

@@ -167,6 +167,15 @@ impl Client {
             .1)
     }
 
+    /// Makes an operator call that is answered with nothing but a status.
+    pub(crate) async fn operate(&self, call: &Value) -> Result<(), HttpError> {
+        let json = HeaderValue::from_static("application/json");
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, json)]);
+        let body = call.to_string().into_bytes();
+        self.post("/api/v1", &headers, body).await?;
+        Ok(())
+    }
+
     /// POSTs `body` and hands out the answer as it comes, once its status is 2xx.
     pub(crate) async fn stream(
         &self,

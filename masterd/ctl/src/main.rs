@@ -14,8 +14,10 @@ mod locate;
 mod logs;
 mod output;
 mod run;
+mod shares;
 mod signals;
 mod token;
+mod upkeep;
 mod vm;
 
 use std::process::ExitCode;
@@ -59,6 +61,19 @@ async fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::Nodes => inspect::nodes(&locate::client(global).await?, output).await?,
         Command::Logs(args) => logs::logs(&locate::client(global).await?, args).await?,
         Command::Kill(args) => inspect::kill(&locate::client(global).await?, args, output).await?,
+        Command::Quota(args) => {
+            shares::quota(&locate::client(global).await?, args, output).await?;
+        }
+        Command::Weights(args) => {
+            shares::weights(&locate::client(global).await?, args, output).await?;
+        }
+        Command::Drain(args) => upkeep::drain(&locate::client(global).await?, args, output).await?,
+        Command::Deactivate(args) => {
+            upkeep::deactivate(&locate::client(global).await?, args, output).await?;
+        }
+        Command::Activate(args) => {
+            upkeep::activate(&locate::client(global).await?, args, output).await?;
+        }
         Command::Token(args) => token::token(args, output)?,
         Command::Dev(args::DevCommand::Up(args)) => dev::up(args, output).await?,
         Command::Vm(command) => vm::vm(command, output).await?,

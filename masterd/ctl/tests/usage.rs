@@ -36,7 +36,12 @@ fn exit_codes_are_those_promised() {
         (&["token", "/no/such/file"], 2),
         (&["dev", "up", "--masters", "3"], 2),
         (&["vm", "list"], 2),
+        (&["quota", "set", "web"], 2),
+        (&["weights", "set", "web=heavy"], 2),
+        (&["drain"], 2),
         (&["nodes"], 3),
+        (&["--master", "127.0.0.1:1", "quota"], 3),
+        (&["--master", "127.0.0.1:1", "drain", "board-2"], 3),
         (&["--master", "127.0.0.1:1", "ps"], 3),
         (&["--principal", "ann", "ps"], 2),
     ] {

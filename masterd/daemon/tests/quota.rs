@@ -476,3 +476,58 @@ fn with_quota_a_new_master_waits_for_its_agents() {
         );
     });
 }
+
+/// Mesos's behaviours 35 to 37: reservations consume quota, given out or not; a guarantee is never kept in what others
+/// have reserved; and who has reserved something gets it, whatever others are guaranteed.
+#[test]
+fn reservations_count_and_are_never_held_back() {
+    for form in FORMS {
+        let dir = tempfile::tempdir().unwrap();
+        let master = Master::start(dir.path(), 0, &[]);
+        let address = master.address();
+        run(async {
+            let resources = "cpus:3;cpus(web):2;cpus(lab/east):1;mem:1024";
+            let _agent = agent(&address, dir.path(), "n1", resources).await;
+            let two = [("cpus", 2.0)];
+            set(form, &address, &[config("web", &two, &two)]).await;
+            let mut other = framework(form, &address, "other").await;
+            assert_eq!(
+                offered(&mut other).await,
+                of("other", &[3.0]),
+                "web has its two"
+            );
+            let mut web = framework(form, &address, "web").await;
+            assert_eq!(
+                offered(&mut web).await,
+                of("web", &[2.0]),
+                "its reservation is its limit"
+            );
+            let roles = get(&address, "/roles").await.json();
+            let role = |name: &str| {
+                let mut all = roles["roles"].as_array().unwrap().iter();
+                all.find(|role| role["name"] == name).cloned().unwrap()
+            };
+            assert_eq!(role("web")["quota"]["consumed"]["cpus"], 2.0);
+            assert_eq!(
+                (
+                    &role("lab")["reserved"]["cpus"],
+                    &role("lab")["quota"]["consumed"]["cpus"]
+                ),
+                (&json!(1.0), &json!(1.0))
+            );
+            // More than there is: nothing unreserved is left for others, but their reservations are.
+            let much = [config("web", &[("cpus", 100.0)], &[])];
+            assert_eq!(update(form, &address, true, &much).await.0, 200);
+            other.wait("RESCIND").await;
+            let mut lab = framework(form, &address, "lab/east").await;
+            let event = lab.wait("OFFERS").await;
+            let resources = event["offers"]["offers"][0]["resources"]
+                .as_array()
+                .unwrap()
+                .clone();
+            let cpus: Vec<&Value> = resources.iter().filter(|r| r["name"] == "cpus").collect();
+            assert_eq!(cpus.len(), 1, "{resources:?}");
+            assert_eq!(cpus[0]["scalar"]["value"], 1.0);
+        });
+    }
+}

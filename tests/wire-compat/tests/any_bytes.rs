@@ -15,12 +15,15 @@ const CALL: &str = r#"{"framework_id":{"value":"f"},"type":"ACCEPT","accept":{"o
 
 const OFFER: &str = r#"{"id":{"value":"o"},"framework_id":{"value":"f"},"agent_id":{"value":"a"},"hostname":"h","resources":[{"name":"disk","type":"SCALAR","scalar":{"value":64},"reservations":[{"type":"STATIC","role":"a"},{"type":"DYNAMIC","role":"a/b","principal":"p","labels":{"labels":[{"key":"k","value":"v"}]}}],"disk":{"persistence":{"id":"v","principal":"p"},"volume":{"container_path":"d","mode":"RW"},"source":{"type":"PATH","path":{"root":"/d"}}},"shared":{}},{"name":"ports","type":"RANGES","ranges":{"range":[{"begin":1,"end":5}]},"role":"web","reservation":{"principal":"p"}}]}"#;
 
+const QUOTA: &str = r#"{"type":"UPDATE_QUOTA","update_quota":{"force":true,"quota_configs":[{"role":"a","guarantees":{"cpus":{"value":1}},"limits":{"cpus":{"value":2.5},"mem":{"value":"64"}}}]},"set_quota":{"quota_request":{"role":"a","guarantee":[{"name":"cpus","type":"SCALAR","scalar":{"value":1}}]}},"update_weights":{"weight_infos":[{"role":"a","weight":2}]}}"#;
+
 /// Inputs that the decoder accepts.
 fn seeds(target: &str) -> Vec<Vec<u8>> {
     let call = nesos_api::scheduler::Call::from_json(CALL.as_bytes()).expect("valid");
+    let quota = nesos_api::operator::master::Call::from_json(QUOTA.as_bytes()).expect("valid");
     match target {
-        "json_call" => vec![CALL.into()],
-        "protobuf_call" => vec![call.to_protobuf()],
+        "json_call" => vec![CALL.into(), QUOTA.into()],
+        "protobuf_call" => vec![call.to_protobuf(), quota.to_protobuf()],
         "recordio" => vec![
             [
                 nesos_api::recordio::encode(b"first"),
