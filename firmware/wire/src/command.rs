@@ -8,6 +8,7 @@ use alloc::{collections::BTreeMap, string::String, vec::Vec};
 use serde::{Deserialize, Serialize};
 
 use crate::id::{AgentId, FrameworkId, NodeId};
+use crate::maintenance::{MachineId, Window};
 use crate::resource::Scalar;
 
 /// One change of the registry.
@@ -62,6 +63,21 @@ pub enum Command {
     SetQuotas(Vec<QuotaRecord>),
     /// An operator set the weights of these roles, all at once.
     SetWeights(Vec<WeightRecord>),
+    /// An operator replaced the maintenance schedule.
+    SetSchedule {
+        /// The whole of it.
+        windows: Vec<Window>,
+    },
+    /// An operator takes scheduled machines down.
+    StartMaintenance {
+        /// Which.
+        machines: Vec<MachineId>,
+    },
+    /// An operator is done with these machines: they are up and no longer scheduled.
+    StopMaintenance {
+        /// Which.
+        machines: Vec<MachineId>,
+    },
 }
 
 /// The quota of a top-level role. One without any amount above zero and without limits is none: it is forgotten.

@@ -20,6 +20,7 @@ pub mod executor;
 pub mod frame;
 pub mod id;
 pub mod join;
+pub mod maintenance;
 pub mod message;
 pub mod operation;
 pub mod resource;

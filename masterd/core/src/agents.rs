@@ -36,6 +36,10 @@ impl Master {
             self.out.close_links.push(link);
             return;
         }
+        if !self.admit_machine(link, &hello) {
+            self.out.close_links.push(link);
+            return;
+        }
         let record = match self.admit(&hello) {
             Ok(record) => record,
             Err(reason) => {
@@ -341,6 +345,8 @@ impl Master {
         if changed {
             self.allocator.clear_agent_filters(id);
         }
+        self.refresh_maintenance(id);
+        self.ask_later(id);
         hello.tasks
     }
 }

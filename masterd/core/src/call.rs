@@ -35,6 +35,15 @@ pub enum Call {
         /// How long not to offer the same again, seconds; none, negative or NaN: 5; at most 365 days.
         refuse_seconds: Option<f64>,
     },
+    /// Say whether the framework will leave agents that will be maintained.
+    AnswerInverseOffers {
+        /// Unknown ones are ignored.
+        offers: Vec<OfferId>,
+        /// It will.
+        accepts: bool,
+        /// How long not to ask again, as in `Decline`.
+        refuse_seconds: Option<f64>,
+    },
     /// Forget the filters of these roles and offer again.
     Revive {
         /// Empty: all.
@@ -225,6 +234,11 @@ impl Master {
                 offers,
                 refuse_seconds,
             } => self.decline(framework, &offers, refuse_seconds),
+            Call::AnswerInverseOffers {
+                offers,
+                accepts,
+                refuse_seconds,
+            } => self.answer_inverse_offers(framework, &offers, accepts, refuse_seconds),
             Call::Revive { roles } => self.revive(framework, roles),
             Call::Suppress { roles } => self.suppress(framework, roles),
             Call::Acknowledge { agent, task, uuid } => {

@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 
 use nesos_wire::resource::{Resources, Value};
 
+use crate::maintenance::is_present;
 use crate::master::Master;
+use crate::schedule::Mode;
 use crate::state::{Agent, AgentCondition};
 
 /// Every broken invariant, as a sentence; empty if all hold.
@@ -16,6 +18,7 @@ pub fn violations(master: &Master) -> Vec<String> {
         check_agent(master, agent, &mut found);
     }
     check_offers(master, &mut found);
+    check_maintenance(master, &mut found);
     check_tasks(master, &mut found);
     check_registry(master, &mut found);
     found.extend(master.allocator.violations());
@@ -115,6 +118,60 @@ fn check_offers(master: &Master, found: &mut Vec<String>) {
             "{} offers, {by_agents} at agents, {by_frameworks} at frameworks",
             master.offers.len()
         ));
+    }
+}
+
+fn check_maintenance(master: &Master, found: &mut Vec<String>) {
+    for agent in master.agents() {
+        let (id, machine) = (&agent.id, agent.machine());
+        let planned = master.schedule().unavailability(&machine);
+        let planned = planned.filter(|_| is_present(agent));
+        let known = master.maintained(id).map(|known| known.unavailability);
+        if planned != known {
+            found.push(format!("agent {id}: planned {planned:?}, known {known:?}"));
+        }
+        if is_present(agent) && master.schedule().mode(&machine) == Mode::Down {
+            found.push(format!("agent {id} is here, though its machine is down"));
+        }
+        let offers = agent.offers.iter().filter_map(|id| master.offer(id));
+        for offer in offers.filter(|offer| offer.unavailability != known) {
+            found.push(format!("offer {} does not say what is planned", offer.id));
+        }
+    }
+    for offer in master.inverse_offers.values() {
+        let (id, agent) = (&offer.id, master.agent(&offer.agent));
+        let framework = master.framework(&offer.framework);
+        let maintained = master.maintained(&offer.agent);
+        let is_known = framework.is_some_and(|known| known.inverse_offers.contains(id))
+            && maintained.is_some_and(|m| m.outstanding.get(&offer.framework) == Some(id));
+        if !is_known {
+            found.push(format!("inverse offer {id} is not known on both sides"));
+        }
+        let is_connected = framework.is_some_and(|known| known.is_connected())
+            && agent.is_some_and(Agent::is_connected);
+        if !is_connected {
+            found.push(format!("inverse offer {id} stands, but a side is away"));
+        }
+    }
+    let by_agents = master.maintained.values().map(|m| m.outstanding.len());
+    let by_frameworks = master.frameworks().map(|f| f.inverse_offers.len());
+    let all = [
+        by_agents.sum(),
+        by_frameworks.sum(),
+        master.inverse_offers.len(),
+    ];
+    if all[0] != all[1] || all[1] != all[2] {
+        found.push(format!(
+            "inverse offers at agents, at frameworks, in all: {all:?}"
+        ));
+    }
+    if master.maintained.len() < master.inverse_due.len()
+        || master
+            .maintained
+            .keys()
+            .any(|id| !master.agents.contains_key(id))
+    {
+        found.push("maintenance is planned for agents that are not here".to_owned());
     }
 }
 

@@ -83,6 +83,7 @@ impl Master {
         framework.removal_at = Some(at);
         self.allocator.deactivate_framework(&id);
         self.discard_framework_offers(&id);
+        self.discard_inverse_offers(&id);
         self.timers.arm(at, Timer::Removal(id));
         // A failover timeout of 0, Mesos's default, ends the framework now.
         self.ring();
@@ -152,6 +153,8 @@ impl Master {
     /// Ends a framework: its tasks are killed, its stream closed, its id never accepted again.
     pub(crate) fn remove_framework(&mut self, id: &FrameworkId) {
         self.discard_framework_offers(id);
+        self.discard_inverse_offers(id);
+        self.forget_stances(id);
         let Some(mut framework) = self.frameworks.remove(id) else {
             return;
         };
@@ -229,6 +232,7 @@ impl Master {
     /// The framework has a newer stream: end the one it had, forget what was offered there.
     fn leave_old_stream(&mut self, id: &FrameworkId) {
         self.discard_framework_offers(id);
+        self.discard_inverse_offers(id);
         let old = self
             .frameworks
             .get_mut(id)
@@ -311,6 +315,7 @@ impl Master {
         };
         self.send_framework(id, subscribed);
         self.send_framework(id, FrameworkEvent::Heartbeat);
+        self.revive_inverse_offers(id);
     }
 }
 
@@ -337,6 +342,7 @@ fn blank(id: &FrameworkId, facts: FrameworkFacts, info: Vec<u8>) -> Framework {
         unreachable: Default::default(),
         completed: Default::default(),
         offers: BTreeSet::new(),
+        inverse_offers: BTreeSet::new(),
         heartbeat_at: None,
         removal_at: None,
     }

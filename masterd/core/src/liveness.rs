@@ -137,6 +137,7 @@ impl Master {
         self.timers.arm(at, Timer::Unreachable(id.clone()));
         self.metrics.slave_unreachable_scheduled += 1;
         self.rescind_agent_offers(id);
+        self.rescind_inverse_offers(id);
         self.fail_requests(link);
     }
 
@@ -157,6 +158,7 @@ impl Master {
             self.end_task(&key, state, reason, format!("Agent {id} removed"));
         }
         self.lose_operations(id, OperationState::GoneByOperator);
+        self.forget_maintenance(id);
         self.agents.remove(id);
         self.tell(|| News::AgentRemoved(id.clone()));
         self.draining.remove(id);
@@ -185,6 +187,7 @@ impl Master {
             agent: id.clone(),
             since,
         });
+        self.forget_maintenance(id);
         self.metrics.slave_unreachable_completed += 1;
         self.metrics.slave_removals += 1;
         self.allocator.remove_agent(id);

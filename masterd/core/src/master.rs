@@ -15,8 +15,9 @@ use crate::allocator::{Allocator, Settings};
 use crate::call::CallRefusal;
 use crate::config::Config;
 use crate::event::{Event, LinkId, RequestId, StreamId};
+use crate::maintenance::Maintained;
 use crate::metrics::Metrics;
-use crate::outgoing::{FrameworkEvent, Offer};
+use crate::outgoing::{FrameworkEvent, InverseOffer, Offer};
 use crate::ready::{Answer, Ready};
 use crate::registry::Registry;
 use crate::state::{Agent, Completed, Framework, Task};
@@ -38,6 +39,10 @@ pub struct Master {
     pub(crate) requests: BTreeMap<RequestId, LinkId>,
     /// Agents whose tasks are being killed for an operator.
     pub(crate) draining: BTreeSet<AgentId>,
+    pub(crate) inverse_offers: BTreeMap<OfferId, InverseOffer>,
+    pub(crate) maintained: BTreeMap<AgentId, Maintained>,
+    /// Maintained agents on which somebody may have to be asked to leave.
+    pub(crate) inverse_due: BTreeSet<AgentId>,
     /// No agent becomes unreachable before this.
     pub(crate) removal_allowed_at: Instant,
     pub(crate) allocator: Allocator,
@@ -75,6 +80,9 @@ impl Master {
             streams: BTreeMap::new(),
             requests: BTreeMap::new(),
             draining: BTreeSet::new(),
+            inverse_offers: BTreeMap::new(),
+            maintained: BTreeMap::new(),
+            inverse_due: BTreeSet::new(),
             removal_allowed_at: now,
             allocator,
             timers: Timers::default(),
@@ -140,6 +148,7 @@ impl Master {
     pub fn ready(&mut self) -> Ready {
         self.finish_drains();
         self.make_offers();
+        self.make_inverse_offers();
         let mut ready = std::mem::take(&mut self.out);
         ready.deadline = [self.timers.next(), self.allocator.next_deadline()]
             .into_iter()
@@ -382,6 +391,7 @@ impl Master {
                 Timer::Unreachable(agent) => self.unreachable_due(&agent, at),
                 Timer::Removal(framework) => self.removal_due(&framework, at),
                 Timer::Offer(offer) => self.rescind(&offer),
+                Timer::Inverse(agent, framework) => self.inverse_filter_due(agent, &framework),
                 Timer::Request(request) => self.request_due(request),
                 Timer::AllocatorRecovery => self.allocator.resume(),
             }

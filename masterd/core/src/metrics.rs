@@ -41,6 +41,8 @@ pub struct Metrics {
     pub tasks_launched: u64,
     pub offers_sent: u64,
     pub offers_rescinded: u64,
+    pub inverse_offers_sent: u64,
+    pub inverse_offers_rescinded: u64,
     pub allocation_runs: u64,
     pub messages_operation_status_update: u64,
     pub messages_operation_status_update_acknowledgement: u64,

@@ -61,6 +61,7 @@ impl Master {
             return;
         };
         self.allocator.revive(framework, &roles);
+        self.revive_inverse_offers(framework);
         if let Some(known) = self.frameworks.get_mut(framework) {
             known.suppressed.retain(|role| !roles.contains(role));
         }
@@ -167,6 +168,7 @@ impl Master {
             resources,
             handle,
         } = allocation;
+        let id = self.allot_offer_id();
         let (Some(to), Some(on)) = (
             self.frameworks.get_mut(&framework),
             self.agents.get_mut(&agent),
@@ -176,8 +178,11 @@ impl Master {
                 .recover(&framework, &role, &agent, &resources);
             return None;
         };
-        let id = OfferId::new(format!("{}-O{}", self.config.master, self.next_offer));
-        self.next_offer += 1;
+        let maintained = self.maintained.get(&agent);
+        let unavailability = maintained.map(|maintained| maintained.unavailability);
+        if unavailability.is_some() {
+            self.inverse_due.insert(agent.clone());
+        }
         let offer = Offer {
             id: id.clone(),
             framework: framework.clone(),
@@ -191,6 +196,7 @@ impl Master {
             attributes: on.attributes.clone(),
             domain: on.domain.clone(),
             executors: to.executors_on(&agent),
+            unavailability,
             multi_role: to.facts.is_capable("MULTI_ROLE"),
         };
         if let Some(timeout) = self.config.offer_timeout {
@@ -202,6 +208,13 @@ impl Master {
         on.offers.insert(id.clone());
         self.offers.insert(id, offer.clone());
         Some(offer)
+    }
+
+    /// The next offer's or inverse offer's id.
+    pub(crate) fn allot_offer_id(&mut self) -> OfferId {
+        let id = OfferId::new(format!("{}-O{}", self.config.master, self.next_offer));
+        self.next_offer += 1;
+        id
     }
 
     /// The roles a REVIVE or SUPPRESS means; none if it names one that the framework is not subscribed to.

@@ -5,6 +5,7 @@
 
 use nesos_wire::AgentId;
 use nesos_wire::command::{QuotaRecord, WeightRecord};
+use nesos_wire::maintenance::{MachineId, Window};
 
 use crate::event::RequestId;
 use crate::master::Master;
@@ -38,6 +39,12 @@ pub enum Order {
     UpdateWeights(Vec<WeightRecord>),
     /// Reserve resources, make volumes and so on.
     Change(Box<ChangeOrder>),
+    /// Replace the maintenance schedule.
+    SetSchedule(Vec<Window>),
+    /// Take scheduled machines down.
+    StartMaintenance(Vec<MachineId>),
+    /// Bring machines up that are down, and take them out of the schedule.
+    StopMaintenance(Vec<MachineId>),
 }
 
 /// An operator's operation on free resources of an agent.
@@ -69,6 +76,9 @@ impl Master {
             Order::RemoveQuota(role) => self.remove_quota(role),
             Order::UpdateWeights(weights) => self.update_weights(weights),
             Order::Change(change) => self.change(*change),
+            Order::SetSchedule(windows) => self.set_schedule(windows),
+            Order::StartMaintenance(machines) => self.start_maintenance(machines),
+            Order::StopMaintenance(machines) => self.stop_maintenance(machines),
         };
         self.answer(request, answer);
     }

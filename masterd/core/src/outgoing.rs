@@ -4,6 +4,7 @@
 //! the agent until acknowledged.
 
 use nesos_wire::domain::Domain;
+use nesos_wire::maintenance::Unavailability;
 use nesos_wire::operation::OperationStatus;
 use nesos_wire::resource::Resources;
 use nesos_wire::task::{Attribute, TaskStatus};
@@ -28,6 +29,10 @@ pub enum FrameworkEvent {
     Heartbeat,
     /// New offers.
     Offers(Vec<Offer>),
+    /// Agents that will be maintained: please leave.
+    InverseOffers(Vec<InverseOffer>),
+    /// An inverse offer is no longer valid.
+    RescindInverseOffer(OfferId),
     /// An offer is no longer valid.
     Rescind(OfferId),
     /// News of a task; `status.uuid` present: to be acknowledged.
@@ -97,6 +102,8 @@ pub struct Offer {
     pub domain: Option<Domain>,
     /// The framework's executors on this agent.
     pub executors: Vec<ExecutorId>,
+    /// When the agent will not be there, if its machine is scheduled for maintenance.
+    pub unavailability: Option<Unavailability>,
     /// The framework has MULTI_ROLE: `allocation_info` is shown. Otherwise it is stripped.
     pub multi_role: bool,
 }
@@ -111,4 +118,23 @@ impl Offer {
             handle: self.handle,
         }
     }
+}
+
+/// One inverse offer: the framework is asked to do without all that it has on one agent for a while.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InverseOffer {
+    /// `<master>-O<n>`, numbered together with offers.
+    pub id: OfferId,
+    /// To whom.
+    pub framework: FrameworkId,
+    /// Where.
+    pub agent: AgentId,
+    /// The agent's host name.
+    pub hostname: String,
+    /// The agent's HTTP address.
+    pub ip: String,
+    /// The agent's HTTP port.
+    pub port: u16,
+    /// When the agent will not be there.
+    pub unavailability: Unavailability,
 }

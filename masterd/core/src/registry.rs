@@ -1,15 +1,16 @@
 //! What survives the master: admitted agents and what operators decided about them, agents that are gone, frameworks, ended
-//! frameworks, quota and weights, the start count.
+//! frameworks, quota and weights, the maintenance schedule, the start count.
 //!
 //! Not the truth about tasks (agents are) and not the storage (the shell puts [`Change`]s into its database). Called by
 //! the core when it proposes a command, and by whoever applies commands to the durable copy. Invariant: `apply` reads
 //! nothing but the registry and the command, and never fails, so equal commands in equal order make equal registries.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use nesos_wire::command::{
     AgentRecord, Command, FrameworkRecord, QuotaRecord, Upkeep, WeightRecord,
 };
+use nesos_wire::maintenance::{MachineId, Window};
 use nesos_wire::{AgentId, FrameworkId, NodeId};
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,8 @@ mod shares;
 
 use shares::Shares;
 pub use shares::{MAX_QUOTAS, MAX_ROLE, MAX_WEIGHTS};
+
+use crate::schedule::Schedule;
 
 /// How many ended frameworks are remembered (Mesos: 50). An agent that was away longer brings a forgotten one's tasks
 /// back as those of an orphan, which ends after `Config::framework_recovery_timeout`.
@@ -48,13 +51,14 @@ enum Record {
     Gone(AgentId, f64),
     Quota(QuotaRecord),
     Weight(WeightRecord),
+    Schedule(Vec<Window>, BTreeSet<MachineId>),
 }
 
 /// One change of the database: put `value` at `key`, or delete `key`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// `start`, `agent/<id>`, `framework/<id>`, `gone/<id>`, `quota/<role>`, `weight/<role>` or `removed`; at most 265
-    /// bytes.
+    /// `start`, `agent/<id>`, `framework/<id>`, `gone/<id>`, `quota/<role>`, `weight/<role>`, `schedule` or `removed`; at
+    /// most 265 bytes.
     pub key: String,
     /// `None`: delete.
     pub value: Option<Vec<u8>>,
@@ -69,6 +73,7 @@ pub struct Registry {
     removed: VecDeque<FrameworkId>,
     gone: BTreeMap<AgentId, f64>,
     shares: Shares,
+    schedule: Schedule,
 }
 
 impl Registry {
@@ -98,6 +103,9 @@ impl Registry {
                 }
                 Record::Quota(quota) => drop(registry.shares.set_quota(&quota)),
                 Record::Weight(weight) => drop(registry.shares.set_weight(&weight)),
+                Record::Schedule(windows, down) => {
+                    registry.schedule = Schedule::new(windows, down);
+                }
             }
         }
         Ok(registry)
@@ -138,6 +146,18 @@ impl Registry {
             Command::SetWeights(weights) => {
                 let changes = weights.iter().map(|weight| self.shares.set_weight(weight));
                 changes.collect()
+            }
+            Command::SetSchedule { windows } => {
+                self.schedule.set(windows.clone());
+                vec![self.put_schedule()]
+            }
+            Command::StartMaintenance { machines } => {
+                self.schedule.start(machines);
+                vec![self.put_schedule()]
+            }
+            Command::StopMaintenance { machines } => {
+                self.schedule.stop(machines);
+                vec![self.put_schedule()]
             }
         }
     }
@@ -188,6 +208,17 @@ impl Registry {
     /// Whether an operator gave the agent up (as far as is remembered).
     pub fn is_gone(&self, id: &AgentId) -> bool {
         self.gone.contains_key(id)
+    }
+
+    /// Which machines are to be maintained, and which are down.
+    pub fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
+    fn put_schedule(&self) -> Change {
+        let (windows, down) = self.schedule.parts();
+        let record = Record::Schedule(windows.to_vec(), down.clone());
+        put("schedule".into(), &record)
     }
 
     fn put_agent(&mut self, record: AgentRecord) -> Vec<Change> {
@@ -272,7 +303,9 @@ fn put(key: String, record: &Record) -> Change {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::schedule::Mode;
     use nesos_wire::command::FrameworkFacts;
+    use nesos_wire::maintenance::Unavailability;
 
     fn agent(n: u32) -> AgentRecord {
         AgentRecord {
@@ -300,6 +333,34 @@ mod tests {
                 capabilities: Vec::new(),
             },
         }
+    }
+
+    /// Two machines are scheduled, one goes down and one was brought up.
+    fn maintenance() -> Vec<Command> {
+        let machines: Vec<MachineId> = (0..3)
+            .map(|n| MachineId {
+                hostname: format!("h{n}"),
+                ip: String::new(),
+            })
+            .collect();
+        let unavailability = Unavailability {
+            start_ns: 5,
+            duration_ns: None,
+        };
+        let window = Window {
+            machines: machines.clone(),
+            unavailability,
+        };
+        let windows = vec![window];
+        vec![
+            Command::SetSchedule { windows },
+            Command::StartMaintenance {
+                machines: machines[..2].to_vec(),
+            },
+            Command::StopMaintenance {
+                machines: machines[..1].to_vec(),
+            },
+        ]
     }
 
     #[test]
@@ -335,6 +396,7 @@ mod tests {
         commands.push(Command::MarkReachable {
             agent: AgentId::new("nobody"),
         });
+        commands.extend(maintenance());
         for command in &commands {
             for change in registry.apply(command) {
                 match change.value {
@@ -359,6 +421,9 @@ mod tests {
             Some(5.5)
         );
         assert_eq!(loaded.upkeep(&agent(1).agent), upkeep);
+        let modes =
+            [Mode::Draining, Mode::Down].map(|mode| loaded.schedule().machines(mode).count());
+        assert_eq!(modes, [1, 1]);
         assert!(loaded.is_gone(&agent(3).agent) && !loaded.is_gone(&agent(2).agent));
         assert!(
             !loaded.is_removed(&framework(0).framework)

@@ -167,6 +167,8 @@ pub struct Framework {
     pub completed: VecDeque<Task>,
     /// Its outstanding offers.
     pub offers: BTreeSet<OfferId>,
+    /// Its outstanding inverse offers.
+    pub inverse_offers: BTreeSet<OfferId>,
     pub(crate) heartbeat_at: Option<Instant>,
     pub(crate) removal_at: Option<Instant>,
 }

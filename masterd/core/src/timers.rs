@@ -23,6 +23,8 @@ pub(crate) enum Timer {
     Removal(FrameworkId),
     /// The offer has stood long enough.
     Offer(OfferId),
+    /// The framework may be asked again to leave the agent.
+    Inverse(AgentId, FrameworkId),
     /// The agent has not answered an operator's question.
     Request(RequestId),
     /// Agents have had their time to come back after a restart: offers are made, however few are there.

@@ -107,16 +107,25 @@ impl Master {
         id: &AgentId,
         tasks: impl IntoIterator<Item = TaskKey>,
     ) {
+        self.shut_down_frameworks(link, tasks);
+        let reason = format!("an operator marked agent {id} as gone");
+        self.out
+            .to_agents
+            .push((link, MasterToAgent::Refused { reason }));
+    }
+
+    /// Tells an agent to end all that the frameworks of these tasks run there.
+    pub(crate) fn shut_down_frameworks(
+        &mut self,
+        link: LinkId,
+        tasks: impl IntoIterator<Item = TaskKey>,
+    ) {
         let frameworks: BTreeSet<FrameworkId> =
             tasks.into_iter().map(|task| task.framework).collect();
         for framework in frameworks {
             let shutdown = MasterToAgent::ShutdownFramework { framework };
             self.out.to_agents.push((link, shutdown));
         }
-        let reason = format!("an operator marked agent {id} as gone");
-        self.out
-            .to_agents
-            .push((link, MasterToAgent::Refused { reason }));
     }
 
     /// Orders the end of all that runs on a draining agent. A task's own grace period is cut, never stretched.

@@ -44,7 +44,9 @@ impl World {
             FrameworkEvent::Heartbeat
             | FrameworkEvent::Operation(_)
             | FrameworkEvent::Failure { .. }
-            | FrameworkEvent::Message { .. } => {}
+            | FrameworkEvent::Message { .. }
+            | FrameworkEvent::InverseOffers(_)
+            | FrameworkEvent::RescindInverseOffer(_) => {}
         }
     }
 

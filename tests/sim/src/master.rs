@@ -233,5 +233,8 @@ fn short(command: &Command) -> String {
         Command::MarkGone { agent, .. } => format!("gone {agent}"),
         Command::SetQuotas(quotas) => format!("quota of {} roles", quotas.len()),
         Command::SetWeights(weights) => format!("weights of {} roles", weights.len()),
+        Command::SetSchedule { windows } => format!("schedule of {} windows", windows.len()),
+        Command::StartMaintenance { machines } => format!("down {machines:?}"),
+        Command::StopMaintenance { machines } => format!("up {machines:?}"),
     }
 }

@@ -231,6 +231,8 @@ fn name(call: &Call) -> &'static str {
         Call::ReconcileOperations(_) => "RECONCILE_OPERATIONS",
         Call::Teardown => "TEARDOWN",
         Call::Message { .. } => "MESSAGE",
+        Call::AnswerInverseOffers { accepts: true, .. } => "ACCEPT_INVERSE_OFFERS",
+        Call::AnswerInverseOffers { .. } => "DECLINE_INVERSE_OFFERS",
         Call::UpdateFramework(_) => "UPDATE_FRAMEWORK",
     }
 }

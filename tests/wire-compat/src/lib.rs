@@ -3,6 +3,7 @@
 //! here once, so that a new variant without a sample fails the test.
 
 pub mod decoders;
+mod maintenance;
 mod operations;
 mod upkeep;
 
@@ -44,6 +45,7 @@ pub fn samples() -> Vec<Sample> {
     all.extend(commands());
     all.extend(upkeep::commands());
     all.extend(operations::messages());
+    all.extend(maintenance::commands());
     all.extend(executor_and_join());
     all
 }

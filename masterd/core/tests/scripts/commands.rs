@@ -1,6 +1,7 @@
 //! The lines of a script that are not indented: what happens to the master.
 //!
-//! Used by the driver beside it; quota and weights stand in `shares`. Panics on a line that is none: scripts are part of
+//! Used by the driver beside it; quota and weights stand in `shares`, machines in
+//! `maintenance`. Panics on a line that is none: scripts are part of
 //! the tests.
 
 use masterd_core::{
@@ -69,7 +70,10 @@ impl Script {
                 let share = self.master.dominant_share(role, &framework);
                 self.say(&format!("{share:.3}"));
             }
-            words if self.run_upkeep(words) || self.run_shares(words) => {}
+            words
+                if self.run_upkeep(words)
+                    || self.run_shares(words)
+                    || self.run_maintenance(words) => {}
             [call, name, rest @ ..] => self.call(call, name, rest),
             _ => panic!("unknown command: {line}"),
         }
@@ -224,6 +228,8 @@ impl Script {
                 offers: self.offer_ids(rest[0]),
                 refuse_seconds: refuse,
             },
+            "accept-inverse" => self.answer_inverse(true, &rest, refuse),
+            "decline-inverse" => self.answer_inverse(false, &rest, refuse),
             "accept" => self.accept(&rest, refuse),
             "revive" => Call::Revive { roles: texts() },
             "suppress" => Call::Suppress { roles: texts() },
@@ -281,7 +287,7 @@ impl Script {
         self.say(&format!("{since:?}"));
     }
 
-    fn offer_ids(&self, text: &str) -> Vec<OfferId> {
+    pub(crate) fn offer_ids(&self, text: &str) -> Vec<OfferId> {
         text.split(',')
             .map(|id| OfferId::new(format!("{}-{id}", self.master.id())))
             .collect()

@@ -9,7 +9,7 @@ use nesos_wire::message::{AgentToMaster, MasterToAgent, TaskReport};
 use nesos_wire::resource_text;
 use nesos_wire::task::TaskState;
 
-use super::Script;
+use super::{Script, maintenance};
 
 impl Script {
     /// Obeys one `Ready`, printing it; feeds pongs back.
@@ -153,10 +153,23 @@ impl Script {
                     let agent = self.agent_name(&offer.agent);
                     let what = resource_text::text(&offer.resources);
                     write!(text, " {} on {agent} for {}: {what}", offer.id, offer.role).unwrap();
+                    if let Some(unavailability) = offer.unavailability {
+                        write!(text, " (away {})", maintenance::span(&unavailability)).unwrap();
+                    }
                 }
                 text
             }
             FrameworkEvent::Rescind(id) => format!("RESCIND {id}"),
+            FrameworkEvent::InverseOffers(offers) => {
+                let mut text = "INVERSE_OFFERS".to_owned();
+                for offer in offers {
+                    let agent = self.agent_name(&offer.agent);
+                    let when = maintenance::span(&offer.unavailability);
+                    write!(text, " {} on {agent} away {when}", offer.id).unwrap();
+                }
+                text
+            }
+            FrameworkEvent::RescindInverseOffer(id) => format!("RESCIND_INVERSE_OFFER {id}"),
             FrameworkEvent::Update { key, status } => {
                 if let (Some(uuid), Some(agent)) = (status.uuid, status.agent.clone()) {
                     let framework = self.frameworks.get_mut(&name).expect("known");

@@ -6,6 +6,7 @@
 
 mod commands;
 mod hearing;
+mod maintenance;
 mod shares;
 mod words;
 

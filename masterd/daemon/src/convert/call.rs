@@ -46,12 +46,15 @@ pub(crate) fn intake(kind: CallType, call: scheduler::Call) -> Result<Intake, St
                 data: message.data.0,
             }
         }
-        // There are no inverse offers or custom executors yet; Mesos's allocator ignores REQUEST.
         CallType::AcceptInverseOffers => {
-            return ignored(&call.accept_inverse_offers, "accept_inverse_offers");
+            let accept = call.accept_inverse_offers;
+            let accept = accept.ok_or_else(|| missing("accept_inverse_offers"))?;
+            inverse_offers(true, &accept.inverse_offer_ids, accept.filters.as_ref())
         }
         CallType::DeclineInverseOffers => {
-            return ignored(&call.decline_inverse_offers, "decline_inverse_offers");
+            let decline = call.decline_inverse_offers;
+            let decline = decline.ok_or_else(|| missing("decline_inverse_offers"))?;
+            inverse_offers(false, &decline.inverse_offer_ids, decline.filters.as_ref())
         }
         CallType::AcknowledgeOperationStatus => {
             let member = call.acknowledge_operation_status;
@@ -72,6 +75,7 @@ pub(crate) fn intake(kind: CallType, call: scheduler::Call) -> Result<Intake, St
             };
             Call::ReconcileOperations(asked.operations.into_iter().map(one).collect())
         }
+        // There are no custom executors yet; Mesos's allocator ignores REQUEST.
         CallType::Request => return ignored(&call.request, "request"),
         CallType::Shutdown => return ignored(&call.shutdown, "shutdown"),
         CallType::UpdateFramework => {
@@ -103,6 +107,14 @@ fn decline(decline: scheduler::CallDecline) -> Call {
     Call::Decline {
         offers: offers(&decline.offer_ids),
         refuse_seconds: refuse_seconds(decline.filters.as_ref()),
+    }
+}
+
+fn inverse_offers(accepts: bool, ids: &[v1::OfferID], filters: Option<&v1::Filters>) -> Call {
+    Call::AnswerInverseOffers {
+        offers: offers(ids),
+        accepts,
+        refuse_seconds: refuse_seconds(filters),
     }
 }
 

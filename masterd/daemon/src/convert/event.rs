@@ -9,7 +9,7 @@ use nesos_api::{recordio, scheduler, v1};
 pub(crate) use nesos_shell::http::media::Format;
 
 use super::resource::{self, ReservationFormat, Shape};
-use super::{operation, status};
+use super::{maintenance, operation, status};
 
 /// One event as a record.
 pub(crate) fn record(event: &scheduler::Event, format: Format) -> Bytes {
@@ -62,6 +62,8 @@ pub(crate) fn public(
             });
             EventType::Rescind
         }
+        FrameworkEvent::InverseOffers(offers) => maintenance::asked(&mut out, &offers),
+        FrameworkEvent::RescindInverseOffer(offer) => maintenance::rescinded(&mut out, &offer),
         FrameworkEvent::Update { key, status } => {
             out.update = Some(scheduler::EventUpdate {
                 status: status::status(&key.task, &status),
@@ -108,6 +110,20 @@ fn reservations(refined: bool) -> ReservationFormat {
     }
 }
 
+/// Where an agent's HTTP server is.
+pub(super) fn agent_url(hostname: &str, ip: &str, port: u16) -> v1::URL {
+    v1::URL {
+        scheme: "http".into(),
+        address: v1::Address {
+            hostname: Some(hostname.into()),
+            ip: Some(ip.into()),
+            port: i32::from(port),
+        },
+        path: Some("/slave(1)".into()),
+        ..v1::URL::default()
+    }
+}
+
 /// An offer in its public form.
 pub(crate) fn offer(offer: &Offer, refined: bool) -> v1::Offer {
     let role = offer.multi_role.then_some(offer.role.as_str());
@@ -120,16 +136,11 @@ pub(crate) fn offer(offer: &Offer, refined: bool) -> v1::Offer {
         framework_id: offer.framework.as_str().into(),
         agent_id: offer.agent.as_str().into(),
         hostname: offer.hostname.clone(),
-        url: Some(v1::URL {
-            scheme: "http".into(),
-            address: v1::Address {
-                hostname: Some(offer.hostname.clone()),
-                ip: Some(offer.ip.clone()),
-                port: i32::from(offer.port),
-            },
-            path: Some("/slave(1)".into()),
-            ..v1::URL::default()
-        }),
+        url: Some(agent_url(&offer.hostname, &offer.ip, offer.port)),
+        unavailability: offer
+            .unavailability
+            .as_ref()
+            .map(maintenance::unavailability),
         resources: resource::list(&offer.resources, &shape),
         attributes: resource::attributes(&offer.attributes),
         domain: offer.domain.as_ref().map(nesos_api::domain::shown),

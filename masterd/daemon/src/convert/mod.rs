@@ -7,6 +7,7 @@ pub(crate) mod call;
 pub(crate) mod constraints;
 pub(crate) mod event;
 pub(crate) mod launch;
+pub(crate) mod maintenance;
 pub(crate) mod news;
 pub(crate) mod operation;
 pub(crate) mod operator;

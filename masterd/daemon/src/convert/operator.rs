@@ -16,7 +16,7 @@ use nesos_wire::resource::Resources;
 
 use super::resource::{self, Shape};
 use super::status;
-use super::{constraints, event};
+use super::{constraints, event, maintenance};
 use crate::about::MESOS_VERSION;
 
 pub(crate) use nesos_api::AGENT_CAPABILITIES;
@@ -136,6 +136,8 @@ pub(crate) fn agent(master: &Master, known: &Agent) -> ResponseGetAgentsAgent {
 /// One framework.
 pub(crate) fn framework(master: &Master, known: &Framework) -> ResponseGetFrameworksFramework {
     let using = known.tasks.values().filter(|t| t.is_using_resources());
+    let inverse = known.inverse_offers.iter();
+    let inverse = inverse.filter_map(|id| master.inverse_offer(id));
     let offers = || known.offers.iter().filter_map(|id| master.offer(id));
     ResponseGetFrameworksFramework {
         framework_info: framework_info(known),
@@ -145,11 +147,11 @@ pub(crate) fn framework(master: &Master, known: &Framework) -> ResponseGetFramew
         registered_time: known.registered_time.map(time),
         reregistered_time: known.reregistered_time.map(time),
         unregistered_time: known.unregistered_time.map(time),
+        inverse_offers: inverse.map(maintenance::inverse_offer).collect(),
         offers: offers().map(|offer| event::offer(offer, true)).collect(),
         allocated_resources: by_role(using.map(|t| (t.spec.role.as_str(), &t.spec.resources))),
         offered_resources: by_role(offers().map(|o| (o.role.as_str(), &o.resources))),
         offer_constraints: constraints::shown(&known.constraints),
-        ..ResponseGetFrameworksFramework::default()
     }
 }
 
@@ -224,7 +226,8 @@ pub(crate) fn drain_info(drain: &Drain) -> v1::DrainInfo {
     }
 }
 
-fn time(seconds: f64) -> v1::TimeInfo {
+/// A time of the wall clock.
+pub(super) fn time(seconds: f64) -> v1::TimeInfo {
     v1::TimeInfo {
         nanoseconds: (seconds * 1e9) as i64,
     }

@@ -3,6 +3,7 @@
 //! Called by the loop once they are durable. Invariant: names from outside are quoted and short.
 
 use nesos_wire::command::{Command, Upkeep};
+use nesos_wire::maintenance::MachineId;
 
 /// Longest part of a foreign name in a log line, characters.
 const MAX_LOGGED_NAME: usize = 64;
@@ -54,7 +55,21 @@ pub(super) fn command(command: &Command) {
                 tracing::info!("role {} has weight {}", quoted(&weight.role), weight.weight);
             }
         }
+        Command::SetSchedule { windows } => {
+            let machines: usize = windows.iter().map(|window| window.machines.len()).sum();
+            tracing::info!("{machines} machines are scheduled for maintenance");
+        }
+        Command::StartMaintenance { machines } => machines.iter().for_each(|machine| {
+            tracing::warn!("machine {} is down for maintenance", named(machine))
+        }),
+        Command::StopMaintenance { machines } => machines
+            .iter()
+            .for_each(|machine| tracing::info!("machine {} is up again", named(machine))),
     }
+}
+
+fn named(machine: &MachineId) -> String {
+    format!("{} ({})", quoted(&machine.hostname), quoted(&machine.ip))
 }
 
 fn state(upkeep: &Upkeep) -> &'static str {

@@ -130,6 +130,10 @@ fn frameworks(master: &Master, values: &mut Values) {
             master.offers().count() as f64,
         ),
         (
+            "master/outstanding_inverse_offers".into(),
+            master.inverse_offers().count() as f64,
+        ),
+        (
             "allocator/mesos/offer_filters/active".into(),
             master.active_filters() as f64,
         ),
@@ -216,6 +220,8 @@ fn counters(master: &Master, values: &mut Values) {
         messages_operation_status_update
         messages_operation_status_update_acknowledgement
         messages_reconcile_operations
+        inverse_offers_sent
+        inverse_offers_rescinded
     );
     operations(master, values);
     let ended = [

@@ -9,6 +9,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use nesos_shell::http::jsonp;
 
 use super::answer::{self, Body};
+use super::operator::maintenance;
 use super::query::{self, Query};
 use super::{Context, files, log, logging, metrics, operator, roles, scheduler, state, tasks};
 
@@ -35,6 +36,10 @@ enum Route {
     Prometheus,
     Logging,
     Teardown,
+    MaintenanceSchedule,
+    MaintenanceStatus,
+    MachineDown,
+    MachineUp,
     Files,
     Resources,
     OfTask,
@@ -60,6 +65,10 @@ const ROUTES: &[(&str, Route)] = &[
     ("/metrics/snapshot", Route::Metrics),
     ("/logging/toggle", Route::Logging),
     ("/teardown", Route::Teardown),
+    ("/maintenance/schedule", Route::MaintenanceSchedule),
+    ("/maintenance/status", Route::MaintenanceStatus),
+    ("/machine/down", Route::MachineDown),
+    ("/machine/up", Route::MachineUp),
     ("/files", Route::Files),
     ("/reserve", Route::Resources),
     ("/unreserve", Route::Resources),
@@ -91,6 +100,11 @@ pub(super) async fn dispatch(context: &Context, request: Request<Incoming>) -> R
         Route::Weights if !is_reading(request.method()) => {
             return operator::change_weights(context, request).await;
         }
+        Route::MaintenanceSchedule if !is_reading(request.method()) => {
+            return maintenance::set_schedule(context, request).await;
+        }
+        Route::MachineDown => return maintenance::down(context, request).await,
+        Route::MachineUp => return maintenance::up(context, request).await,
         Route::OfTask => return files::handle(context, &path, request).await,
         _ => {}
     }
@@ -107,6 +121,8 @@ pub(super) async fn dispatch(context: &Context, request: Request<Incoming>) -> R
         Route::Roles => roles::list(context).await,
         Route::Quota => operator::show_quota(context).await,
         Route::Weights => operator::show_weights(context).await,
+        Route::MaintenanceSchedule => maintenance::show_schedule(context).await,
+        Route::MaintenanceStatus => maintenance::show_status(context).await,
         Route::Version => state::version(),
         Route::Flags => state::flags(context),
         Route::Metrics => metrics::snapshot(context, &query).await,

@@ -18,6 +18,7 @@ mod about;
 mod agents;
 mod cluster;
 mod frameworks;
+pub(super) mod maintenance;
 mod resources;
 mod shares;
 mod stream;
@@ -105,6 +106,21 @@ async fn dispatch(
         CallType::GetTasks => cluster::tasks(context).await,
         CallType::GetRoles => cluster::roles(context).await,
         CallType::GetMaster => cluster::master(context).await,
+        kind if maintenance::CALLS.contains(&kind) => {
+            maintenance::dispatch(context, headers, kind, call).await
+        }
+        kind => change(context, headers, kind, call).await,
+    }
+}
+
+/// The calls that change the cluster.
+async fn change(
+    context: &Context,
+    headers: &HeaderMap,
+    kind: CallType,
+    call: Call,
+) -> Result<Done, Refused> {
+    match kind {
         CallType::Teardown => {
             may_write(context, headers)?;
             frameworks::end(context, &member(call.teardown, "teardown")?.framework_id).await
