@@ -19,7 +19,7 @@ const RESERVED: [&str; 2] = ["stdout", "stderr"];
 pub enum Source {
     /// An absolute path on the agent's file system.
     Path(String),
-    /// An `http://` URL.
+    /// An `http://` or `https://` URL.
     Http(String),
 }
 
@@ -62,8 +62,10 @@ pub enum FetchError {
     /// Longer than [`MAX_URI_LEN`].
     #[error("a URI of {0} bytes, at most {MAX_URI_LEN} are allowed")]
     TooLong(usize),
-    /// Not a path, `file://` or `http://`.
-    #[error("cannot fetch '{uri}': only absolute paths, file:// and http:// are supported")]
+    /// Not a path, `file://`, `http://` or `https://`.
+    #[error(
+        "cannot fetch '{uri}': only absolute paths, file://, http:// and https:// are supported"
+    )]
     Scheme {
         /// The URI.
         uri: String,
@@ -152,12 +154,12 @@ fn source(value: &str) -> Option<(Source, &str)> {
             .starts_with('/')
             .then(|| (Source::Path(path.into()), path));
     }
-    if !scheme.eq_ignore_ascii_case("http") {
-        return None;
-    }
+    let scheme = ["http", "https"]
+        .into_iter()
+        .find(|known| scheme.eq_ignore_ascii_case(known))?;
     let before_query = rest.split(['?', '#']).next().unwrap_or_default();
     let (host, path) = before_query.split_once('/')?;
-    (!host.is_empty()).then(|| (Source::Http(format!("http://{rest}")), path))
+    (!host.is_empty()).then(|| (Source::Http(format!("{scheme}://{rest}")), path))
 }
 
 fn is_plain_name(name: &str) -> bool {
@@ -216,6 +218,8 @@ mod tests {
             target("HTTP://h:80/x/y.tgz?v=1/2#z").as_deref(),
             Some("y.tgz")
         );
+        let secure = plan(&[uri("HTTPS://h/z")]).expect("valid");
+        assert_eq!(secure[0].source, Source::Http("https://h/z".into()));
     }
 
     #[test]
@@ -226,6 +230,7 @@ mod tests {
             "http://h",
             "http://h/",
             "http:///x",
+            "https://h",
             "file://x",
             "ftp://h/x",
             "x",

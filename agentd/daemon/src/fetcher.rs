@@ -1,4 +1,4 @@
-//! Brings a task's files into its sandbox: copies of local files, and downloads over HTTP.
+//! Brings a task's files into its sandbox: copies of local files, and downloads over HTTP and HTTPS.
 //!
 //! Called by the containerizer before the task starts, with a plan from `agentd_core::fetch`. Not yet: the cache (a URI
 //! that asks for it is fetched anew). Invariant: bounded in size, in time without progress and
@@ -15,12 +15,21 @@ use http_body_util::{BodyExt, Empty};
 use hyper::header::{HOST, LOCATION, USER_AGENT};
 use hyper::{Request, Response, StatusCode, Uri, body::Incoming};
 use hyper_util::rt::TokioIo;
+use nesos_shell::tls::web;
 use nesos_sys::fs::{Access, give_to, open_beneath};
 use nesos_sys::user::Credentials;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+pub(crate) mod authorities;
+#[cfg(test)]
+mod secure;
 mod unpack;
+
+/// A connection, plain or not.
+trait Stream: AsyncRead + AsyncWrite + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
 
 /// Largest file fetched: more than any board has to spare for one task.
 const MAX_SIZE: u64 = 2 * 1024 * 1024 * 1024;
@@ -41,6 +50,10 @@ pub(crate) struct Target {
     pub(crate) sandbox: PathBuf,
     pub(crate) user: Option<Credentials>,
     pub(crate) stall_timeout: Duration,
+    /// Where the CAs of HTTPS servers are.
+    pub(crate) authorities: Option<PathBuf>,
+    /// The time at which their certificates are judged, seconds since 1970.
+    pub(crate) unix: f64,
 }
 
 /// Fetches everything in order.
@@ -98,7 +111,7 @@ fn copy(path: &str, fetch: &Fetch, target: &Target) -> Result<(), String> {
 async fn download(url: &str, fetch: &Fetch, target: &Target) -> Result<(), String> {
     let mut url = url.to_string();
     for _ in 0..=MAX_REDIRECTS {
-        let response = stalling(target, get(&url)).await??;
+        let response = stalling(target, get(&url, target)).await??;
         match response.status() {
             StatusCode::OK => return save(response, fetch, target).await,
             status if status.is_redirection() => url = redirect(&url, &response)?,
@@ -108,17 +121,31 @@ async fn download(url: &str, fetch: &Fetch, target: &Target) -> Result<(), Strin
     Err(format!("more than {MAX_REDIRECTS} redirects"))
 }
 
-async fn get(url: &str) -> Result<Response<Incoming>, String> {
+async fn get(url: &str, target: &Target) -> Result<Response<Incoming>, String> {
     let uri: Uri = url.parse().map_err(|e| format!("{e}"))?;
-    if uri.scheme_str() != Some("http") {
-        return Err(format!("only http is supported, not {url}"));
-    }
+    let is_secure = match uri.scheme_str() {
+        Some("http") => false,
+        Some("https") => true,
+        _ => return Err(format!("only http and https are supported, not {url}")),
+    };
     let authority = uri.authority().ok_or("the URL has no host")?.clone();
-    let port = authority.port_u16().unwrap_or(80);
+    let port = authority
+        .port_u16()
+        .unwrap_or(if is_secure { 443 } else { 80 });
     let host = authority.host().trim_matches(['[', ']']);
+    let roots = is_secure
+        .then(|| authorities::load(target.authorities.as_deref()))
+        .transpose()?;
     let stream = TcpStream::connect((host, port))
         .await
         .map_err(|e| e.to_string())?;
+    let stream: Box<dyn Stream> = match roots {
+        Some(roots) => {
+            let secure = web::connect(roots, target.unix as u64, host, stream).await;
+            Box::new(secure.map_err(|e| e.to_string())?)
+        }
+        None => Box::new(stream),
+    };
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|e| e.to_string())?;
@@ -169,16 +196,21 @@ fn redirect(url: &str, response: &Response<Incoming>) -> Result<String, String> 
         .get(LOCATION)
         .and_then(|value| value.to_str().ok());
     let location = location.ok_or("the server redirects to nowhere")?;
-    if location.contains("://") {
-        return Ok(location.to_string());
-    }
     let uri: Uri = url.parse().map_err(|e| format!("{e}"))?;
+    let scheme = uri.scheme_str().unwrap_or("http");
+    if location.contains("://") {
+        return if scheme == "https" && !location.starts_with("https://") {
+            Err("the server redirects from https to something less safe".into())
+        } else {
+            Ok(location.to_string())
+        };
+    }
     let authority = uri.authority().ok_or("the URL has no host")?;
     match location.starts_with('/') {
-        true => Ok(format!("http://{authority}{location}")),
+        true => Ok(format!("{scheme}://{authority}{location}")),
         false => {
             let folder = uri.path().rsplit_once('/').map_or("", |(folder, _)| folder);
-            Ok(format!("http://{authority}{folder}/{location}"))
+            Ok(format!("{scheme}://{authority}{folder}/{location}"))
         }
     }
 }
@@ -226,6 +258,8 @@ mod tests {
             sandbox: sandbox.into(),
             user: None,
             stall_timeout: Duration::from_secs(5),
+            authorities: None,
+            unix: nesos_shell::clock::Clock::wall(),
         }
     }
 

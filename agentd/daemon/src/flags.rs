@@ -102,7 +102,19 @@ pub(crate) const TABLE: Table = Table {
             "switch_user",
             Kind::Bool,
             Some("true"),
-            "run tasks as the user they name (only if agentd runs as root)",
+            "run tasks as the user that they or else their framework names (only if agentd runs as root)",
+        ),
+        flag(
+            "unknown_framework_user",
+            Kind::Choice(&["fail", "self"]),
+            Some("fail"),
+            "tasks of a framework whose user this machine does not know: fail them, or run them as agentd's own user",
+        ),
+        flag(
+            "ca",
+            Kind::Path,
+            None,
+            "PEM file of the CAs that https downloads trust; default: ca.pem beside the config, else the system's",
         ),
         flag(
             "join_token",

@@ -112,10 +112,9 @@ impl Daemon {
             .map_err(|e| SettingsError::new(format!("--port: listen on {ip}:{port}"), e))?;
         let port = listener.local_addr()?.port();
         let (sender, events) = mpsc::channel(MAX_EVENTS);
-        let containers = Rc::new(RefCell::new(Containerizer::new(
-            settings.clone(),
-            sender.clone(),
-        )?));
+        let clocks = Rc::new(Clocks::new());
+        let containers = Containerizer::new(settings.clone(), clocks.clone(), sender.clone())?;
+        let containers = Rc::new(RefCell::new(containers));
         let (store, replay) = Store::open(&identity::meta(&settings.work_dir))?;
         if replay.skipped > 0 {
             tracing::warn!(
@@ -123,7 +122,6 @@ impl Daemon {
                 replay.skipped
             );
         }
-        let clocks = Rc::new(Clocks::new());
         let agent = Agent::recover(
             config(&settings, port),
             seed()?,

@@ -3,6 +3,7 @@
 //! Flag names are Mesos's where Mesos has the flag. Called by `main`. Invariant: a [`Settings`] needs no further checks.
 
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use nesos_wire::resource::Resources;
 use nesos_wire::resource_text;
 use nesos_wire::task::Attribute;
 
+use crate::fetcher::authorities;
 use crate::identity;
 use crate::resources;
 
@@ -66,6 +68,8 @@ pub(crate) struct Settings {
     pub(crate) gc_delay: Duration,
     pub(crate) gc_headroom: f64,
     pub(crate) stall_timeout: Duration,
+    /// Where the CAs of HTTPS servers are, if anywhere.
+    pub(crate) authorities: Option<PathBuf>,
     /// Who may change something through the HTTP server.
     pub(crate) access: Access,
 }
@@ -124,6 +128,7 @@ impl Settings {
             stall_timeout: flags
                 .duration("fetcher_stall_timeout")
                 .unwrap_or(Duration::from_secs(60)),
+            authorities: authorities(&flags)?,
             access: access(&flags)?,
             work_dir,
             flags,
@@ -258,6 +263,14 @@ fn address(flags: &Values, name: &str) -> Result<Option<IpAddr>, SettingsError> 
     parsed.map(Some)
 }
 
+fn authorities(flags: &Values) -> Result<Option<PathBuf>, SettingsError> {
+    let Some(path) = flags.path("ca") else {
+        return Ok(authorities::find(flags.path("config").as_deref()));
+    };
+    authorities::load(Some(&path)).map_err(|reason| SettingsError::new("--ca", reason))?;
+    Ok(Some(path))
+}
+
 fn access(flags: &Values) -> Result<Access, SettingsError> {
     let (name, credentials) = (flags.text_or_empty("api_access"), flags.path("credentials"));
     if name == "authenticated" && credentials.is_none() {
@@ -286,11 +299,16 @@ fn executor(flags: &Values) -> Result<PathBuf, SettingsError> {
         }
     };
     let path = std::path::absolute(&path).map_err(|e| SettingsError::new("--executor", e))?;
-    match path.is_file() {
-        true => Ok(path),
-        false => Err(SettingsError::new(
-            "--executor",
-            format!("there is no executor helper at {}", path.display()),
-        )),
+    let fail = |what: &str| {
+        let reason = format!("{what} {}", path.display());
+        Err(SettingsError::new("--executor", reason))
+    };
+    match std::fs::metadata(&path) {
+        Ok(file) if !file.is_file() => fail("expected a program, found something else at"),
+        Ok(file) if file.permissions().mode() & 0o111 == 0 => {
+            fail("expected a program, found a file that is not executable:")
+        }
+        Ok(_) => Ok(path),
+        Err(_) => fail("there is no executor helper at"),
     }
 }

@@ -5,14 +5,16 @@
 //! `length`; a compacted log replaces the old one by rename, after both file and directory are synchronised.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use agentd_core::checkpoint::{self, Record};
 
 const LOG: &str = "checkpoint.log";
 const NEW_LOG: &str = "checkpoint.new";
+/// Longest log that is read: many times what compaction lets it grow to. Beyond it something else stands in its place.
+const MAX_LOG: u64 = 256 * 1024 * 1024;
 /// A log shorter than this is not worth compacting.
 const COMPACT_MIN: u64 = 128 * 1024;
 /// A log is compacted when it is this many times longer than it was after the last compaction.
@@ -46,7 +48,7 @@ impl Store {
             path: path.clone(),
             reason: error.to_string(),
         };
-        let bytes = match fs::read(&path) {
+        let bytes = match read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(fail("read", error)),
@@ -148,6 +150,27 @@ fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
+/// The whole log; an error if it is no file, as a link to something endless, or too long.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    // Not blocking: a pipe in its place must not hold the agent up.
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())
+        .open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_LOG + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_LOG {
+        return Err(io::Error::other(format!(
+            "it is longer than {MAX_LOG} bytes"
+        )));
+    }
+    Ok(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,5 +213,22 @@ mod tests {
         store.append(&[boot("later")]).expect("append");
         let (_, replay) = Store::open(folder.path()).expect("again");
         assert_eq!(replay.records, [boot("now"), boot("later")]);
+    }
+
+    #[test]
+    fn a_log_that_is_no_file_is_an_error_at_once() {
+        let folder = tempfile::tempdir().expect("scratch folder");
+        let path = folder.path().join(LOG);
+        std::os::unix::fs::symlink("/dev/zero", &path).expect("link");
+        let error = Store::open(folder.path()).expect_err("endless").to_string();
+        assert!(error.contains("not a regular file"), "{error}");
+        fs::remove_file(&path).expect("remove");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("mkfifo");
+        assert!(Store::open(folder.path()).is_err());
+        fs::remove_file(&path).expect("remove");
+        let log = File::create(&path).expect("create");
+        log.set_len(MAX_LOG + 1).expect("sparse");
+        let error = Store::open(folder.path()).expect_err("long").to_string();
+        assert!(error.contains("longer than"), "{error}");
     }
 }

@@ -6,6 +6,7 @@ mod common;
 use std::fs;
 
 use common::{Master, key, run, shell, until};
+use nesos_api::v1;
 use nesos_wire::message::{AgentToMaster, FileError, MasterToAgent};
 use nesos_wire::task::{Reason, TaskState, Uri};
 use nix::sys::signal::Signal;
@@ -253,5 +254,97 @@ fn sigterm_leaves_tasks_and_sigusr1_ends_them_with_a_goodbye() {
             fs::read_dir(master.work_dir().join("run")).unwrap().count(),
             0
         );
+    });
+}
+
+fn of_framework_user(name: &str) -> Vec<u8> {
+    v1::FrameworkInfo {
+        user: name.into(),
+        name: "lab".into(),
+        ..v1::FrameworkInfo::default()
+    }
+    .to_protobuf()
+}
+
+/// Who a task runs as, and how an unknown user ends it. Without root nobody can be switched to, so all run as this user.
+#[test]
+fn tasks_run_as_their_user_or_their_frameworks() {
+    run(async {
+        let mut master = Master::new().await;
+        // The way to the sandbox must be open to other users.
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(master.folder.path(), open).unwrap();
+        master.start_agent();
+        let (mut link, _) = master.link().await;
+        let is_root = nix::unistd::geteuid().is_root();
+        let own = nix::unistd::geteuid().to_string();
+        for (task, framework, command, switched) in [
+            ("own", "", None, "0"),
+            ("framework", "nobody", None, "65534"),
+            ("command", "root", Some("nobody"), "65534"),
+        ] {
+            let mut spec = shell(task, "id -u");
+            spec.framework_info = of_framework_user(framework);
+            spec.command.user = command.map(Into::into);
+            link.launch(spec).await;
+            link.until(TaskState::Finished).await;
+            let expected = if is_root { switched } else { &own };
+            assert_eq!(link.text(task, "stdout").await.trim(), expected, "{task}");
+        }
+        for (task, framework, command) in [
+            ("strange-framework", "no-such-user", None),
+            ("strange-command", "root", Some("no-such-user")),
+        ] {
+            let mut spec = shell(task, "true");
+            spec.framework_info = of_framework_user(framework);
+            spec.command.user = command.map(Into::into);
+            link.launch(spec).await;
+            if !is_root {
+                link.until(TaskState::Finished).await;
+                continue;
+            }
+            let (_, update) = link.until(TaskState::Failed).await;
+            let sentence = &update.status.message;
+            assert!(
+                sentence.contains("\"no-such-user\" is not in /etc/passwd"),
+                "{sentence}"
+            );
+            assert_eq!(update.status.reason, Some(Reason::ContainerLaunchFailed));
+        }
+    });
+}
+
+#[test]
+fn a_board_takes_frameworks_of_users_it_does_not_know() {
+    run(async {
+        let flag = "--unknown_framework_user=self".to_string();
+        let mut master = Master::new().await.with_flag(flag);
+        master.start_agent();
+        let (mut link, _) = master.link().await;
+        let mut spec = shell("t", "id -u");
+        spec.framework_info = of_framework_user("no-such-user");
+        link.launch(spec).await;
+        link.until(TaskState::Finished).await;
+        let own = nix::unistd::geteuid().to_string();
+        assert_eq!(link.text("t", "stdout").await.trim(), own);
+    });
+}
+
+#[test]
+fn a_helper_that_is_no_program_and_cas_that_are_none_are_told_at_the_start() {
+    run(async {
+        for (flag, sentence) in [
+            ("--executor", "a file that is not executable"),
+            ("--ca", "it holds no certificate in PEM form"),
+        ] {
+            let mut master = Master::new().await;
+            let file = master.folder.path().join("text");
+            fs::write(&file, "text").unwrap();
+            master = master.with_flag(format!("{flag}={}", file.display()));
+            master.start_agent();
+            assert_eq!(master.agent_ends().await.code(), Some(1), "{flag}");
+            let log = master.log();
+            assert!(log.contains(flag) && log.contains(sentence), "{log}");
+        }
     });
 }

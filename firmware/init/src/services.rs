@@ -104,10 +104,10 @@ fn daemons(config: &ClusterConfig, file: bool) -> Vec<Definition> {
         Role::Agent => (false, true),
         Role::Both => (true, true),
     };
-    let definition = |name: &'static str, program, more: Option<String>| {
+    let definition = |name: &'static str, program, more: &[String]| {
         let mut arguments = vec![format!("--work_dir={DATA}/{name}")];
         arguments.extend(file.then(|| format!("--config={CLUSTER_TOML}")));
-        arguments.extend(more);
+        arguments.extend_from_slice(more);
         Definition {
             name,
             program,
@@ -120,14 +120,18 @@ fn daemons(config: &ClusterConfig, file: bool) -> Vec<Definition> {
         list.push(definition(
             "masterd",
             "/usr/bin/masterd",
-            Some("--mdns=on".to_owned()),
+            &["--mdns=on".to_owned()],
         ));
     }
     if agent {
         list.push(definition(
             "agentd",
             "/usr/bin/agentd",
-            Some(format!("--isolation={ISOLATION}")),
+            &[
+                format!("--isolation={ISOLATION}"),
+                // A board has two users, root and nobody; frameworks come with the names of people.
+                "--unknown_framework_user=self".to_owned(),
+            ],
         ));
     }
     list

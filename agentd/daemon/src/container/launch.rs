@@ -8,8 +8,10 @@ use std::path::Path;
 
 use agentd_core::command::{Place, executor_spec};
 use agentd_core::fetch;
+use nesos_api::v1;
+use nesos_shell::flags::Values;
 use nesos_sys::container::{SpawnPlan, spawn};
-use nesos_sys::user::{self, Credentials};
+use nesos_sys::user::{self, Credentials, UserError};
 use nesos_wire::task::TaskSpec;
 use nesos_wire::{AgentId, ContainerId, frame};
 
@@ -28,6 +30,10 @@ pub(super) enum LaunchError {
     Volume(#[from] volumes::VolumeError),
     #[error("the task's user: {0}")]
     User(#[from] user::UserError),
+    #[error(
+        "the framework's user: {0}; on hosts without it start agentd with --unknown_framework_user=self"
+    )]
+    FrameworkUser(user::UserError),
     #[error(transparent)]
     Plan(#[from] fetch::FetchError),
     #[error(transparent)]
@@ -66,7 +72,7 @@ pub(super) async fn launch(
         endpoint,
     } = request;
     let settings = &context.settings;
-    let (user, credentials) = user_of(&spec, settings.flags.is_on("switch_user"))?;
+    let (user, credentials) = user_of(&spec, &settings.flags)?;
     let plan = fetch::plan(&spec.command.uris)?;
     let sandbox = sandbox::make(
         &settings.work_dir,
@@ -85,6 +91,8 @@ pub(super) async fn launch(
         sandbox: sandbox.clone(),
         user: credentials,
         stall_timeout: settings.stall_timeout,
+        authorities: settings.authorities.clone(),
+        unix: context.clocks.unix(),
     };
     fetcher::fetch_all(&plan, &target).await?;
     let setup = context.isolators.prepare(&spec);
@@ -145,18 +153,31 @@ fn start_helper(context: &Context, directory: &Path, setup: &Setup) -> Result<He
     Ok(Helper::started(directory.into(), spawned.pidfd))
 }
 
-/// The user the task runs as, by name and looked up. Only root can switch; others run everything as themselves.
+/// The user the task runs as, by name and looked up: the command's, else its framework's, as Mesos. Only root can switch;
+/// others run everything as themselves.
 fn user_of(
     spec: &TaskSpec,
-    may_switch: bool,
+    flags: &Values,
 ) -> Result<(Option<String>, Option<Credentials>), LaunchError> {
-    let name = spec
-        .command
-        .user
-        .as_ref()
-        .filter(|name| may_switch && !name.is_empty());
-    match name.filter(|_| nix::unistd::geteuid().is_root()) {
-        Some(name) => Ok((Some(name.clone()), Some(user::lookup(name)?))),
-        None => Ok((None, None)),
+    if !flags.is_on("switch_user") || !nix::unistd::geteuid().is_root() {
+        return Ok((None, None));
+    }
+    if let Some(name) = spec.command.user.as_ref().filter(|name| !name.is_empty()) {
+        return Ok((Some(name.clone()), Some(user::lookup(name)?)));
+    }
+    // Written by a master of ours; a damaged one names nobody.
+    let framework = v1::FrameworkInfo::from_protobuf(&spec.framework_info).unwrap_or_default();
+    let name = framework.user;
+    if name.is_empty() {
+        return Ok((None, None));
+    }
+    match user::lookup(&name) {
+        Ok(credentials) => Ok((Some(name), Some(credentials))),
+        Err(UserError::Unknown { .. })
+            if flags.text_or_empty("unknown_framework_user") == "self" =>
+        {
+            Ok((None, None))
+        }
+        Err(error) => Err(LaunchError::FrameworkUser(error)),
     }
 }

@@ -25,6 +25,7 @@ use nesos_wire::task::TaskSpec;
 use nesos_wire::{AgentId, ContainerId};
 use tokio::sync::mpsc;
 
+use crate::clock::Clocks;
 use crate::identity;
 use crate::settings::{Settings, SettingsError};
 use cgroups::Cgroups;
@@ -47,6 +48,7 @@ enum Order {
 #[derive(Debug)]
 struct Context {
     settings: Rc<Settings>,
+    clocks: Rc<Clocks>,
     isolators: Isolators,
     events: mpsc::Sender<Event>,
     /// The helpers that live, by container: for displays.
@@ -81,12 +83,14 @@ impl Containerizer {
     /// Checks that the isolators of `--isolation` work here.
     pub(crate) fn new(
         settings: Rc<Settings>,
+        clocks: Rc<Clocks>,
         events: mpsc::Sender<Event>,
     ) -> Result<Self, SettingsError> {
         let isolators = Isolators::new(&settings)?;
         Ok(Self {
             context: Rc::new(Context {
                 settings,
+                clocks,
                 isolators,
                 events,
                 helpers: RefCell::default(),

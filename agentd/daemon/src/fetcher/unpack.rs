@@ -99,6 +99,8 @@ mod tests {
             sandbox: sandbox.clone(),
             user: None,
             stall_timeout: LIMIT,
+            authorities: None,
+            unix: 0.0,
         };
         run(Archive::TarGz, "-a.tar.gz", &target).expect("unpacked");
         assert_eq!(

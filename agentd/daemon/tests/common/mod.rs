@@ -148,7 +148,6 @@ impl Master {
         command
             .arg(format!("--master={}", self.listener.local_addr().unwrap()))
             .arg(format!("--work_dir={}", self.work_dir().display()))
-            .arg(format!("--executor={}", helper().display()))
             .args([
                 "--ip=127.0.0.1",
                 "--port=0",
@@ -157,11 +156,21 @@ impl Master {
             ])
             .arg(format!("--resources={}", self.resources))
             .args(&self.extra_flags)
+            .args(self.executor())
             .env("NESOS_JOIN_TOKEN", &self.token)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
         self.agent = Some(command.spawn().unwrap());
+    }
+
+    /// The helper, unless the test brings its own.
+    fn executor(&self) -> Option<String> {
+        let is_given = self
+            .extra_flags
+            .iter()
+            .any(|f| f.starts_with("--executor="));
+        (!is_given).then(|| format!("--executor={}", helper().display()))
     }
 
     fn log_path(&self) -> PathBuf {

@@ -23,6 +23,7 @@ mod authority;
 mod certificate;
 mod pin;
 mod provider;
+pub mod web;
 
 #[cfg(feature = "authority")]
 pub use authority::Authority;

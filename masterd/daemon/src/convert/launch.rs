@@ -29,6 +29,7 @@ pub(crate) fn task(info: &v1::TaskInfo) -> LaunchTask {
             .map_err(|e| e.to_string()),
     );
     note(check_supported(info));
+    note(check_kill_policy(info.kill_policy.as_ref()));
     let bytes = info.to_protobuf();
     note(if bytes.len() > MAX_TASK_INFO {
         Err(format!(
@@ -78,6 +79,17 @@ pub(crate) fn task(info: &v1::TaskInfo) -> LaunchTask {
 pub(crate) fn kill_grace(policy: Option<&v1::KillPolicy>) -> Option<u32> {
     let period: Duration = policy?.grace_period.as_ref()?.into();
     Some(u32::try_from(period.as_millis()).unwrap_or(u32::MAX))
+}
+
+/// Mesos refuses a negative one with the task; a KILL with one means at once.
+fn check_kill_policy(policy: Option<&v1::KillPolicy>) -> Result<(), String> {
+    let period = policy.and_then(|policy| policy.grace_period.as_ref());
+    match period {
+        Some(period) if period.nanoseconds < 0 => {
+            Err("Task's 'kill_policy.grace_period' must be non-negative".into())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_supported(info: &v1::TaskInfo) -> Result<(), String> {
@@ -148,15 +160,22 @@ fn command(info: &v1::CommandInfo) -> Result<Command, String> {
             ));
         }
         let value = variable.value.clone();
-        environment.push((
-            variable.name.clone(),
-            value
-                .ok_or_else(|| format!("environment variable '{}' has no value", variable.name))?,
-        ));
+        let value = value
+            .ok_or_else(|| format!("environment variable '{}' has no value", variable.name))?;
+        if value.contains('\0') {
+            return Err(format!(
+                "the value of environment variable '{}' contains a NUL",
+                variable.name
+            ));
+        }
+        environment.push((variable.name.clone(), value));
     }
     let value = info.value.clone().unwrap_or_default();
     if value.is_empty() {
         return Err("the command has no value".into());
+    }
+    if value.contains('\0') || info.arguments.iter().any(|one| one.contains('\0')) {
+        return Err("the command or one of its arguments contains a NUL".into());
     }
     let uris = info.uris.iter().map(|uri| Uri {
         value: uri.value.clone(),
@@ -227,6 +246,11 @@ mod tests {
         let why = |rest: &str| task(&info(rest)).invalid.unwrap();
         assert!(why("").contains("CommandInfo or ExecutorInfo"));
         assert!(why(r#","command":{}"#).contains("no value"));
+        let grace = r#","command":{"value":"x"},"kill_policy":{"grace_period":{"nanoseconds":-1}}"#;
+        assert!(why(grace).contains("'kill_policy.grace_period' must be non-negative"));
+        let environment = r#","command":{"value":"x","environment":{"variables":[{"name":"BAD","value":"a\u0000b"}]}}"#;
+        assert!(why(environment).contains("'BAD' contains a NUL"));
+        assert!(why(r#","command":{"value":"a\u0000b"}"#).contains("contains a NUL"));
         assert!(why(r#","command":{"value":"x"},"health_check":{}"#).contains("health checks"));
         let docker = r#","command":{"value":"x"},"container":{"type":"DOCKER","docker":{"image":"busybox"}}"#;
         assert!(why(docker).contains("Docker"));
