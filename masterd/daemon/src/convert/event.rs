@@ -152,7 +152,6 @@ pub(crate) fn offer(offer: &Offer, refined: bool) -> v1::Offer {
         allocation_info: role.map(|role| v1::ResourceAllocationInfo {
             role: Some(role.into()),
         }),
-        ..v1::Offer::default()
     }
 }
 
