@@ -258,6 +258,14 @@ fn check_registry(master: &Master, found: &mut Vec<String>) {
             ));
         }
     }
+    let kept = master.registry.quotas().map(|quota| {
+        let (guarantees, limits) = (&quota.guarantees, &quota.limits);
+        (quota.role.as_str(), guarantees, limits)
+    });
+    let told = master.allocator.quotas();
+    if !kept.eq(told.map(|(role, quota)| (role, &quota.guarantees, &quota.limits))) {
+        found.push("the registry's quotas are not the allocator's".to_owned());
+    }
     for framework in master.registry.frameworks() {
         if !master.frameworks.contains_key(&framework.framework) {
             found.push(format!(

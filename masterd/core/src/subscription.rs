@@ -84,9 +84,7 @@ impl Master {
                 "Offer constraints name role '{role}', which is not contained in the list of roles"
             ));
         }
-        let allowed = &self.config.roles;
-        let is_foreign = |role: &&String| !allowed.is_empty() && !allowed.contains(role);
-        match facts.roles.iter().find(is_foreign) {
+        match facts.roles.iter().find(|role| !self.is_configured(role)) {
             Some(role) => Err(format!(
                 "Role '{role}' is not present in the master's --roles"
             )),

@@ -232,6 +232,8 @@ fn a_refusal_names_the_field() {
                 .operate(&address, &json!({"type": "UPDATE_QUOTA"}))
                 .await;
             assert_eq!(status, 400);
+            // The default role is always allowed.
+            framework(form, &address, "*").await;
             // What cannot be kept now can be forced, what makes no sense cannot.
             let much = config("a", &[("cpus", 40.0)], &[]);
             assert_eq!(update(form, &address, true, &[much]).await.0, 200);
