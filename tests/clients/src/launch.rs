@@ -1,9 +1,9 @@
-//! What pymesos does in each of its tests: launch tasks, hear of their end, tear its framework down.
+//! What each client does in its tests: launch tasks, hear of their end, tear its framework down.
 //!
 //! Panics with a sentence: this is test code. Called by the tests here and by those on emulated boards.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use crate::{Cluster, pymesos};
+use crate::{Cluster, mesos_framework, pymesos};
 use std::process::Command;
 
 /// Seconds for all tasks: emulated boards on a loaded machine are slow.
@@ -16,8 +16,23 @@ const SECONDS: &str = "180";
 pub fn pymesos_finishes(cluster: &Cluster, tasks: usize) {
     let python = pymesos().unwrap_or_else(|error| panic!("{error}"));
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/pymesos/launch.py");
-    let output = Command::new(python)
-        .args([script, &cluster.master, &tasks.to_string(), SECONDS])
+    finishes(cluster, tasks, Command::new(python).arg(script));
+}
+
+/// As [`pymesos_finishes`], with mesos-framework.
+///
+/// # Panics
+/// It cannot be installed, or a task did not finish.
+pub fn mesos_framework_finishes(cluster: &Cluster, tasks: usize) {
+    let module = mesos_framework().unwrap_or_else(|error| panic!("{error}"));
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/mesos-framework/launch.js");
+    finishes(cluster, tasks, Command::new("node").arg(script).arg(module));
+}
+
+/// Runs a client's script, which says in JSON what became of its tasks.
+fn finishes(cluster: &Cluster, tasks: usize, script: &mut Command) {
+    let output = script
+        .args([&cluster.master, &tasks.to_string(), SECONDS])
         .output()
         .unwrap();
     let said = format!(
@@ -43,7 +58,7 @@ pub fn pymesos_finishes(cluster: &Cluster, tasks: usize) {
         );
     }
 
-    // pymesos tears its framework down at the end: it has moved to the completed ones, with its tasks.
+    // Each tears its framework down at the end: it has moved to the completed ones, with its tasks.
     let framework = report["framework"].as_str().unwrap();
     let answer = cluster
         .get(&format!("/frameworks?framework_id={framework}"))

@@ -1,14 +1,17 @@
-//! What the tests with other people's clients share: a cluster to talk to, and a Python that has those clients.
+//! What the tests with other people's clients share: a cluster to talk to, and the places where those clients are.
 //!
-//! Not tests themselves (`tests/`). Clients are installed unmodified from PyPI, once, under the user's cache folder.
+//! Not tests themselves (`tests/`). Clients are installed unmodified from PyPI and npm, once, under the user's cache folder.
 //! Invariant: nothing that was started here outlives the test.
 
 mod cluster;
 mod launch;
+mod node;
+mod place;
 mod python;
 
 pub use cluster::Cluster;
-pub use launch::pymesos_finishes;
+pub use launch::{mesos_framework_finishes, pymesos_finishes};
+pub use node::mesos_framework;
 pub use python::pymesos;
 
 use std::path::PathBuf;
