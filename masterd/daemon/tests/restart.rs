@@ -110,6 +110,22 @@ fn wrong_usage_ends_with_2_and_a_sentence() {
             vec!["--work_dir=/x", "--api_access=authenticated"],
             "--credentials",
         ),
+        (
+            vec!["--work_dir=/x", "--weights=a=0"],
+            "--weights: Invalid 'WeightInfo.weight' of role 'a': it must be above 0",
+        ),
+        (
+            vec!["--work_dir=/x", "--weights=a"],
+            "--weights: expected role=weight, found 'a'",
+        ),
+        (
+            vec!["--work_dir=/x", "--weights=a=1,a=2"],
+            "--weights: role 'a' stands twice",
+        ),
+        (
+            vec!["--work_dir=/x", "--allocator_agent_recovery_factor=1.5"],
+            "--allocator_agent_recovery_factor: expected a number from 0 to 1, found '1.5'",
+        ),
     ] {
         let output = std::process::Command::new(env!("CARGO_BIN_EXE_masterd"))
             .args(&flags)
