@@ -15,6 +15,10 @@ use nesos_wire::resource::Resources;
 use nesos_wire::resource_text::parse;
 use nesos_wire::{AgentId, FrameworkId};
 
+/// As in masterd.
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 const SIZES: [(usize, usize); 4] = [(1_000, 100), (5_000, 500), (10_000, 1_000), (20_000, 2_000)];
 /// Mesos 1.8, allocation cycle of the same size in milliseconds (read off its published chart).
 const MESOS: [f64; 4] = [50.0, 400.0, 1_060.0, 3_800.0];

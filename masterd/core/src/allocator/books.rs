@@ -9,7 +9,7 @@ use nesos_wire::resource::{Entry, Resources, Scalar};
 use super::Allocator;
 use super::order::{ALL, Change, Kind};
 use super::quantities::{Quantities, Sums, is_common};
-use super::slots::Holding;
+use super::slots::{Holding, MAX_PER_CLIENT};
 
 impl Allocator {
     /// Gives a client all that is free on an agent on which everything is plain; returns what that is.
@@ -19,36 +19,30 @@ impl Allocator {
         let given = std::mem::take(&mut slot.available);
         self.slots.free.subtract(&common);
         self.charge(client, &common, &common, Kind::Allocated);
-        let sums = Sums::of_common(common);
         let slot = &mut self.slots.slots[at as usize];
-        match slot.position(client) {
-            Ok(held) => {
-                let holding = &mut slot.holdings[held];
-                holding.resources.add(&given);
-                holding.sums.all.add(&sums.all);
-            }
-            Err(place) => {
-                let resources = given.clone();
-                let holding = Holding {
-                    client,
-                    resources,
-                    sums,
-                };
-                slot.holdings.insert(place, holding);
-                self.tree.clients[client as usize].agents += 1;
-            }
+        let mut places = slot.places(client);
+        if places.len() == MAX_PER_CLIENT {
+            slot.merge(client, &self.names);
+            places.end = places.start + 1;
         }
+        if places.is_empty() {
+            self.tree.clients[client as usize].agents += 1;
+        }
+        let holding = Holding {
+            client,
+            resources: given.clone(),
+            sums: Sums::of_common(common),
+        };
+        slot.holdings.insert(places.end, holding);
         given
     }
 
     /// Gives a client something of an agent.
     pub(super) fn hold(&mut self, client: u32, at: u32, part: &Resources, kind: Kind) {
-        let slot = self.slots.get(at);
-        let old = slot.holding(client);
-        let is_new = |entry: &Entry| {
-            let resources = old.map(|holding| holding.resources.entries());
-            !resources.is_some_and(|held| held.iter().any(|have| is_same(have, entry)))
-        };
+        let slot = &mut self.slots.slots[at as usize];
+        let place = slot.merge(client, &self.names);
+        let old = place.map_or(&[][..], |place| slot.holdings[place].resources.entries());
+        let is_new = |entry: &Entry| !old.iter().any(|have| is_same(have, entry));
         let shared = shared(part, is_new);
         let single = part.filter(|entry| !entry.is_shared());
         let sums = self.names.sums(&single);
@@ -57,19 +51,17 @@ impl Allocator {
             self.charge_shared(client, at, entry, Kind::Added);
         }
         let slot = &mut self.slots.slots[at as usize];
-        let place = match slot.position(client) {
-            Ok(place) => place,
-            Err(place) => {
-                let holding = Holding {
-                    client,
-                    resources: Resources::new(),
-                    sums: Sums::default(),
-                };
-                slot.holdings.insert(place, holding);
-                self.tree.clients[client as usize].agents += 1;
-                place
-            }
-        };
+        let place = place.unwrap_or_else(|| {
+            let holding = Holding {
+                client,
+                resources: Resources::new(),
+                sums: Sums::default(),
+            };
+            let place = slot.places(client).start;
+            slot.holdings.insert(place, holding);
+            self.tree.clients[client as usize].agents += 1;
+            place
+        });
         let holding = &mut slot.holdings[place];
         holding.resources.add(part);
         holding.sums = self.names.sums(&holding.resources);
@@ -85,18 +77,19 @@ impl Allocator {
     /// Takes back what a client has of this, as far as it has it.
     pub(super) fn release(&mut self, client: u32, at: u32, part: &Resources) {
         let slot = &mut self.slots.slots[at as usize];
-        let Ok(place) = slot.position(client) else {
+        let same = |place: &usize| slot.holdings[*place].resources == *part;
+        if let Some(place) = slot.places(client).rev().find(same) {
+            self.release_place(client, at, place);
+            return;
+        }
+        let Some(place) = slot.merge(client, &self.names) else {
             return;
         };
         let holding = &mut slot.holdings[place];
-        if holding.resources == *part {
-            self.release_all(client, at);
-            return;
-        }
         let mut left = holding.resources.clone();
         left.subtract(part);
         if left.is_empty() {
-            self.release_all(client, at);
+            self.release_place(client, at, place);
             return;
         }
         let mut freed = holding.resources.filter(|entry| !entry.is_shared());
@@ -114,12 +107,17 @@ impl Allocator {
 
     /// Takes back all that a client has on an agent.
     pub(super) fn release_all(&mut self, client: u32, at: u32) {
+        for place in self.slots.get(at).places(client).rev() {
+            self.release_place(client, at, place);
+        }
+    }
+
+    fn release_place(&mut self, client: u32, at: u32, place: usize) {
         let slot = &mut self.slots.slots[at as usize];
-        let Ok(place) = slot.position(client) else {
-            return;
-        };
         let holding = slot.holdings.remove(place);
-        self.tree.clients[client as usize].agents -= 1;
+        if slot.places(client).is_empty() {
+            self.tree.clients[client as usize].agents -= 1;
+        }
         if holding.sums.is_common() {
             self.free(client, at, &holding.resources, &holding.sums);
             return;

@@ -2,7 +2,7 @@
 //!
 //! Called by the crate's `check` and by the golden scripts. Each sentence is a bug.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nesos_wire::AgentId;
 use nesos_wire::resource::{Entry, Resources};
@@ -70,7 +70,10 @@ impl Allocator {
                 let top = self.tree.nodes[node as usize].top;
                 let part = self.names.sum(&holding.resources, is_common);
                 common.entry(top).or_default().add(&part);
-                *agents.entry(holding.client).or_default() += 1;
+            }
+            let clients: BTreeSet<u32> = slot.holdings.iter().map(|at| at.client).collect();
+            for client in clients {
+                *agents.entry(client).or_default() += 1;
             }
         }
         let is_right = |owner: Owner, sum: &Quantities| {

@@ -107,14 +107,21 @@ impl Filters {
             [only] if only.refused == refused => Some(0),
             _ => make_room(bundles, client, &refused, expires),
         };
-        let at = same.unwrap_or_else(|| {
-            bundles.push(Bundle {
-                refused,
-                clients: Bits::default(),
-                until: Vec::new(),
-            });
-            bundles.len() - 1
-        });
+        let at = match same {
+            Some(at) => {
+                // An equal bag: the newer one is what is free now, and is known again by its address.
+                bundles[at].refused = refused;
+                at
+            }
+            None => {
+                bundles.push(Bundle {
+                    refused,
+                    clients: Bits::default(),
+                    until: Vec::new(),
+                });
+                bundles.len() - 1
+            }
+        };
         let until = bundles[at].put(client, expires);
         bundles.retain(|bundle| bundle.len() > 0);
         self.living += bundles.iter().map(Bundle::len).sum::<usize>();

@@ -148,13 +148,9 @@ struct Identity {
     minima: Option<Vec<Quantities>>,
     is_subscribed: bool,
     is_constrained: bool,
-    wants_gpus: bool,
     wants_revocable: bool,
     wants_shared: bool,
     wants_refined: bool,
-    is_region_aware: bool,
-    is_multi_role: bool,
-    is_nested: bool,
 }
 
 /// See the module.
@@ -170,6 +166,8 @@ pub struct Allocator {
     tree: Tree,
     quotas: Quotas,
     filters: Filters,
+    /// For each of [`Slot::needs`](slots::Slot::needs), the clients that cannot meet it.
+    unfit: [Bits; 4],
     /// Agents that changed since the last run.
     candidates: Bits,
     has_new_framework: bool,
@@ -191,6 +189,7 @@ impl Allocator {
             tree: Tree::new(),
             quotas: Quotas::default(),
             filters: Filters::default(),
+            unfit: Default::default(),
             candidates: Bits::default(),
             has_new_framework: false,
             resume_at: None,
@@ -419,7 +418,6 @@ impl Allocator {
         self.identities[client as usize] = Identity {
             framework: framework.clone(),
             role: role.into(),
-            is_nested: role.contains('/'),
             ..Identity::default()
         };
         let known = self.frameworks.entry(framework.clone()).or_default();
@@ -448,12 +446,22 @@ impl Allocator {
                 minima.map(|minima| minima.iter().map(|least| names.least(least)).collect());
             identity.is_subscribed = true;
             identity.is_constrained = subscription.constrained.contains(role);
-            identity.wants_gpus = subscription.wants_gpus;
             identity.wants_revocable = subscription.wants_revocable;
             identity.wants_shared = subscription.wants_shared;
             identity.wants_refined = subscription.wants_refined;
-            identity.is_region_aware = subscription.is_region_aware;
-            identity.is_multi_role = subscription.is_multi_role;
+            let is_unfit = [
+                !subscription.wants_gpus,
+                !subscription.is_region_aware,
+                subscription.is_multi_role,
+                role.contains('/'),
+            ];
+            for (unfit, is_unfit) in self.unfit.iter_mut().zip(is_unfit) {
+                if is_unfit {
+                    unfit.insert(client);
+                } else {
+                    unfit.remove(client);
+                }
+            }
             let is_active = subscription.active && !subscription.suppressed.contains(role);
             self.tree.set_active(client, is_active);
             return;

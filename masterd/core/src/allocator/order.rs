@@ -134,6 +134,13 @@ impl Tree {
         None
     }
 
+    /// Call before anybody gets something during a walk that goes on after that.
+    pub(super) fn detach(&self, cursor: &mut Cursor) {
+        for (at, walk) in &mut cursor.levels[..cursor.depth] {
+            self.nodes[*at as usize].children_order.detach(walk);
+        }
+    }
+
     /// What a role is compared with its siblings by.
     pub(super) fn role_key(&self, at: u32) -> Key {
         let node = &self.nodes[at as usize];
@@ -146,7 +153,7 @@ impl Tree {
         }
         let level = &mut cursor.levels[cursor.depth];
         level.0 = at;
-        self.nodes[at as usize].children_order.start(&mut level.1);
+        level.1.restart();
         cursor.depth += 1;
     }
 

@@ -1,7 +1,9 @@
-//! Competitors in the order of their keys, as a tournament: the first is known at once, a key changes in log n steps.
+//! Competitors in the order of their keys, of which only the first few are kept sorted.
 //!
-//! Called by the tree of roles. Who stands in the ranking is settled when it is filled; a competitor's place is its rank
-//! among equals. Invariant: `first` of a subtree is the lowest place among those with its least key.
+//! Called by the tree of roles. A run asks again and again for those who come first, and each of them then moves back:
+//! sorting all of them for every agent is what makes allocators slow. Who stands in the ranking is settled when it is
+//! filled; a competitor's place is its rank among equals. Invariant: `front` holds the least of all, in order; it
+//! is empty only if nobody takes part.
 
 /// What competitors are compared by: share (bits of a non-negative float, which order as it does), then the number of
 /// allocations.
@@ -17,23 +19,30 @@ pub(super) const NOBODY: Key = Key {
     count: u64::MAX,
 };
 
+/// So many are kept sorted at least, if there are so many.
+const MIN_FRONT: usize = 64;
+
 #[derive(Debug, Default)]
 pub(super) struct Ranking {
     /// By place.
     keys: Vec<Key>,
     /// By place: who that is.
     numbers: Vec<u32>,
-    /// By subtree, whose root is 1 and whose leaves begin at the width: the place that comes first in it.
-    first: Vec<u32>,
+    /// Places.
+    front: Vec<u32>,
+    /// How many take part.
+    present: usize,
 }
 
 /// How far a walk through a ranking has come.
 #[derive(Debug, Default)]
 pub(super) struct Walk {
-    /// Subtrees not looked at yet: a heap, the best on top.
-    open: Vec<u32>,
-    /// A subtree that was entered for the place before, and that place.
-    entered: Option<(u32, u32)>,
+    /// In the front.
+    at: usize,
+    /// Once keys change: the places still to come, the last first, and those that are not among the others any more.
+    detached: Option<(Vec<u32>, Vec<u32>)>,
+    /// The others were added to the places still to come.
+    has_others: bool,
 }
 
 impl Ranking {
@@ -45,9 +54,7 @@ impl Ranking {
             self.numbers.push(number);
             self.keys.push(key);
         }
-        self.keys
-            .resize(self.keys.len().next_power_of_two(), NOBODY);
-        self.settle();
+        self.refill();
     }
 
     /// New keys for all.
@@ -55,7 +62,7 @@ impl Ranking {
         for (own, number) in self.keys.iter_mut().zip(&self.numbers) {
             *own = key(*number);
         }
-        self.settle();
+        self.refill();
     }
 
     pub(super) fn len(&self) -> usize {
@@ -75,98 +82,110 @@ impl Ranking {
     }
 
     pub(super) fn update(&mut self, place: u32, key: Key) {
-        self.keys[place as usize] = key;
-        let mut at = (self.keys.len() + place as usize) / 2;
-        while at > 0 {
-            let old = self.first[at];
-            let new = self.better(self.first[2 * at], self.first[2 * at + 1]);
-            if new == old && new != place {
-                return;
-            }
-            self.first[at] = new;
-            at /= 2;
-        }
-    }
-
-    pub(super) fn start(&self, walk: &mut Walk) {
-        walk.open.clear();
-        walk.entered = None;
-        if !self.numbers.is_empty() {
-            self.open(walk, 1);
-        }
-    }
-
-    /// The next place. Keys of places that the walk has passed may change meanwhile.
-    pub(super) fn next(&self, walk: &mut Walk) -> Option<u32> {
-        if let Some((root, place)) = walk.entered.take() {
-            let mut at = self.keys.len() as u32 + place;
-            while at > root {
-                self.open(walk, at ^ 1);
-                at /= 2;
-            }
-        }
-        let root = self.close(walk)?;
-        let place = self.first[root as usize];
-        walk.entered = Some((root, place));
-        Some(place)
-    }
-
-    fn settle(&mut self) {
-        let width = self.keys.len();
-        self.first.clear();
-        self.first.resize(width, 0);
-        self.first.extend(0..width as u32);
-        for at in (1..width).rev() {
-            self.first[at] = self.better(self.first[2 * at], self.first[2 * at + 1]);
-        }
-    }
-
-    /// The left one of equals.
-    fn better(&self, left: u32, right: u32) -> u32 {
-        if self.keys[right as usize] < self.keys[left as usize] {
-            right
-        } else {
-            left
-        }
-    }
-
-    fn is_before(&self, one: u32, other: u32) -> bool {
-        let (one, other) = (self.first[one as usize], self.first[other as usize]);
-        (self.keys[one as usize], one) < (self.keys[other as usize], other)
-    }
-
-    fn open(&self, walk: &mut Walk, subtree: u32) {
-        if self.keys[self.first[subtree as usize] as usize] == NOBODY {
+        let old = std::mem::replace(&mut self.keys[place as usize], key);
+        if old == key {
             return;
         }
-        walk.open.push(subtree);
-        let mut at = walk.open.len() - 1;
-        while at > 0 && self.is_before(walk.open[at], walk.open[(at - 1) / 2]) {
-            walk.open.swap(at, (at - 1) / 2);
-            at = (at - 1) / 2;
+        if old == NOBODY {
+            self.present += 1;
+        } else {
+            self.present -= usize::from(key == NOBODY);
+            self.leave_front(place, old);
+        }
+        if key != NOBODY {
+            self.enter_front(place, key);
+        }
+        // Those at the very front may be the ones to whom everything is hidden: a short front is not worth walking.
+        if self.front.len() < self.present.min(self.wanted() / 4) {
+            self.refill();
         }
     }
 
-    fn close(&self, walk: &mut Walk) -> Option<u32> {
-        let open = &mut walk.open;
-        if open.is_empty() {
-            return None;
-        }
-        let best = open.swap_remove(0);
-        let mut at = 0;
-        loop {
-            let mut least = at;
-            for child in [2 * at + 1, 2 * at + 2] {
-                if child < open.len() && self.is_before(open[child], open[least]) {
-                    least = child;
-                }
+    /// The next place. Keys must not change during a walk that is not detached.
+    pub(super) fn next(&self, walk: &mut Walk) -> Option<u32> {
+        if walk.detached.is_none() {
+            if let Some(place) = self.front.get(walk.at) {
+                walk.at += 1;
+                return Some(*place);
             }
-            if least == at {
-                return Some(best);
+            if self.front.len() == self.present {
+                return None;
             }
-            open.swap(at, least);
-            at = least;
+            self.detach(walk);
         }
+        let (coming, known) = walk.detached.as_mut()?;
+        if coming.is_empty() && !std::mem::replace(&mut walk.has_others, true) {
+            let others = (0u32..).zip(&self.keys);
+            let others = others
+                .filter(|(place, key)| **key != NOBODY && known.binary_search(place).is_err());
+            coming.extend(others.map(|(place, _)| place));
+            coming.sort_unstable_by_key(|place| std::cmp::Reverse((self.key(*place), *place)));
+        }
+        coming.pop()
+    }
+
+    /// From now on keys of places that the walk has passed may change.
+    pub(super) fn detach(&self, walk: &mut Walk) {
+        if walk.detached.is_none() {
+            let coming = self.front.iter().skip(walk.at).rev().copied().collect();
+            let mut known = self.front.clone();
+            known.sort_unstable();
+            walk.detached = Some((coming, known));
+        }
+    }
+
+    fn leave_front(&mut self, place: u32, old: Key) {
+        let is_behind =
+            |last: &u32| *last != place && (self.keys[*last as usize], *last) < (old, place);
+        if self.front.last().is_some_and(is_behind) {
+            return;
+        }
+        if let Some(at) = self.front.iter().position(|other| *other == place) {
+            self.front.remove(at);
+        }
+    }
+
+    fn enter_front(&mut self, place: u32, key: Key) {
+        let is_before = |other: &u32| (self.keys[*other as usize], *other) < (key, place);
+        if self.front.last().is_none_or(is_before) {
+            // Others may come before it that are not in the front, unless there are none.
+            if self.front.len() + 1 == self.present {
+                self.front.push(place);
+            }
+            return;
+        }
+        let at = self.front.partition_point(is_before);
+        self.front.insert(at, place);
+        let wanted = self.wanted();
+        if self.front.len() > 2 * wanted {
+            self.front.truncate(wanted);
+        }
+    }
+
+    fn wanted(&self) -> usize {
+        MIN_FRONT.max(8 * self.keys.len().isqrt())
+    }
+
+    fn refill(&mut self) {
+        let keys = &self.keys;
+        let by_key = |place: &u32| (keys[*place as usize], *place);
+        self.front.clear();
+        let present = (0u32..).zip(keys).filter(|(_, key)| **key != NOBODY);
+        self.front.extend(present.map(|(place, _)| place));
+        self.present = self.front.len();
+        let wanted = self.wanted();
+        if self.front.len() > wanted {
+            self.front.select_nth_unstable_by_key(wanted, by_key);
+            self.front.truncate(wanted);
+        }
+        self.front.sort_unstable_by_key(by_key);
+    }
+}
+
+impl Walk {
+    /// Begins anew.
+    pub(super) fn restart(&mut self) {
+        *self = Self::default();
     }
 }
 
@@ -177,15 +196,14 @@ mod tests {
 
     fn order(ranking: &Ranking) -> Vec<u32> {
         let mut walk = Walk::default();
-        ranking.start(&mut walk);
         std::iter::from_fn(|| ranking.next(&mut walk)).collect()
     }
 
     proptest! {
         #[test]
         fn walks_in_the_order_of_keys_then_places(
-            keys in prop::collection::vec(0u64..6, 0..40),
-            changes in prop::collection::vec((0usize..40, 0u64..6), 0..20),
+            keys in prop::collection::vec(0u64..6, 0..300),
+            changes in prop::collection::vec((0usize..300, 0u64..6), 0..400),
         ) {
             let mut keys = keys;
             let key = |share: u64| if share == 5 { NOBODY } else { Key { share, count: 0 } };
@@ -206,19 +224,19 @@ mod tests {
 
         #[test]
         fn a_change_of_who_was_passed_disturbs_no_walk(
-            keys in prop::collection::vec(0u64..6, 1..40),
-            grows in prop::collection::vec(any::<bool>(), 40),
+            keys in prop::collection::vec(0u64..6, 1..300),
+            grows in prop::collection::vec(any::<bool>(), 300),
         ) {
             let mut ranking = Ranking::default();
             ranking.fill((0u32..).zip(keys.iter().map(|share| Key { share: *share, count: 0 })));
             let expected = order(&ranking);
             let mut walk = Walk::default();
-            ranking.start(&mut walk);
             let mut passed = Vec::new();
             for grows in grows {
                 let Some(place) = ranking.next(&mut walk) else { break };
                 passed.push(place);
                 if grows {
+                    ranking.detach(&mut walk);
                     let key = Key { share: 100, ..ranking.key(place) };
                     ranking.update(place, key);
                 }

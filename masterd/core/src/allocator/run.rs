@@ -134,7 +134,7 @@ impl Allocator {
             self.give_roles(run, at);
             return;
         }
-        run.needy.start(&mut run.needy_walk);
+        run.needy_walk.restart();
         while let Some(place) = run.needy.next(&mut run.needy_walk) {
             let top = run.needy.number(place);
             self.tree.start(&mut run.cursor, top);
@@ -144,6 +144,7 @@ impl Allocator {
             } else {
                 NOBODY
             };
+            run.needy.detach(&mut run.needy_walk);
             run.needy.update(place, key);
             if self.slots.get(at).available.is_empty() {
                 return;
@@ -167,7 +168,7 @@ impl Allocator {
         }
         self.start_clients(run, at, role);
         while let Some(client) = self.next_client(run, role) {
-            if self.is_hidden(run, at, client) || !self.may_have(client, at) {
+            if self.hidden(run, at).contains(client) {
                 continue;
             }
             let Some(part) = self.wanted(run, client, at, &share) else {
@@ -177,6 +178,9 @@ impl Allocator {
                 Share::Nothing => return,
                 Share::Whole => self.hold_all(client, at),
                 Share::Part(_) => {
+                    self.tree.detach(&mut run.cursor);
+                    let order = &self.tree.nodes[role as usize].clients_order;
+                    order.detach(&mut run.clients.walk);
                     self.hold(client, at, &part, Kind::Allocated);
                     run.note_shared(at, &part);
                     // More filters may hide what is left than hid all of it.
@@ -207,17 +211,29 @@ impl Allocator {
         }
     }
 
-    /// From whom all that is free on the agent is hidden.
+    /// From whom all that is free on the agent is hidden: who refused it, and who cannot deal with such an agent.
     fn hide(&self, run: &mut Run<'_>, at: u32) {
         run.hidden.clear();
-        let mut hiding = self.filters.hiding(at, &self.slots.get(at).available);
-        run.hiding = hiding.next();
+        run.hiding = None;
+        let slot = self.slots.get(at);
+        let mut is_merged = false;
+        for (unfit, is_needed) in self.unfit.iter().zip(slot.needs(self.filter_gpu_resources)) {
+            if is_needed && !unfit.is_empty() {
+                run.hidden.extend(unfit);
+                is_merged = true;
+            }
+        }
         let bundles = self.filters.bundles(at);
-        for another in hiding {
+        for bundle in self.filters.hiding(at, &slot.available) {
             if let Some(first) = run.hiding.take() {
                 run.hidden.extend(&bundles[first].clients);
+                is_merged = true;
             }
-            run.hidden.extend(&bundles[another].clients);
+            if is_merged {
+                run.hidden.extend(&bundles[bundle].clients);
+            } else {
+                run.hiding = Some(bundle);
+            }
         }
     }
 
@@ -227,20 +243,20 @@ impl Allocator {
         })
     }
 
-    fn is_hidden(&self, run: &Run<'_>, at: u32, client: u32) -> bool {
-        self.hidden(run, at).contains(client)
-    }
-
     /// A walk passes the hidden ones one by one. Once so few are left that a list of them is made faster, that is done.
     fn start_clients(&self, run: &mut Run<'_>, at: u32, role: u32) {
         let node = &self.tree.nodes[role as usize];
         let active = node.active_clients;
         run.clients.listed = None;
         let hidden = self.hidden(run, at);
-        if active > 8 && !hidden.is_empty() {
+        // Only what hides most of them is worth counting.
+        let is_many = run.hiding.map_or(!hidden.is_empty(), |bundle| {
+            2 * self.filters.bundles(at)[bundle].len() > active as usize
+        });
+        if active > 8 && is_many {
             let open = node.clients.count_without(hidden);
-            // A step of the walk costs about as much as 32 entries of a list, and 1 of active / open steps succeeds.
-            if open.saturating_mul(open) < active.saturating_mul(32) {
+            // One of active / open steps of a walk succeeds.
+            if open.saturating_mul(open) < active {
                 let order = &node.clients_order;
                 let clients = node.clients.iter_without(hidden);
                 let clients =
@@ -257,7 +273,7 @@ impl Allocator {
                 return;
             }
         }
-        node.clients_order.start(&mut run.clients.walk);
+        run.clients.walk.restart();
     }
 
     fn next_client(&self, run: &mut Run<'_>, role: u32) -> Option<u32> {

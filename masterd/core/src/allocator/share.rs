@@ -102,16 +102,6 @@ impl Allocator {
         Some(Entry::new(entry.name(), entry.terms().clone(), part))
     }
 
-    /// Whether the client can deal with such an agent at all.
-    pub(super) fn may_have(&self, client: u32, at: u32) -> bool {
-        let identity = &self.identities[client as usize];
-        let slot = self.slots.get(at);
-        (!slot.has_gpus || !self.filter_gpu_resources || identity.wants_gpus)
-            && (!slot.facts.is_remote || identity.is_region_aware)
-            && (slot.facts.is_multi_role || !identity.is_multi_role)
-            && (slot.facts.is_hierarchical || !identity.is_nested)
-    }
-
     /// What of its role's share the client can take, if it is enough, wanted and allowed.
     pub(super) fn wanted(
         &self,

@@ -11,7 +11,7 @@ use nesos_wire::resource::Resources;
 use nesos_wire::{AgentId, FrameworkId};
 
 use super::order::Kind;
-use super::quantities::{Quantities, Sums};
+use super::quantities::{Names, Quantities, Sums};
 use super::{Allocator, Handle, Holder};
 
 /// What of an agent decides who may be offered it, beside its resources.
@@ -35,7 +35,8 @@ impl Default for AgentFacts {
     }
 }
 
-/// What one client has on an agent.
+/// What one client has on an agent, or the part of it that was given as it was free: that part may well come back as it
+/// is.
 #[derive(Debug)]
 pub(super) struct Holding {
     pub(super) client: u32,
@@ -55,21 +56,50 @@ pub(super) struct Slot {
     pub(super) available: Resources,
     /// What of that is neither reserved nor revocable.
     pub(super) common: Quantities,
-    /// By client, ascending.
+    /// By client, ascending; at most [`MAX_PER_CLIENT`] each.
     pub(super) holdings: Vec<Holding>,
     pub(super) id: AgentId,
     pub(super) total: Resources,
     pub(super) total_sums: Quantities,
 }
 
+/// What is in use, and what was offered last.
+pub(super) const MAX_PER_CLIENT: usize = 2;
+
 impl Slot {
-    pub(super) fn position(&self, client: u32) -> Result<usize, usize> {
-        self.holdings
-            .binary_search_by_key(&client, |holding| holding.client)
+    /// The places of a client's holdings.
+    pub(super) fn places(&self, client: u32) -> std::ops::Range<usize> {
+        let start = self
+            .holdings
+            .partition_point(|holding| holding.client < client);
+        let own = self.holdings[start..].iter();
+        start..start + own.take_while(|holding| holding.client == client).count()
     }
 
-    pub(super) fn holding(&self, client: u32) -> Option<&Holding> {
-        self.position(client).ok().map(|at| &self.holdings[at])
+    /// What sets the agent apart: it has gpus, is in another region, is too old for MULTI_ROLE frameworks, for nested
+    /// roles. For each there are clients that cannot have it, `Allocator::unfit`.
+    pub(super) fn needs(&self, filter_gpus: bool) -> [bool; 4] {
+        [
+            self.has_gpus && filter_gpus,
+            self.facts.is_remote,
+            !self.facts.is_multi_role,
+            !self.facts.is_hierarchical,
+        ]
+    }
+
+    /// Puts a client's holdings together; says where that is, if it has any.
+    pub(super) fn merge(&mut self, client: u32, names: &Names) -> Option<usize> {
+        let places = self.places(client);
+        if places.len() > 1 {
+            let mut parts = self.holdings.drain(places.start + 1..places.end);
+            let part = parts.next();
+            drop(parts);
+            if let (Some(first), Some(part)) = (self.holdings.get_mut(places.start), part) {
+                first.resources.add(&part.resources);
+                first.sums = names.sums(&first.resources);
+            }
+        }
+        (!places.is_empty()).then_some(places.start)
     }
 }
 
@@ -106,7 +136,7 @@ impl Slots {
     pub(super) fn held_by(&self, client: u32) -> Vec<u32> {
         let held = self
             .numbers()
-            .filter(|at| self.get(*at).position(client).is_ok());
+            .filter(|at| !self.get(*at).places(client).is_empty());
         held.collect()
     }
 }
@@ -247,11 +277,9 @@ impl Allocator {
         let Some((client, at)) = self.look_up(holder) else {
             return false;
         };
-        let slot = self.slots.get(at);
-        if !slot
-            .holding(client)
-            .is_some_and(|holding| holding.resources.contains(consumed))
-        {
+        let slot = &mut self.slots.slots[at as usize];
+        let place = slot.merge(client, &self.names);
+        if !place.is_some_and(|place| slot.holdings[place].resources.contains(consumed)) {
             return false;
         }
         let mut total = slot.total.clone();

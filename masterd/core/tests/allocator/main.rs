@@ -3,22 +3,28 @@
 //! Lines at the margin are commands, indented lines are what came of them, `---` starts anew with a fresh allocator. After
 //! every command the allocator runs, as in the master after every batch of events, and its books are checked.
 //!
-//! `agent a cpus:2;mem:1024 [remote] [old]`, `resize a RESOURCES`, `inactive|active|gone a`,
-//! `framework f roles=a,b [suppress=a] [min=RESOURCES|min=] [caps=GPU,REGION,MULTI]`, `deactivate|remove f`,
+//! `agent a cpus:2;mem:1024 [remote] [old]`, `resize a RESOURCES`, `inactive|active|gone|changed a`,
+//! `framework f roles=a,b [suppress=a] [min=RESOURCES|min=] [caps=GPU,REGION,MULTI,REVOCABLE,SHARED,REFINED]`,
+//! `change f OPTIONS` (UPDATE_FRAMEWORK), `deactivate|remove f`,
 //! `decline f a [role] [for=SECONDS]`, `use f a role RESOURCES`, `free f a role RESOURCES`, `revive|suppress f ROLES`,
 //! `weight role 2`, `quota role guarantees=RESOURCES limits=RESOURCES`, `exclude NAME`, `constrain f a,b` (agents allowed),
-//! `advance SECONDS`, `share f role`, `hold N`, `resume`.
+//! `advance SECONDS`, `share f role`, `roleshare role`, `consumed role`, `filters`, `holders a`, `roles`, `hold N`,
+//! `resume`, `convert f a role FROM TO` (an operation on an offer), `operate a FROM TO` (an operator's). How resources are
+//! written is said in `bag`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod bag;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
+use bag::bag;
 use masterd_core::allocator::{
     AgentFacts, Allocation, Allocator, Handle, Holder, Quota, Settings, Subscription,
 };
 use nesos_base::time::{Duration, Instant};
 use nesos_wire::resource::{Resources, Scalar, Value};
-use nesos_wire::resource_text::parse;
+use nesos_wire::resource_text::{parse, text};
 use nesos_wire::{AgentId, FrameworkId};
 
 struct Script {
@@ -51,7 +57,7 @@ impl Script {
         let id = AgentId::new(words.get(1).copied().unwrap_or_default());
         match words.as_slice() {
             ["agent", _, resources, options @ ..] => {
-                self.allocator.add_agent(&id, parse(resources).unwrap());
+                self.allocator.add_agent(&id, bag(resources));
                 let facts = AgentFacts {
                     is_remote: options.contains(&"remote"),
                     is_multi_role: !options.contains(&"old"),
@@ -59,7 +65,7 @@ impl Script {
                 };
                 self.allocator.set_agent_facts(&id, facts);
             }
-            ["resize", _, resources] => self.allocator.update_agent(&id, parse(resources).unwrap()),
+            ["resize", _, resources] => self.allocator.update_agent(&id, bag(resources)),
             ["inactive", _] => self.allocator.set_agent_active(&id, false),
             ["active", _] => self.allocator.set_agent_active(&id, true),
             ["changed", _] => self.allocator.clear_agent_filters(&id),
@@ -71,6 +77,15 @@ impl Script {
             ["quota", role, options @ ..] => self.quota(role, options),
             ["hold", agents] => self.allocator.pause_until(agents.parse().unwrap()),
             ["resume"] => self.allocator.resume(),
+            ["operate", _, from, to] => {
+                if !self.allocator.update_available(&id, &bag(from), &bag(to)) {
+                    writeln!(self.out, "  refused").unwrap();
+                }
+            }
+            [
+                "roleshare" | "consumed" | "filters" | "holders" | "roles",
+                ..,
+            ] => self.show(&words),
             ["exclude", name] => *self = Self::new(&[(*name).to_owned()]),
             ["advance", seconds] => self.advance(seconds.parse().unwrap()),
             [command, framework, rest @ ..] => self.framework(command, framework, rest),
@@ -88,7 +103,15 @@ impl Script {
                 .collect()
         };
         match command {
-            "framework" => self.subscribe(&id, rest),
+            "framework" => {
+                let subscription = self.subscription(&id, rest);
+                self.allocator.put_framework(&id, subscription);
+            }
+            "change" => {
+                let subscription = self.subscription(&id, rest);
+                self.allocator.update_framework(&id, subscription);
+            }
+            "convert" => self.convert(name, rest),
             "deactivate" => self.allocator.deactivate_framework(&id),
             "remove" => {
                 self.allocator.remove_framework(&id);
@@ -98,12 +121,12 @@ impl Script {
             "suppress" => self.allocator.suppress(&id, &roles()),
             "decline" => self.decline(name, rest),
             "use" => {
-                let resources = parse(rest[2]).unwrap();
+                let resources = bag(rest[2]);
                 let agent = AgentId::new(rest[0]);
                 self.allocator.allocated(&id, rest[1], &agent, &resources);
                 self.hold(name, rest[0], rest[1], &resources);
             }
-            "free" => self.free(name, rest[0], rest[1], &parse(rest[2]).unwrap()),
+            "free" => self.free(name, rest[0], rest[1], &bag(rest[2])),
             "share" => {
                 let share = self.allocator.dominant_share(rest[0], &id);
                 writeln!(self.out, "  {share:.3}").unwrap();
@@ -115,7 +138,52 @@ impl Script {
         }
     }
 
-    fn subscribe(&mut self, id: &FrameworkId, options: &[&str]) {
+    fn show(&mut self, words: &[&str]) {
+        let text = match *words {
+            ["roleshare", role] => format!("{:.3}", self.allocator.role_share(role)),
+            ["consumed", role] => {
+                let consumed = self.allocator.consumed(role);
+                let amounts = consumed
+                    .iter()
+                    .map(|(name, amount)| format!("{name}:{}", amount.to_f64()));
+                amounts.collect::<Vec<_>>().join(";")
+            }
+            ["filters"] => self.allocator.active_filters().to_string(),
+            ["holders", agent] => {
+                let holders = self.allocator.holders(&AgentId::new(agent));
+                let holders = holders.iter().map(FrameworkId::as_str);
+                holders.collect::<Vec<_>>().join(" ")
+            }
+            ["roles"] => {
+                let roles = self.allocator.roles();
+                roles.into_iter().collect::<Vec<_>>().join(" ")
+            }
+            _ => panic!("unknown command: {words:?}"),
+        };
+        let text = if text.is_empty() { "nothing" } else { &text };
+        writeln!(self.out, "  {text}").unwrap();
+    }
+
+    /// `agent role FROM TO`
+    fn convert(&mut self, name: &str, rest: &[&str]) {
+        let (from, to) = (bag(rest[2]), bag(rest[3]));
+        let holder = Holder {
+            framework: &FrameworkId::new(name),
+            role: rest[1],
+            agent: &AgentId::new(rest[0]),
+            handle: Handle::default(),
+        };
+        if !self.allocator.update_allocation(holder, &from, &to) {
+            writeln!(self.out, "  refused").unwrap();
+            return;
+        }
+        let key = (name.to_owned(), rest[0].to_owned(), rest[1].to_owned());
+        let held = self.held.entry(key).or_default();
+        held.subtract(&from);
+        held.add(&to);
+    }
+
+    fn subscription(&mut self, id: &FrameworkId, options: &[&str]) -> Subscription {
         let mut subscription = Subscription {
             active: true,
             ..Subscription::default()
@@ -140,6 +208,9 @@ impl Script {
                 ("caps", value) => {
                     let caps = list(value);
                     subscription.wants_gpus = caps.contains("GPU");
+                    subscription.wants_revocable = caps.contains("REVOCABLE");
+                    subscription.wants_shared = caps.contains("SHARED");
+                    subscription.wants_refined = caps.contains("REFINED");
                     subscription.is_region_aware = caps.contains("REGION");
                     subscription.is_multi_role = caps.contains("MULTI");
                 }
@@ -149,7 +220,7 @@ impl Script {
         if self.allowed.contains_key(id.as_str()) {
             subscription.constrained = subscription.roles.clone();
         }
-        self.allocator.put_framework(id, subscription);
+        subscription
     }
 
     fn quota(&mut self, role: &str, options: &[&str]) {
@@ -257,24 +328,6 @@ impl Script {
             self.out
         );
     }
-}
-
-fn text(resources: &Resources) -> String {
-    let one = |(name, value): (&str, &Value)| match value {
-        Value::Scalar(scalar) => format!("{name}:{}", scalar.to_f64()),
-        Value::Ranges(ranges) => {
-            let ranges: Vec<String> = ranges
-                .iter()
-                .map(|range| format!("{}-{}", range.start(), range.end()))
-                .collect();
-            format!("{name}:[{}]", ranges.join(","))
-        }
-        Value::Set(set) => format!(
-            "{name}:{{{}}}",
-            set.iter().cloned().collect::<Vec<_>>().join(",")
-        ),
-    };
-    resources.iter().map(one).collect::<Vec<_>>().join(";")
 }
 
 #[test]
