@@ -74,7 +74,10 @@ impl Master {
         let Some(id) = self.links.get(&link).cloned() else {
             return;
         };
-        if let Some(agent) = self.agents.get_mut(&id) {
+        let has_missed = |agent: &Agent| agent.missed_pings > 0;
+        if self.agents.get(&id).is_some_and(has_missed)
+            && let Some(agent) = self.agents.get_mut(&id)
+        {
             agent.missed_pings = 0;
         }
         match message {
@@ -301,10 +304,13 @@ impl Master {
         // Normally there are none left; a second Hello on the same link may have changed anything.
         self.rescind_agent_offers(id);
         let wall = self.wall;
-        let agent = self
-            .agents
-            .entry(id.clone())
-            .or_insert_with(|| Agent::blank(id.clone(), hello.node.clone()));
+        if !self.agents.contains_key(id) {
+            let blank = Agent::blank(id.clone(), hello.node.clone());
+            self.agents.insert(id.clone(), blank);
+        }
+        let Some(agent) = self.agents.get_mut(id) else {
+            return hello.tasks;
+        };
         let changed = agent.resources != hello.resources
             || agent.attributes != hello.attributes
             || agent.domain != hello.domain;
@@ -379,9 +385,14 @@ impl Agent {
 }
 
 impl Task {
+    /// A task in the books: what only its agent needs is left out of `spec`.
     pub(crate) fn new(mut spec: nesos_wire::task::TaskSpec, agent: AgentId) -> Self {
-        // The framework has it; a hundred thousand copies would be most of what a master holds.
+        // The framework has the one, the agent the other; a hundred thousand copies would be most of what a master holds.
         spec.framework_info = Vec::new();
+        spec.command = nesos_wire::task::Command {
+            user: spec.command.user,
+            ..Default::default()
+        };
         Self {
             spec,
             agent,

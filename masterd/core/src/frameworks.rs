@@ -4,6 +4,7 @@
 //! `Master::step` and the timers. Invariant: a stream belongs to one framework and a framework has at most one stream.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use nesos_base::time::{Duration, Instant};
 use nesos_wire::command::{Command, FrameworkFacts, FrameworkRecord};
@@ -203,7 +204,7 @@ impl Master {
             framework: id.clone(),
         });
         self.tell(|| News::FrameworkRemoved(id.clone()));
-        self.completed.push_back(Completed { framework });
+        self.completed.push_back(Arc::new(Completed { framework }));
         if self.completed.len() > MAX_COMPLETED_FRAMEWORKS {
             self.completed.pop_front();
         }

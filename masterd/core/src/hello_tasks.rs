@@ -74,7 +74,7 @@ impl Master {
         };
         let is_same =
             |task: &&Task| task.spec.attempt == report.spec.attempt && task.spec.key == key;
-        if let Some(ended) = framework.completed.iter().rev().find(is_same) {
+        if let Some(ended) = framework.completed.values().rev().find(is_same) {
             match (
                 ended.acknowledged,
                 report.status.as_ref().and_then(|status| status.uuid),
@@ -202,12 +202,16 @@ impl Master {
         reported: &BTreeSet<TaskKey>,
     ) -> Vec<TaskKey> {
         let mut lost = Vec::new();
-        for framework in self.frameworks.values_mut() {
-            let on_agent = framework
-                .unreachable
-                .iter()
-                .filter(|(_, task)| task.agent == *agent);
+        let with_some = self.frameworks.values().filter_map(|framework| {
+            let tasks = framework.unreachable.iter();
+            let on_agent = tasks.filter(|(_, task)| task.agent == *agent);
             let ids: Vec<TaskId> = on_agent.map(|(id, _)| id.clone()).collect();
+            (!ids.is_empty()).then(|| (framework.id.clone(), ids))
+        });
+        for (framework, ids) in with_some.collect::<Vec<_>>() {
+            let Some(framework) = self.frameworks.get_mut(&framework) else {
+                continue;
+            };
             for id in ids {
                 let Some(mut task) = framework.unreachable.remove(&id) else {
                     continue;

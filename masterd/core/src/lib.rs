@@ -39,11 +39,13 @@ mod reconcile;
 pub mod registry;
 mod roles;
 pub mod schedule;
+mod shelf;
 mod state;
 mod subscription;
 mod timers;
 mod updates;
 mod upkeep;
+mod view;
 mod weights;
 
 pub use call::{
@@ -63,5 +65,7 @@ pub use outgoing::{FrameworkEvent, HEARTBEAT_SECONDS, InverseOffer, Offer, Opera
 pub use ready::{Answer, Ready};
 pub use registry::Registry;
 pub use roles::{Amounts, RoleUsage, amounts};
+pub use shelf::{Block, Shelf};
 pub use state::{Agent, AgentCondition, Completed, Framework, Kill, Task};
+pub use view::View;
 pub use weights::check_weight;

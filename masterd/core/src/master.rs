@@ -4,6 +4,7 @@
 //! Invariant: `step` does nothing but change memory and append to the next `Ready`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use nesos_base::time::Instant;
 use nesos_wire::command::Command;
@@ -20,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::outgoing::{FrameworkEvent, InverseOffer, Offer};
 use crate::ready::{Answer, Ready};
 use crate::registry::Registry;
+use crate::shelf::Shelf;
 use crate::state::{Agent, Completed, Framework, Task};
 use crate::timers::{Timer, Timers};
 
@@ -28,10 +30,10 @@ use crate::timers::{Timer, Timers};
 pub struct Master {
     pub(crate) config: Config,
     pub(crate) registry: Registry,
-    pub(crate) agents: BTreeMap<AgentId, Agent>,
-    pub(crate) frameworks: BTreeMap<FrameworkId, Framework>,
-    pub(crate) completed: VecDeque<Completed>,
-    pub(crate) offers: BTreeMap<OfferId, Offer>,
+    pub(crate) agents: Shelf<AgentId, Agent>,
+    pub(crate) frameworks: Shelf<FrameworkId, Framework>,
+    pub(crate) completed: VecDeque<Arc<Completed>>,
+    pub(crate) offers: Shelf<OfferId, Offer>,
     /// When each is taken back, with `Config::offer_timeout`.
     pub(crate) offer_deadlines: BTreeMap<OfferId, Instant>,
     pub(crate) links: BTreeMap<LinkId, AgentId>,
@@ -71,10 +73,10 @@ impl Master {
         let mut master = Self {
             config,
             registry,
-            agents: BTreeMap::new(),
-            frameworks: BTreeMap::new(),
+            agents: Shelf::default(),
+            frameworks: Shelf::default(),
             completed: VecDeque::new(),
-            offers: BTreeMap::new(),
+            offers: Shelf::default(),
             offer_deadlines: BTreeMap::new(),
             links: BTreeMap::new(),
             streams: BTreeMap::new(),
@@ -265,7 +267,7 @@ impl Master {
 
     /// Ended frameworks, oldest first.
     pub fn completed_frameworks(&self) -> impl Iterator<Item = &Completed> {
-        self.completed.iter()
+        self.completed.iter().map(|completed| &**completed)
     }
 
     /// A task that is neither unreachable nor completed.
@@ -275,27 +277,22 @@ impl Master {
 
     /// A task wherever it is remembered, the newest launch of its id first.
     pub fn find_task(&self, key: &TaskKey) -> Option<&Task> {
-        let ended = |framework: &'_ Framework| -> Option<usize> {
-            framework
-                .completed
-                .iter()
-                .rposition(|task| task.spec.key == *key)
-        };
+        fn ended<'a>(framework: &'a Framework, key: &TaskKey) -> Option<&'a Task> {
+            let mut newest_first = framework.completed.values().rev();
+            newest_first.find(|task| task.spec.key == *key)
+        }
         if let Some(framework) = self.frameworks.get(&key.framework) {
             return framework
                 .tasks
                 .get(&key.task)
                 .or_else(|| framework.unreachable.get(&key.task))
-                .or_else(|| framework.completed.get(ended(framework)?));
+                .or_else(|| ended(framework, key));
         }
         let completed = self
             .completed
             .iter()
             .find(|completed| completed.framework.id == key.framework)?;
-        completed
-            .framework
-            .completed
-            .get(ended(&completed.framework)?)
+        ended(&completed.framework, key)
     }
 
     /// Outstanding offers, by id.

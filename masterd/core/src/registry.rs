@@ -5,7 +5,7 @@
 //! the core when it proposes a command, and by whoever applies commands to the durable copy. Invariant: `apply` reads
 //! nothing but the registry and the command, and never fails, so equal commands in equal order make equal registries.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use nesos_wire::command::{
     AgentRecord, Command, FrameworkRecord, QuotaRecord, Upkeep, WeightRecord,
@@ -13,6 +13,8 @@ use nesos_wire::command::{
 use nesos_wire::maintenance::{MachineId, Window};
 use nesos_wire::{AgentId, FrameworkId, NodeId};
 use serde::{Deserialize, Serialize};
+
+use crate::shelf::Shelf;
 
 mod shares;
 
@@ -68,10 +70,10 @@ pub struct Change {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Registry {
     start: u32,
-    agents: BTreeMap<AgentId, AgentRecord>,
-    frameworks: BTreeMap<FrameworkId, FrameworkRecord>,
+    agents: Shelf<AgentId, AgentRecord>,
+    frameworks: Shelf<FrameworkId, FrameworkRecord>,
     removed: VecDeque<FrameworkId>,
-    gone: BTreeMap<AgentId, f64>,
+    gone: Shelf<AgentId, f64>,
     shares: Shares,
     schedule: Schedule,
 }
@@ -366,7 +368,7 @@ mod tests {
     #[test]
     fn what_was_written_loads_again() {
         let mut registry = Registry::default();
-        let mut database = BTreeMap::new();
+        let mut database = std::collections::BTreeMap::new();
         let mut commands = vec![Command::MasterStarted { start: 3 }];
         commands.extend((0..3).map(|n| Command::AdmitAgent(agent(n))));
         commands.push(Command::MarkUnreachable {

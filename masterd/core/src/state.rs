@@ -3,7 +3,7 @@
 //! Plain data: the modules beside this one change it, and only they can (the accessors of `Master` lend it out
 //! read-only). Invariants across these structs are spelled out, and checked, in `check`.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use nesos_base::time::Instant;
 use nesos_wire::command::FrameworkFacts;
@@ -15,6 +15,7 @@ use nesos_wire::{AgentId, ExecutorId, FrameworkId, NodeId, OfferId, TaskId, Task
 
 use crate::constraints::Constraints;
 use crate::event::{LinkId, StreamId};
+use crate::shelf::Shelf;
 
 /// Ended tasks remembered per framework (Mesos's `--max_completed_tasks_per_framework`).
 pub(crate) const MAX_COMPLETED_TASKS: usize = 1000;
@@ -160,11 +161,11 @@ pub struct Framework {
     /// From which agents it wants offers.
     pub constraints: Constraints,
     /// Its tasks on agents that are not unreachable, ended but unacknowledged ones included.
-    pub tasks: BTreeMap<TaskId, Task>,
+    pub tasks: Shelf<TaskId, Task>,
     /// Its tasks on unreachable agents; state UNREACHABLE or LOST.
-    pub unreachable: BTreeMap<TaskId, Task>,
-    /// Its ended tasks, oldest first, at most 1000.
-    pub completed: VecDeque<Task>,
+    pub unreachable: Shelf<TaskId, Task>,
+    /// Its ended tasks, numbered, oldest first, at most 1000.
+    pub completed: Shelf<u64, Task>,
     /// Its outstanding offers.
     pub offers: BTreeSet<OfferId>,
     /// Its outstanding inverse offers.
@@ -193,9 +194,10 @@ impl Framework {
     }
 
     pub(crate) fn complete(&mut self, task: Task) {
-        self.completed.push_back(task);
+        let number = self.completed.keys().next_back().map_or(0, |last| last + 1);
+        self.completed.insert(number, task);
         if self.completed.len() > MAX_COMPLETED_TASKS {
-            self.completed.pop_front();
+            self.completed.pop_first();
         }
     }
 }

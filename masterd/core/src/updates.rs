@@ -266,7 +266,7 @@ impl Master {
             _ => {
                 let mut launches = framework
                     .completed
-                    .iter()
+                    .values()
                     .rev()
                     .filter(|task| task.spec.key == *key);
                 status.uuid.is_some() && launches.any(|task| task.acknowledged == status.uuid)

@@ -29,8 +29,13 @@ impl Master {
             let mut changed = weights.iter().map(|weight| weight.role.as_str());
             changed.any(|changed| changed == role || role::is_below(role, changed))
         };
-        let mut frameworks = self.frameworks.values();
-        if frameworks.any(|framework| framework.facts.roles.iter().any(concerns)) {
+        let mut roles = self
+            .frameworks
+            .values()
+            .flat_map(|framework| &framework.facts.roles);
+        let is_concerned = roles.any(concerns);
+        drop(roles);
+        if is_concerned {
             let offers: Vec<OfferId> = self.offers.keys().cloned().collect();
             offers.iter().for_each(|offer| self.rescind(offer));
         }

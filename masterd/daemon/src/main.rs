@@ -107,6 +107,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         about: about.clone(),
         access: options.access.clone(),
         flags: options.shown.clone(),
+        reads: http::Reads::default(),
         buffered: AtomicUsize::new(0),
         logging: nesos_shell::log::Toggle::default(),
         clock,

@@ -2,13 +2,14 @@
 //!
 //! See the module above. Called by masterd. Invariant: times are seconds since 1970 as floating point numbers.
 
-use super::{Attributes, Executor, Offer, Resources, Task};
+use super::{Attributes, Executor, Offer, Resources};
 use crate::scheduler::OfferConstraints;
 use crate::v1;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Answer of the master's `/state`.
+/// Answer of the master's `/state`, without the lists that grow with the cluster: `slaves`, `recovered_slaves`,
+/// `frameworks` and `completed_frameworks`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct State {
     /// Numbers and dots only: clients parse it.
@@ -58,14 +59,6 @@ pub struct State {
     pub log_dir: Option<String>,
     /// Flags by name, as text.
     pub flags: BTreeMap<String, String>,
-    /// Registered agents.
-    pub slaves: Vec<Slave>,
-    /// Agents that have not come back since the master started.
-    pub recovered_slaves: Vec<RecoveredSlave>,
-    /// Frameworks.
-    pub frameworks: Vec<Framework>,
-    /// Frameworks that have ended.
-    pub completed_frameworks: Vec<Framework>,
     /// Always empty.
     pub orphan_tasks: [(); 0],
     /// Always empty.
@@ -178,7 +171,7 @@ pub struct Slaves {
     pub unreachable_slaves: Vec<RecoveredSlave>,
 }
 
-/// A framework.
+/// A framework, without its lists of tasks: `tasks`, `unreachable_tasks` and `completed_tasks`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Framework {
     /// Framework id.
@@ -225,12 +218,6 @@ pub struct Framework {
     /// Its roles, with `MULTI_ROLE`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub roles: Option<Vec<String>>,
-    /// Tasks that are not over.
-    pub tasks: Vec<Task>,
-    /// Tasks on unreachable agents.
-    pub unreachable_tasks: Vec<Task>,
-    /// Tasks that are over, oldest first.
-    pub completed_tasks: Vec<Task>,
     /// Outstanding offers.
     pub offers: Vec<Offer>,
     /// Executors.
@@ -268,13 +255,9 @@ impl From<&v1::FrameworkInfo> for Framework {
     }
 }
 
-/// Answer of `/frameworks`.
+/// Answer of `/frameworks`, without `frameworks` and `completed_frameworks`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Frameworks {
-    /// Frameworks.
-    pub frameworks: Vec<Framework>,
-    /// Frameworks that have ended.
-    pub completed_frameworks: Vec<Framework>,
     /// Always empty.
     pub unregistered_frameworks: [(); 0],
 }

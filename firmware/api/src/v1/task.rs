@@ -43,6 +43,15 @@ messages! {
         15 limits: map ValueScalar;
     }
 
+    /// What is shown of a `TaskInfo` beside what the master goes by: the rest of it is skipped, not decoded.
+    message TaskInfoExtras {
+        5 executor: optional Bytes;
+        9 container: optional Box<ContainerInfo>;
+        8 health_check: optional Box<HealthCheck>;
+        10 labels: optional Labels;
+        11 discovery: optional Box<DiscoveryInfo>;
+    }
+
     message TaskGroupInfo {
         1 tasks: repeated TaskInfo;
     }

@@ -117,13 +117,20 @@ impl Master {
     /// The framework is gone: nobody will acknowledge.
     pub(crate) fn release_operations(&mut self, framework: &FrameworkId) {
         let mut messages = Vec::new();
-        for agent in self.agents.values_mut() {
+        let is_own = |report: &OperationReport| report.spec.framework.as_ref() == Some(framework);
+        let with_some = self
+            .agents
+            .values()
+            .filter(|agent| agent.operations.values().any(is_own));
+        for id in with_some.map(|agent| agent.id.clone()).collect::<Vec<_>>() {
+            let Some(agent) = self.agents.get_mut(&id) else {
+                continue;
+            };
             agent.operations.retain(|_, report| {
-                let is_own = report.spec.framework.as_ref() == Some(framework);
-                if let Some(uuid) = report.status.uuid.filter(|_| is_own) {
-                    messages.push((agent.id.clone(), uuid));
+                if let Some(uuid) = report.status.uuid.filter(|_| is_own(report)) {
+                    messages.push((id.clone(), uuid));
                 }
-                !is_own
+                !is_own(report)
             });
         }
         for (agent, uuid) in messages {

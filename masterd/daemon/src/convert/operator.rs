@@ -75,7 +75,7 @@ pub(crate) fn tasks(master: &Master) -> ResponseGetTasks {
     for known in master.frameworks().chain(ended) {
         shown
             .completed_tasks
-            .extend(known.completed.iter().map(status::task));
+            .extend(known.completed.values().map(status::task));
     }
     shown
 }

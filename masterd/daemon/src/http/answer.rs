@@ -13,6 +13,7 @@ use hyper::{Response, StatusCode};
 use nesos_shell::http::Refusal;
 
 use super::guard::Busy;
+use super::reads::Reader;
 use crate::engine::StreamBody;
 
 /// The body of an answer.
@@ -25,6 +26,7 @@ pub(super) struct Body {
 #[derive(Debug)]
 enum Content {
     Whole(Option<Bytes>),
+    Rendered(Box<Reader>),
     Stream(StreamBody),
 }
 
@@ -42,7 +44,23 @@ impl Body {
     pub(super) fn bytes(&self) -> Option<Bytes> {
         match &self.content {
             Content::Whole(bytes) => Some(bytes.clone().unwrap_or_default()),
-            Content::Stream(_) => None,
+            Content::Rendered(_) | Content::Stream(_) => None,
+        }
+    }
+
+    /// A large answer that others read too.
+    pub(super) fn rendered(reader: Reader) -> Self {
+        Self {
+            content: Content::Rendered(Box::new(reader)),
+            busy: None,
+        }
+    }
+
+    /// The large answer, if it is one.
+    pub(super) fn reader(&mut self) -> Option<&mut Reader> {
+        match &mut self.content {
+            Content::Rendered(reader) => Some(reader),
+            Content::Whole(_) | Content::Stream(_) => None,
         }
     }
 
@@ -70,6 +88,9 @@ impl hyper::body::Body for Body {
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match &mut self.content {
             Content::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Content::Rendered(reader) => {
+                Poll::Ready(reader.take().map(|part| part.map(Frame::data)))
+            }
             Content::Stream(stream) => stream
                 .poll_record(context)
                 .map(|record| record.map(|r| Ok(Frame::data(r)))),
@@ -77,7 +98,11 @@ impl hyper::body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.content, Content::Whole(None))
+        match &self.content {
+            Content::Whole(bytes) => bytes.is_none(),
+            Content::Rendered(reader) => reader.left() == 0,
+            Content::Stream(_) => false,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -85,6 +110,7 @@ impl hyper::body::Body for Body {
             Content::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
+            Content::Rendered(reader) => SizeHint::with_exact(reader.left() as u64),
             Content::Stream(_) => SizeHint::new(),
         }
     }

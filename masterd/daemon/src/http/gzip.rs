@@ -41,6 +41,12 @@ pub(super) fn is_accepted(headers: &HeaderMap) -> bool {
 
 /// The answer, compressed if that is worth it.
 pub(super) async fn compressed(mut response: Response<Body>) -> Response<Body> {
+    if let Some(reader) = response.body_mut().reader() {
+        if reader.len() < MIN_BYTES || reader.pack().await.is_err() {
+            return response;
+        }
+        return marked(response);
+    }
     let Some(bytes) = response.body().bytes() else {
         return response;
     };
@@ -48,18 +54,22 @@ pub(super) async fn compressed(mut response: Response<Body>) -> Response<Body> {
         return response;
     }
     let packed = if bytes.len() > MAX_INLINE {
-        let packing = tokio::task::spawn_blocking(move || pack(&bytes));
+        let packing = tokio::task::spawn_blocking(move || pack(&[bytes]));
         packing
             .await
             .unwrap_or_else(|e| Err(std::io::Error::other(e)))
     } else {
-        pack(&bytes)
+        pack(&[bytes])
     };
     // Whoever takes gzip takes plain bytes too.
     let Ok(packed) = packed else {
         return response;
     };
     *response.body_mut() = Body::whole(packed);
+    marked(response)
+}
+
+fn marked(mut response: Response<Body>) -> Response<Body> {
     let headers = response.headers_mut();
     headers.remove(CONTENT_LENGTH);
     headers.insert(CONTENT_ENCODING, HeaderValue::from_static(GZIP));
@@ -90,9 +100,12 @@ pub(super) fn inflated(packed: &[u8], bound: usize) -> Result<Vec<u8>, InflateEr
     Ok(plain)
 }
 
-fn pack(plain: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 4), Compression::fast());
-    encoder.write_all(plain)?;
+/// The parts as one compressed body.
+pub(super) fn pack(plain: &[impl AsRef<[u8]>]) -> std::io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    for part in plain {
+        encoder.write_all(part.as_ref())?;
+    }
     encoder.finish()
 }
 
@@ -113,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_bomb_is_not_inflated_and_damage_is_told() {
-        let bomb = pack(&vec![0; 1 << 20]).unwrap();
+        let bomb = pack(&[vec![0; 1 << 20]]).unwrap();
         assert!(bomb.len() < 1 << 14);
         assert_eq!(inflated(&bomb, 1 << 20).unwrap().len(), 1 << 20);
         let error = inflated(&bomb, (1 << 20) - 1).unwrap_err();

@@ -58,6 +58,7 @@ pub(super) fn all(master: &Master, app: &App) -> Values {
             "nesos/operator_event_streams_cut".into(),
             watching.cut() as f64,
         ),
+        ("nesos/large_answers_cut".into(), app.reads.cut() as f64),
     ]);
     system(&mut values);
     values

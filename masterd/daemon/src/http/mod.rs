@@ -34,14 +34,19 @@ mod log;
 mod logging;
 mod metrics;
 mod operator;
+mod pieces;
+mod reads;
 mod roles;
 mod route;
 mod scheduler;
+mod shown;
 mod state;
+mod summary;
 mod tasks;
 
 use access::Access;
 use answer::Body;
+pub(crate) use reads::Reads;
 
 /// Bytes of a request's head; Mesos clients send a few hundred.
 const MAX_HEAD: usize = 16 * 1024;
@@ -59,6 +64,8 @@ pub(crate) struct App {
     pub(crate) access: Access,
     /// For `/flags` and `/state`.
     pub(crate) flags: Vec<(&'static str, String)>,
+    /// Large answers under way.
+    pub(crate) reads: Reads,
     /// Bytes of request bodies in memory right now.
     pub(crate) buffered: AtomicUsize,
     /// How much is logged for the moment.

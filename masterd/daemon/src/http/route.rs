@@ -11,7 +11,9 @@ use nesos_shell::http::jsonp;
 use super::answer::{self, Body};
 use super::operator::maintenance;
 use super::query::{self, Query};
-use super::{Context, files, log, logging, metrics, operator, roles, scheduler, state, tasks};
+use super::{
+    Context, files, log, logging, metrics, operator, roles, scheduler, state, summary, tasks,
+};
 
 /// The read-only page.
 const PAGE: &str = include_str!("page.html");
@@ -114,7 +116,7 @@ pub(super) async fn dispatch(context: &Context, request: Request<Incoming>) -> R
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let response = match route {
         Route::State => state::state(context).await,
-        Route::StateSummary => state::summary(context).await,
+        Route::StateSummary => summary::answer(context).await,
         Route::Slaves => state::slaves(context, &query).await,
         Route::Frameworks => state::frameworks(context, &query).await,
         Route::Tasks => tasks::list(context, &query).await,

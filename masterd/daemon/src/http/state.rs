@@ -1,13 +1,13 @@
 //! `/state` and the endpoints that show parts of it, in the shapes that Mesos's tools read.
 //!
-//! Called by the router. Everything is built inside the engine's turn, so each answer shows one moment. Invariant: only
-//! reads.
+//! Called by the router. Small answers are built inside the engine's turn, large ones from a view by `reads`: each shows
+//! one moment. Invariant: only reads.
 
+use bytes::Bytes;
 use hyper::Response;
-use masterd_core::{Agent, AgentCondition, Framework, Master, Offer};
+use masterd_core::{Agent, AgentCondition, Framework, Master, Offer, View};
 use nesos_api::legacy;
 use nesos_api::v1;
-use nesos_wire::AgentId;
 use nesos_wire::resource::{Entry, Resources};
 use serde::Serialize;
 use serde_json::json;
@@ -15,12 +15,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Context;
 use super::answer::{self, Body};
+use super::pieces::{self, Pieces, Rendered, Writer};
 use super::query::Query;
-use super::tasks::{self, TaskCounts};
+use super::reads;
 use crate::about::{About, MESOS_VERSION, NESOS_VERSION};
 use crate::convert::constraints;
 use crate::convert::operator::{self, is_registered as is_known};
 use crate::convert::resource::{self, Shape};
+
+const JSON: &str = "application/json";
 
 /// `/state`
 pub(super) async fn state(context: &Context) -> Response<Body> {
@@ -31,13 +34,18 @@ pub(super) async fn state(context: &Context) -> Response<Body> {
         .iter()
         .map(|(name, value)| ((*name).to_string(), value.clone()))
         .collect();
-    ask(context, move |master| whole(master, &about, flags)).await
+    let key = ("/state", String::new());
+    reads::parts(context, key, JSON, move |view, pieces| {
+        whole(view, pieces, &about, flags)
+    })
+    .await
 }
 
 /// `/slaves?slave_id=`
 pub(super) async fn slaves(context: &Context, query: &Query) -> Response<Body> {
     let wanted = query.get("slave_id").map(str::to_string);
-    ask(context, move |master| {
+    let key = ("/slaves", format!("{wanted:?}"));
+    reads::json(context, key, move |master| {
         let is_wanted = |agent: &&Agent| wanted.as_deref().is_none_or(|id| agent.id.as_str() == id);
         let absent = |is_so: fn(&Agent) -> bool| {
             let agents = master.agents().filter(is_wanted);
@@ -63,56 +71,15 @@ pub(super) async fn slaves(context: &Context, query: &Query) -> Response<Body> {
 /// `/frameworks?framework_id=`
 pub(super) async fn frameworks(context: &Context, query: &Query) -> Response<Body> {
     let wanted = query.get("framework_id").map(str::to_string);
-    ask(context, move |master| {
-        let is_wanted = |framework: &&Framework| {
-            wanted
-                .as_deref()
-                .is_none_or(|id| framework.id.as_str() == id)
-        };
-        let completed = master
-            .completed_frameworks()
-            .map(|completed| &completed.framework);
-        legacy::Frameworks {
-            frameworks: master
-                .frameworks()
-                .filter(is_wanted)
-                .map(|f| framework(master, f))
-                .collect(),
-            completed_frameworks: completed
-                .filter(is_wanted)
-                .map(|f| framework(master, f))
-                .collect(),
-            ..legacy::Frameworks::default()
-        }
-    })
-    .await
-}
-
-/// `/state-summary`
-pub(super) async fn summary(context: &Context) -> Response<Body> {
-    let about = context.app.about.clone();
-    ask(context, move |master| {
-        let mut on_agents: BTreeMap<&AgentId, Vec<&masterd_core::Task>> = BTreeMap::new();
-        for task in master.frameworks().flat_map(tasks::of) {
-            on_agents.entry(&task.agent).or_default().push(task);
-        }
-        let slaves: Vec<_> = master
-            .agents()
-            .filter(|agent| is_known(agent))
-            .map(|agent| {
-                let frameworks: BTreeSet<&str> = agent.tasks.iter().map(|key| key.framework.as_str()).collect();
-                Counted { what: slave(master, agent), ids: json!({ "framework_ids": frameworks }), counts: tasks::count(on_agents.get(&agent.id).into_iter().flatten().copied()) }
-            })
-            .collect();
-        let frameworks: Vec<_> = master
-            .frameworks()
-            .map(|known| {
-                let slaves: BTreeSet<&str> = known.tasks.values().map(|task| task.agent.as_str()).collect();
-                let counts = tasks::count(tasks::of(known));
-                Counted { what: framework_head(master, known), ids: json!({ "slave_ids": slaves }), counts }
-            })
-            .collect();
-        json!({ "hostname": about.hostname, "cluster": about.cluster, "slaves": slaves, "frameworks": frameworks })
+    let key = ("/frameworks", format!("{wanted:?}"));
+    reads::parts(context, key, JSON, move |view, _| {
+        // The pieces are those of `/state`, which shows all frameworks.
+        let mut none = Pieces::default();
+        let mut rendered = Rendered::new(&mut none);
+        let mut out = Writer::new(&legacy::Frameworks::default())?;
+        frameworks_into(&mut out, view, &mut rendered, wanted.as_deref())?;
+        out.end(b'}');
+        Ok(out.finish())
     })
     .await
 }
@@ -162,17 +129,6 @@ fn reply(value: &impl Serialize) -> Response<Body> {
     }
 }
 
-/// Something together with its counters of tasks.
-#[derive(Serialize)]
-struct Counted<T> {
-    #[serde(flatten)]
-    what: T,
-    #[serde(flatten)]
-    ids: serde_json::Value,
-    #[serde(flatten)]
-    counts: TaskCounts,
-}
-
 #[derive(Serialize)]
 struct NesosState {
     #[serde(flatten)]
@@ -180,15 +136,20 @@ struct NesosState {
     nesos_version: &'static str,
 }
 
-fn whole(master: &Master, about: &About, flags: BTreeMap<String, String>) -> NesosState {
+fn whole(
+    view: &View,
+    pieces: &mut Pieces,
+    about: &About,
+    flags: BTreeMap<String, String>,
+) -> serde_json::Result<Vec<Bytes>> {
     let count =
-        |wanted: fn(&Agent) -> bool| master.agents().filter(|agent| wanted(agent)).count() as u64;
+        |wanted: fn(&Agent) -> bool| view.agents().filter(|agent| wanted(agent)).count() as u64;
     let pid = about.pid();
     let state = legacy::State {
         version: MESOS_VERSION.into(),
-        start_time: master.start_time(),
-        elected_time: Some(master.start_time()),
-        id: master.id().to_string(),
+        start_time: view.start_time(),
+        elected_time: Some(view.start_time()),
+        id: view.id().to_string(),
         hostname: about.hostname.clone(),
         capabilities: vec!["AGENT_UPDATE"],
         activated_slaves: count(Agent::is_connected),
@@ -197,7 +158,7 @@ fn whole(master: &Master, about: &About, flags: BTreeMap<String, String>) -> Nes
         domain: about.domain.as_ref().map(nesos_api::domain::shown),
         leader: Some(pid.clone()),
         leader_info: Some(legacy::LeaderInfo {
-            id: master.id().to_string(),
+            id: view.id().to_string(),
             pid: pid.clone(),
             port: about.port,
             hostname: about.hostname.clone(),
@@ -206,27 +167,74 @@ fn whole(master: &Master, about: &About, flags: BTreeMap<String, String>) -> Nes
         pid,
         cluster: Some(about.cluster.clone()),
         flags,
-        slaves: master
-            .agents()
-            .filter(|agent| is_known(agent))
-            .map(|agent| slave(master, agent))
-            .collect(),
-        recovered_slaves: master
-            .agents()
-            .filter(|agent| is_recovered(agent))
-            .map(recovered_slave)
-            .collect(),
-        frameworks: master.frameworks().map(|f| framework(master, f)).collect(),
-        completed_frameworks: master
-            .completed_frameworks()
-            .map(|c| framework(master, &c.framework))
-            .collect(),
         ..legacy::State::default()
     };
-    NesosState {
+    let mut out = Writer::new(&NesosState {
         state,
         nesos_version: NESOS_VERSION,
+    })?;
+    let mut rendered = Rendered::new(pieces);
+    frameworks_into(&mut out, view, &mut rendered, None)?;
+    let (registered, recovered) = rendered.agents(
+        view,
+        |agent, list| match is_known(agent) {
+            true => pieces::item(list, &slave(view, agent)),
+            false => Ok(()),
+        },
+        |agent, list| match is_recovered(agent) {
+            true => pieces::item(list, &recovered_slave(agent)),
+            false => Ok(()),
+        },
+    )?;
+    for (name, list) in [("slaves", registered), ("recovered_slaves", recovered)] {
+        out.list(name);
+        list.iter().for_each(|items| out.items(items));
+        out.end(b']');
     }
+    out.end(b'}');
+    rendered.keep();
+    Ok(out.finish())
+}
+
+/// The lists `frameworks` and `completed_frameworks`.
+fn frameworks_into(
+    out: &mut Writer,
+    view: &View,
+    rendered: &mut Rendered<'_>,
+    wanted: Option<&str>,
+) -> serde_json::Result<()> {
+    let is_wanted = |framework: &&Framework| wanted.is_none_or(|id| framework.id.as_str() == id);
+    out.list("frameworks");
+    for known in view.frameworks().filter(is_wanted) {
+        framework_into(out, view, rendered, known)?;
+    }
+    out.end(b']');
+    out.list("completed_frameworks");
+    let ended = view.completed_frameworks().map(|ended| &ended.framework);
+    for known in ended.filter(is_wanted) {
+        framework_into(out, view, rendered, known)?;
+    }
+    out.end(b']');
+    Ok(())
+}
+
+fn framework_into(
+    out: &mut Writer,
+    view: &View,
+    rendered: &mut Rendered<'_>,
+    known: &Framework,
+) -> serde_json::Result<()> {
+    let live = rendered.tasks(&known.tasks)?;
+    let used = sum(live.iter().map(|piece| &piece.used));
+    out.open(&legacy::Framework {
+        offers: offers(view, known).map(offer).collect(),
+        ..framework_head(view, known, &used)
+    })?;
+    out.tasks("tasks", &live);
+    out.tasks("unreachable_tasks", &rendered.tasks(&known.unreachable)?);
+    out.tasks("completed_tasks", &rendered.ended(&known.completed)?);
+    out.end(b'}');
+    Ok(())
 }
 
 fn is_unreachable(agent: &Agent) -> bool {
@@ -237,7 +245,8 @@ fn is_recovered(agent: &Agent) -> bool {
     agent.condition == AgentCondition::Recovered
 }
 
-fn slave(master: &Master, agent: &Agent) -> legacy::Slave {
+/// What is shown here comes from the agent, its upkeep, its offers, and its tasks: `pieces` goes by that.
+pub(super) fn slave(master: &Master, agent: &Agent) -> legacy::Slave {
     let total = shown(&agent.resources);
     let upkeep = master.upkeep(&agent.id);
     legacy::Slave {
@@ -286,20 +295,18 @@ fn recovered_slave(agent: &Agent) -> legacy::RecoveredSlave {
     }
 }
 
-/// A framework without its tasks and offers.
-fn framework_head(master: &Master, known: &Framework) -> legacy::Framework {
+/// A framework without its tasks, which use `used`, and offers.
+pub(super) fn framework_head(
+    master: &Master,
+    known: &Framework,
+    used: &Resources,
+) -> legacy::Framework {
     let info = v1::FrameworkInfo::from_protobuf(&known.info).unwrap_or_default();
-    let used = known
-        .tasks
-        .values()
-        .filter(|task| task.is_using_resources())
-        .map(|task| &task.spec.resources);
-    let used = sum(used);
     let offered = sum(offers(master, known).map(|offer| &offer.resources));
     legacy::Framework {
         id: known.id.to_string(),
-        resources: shown(&sum([&used, &offered])),
-        used_resources: shown(&used),
+        resources: shown(&sum([used, &offered])),
+        used_resources: shown(used),
         offered_resources: shown(&offered),
         active: known.is_connected(),
         connected: known.is_connected(),
@@ -309,16 +316,6 @@ fn framework_head(master: &Master, known: &Framework) -> legacy::Framework {
         unregistered_time: known.unregistered_time.unwrap_or_default(),
         offer_constraints: constraints::shown(&known.constraints).unwrap_or_default(),
         ..legacy::Framework::from(&info)
-    }
-}
-
-fn framework(master: &Master, known: &Framework) -> legacy::Framework {
-    legacy::Framework {
-        tasks: known.tasks.values().map(tasks::shown).collect(),
-        unreachable_tasks: known.unreachable.values().map(tasks::shown).collect(),
-        completed_tasks: known.completed.iter().map(tasks::shown).collect(),
-        offers: offers(master, known).map(offer).collect(),
-        ..framework_head(master, known)
     }
 }
 

@@ -13,7 +13,7 @@ use nesos_wire::task::TaskState;
 use super::Context;
 use super::answer::{self, Body};
 use super::query::Query;
-use super::state::ask;
+use super::reads;
 use crate::convert::status;
 
 /// Tasks shown when no limit is asked for (Mesos's default).
@@ -38,7 +38,11 @@ pub(super) async fn list(context: &Context, query: &Query) -> Response<Body> {
     let is_ascending = query.get("order") == Some("asc");
     let framework = query.get("framework_id").map(str::to_string);
     let task = query.get("task_id").map(str::to_string);
-    ask(context, move |master| {
+    let key = (
+        "/tasks",
+        format!("{limit} {offset} {is_ascending} {framework:?} {task:?}"),
+    );
+    reads::json(context, key, move |master| {
         let completed = master
             .completed_frameworks()
             .map(|completed| &completed.framework);
@@ -82,7 +86,7 @@ pub(super) fn of(framework: &Framework) -> impl Iterator<Item = &Task> {
         .tasks
         .values()
         .chain(framework.unreachable.values())
-        .chain(&framework.completed)
+        .chain(framework.completed.values())
 }
 
 /// A task in the legacy shape.

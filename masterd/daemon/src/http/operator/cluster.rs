@@ -1,55 +1,58 @@
 //! The calls that show the cluster: GET_STATE and its parts, GET_ROLES, GET_MASTER.
 //!
-//! Called by the dispatcher. Each answer is built in one of the engine's turns, so it shows one moment. Only reads.
+//! Called by the dispatcher. Each answer is built in one of the engine's turns, or beside it from a view, so it
+//! shows one moment. Only reads.
 
-use masterd_core::Master;
+use bytes::Bytes;
+use hyper::Response as HttpResponse;
+use masterd_core::{Master, View};
 use nesos_api::operator::common::Operation;
 use nesos_api::operator::master::{
-    Response, ResponseGetMaster, ResponseGetOperations, ResponseGetRoles, ResponseType as Type,
+    CallType, Response, ResponseGetMaster, ResponseGetOperations, ResponseGetRoles,
+    ResponseType as Type,
 };
 
 use super::{Done, Refused};
+use crate::convert::event::Format;
 use crate::convert::{operation, operator};
-use crate::http::{Context, answer, roles};
+use crate::http::answer::Body;
+use crate::http::pieces::Pieces;
+use crate::http::{Context, answer, reads, roles};
 
-/// GET_STATE
-pub(super) async fn state(context: &Context) -> Result<Done, Refused> {
-    ask(context, Type::GetState, |master, out| {
-        out.get_state = Some(operator::state(master));
-    })
-    .await
-}
-
-/// GET_AGENTS
-pub(super) async fn agents(context: &Context) -> Result<Done, Refused> {
-    ask(context, Type::GetAgents, |master, out| {
-        out.get_agents = Some(operator::agents(master));
-    })
-    .await
-}
-
-/// GET_FRAMEWORKS
-pub(super) async fn frameworks(context: &Context) -> Result<Done, Refused> {
-    ask(context, Type::GetFrameworks, |master, out| {
-        out.get_frameworks = Some(operator::frameworks(master));
-    })
-    .await
-}
-
-/// GET_EXECUTORS
-pub(super) async fn executors(context: &Context) -> Result<Done, Refused> {
-    ask(context, Type::GetExecutors, |master, out| {
-        out.get_executors = Some(operator::executors(master));
-    })
-    .await
-}
-
-/// GET_TASKS
-pub(super) async fn tasks(context: &Context) -> Result<Done, Refused> {
-    ask(context, Type::GetTasks, |master, out| {
-        out.get_tasks = Some(operator::tasks(master));
-    })
-    .await
+/// GET_STATE and its parts, which grow with the cluster. `None`: another call.
+pub(super) async fn large(
+    context: &Context,
+    call: CallType,
+    form: Format,
+) -> Option<HttpResponse<Body>> {
+    let (kind, fill): (Type, fn(&Master, &mut Response)) = match call {
+        CallType::GetState => (Type::GetState, |master, out| {
+            out.get_state = Some(operator::state(master));
+        }),
+        CallType::GetAgents => (Type::GetAgents, |master, out| {
+            out.get_agents = Some(operator::agents(master));
+        }),
+        CallType::GetFrameworks => (Type::GetFrameworks, |master, out| {
+            out.get_frameworks = Some(operator::frameworks(master));
+        }),
+        CallType::GetExecutors => (Type::GetExecutors, |master, out| {
+            out.get_executors = Some(operator::executors(master));
+        }),
+        CallType::GetTasks => (Type::GetTasks, |master, out| {
+            out.get_tasks = Some(operator::tasks(master));
+        }),
+        _ => return None,
+    };
+    let render = move |view: &View, _: &mut Pieces| {
+        let response = answered(view, kind, fill);
+        let text = match form {
+            Format::Json => response.to_json(),
+            Format::Protobuf => response.to_protobuf(),
+        };
+        Ok(vec![Bytes::from(text)])
+    };
+    let key = (kind.name(), form.media_type().to_owned());
+    Some(reads::parts(context, key, form.media_type(), render).await)
 }
 
 /// GET_OPERATIONS
@@ -90,7 +93,7 @@ pub(super) async fn master(context: &Context) -> Result<Done, Refused> {
     .await
 }
 
-/// Lets `fill` set the member that belongs to `kind`.
+/// Lets `fill` set the member that belongs to `kind`, in the engine's turn.
 pub(super) async fn ask(
     context: &Context,
     kind: Type,
@@ -99,17 +102,23 @@ pub(super) async fn ask(
     let response = context
         .app
         .engine
-        .query(move |master| {
-            let mut response = Box::new(Response {
-                r#type: Some(kind),
-                ..Response::default()
-            });
-            fill(master, &mut response);
-            response
-        })
+        .query(move |master| answered(master, kind, fill))
         .await;
     match response {
         Some(response) => Ok(Done::Answer(response)),
         None => Err(Box::new(answer::stopping())),
     }
+}
+
+fn answered(
+    master: &Master,
+    kind: Type,
+    fill: impl FnOnce(&Master, &mut Response),
+) -> Box<Response> {
+    let mut response = Box::new(Response {
+        r#type: Some(kind),
+        ..Response::default()
+    });
+    fill(master, &mut response);
+    response
 }

@@ -69,6 +69,9 @@ async fn judge(context: &Context, request: Request<Incoming>) -> Result<Response
     if kind == CallType::Subscribe {
         return stream::open(context, accepted).await;
     }
+    if let Some(shown) = cluster::large(context, kind, accepted).await {
+        return Ok(shown);
+    }
     match dispatch(context, &head.headers, kind, call).await? {
         Done::Empty(status) => Ok(answer::empty(status)),
         Done::Answer(response) => Ok(encoded(&response, accepted)),
@@ -98,12 +101,7 @@ async fn dispatch(
         }
         CallType::ListFiles => about::list_files(&member(call.list_files, "list_files")?),
         CallType::ReadFile => about::read_file(&member(call.read_file, "read_file")?),
-        CallType::GetState => cluster::state(context).await,
-        CallType::GetAgents => cluster::agents(context).await,
-        CallType::GetFrameworks => cluster::frameworks(context).await,
-        CallType::GetExecutors => cluster::executors(context).await,
         CallType::GetOperations => cluster::operations(context).await,
-        CallType::GetTasks => cluster::tasks(context).await,
         CallType::GetRoles => cluster::roles(context).await,
         CallType::GetMaster => cluster::master(context).await,
         kind if maintenance::CALLS.contains(&kind) => {
