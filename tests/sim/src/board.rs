@@ -28,6 +28,8 @@ pub(crate) struct Board {
     pub(crate) disk_full_until: Instant,
     /// An operator gave it up; it is not yet erased.
     pub(crate) is_gone: bool,
+    /// Its machine was taken down for maintenance once: frameworks were told that its tasks are over.
+    pub(crate) was_down: bool,
     is_stopping: bool,
     boot: u32,
     disk: Vec<Record>,
@@ -45,6 +47,7 @@ impl Board {
             partitioned_until: Instant::from_secs(0),
             disk_full_until: Instant::from_secs(0),
             is_gone: false,
+            was_down: false,
             is_stopping: false,
             boot: 1,
             disk: Vec::new(),

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use agentd_core::checkpoint::Record;
+use masterd_core::Agent;
 use masterd_core::check::violations;
 use nesos_wire::FrameworkId;
 use nesos_wire::resource::Resources;
@@ -54,8 +55,8 @@ impl World {
         let Record::Acknowledged { key, uuid } = record else {
             return;
         };
-        // One that was given up forgets whatever it is told to forget.
-        if self.boards[board].is_gone {
+        // One that was given up, or taken down, forgets whatever it is told to forget.
+        if self.boards[board].is_gone || self.boards[board].was_down {
             return;
         }
         let is_seen = self
@@ -117,9 +118,17 @@ impl World {
                         tasks.map(|task| format!("master: {} {:?}", task.key(), task.state)),
                     );
                 }
+                if !core.schedule().windows().is_empty() {
+                    lines.push("machines are scheduled for maintenance".into());
+                }
+                // What an abandoned framework never acknowledges keeps its agent draining.
+                let is_held = |agent: &Agent| {
+                    let mut tasks = agent.tasks.iter();
+                    !agent.tasks.is_empty() && tasks.all(|key| self.is_abandoned(&key.framework))
+                };
                 let passive = core
                     .agents()
-                    .filter(|agent| core.upkeep(&agent.id).deactivated);
+                    .filter(|agent| core.upkeep(&agent.id).deactivated && !is_held(agent));
                 lines.extend(
                     passive.map(|agent| format!("master: agent {} is deactivated", agent.id)),
                 );

@@ -33,6 +33,14 @@ impl World {
                 }
                 self.use_offers(scheduler);
             }
+            FrameworkEvent::InverseOffers(offers) => {
+                let answer = Call::AnswerInverseOffers {
+                    offers: offers.into_iter().map(|offer| offer.id).collect(),
+                    accepts: self.rng.chance(50),
+                    refuse_seconds: Some(self.rng.between(0, 20) as f64),
+                };
+                self.call(scheduler, answer);
+            }
             FrameworkEvent::Rescind(id) => known.let_go([id]),
             FrameworkEvent::Update { key, status } => self.updated(scheduler, key.task, status),
             FrameworkEvent::Error(message) => {
@@ -45,7 +53,6 @@ impl World {
             | FrameworkEvent::Operation(_)
             | FrameworkEvent::Failure { .. }
             | FrameworkEvent::Message { .. }
-            | FrameworkEvent::InverseOffers(_)
             | FrameworkEvent::RescindInverseOffer(_) => {}
         }
     }

@@ -190,6 +190,14 @@ impl World {
                     self.plan(after, Planned::BoardWipe { board });
                 }
             }
+            Command::StartMaintenance { machines } => {
+                for machine in machines {
+                    let digits = machine.hostname.strip_prefix("board");
+                    if let Some(board) = digits.and_then(|digits| digits.parse::<usize>().ok()) {
+                        self.boards[board].was_down = true;
+                    }
+                }
+            }
             _ => {}
         }
     }

@@ -1,9 +1,13 @@
-//! The operator: drains, deactivates and gives up agents, ends frameworks, and cleans up after the faults.
+//! The operator: drains, deactivates, maintains and gives up agents, ends frameworks, and cleans up after the faults.
 //!
 //! Not the HTTP calls (masterd's tests). Invariants: each order gets exactly one answer from the master that got it; once
 //! everything heals the operator only makes agents active again, so that the cluster comes to rest whole.
 
+use std::collections::BTreeSet;
+
+use masterd_core::schedule::Mode;
 use masterd_core::{Answer, Event, Order, RequestId};
+use nesos_wire::maintenance::{MachineId, Unavailability, Window};
 use nesos_wire::{AgentId, FrameworkId};
 
 use crate::world::{Planned, World};
@@ -41,7 +45,44 @@ impl World {
                     self.master_event(Event::Teardown { request, framework });
                 }
             }
+            84..92 => self.schedule(),
+            92..94 => self.machines(Mode::Draining, Order::StartMaintenance),
+            94..99 => self.machines(Mode::Down, Order::StopMaintenance),
             _ => {}
+        }
+    }
+
+    /// Schedules some machines for maintenance, and those that are down again.
+    fn schedule(&mut self) {
+        let mut machines: BTreeSet<MachineId> = BTreeSet::new();
+        if let Some(core) = &self.master.core {
+            machines.extend(core.schedule().machines(Mode::Down).cloned());
+            let agents = core.agents().map(|agent| agent.machine());
+            machines.extend(agents.filter(|_| self.rng.chance(30)));
+        }
+        let windows = machines.into_iter().map(|machine| Window {
+            machines: vec![machine],
+            unavailability: Unavailability {
+                start_ns: self.rng.between(1, 3) as i64,
+                duration_ns: None,
+            },
+        });
+        let windows = windows.collect();
+        self.order(Order::SetSchedule(windows));
+    }
+
+    /// Gives an order about one of the machines in this mode, or about all once everything heals.
+    fn machines(&mut self, mode: Mode, order: fn(Vec<MachineId>) -> Order) {
+        let Some(core) = &self.master.core else {
+            return;
+        };
+        let mut machines: Vec<MachineId> = core.schedule().machines(mode).cloned().collect();
+        if !self.is_healed && !machines.is_empty() {
+            let at = self.rng.next() as usize % machines.len();
+            machines = vec![machines.swap_remove(at)];
+        }
+        if !machines.is_empty() {
+            self.order(order(machines));
         }
     }
 
@@ -67,6 +108,11 @@ impl World {
             .collect();
         for agent in away {
             self.order(Order::Reactivate(agent));
+        }
+        self.machines(Mode::Down, Order::StopMaintenance);
+        let core = self.master.core.as_ref();
+        if core.is_some_and(|core| !core.schedule().windows().is_empty()) {
+            self.order(Order::SetSchedule(Vec::new()));
         }
     }
 
