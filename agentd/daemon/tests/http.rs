@@ -15,7 +15,8 @@ async fn with_task() -> (Master, Link, u16, String) {
     let mut master = Master::new()
         .await
         .with_resources("cpus:4;mem:512;cpus(db):2;ports:[31000-31009]")
-        .with_flag("--attributes=rack:a1".into());
+        .with_flag("--attributes=rack:a1".into())
+        .with_flag("--domain=home/shelf".into());
     master.start_agent();
     let (mut link, hello) = master.link().await;
     link.launch(shell(
@@ -66,6 +67,7 @@ fn the_state_has_the_keys_that_tools_read() {
         }
         assert_eq!(state["master_hostname"], "127.0.0.1");
         assert_eq!(state["attributes"]["rack"], "a1");
+        assert_eq!(state["domain"]["fault_domain"]["zone"]["name"], "shelf");
         assert_eq!(state["resources"]["cpus"], 6.0);
         assert_eq!(state["resources"]["ports"], "[31000-31009]");
         assert_eq!(state["unreserved_resources"]["cpus"], 4.0);
@@ -107,6 +109,14 @@ fn containers_and_metrics_are_shown() {
         assert_eq!(statistics[0]["framework_id"], "f");
         assert_eq!(statistics[0]["statistics"]["cpus_limit"], 0.1);
         assert!(statistics[0]["statistics"]["timestamp"].as_f64().unwrap() > 0.0);
+        // The shell and its sleep.
+        assert!(statistics[0]["statistics"]["processes"].as_u64().unwrap() >= 1);
+        assert!(
+            statistics[0]["statistics"]["mem_rss_bytes"]
+                .as_u64()
+                .unwrap()
+                > 4096
+        );
         let metrics = get(port, "/metrics/snapshot?timeout=5secs").await.json();
         for (name, value) in [
             ("slave/tasks_running", 1.0),

@@ -4,7 +4,7 @@
 //! returns whether the bytes were accepted, so that a test can see that it reached the inside. Invariant: none panics,
 //! and what was accepted is written and read back as the same.
 
-use nesos_api::operator::master as operator;
+use nesos_api::operator::{agent, master as operator};
 use nesos_api::recordio::Decoder;
 use nesos_api::resources::{ReservationFormat, Shape, bag, list};
 use nesos_api::scheduler::{Call, Event};
@@ -33,7 +33,7 @@ pub const TARGETS: [(&str, Target); 6] = [
     ("resources", resources),
 ];
 
-/// A scheduler's call or event, or an operator's call, as JSON.
+/// A scheduler's call or event, or an operator's call to master or agent, as JSON.
 pub fn json_call(bytes: &[u8]) -> bool {
     let call = Call::from_json(bytes);
     if let Ok(call) = &call {
@@ -48,10 +48,16 @@ pub fn json_call(bytes: &[u8]) -> bool {
         let again = operator::Call::from_json(&text).expect("own JSON is read back");
         assert_eq!(again.to_json(), text);
     }
-    Event::from_json(bytes).is_ok() | call.is_ok() | asked.is_ok()
+    let local = agent::Call::from_json(bytes);
+    if let Ok(local) = &local {
+        let text = local.to_json();
+        let again = agent::Call::from_json(&text).expect("own JSON is read back");
+        assert_eq!(again.to_json(), text);
+    }
+    Event::from_json(bytes).is_ok() | call.is_ok() | asked.is_ok() | local.is_ok()
 }
 
-/// A scheduler's call or event, or an operator's call, as protobuf.
+/// A scheduler's call or event, or an operator's call to master or agent, as protobuf.
 pub fn protobuf_call(bytes: &[u8]) -> bool {
     let call = Call::from_protobuf(bytes);
     if let Ok(call) = &call {
@@ -67,7 +73,13 @@ pub fn protobuf_call(bytes: &[u8]) -> bool {
         let again = operator::Call::from_protobuf(&written).expect("own protobuf is read back");
         assert_eq!(again.to_protobuf(), written);
     }
-    Event::from_protobuf(bytes).is_ok() | call.is_ok() | asked.is_ok()
+    let local = agent::Call::from_protobuf(bytes);
+    if let Ok(local) = &local {
+        let written = local.to_protobuf();
+        let again = agent::Call::from_protobuf(&written).expect("own protobuf is read back");
+        assert_eq!(again.to_protobuf(), written);
+    }
+    Event::from_protobuf(bytes).is_ok() | call.is_ok() | asked.is_ok() | local.is_ok()
 }
 
 /// The resources of an offer as JSON: what makes a bag is shown as what makes the same bag, in every format.

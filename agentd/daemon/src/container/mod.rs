@@ -21,6 +21,7 @@ use std::rc::Rc;
 
 use agentd_core::{ContainerEvent, Event};
 use nesos_sys::cgroup::Usage;
+use nesos_sys::process;
 use nesos_wire::task::TaskSpec;
 use nesos_wire::{AgentId, ContainerId};
 use tokio::sync::mpsc;
@@ -159,9 +160,20 @@ impl Containerizer {
         }
     }
 
-    /// What the container uses, if its isolators can tell.
+    /// What the container uses: by its cgroup, else summed up over the processes below its helper.
     pub(crate) fn usage(&self, container: &ContainerId) -> Option<Usage> {
-        self.context.isolators.usage(container)
+        let of_cgroup = self.context.isolators.usage(container);
+        of_cgroup.or_else(|| {
+            let used = process::consumed_below(self.executor_pid(container)?);
+            Some(Usage {
+                memory: used.resident,
+                cpu_us: used.user_us + used.system_us,
+                cpu_user_us: used.user_us,
+                cpu_system_us: used.system_us,
+                pids: u64::from(used.processes),
+                ..Usage::default()
+            })
+        })
     }
 
     /// Process id of the container's helper, while it lives.

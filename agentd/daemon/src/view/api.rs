@@ -121,7 +121,7 @@ impl View {
                 resources: resources::list(&agent.resources(), &Shape::default()),
                 attributes: resources::attributes(&config.attributes),
                 id: agent.id().map(|id| id.as_str().into()),
-                ..v1::AgentInfo::default()
+                domain: config.domain.as_ref().map(nesos_api::domain::shown),
             }),
             ..ResponseGetAgent::default()
         }

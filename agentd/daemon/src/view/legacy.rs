@@ -42,6 +42,7 @@ impl View {
                 .map(v1::AgentInfoCapabilityType::name)
                 .to_vec(),
             attributes: attributes.iter().collect(),
+            domain: config.domain.as_ref().map(nesos_api::domain::shown),
             master_hostname: master.map(|ip| ip.to_string()),
             flags: self.flags(),
             frameworks,

@@ -1,6 +1,6 @@
 //! What containers use: `/monitor/statistics`, `/containers`, and a part of GET_CONTAINERS.
 //!
-//! Called by `http`. What no isolator measures is left out.
+//! Called by `http`. Usage is the cgroup's, or that of the task's processes without one (Mesos's posix isolators).
 
 use nesos_api::legacy;
 use nesos_api::operator::statistics::ResourceStatistics;

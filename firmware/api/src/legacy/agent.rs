@@ -46,6 +46,9 @@ pub struct AgentState {
     pub resource_providers: [(); 0],
     /// Attributes.
     pub attributes: Attributes,
+    /// Region and zone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domain: Option<v1::DomainInfo>,
     /// The master's host, if the agent is registered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub master_hostname: Option<String>,
