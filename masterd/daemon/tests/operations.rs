@@ -1,15 +1,16 @@
-//! RESERVE, CREATE and their likes: by frameworks with feedback, and by operators. The same stories in JSON and protobuf.
+//! RESERVE, CREATE and their likes in ACCEPT, with feedback. The same story in JSON and protobuf.
 #![allow(clippy::unwrap_used)]
 
 mod common;
 
-use common::agent::{Agent, Board, board};
+use common::agent::{Agent, board};
 use common::form::{FORMS, Form, Scheduler};
-use common::http::{get, request};
+use common::http::get;
+use common::operation::{create, disk, finished, hear_apply, hello, register, reserve, volume};
 use common::{Master, run};
 use nesos_api::resources;
 use nesos_wire::message::{AgentToMaster, Hello, MasterToAgent};
-use nesos_wire::operation::{OperationReport, OperationSpec, OperationState, OperationStatus};
+use nesos_wire::operation::{OperationSpec, OperationState};
 use nesos_wire::{Uuid, resource_text};
 use serde_json::{Value, json};
 
@@ -33,66 +34,6 @@ async fn accept(scheduler: &mut Scheduler, operations: impl FnOnce(&Value) -> Va
 async fn next_status(scheduler: &mut Scheduler) -> Value {
     let event = scheduler.wait("UPDATE_OPERATION_STATUS").await;
     event["update_operation_status"]["status"].clone()
-}
-
-/// `disk` of role db, with what else is in `rest`.
-fn disk(amount: u32, rest: Value) -> Value {
-    let made = json!([{"type": "DYNAMIC", "role": "db", "principal": "p"}]);
-    let mut disk = json!({"name": "disk", "type": "SCALAR", "scalar": {"value": amount}, "reservations": made});
-    for (key, value) in rest.as_object().unwrap() {
-        disk[key] = value.clone();
-    }
-    disk
-}
-
-fn volume(amount: u32) -> Value {
-    let volume = json!({"container_path": "data", "mode": "RW"});
-    disk(
-        amount,
-        json!({"disk": {"persistence": {"id": "v1", "principal": "p"}, "volume": volume}}),
-    )
-}
-
-fn reserve(id: &str, resource: Value) -> Value {
-    json!({"type": "RESERVE", "id": {"value": id}, "reserve": {"resources": [resource]}})
-}
-
-fn create(id: &str, volume: Value) -> Value {
-    json!({"type": "CREATE", "id": {"value": id}, "create": {"volumes": [volume]}})
-}
-
-fn hello(board: &Board) -> Hello {
-    Hello {
-        resources: resource_text::parse("cpus:4;mem:1024;disk:1000").unwrap(),
-        ..board.hello()
-    }
-}
-
-async fn register(board: &Board, address: &str, hello: Hello) -> (Agent, String) {
-    let mut agent = board.dial(address).await;
-    agent.say(&AgentToMaster::Hello(hello)).await;
-    match agent.hear().await {
-        MasterToAgent::Welcome(welcome) => (agent, welcome.agent.to_string()),
-        other => panic!("not welcome: {other:?}"),
-    }
-}
-
-async fn hear_apply(agent: &mut Agent) -> OperationSpec {
-    match agent.hear().await {
-        MasterToAgent::Apply(spec) => spec,
-        other => panic!("expected an operation: {other:?}"),
-    }
-}
-
-fn finished(spec: &OperationSpec) -> OperationReport {
-    OperationReport {
-        spec: spec.clone(),
-        status: OperationStatus {
-            state: OperationState::Finished,
-            message: String::new(),
-            uuid: Some(Uuid([9; 16])),
-        },
-    }
 }
 
 fn texts(list: &Value) -> String {
@@ -303,133 +244,6 @@ async fn accept_stale(scheduler: &mut Scheduler) {
     assert_eq!(status["state"], "OPERATION_ERROR");
     let message = status["message"].as_str().unwrap();
     assert!(message.contains("invalid offers"), "{message}");
-}
-
-#[test]
-fn operators_change_what_is_free() {
-    for form in FORMS {
-        let dir = tempfile::tempdir().unwrap();
-        let master = Master::start(dir.path(), 0, &[]);
-        let address = master.address();
-        run(async {
-            let board = board(&address, dir.path(), "n1").await;
-            let (mut agent, id) = register(&board, &address, hello(&board)).await;
-            let mut scheduler = subscribe(&address, form).await;
-            scheduler.wait("OFFERS").await;
-            let about = |kind: &str, name: &str, list: Value| {
-                let member = kind.to_lowercase();
-                json!({"type": kind, member: {"agent_id": {"value": id}, name: list}})
-            };
-            let plan = [
-                (
-                    "RESERVE_RESOURCES",
-                    "resources",
-                    disk(100, json!({})),
-                    "disk(db, dynamic by p):100",
-                ),
-                (
-                    "CREATE_VOLUMES",
-                    "volumes",
-                    volume(64),
-                    "disk(db, dynamic by p)[volume v1 at data]:64",
-                ),
-                (
-                    "DESTROY_VOLUMES",
-                    "volumes",
-                    volume(64),
-                    "disk(db, dynamic by p):64",
-                ),
-                (
-                    "UNRESERVE_RESOURCES",
-                    "resources",
-                    disk(100, json!({})),
-                    "disk:100",
-                ),
-            ];
-            for (kind, name, resource, made) in plan {
-                let call = about(kind, name, json!([resource]));
-                let (status, text) = form.operate(&address, &call).await;
-                assert_eq!(status, 202, "{kind}: {text}");
-                let spec = hear_apply(&mut agent).await;
-                assert_eq!(resource_text::text(&spec.converted), made);
-                let report = finished(&spec);
-                agent.say(&AgentToMaster::OperationUpdate(report)).await;
-                assert!(matches!(
-                    agent.hear().await,
-                    MasterToAgent::AcknowledgeOperation { .. }
-                ));
-            }
-            refused(&address, form, about).await;
-            scheduler.wait("RESCIND").await;
-        });
-    }
-}
-
-/// Operators' requests that cannot be met.
-async fn refused(address: &str, form: Form, about: impl Fn(&str, &str, Value) -> Value) {
-    let reserve = |list: Value| about("RESERVE_RESOURCES", "resources", list);
-    let too_much = reserve(json!([disk(1001, json!({}))]));
-    assert_eq!(form.operate(address, &too_much).await.0, 409);
-    assert_eq!(form.operate(address, &reserve(json!([]))).await.0, 400);
-    let mut nobody = reserve(json!([disk(1, json!({}))]));
-    nobody["reserve_resources"]["agent_id"]["value"] = json!("nobody");
-    assert_eq!(form.operate(address, &nobody).await.0, 400);
-}
-
-#[test]
-fn volumes_grow_and_shrink() {
-    let dir = tempfile::tempdir().unwrap();
-    let master = Master::start(dir.path(), 0, &[]);
-    let address = master.address();
-    run(async {
-        let board = board(&address, dir.path(), "n1").await;
-        let (mut agent, id) = register(&board, &address, hello(&board)).await;
-        let setup = [
-            (
-                "/reserve",
-                format!("slaveId={id}&resources={}", json!([disk(100, json!({}))])),
-            ),
-            (
-                "/create-volumes",
-                format!("slaveId={id}&volumes={}", json!([volume(64)])),
-            ),
-        ];
-        for (path, form) in setup {
-            let answer = request(&address, "POST", path, &[], form.as_bytes()).await;
-            assert_eq!(answer.status, 202, "{path}: {}", answer.text());
-            hear_apply(&mut agent).await;
-        }
-        let agent_id = json!({ "value": id });
-        let grow = json!({"type": "GROW_VOLUME", "grow_volume": {"agent_id": agent_id, "volume": volume(64), "addition": disk(36, json!({}))}});
-        assert_eq!(Form::Json.operate(&address, &grow).await.0, 202);
-        let grown = hear_apply(&mut agent).await;
-        assert_eq!(
-            resource_text::text(&grown.converted),
-            "disk(db, dynamic by p)[volume v1 at data]:100"
-        );
-        let shrink = json!({"type": "SHRINK_VOLUME", "shrink_volume": {"agent_id": agent_id, "volume": volume(100), "subtract": {"value": 50}}});
-        assert_eq!(Form::Protobuf.operate(&address, &shrink).await.0, 202);
-        let shrunk = hear_apply(&mut agent).await;
-        assert_eq!(
-            resource_text::text(&shrunk.converted),
-            "disk(db, dynamic by p):50;disk(db, dynamic by p)[volume v1 at data]:50"
-        );
-        for (path, form) in [
-            ("/reserve", "slaveId=x".to_owned()),
-            (
-                "/reserve",
-                format!("slaveId={id}&resources={{\"name\":\"cpus\"}}"),
-            ),
-            ("/unreserve", format!("slaveId={id}&resources=[{{}}]")),
-            (
-                "/destroy-volumes",
-                format!("slaveId={id}&volumes={}", json!([disk(1, json!({}))])),
-            ),
-        ] {
-            let answer = request(&address, "POST", path, &[], form.as_bytes()).await;
-            assert_eq!(answer.status, 400, "{path} {form}: {}", answer.text());
-        }
-    });
 }
 
 #[test]

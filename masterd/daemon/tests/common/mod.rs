@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod form;
 pub mod http;
+pub mod operation;
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
