@@ -157,8 +157,8 @@ impl Master {
 
     /// Whether all guarantees together, as they would be then, could be met.
     fn check_guarantees(&self, quotas: &[QuotaRecord], capacity: Amounts) -> Result<(), String> {
-        let is_kept =
-            |known: &&QuotaRecord| quotas.iter().all(|changed| changed.role != known.role);
+        let changed: BTreeSet<&str> = quotas.iter().map(|quota| quota.role.as_str()).collect();
+        let is_kept = |known: &&QuotaRecord| !changed.contains(known.role.as_str());
         let all = self.registry.quotas().filter(is_kept).chain(quotas);
         let mut sum = Amounts::new();
         for (name, amount) in all.flat_map(|quota| &quota.guarantees) {
