@@ -12,6 +12,7 @@
 #![warn(missing_docs)]
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod accept;
 mod agents;
 pub mod allocator;
 pub mod call;
