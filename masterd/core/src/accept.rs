@@ -4,7 +4,7 @@
 //! offer is used at most once, and whatever of it is not used is free again.
 
 use nesos_wire::operation::OperationState;
-use nesos_wire::resource::{Entry, Resources};
+use nesos_wire::resource::Resources;
 use nesos_wire::task::{Reason, TaskState};
 use nesos_wire::{AgentId, FrameworkId, OfferId, TaskId, TaskKey};
 
@@ -73,12 +73,10 @@ impl Master {
 
     /// What nothing was launched on. What operations have made is not hidden from the framework: it is new to it.
     fn give_rest_back(&mut self, offer: &Offer, remains: Remains, refuse_seconds: Option<f64>) {
-        let was_offered = |entry: &Entry| {
-            let mut offered = offer.resources.entries().iter();
-            offered.any(|have| have.name() == entry.name() && have.terms() == entry.terms())
-        };
-        let unused = remains.usable.filter(was_offered);
-        let mut made = remains.usable.filter(|entry| !was_offered(entry));
+        let mut made = remains.usable.clone();
+        made.subtract(&offer.resources);
+        let mut unused = remains.usable;
+        unused.subtract(&made);
         made.add(&remains.kept);
         if !made.is_empty() {
             self.allocator

@@ -62,7 +62,9 @@ impl World {
             return;
         }
         let seed = Seed(self.rng.bytes());
-        if !self.is_healed && self.rng.once_in(12) {
+        // Not under reservations: a board whose configuration no longer holds what was made of it does not start.
+        let may_change = !self.laws.has_operations;
+        if may_change && !self.is_healed && self.rng.once_in(12) {
             // Somebody changed its configuration, or put the card into another board.
             self.boards[board].resources = draw_resources(&mut self.rng);
         }
@@ -314,6 +316,6 @@ impl World {
 
 fn draw_resources(rng: &mut Rng) -> Resources {
     let (cpus, mem) = (rng.between(1, 4), rng.between(1, 8) * 128);
-    let text = format!("cpus:{cpus};mem:{mem};ports:[31000-31009]");
+    let text = format!("cpus:{cpus};mem:{mem};disk:1000;ports:[31000-31009]");
     resource_text::parse(&text).unwrap_or_default()
 }

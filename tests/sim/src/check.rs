@@ -5,13 +5,16 @@
 
 use std::collections::BTreeSet;
 
+use agentd_core::Agent;
 use agentd_core::checkpoint::Record;
-use masterd_core::Agent;
 use masterd_core::check::violations;
 use nesos_wire::FrameworkId;
 use nesos_wire::resource::Resources;
+use nesos_wire::resource_text;
 
+use crate::board::Board;
 use crate::container::Stage;
+use crate::converting::amounts;
 use crate::world::World;
 
 impl World {
@@ -23,7 +26,7 @@ impl World {
             }
         }
         let mut keys = BTreeSet::new();
-        let mut found = None;
+        let mut found = self.check_amounts();
         for board in &self.boards {
             for container in self.alive_on(board.index).into_values() {
                 if !keys.insert(&container.spec.key) {
@@ -39,13 +42,55 @@ impl World {
         }
     }
 
+    /// Whatever is reserved or made a volume, there is as much of everything as the board has.
+    fn check_amounts(&self) -> Option<String> {
+        if !self.laws.has_operations {
+            return None;
+        }
+        for board in &self.boards {
+            let configured = amounts(&board.resources);
+            let agent = board.agent.as_ref();
+            if agent.is_some_and(|agent| amounts(&agent.resources()) != configured) {
+                return Some(format!("board {} has made or lost something", board.index));
+            }
+            let ids = self.board_of.iter().filter(|(_, of)| **of == board.index);
+            let core = self.master.core.iter();
+            let known = core.flat_map(|core| ids.clone().filter_map(|(id, _)| core.agent(id)));
+            for agent in known.filter(|agent| agent.registered_time.is_some()) {
+                if amounts(&agent.resources) != configured {
+                    return Some(format!(
+                        "the master makes or loses something of {}: {:?}",
+                        agent.id, agent.resources
+                    ));
+                }
+            }
+        }
+        None
+    }
+
+    /// Once all is quiet master and agent agree on what is reserved for whom.
+    fn disagreement(&self, board: &Board, agent: &Agent) -> Option<String> {
+        let core = self.master.core.as_ref()?;
+        let id = agent.id()?;
+        let known = core.agent(id)?;
+        (known.resources != agent.resources()).then(|| {
+            format!(
+                "board {} has {}, the master says {}",
+                board.index,
+                resource_text::text(&agent.resources()),
+                resource_text::text(&known.resources)
+            )
+        })
+    }
+
     /// A board never starts more than it has, whatever it was when its other tasks started.
     pub(crate) fn check_commitment(&mut self, board: usize) {
         let mut used = Resources::new();
         self.alive_on(board)
             .into_values()
             .for_each(|container| used.add(&container.spec.resources));
-        if !self.boards[board].resources.contains(&used) {
+        let agent = self.boards[board].agent.as_ref();
+        if agent.is_some_and(|agent| !agent.resources().contains(&used)) {
             self.fail(format!("board {board} is over-committed: {used:?}"));
         }
     }
@@ -82,6 +127,7 @@ impl World {
             match &board.agent {
                 None => lines.push(format!("board {} is down", board.index)),
                 Some(agent) => {
+                    lines.extend(self.disagreement(board, agent));
                     let tasks = agent
                         .tasks()
                         .filter(|task| !self.is_abandoned(&task.spec.key.framework));
@@ -122,9 +168,9 @@ impl World {
                     lines.push("machines are scheduled for maintenance".into());
                 }
                 // What an abandoned framework never acknowledges keeps its agent draining.
-                let is_held = |agent: &Agent| {
+                let is_held = |agent: &masterd_core::Agent| {
                     let mut tasks = agent.tasks.iter();
-                    !agent.tasks.is_empty() && tasks.all(|key| self.is_abandoned(&key.framework))
+                    tasks.any(|key| self.is_abandoned(&key.framework))
                 };
                 let passive = core
                     .agents()

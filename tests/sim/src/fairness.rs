@@ -3,149 +3,22 @@
 //! Not the allocator's code in any part: hierarchical dominant resource fairness is worked out anew from tasks, offers and
 //! what frameworks refused. Called by `master` after each batch. Four rules: no offer to whom it must not go; none that its
 //! framework has just refused; none past somebody with a smaller share who would take it; and nothing stays free on an
-//! agent that somebody would take. Invariant: the memory of refusals never holds less than the master's filters do.
+//! agent that somebody would take. With quota the last two give way to those of `quota`. Invariant: the memory of refusals
+//! never holds less than the master's filters do.
 
 use std::collections::BTreeMap;
 
-use masterd_core::{Call, FrameworkEvent, Master, Offer, Ready};
-use nesos_base::time::{self, Duration, Instant};
-use nesos_wire::resource::{Resources, Value};
-use nesos_wire::{AgentId, FrameworkId, resource_text};
+use masterd_core::{AgentCondition, FrameworkEvent, Master, Offer, Ready};
+use nesos_base::time::{Duration, Instant};
+use nesos_wire::resource::{Entry, Resources};
+use nesos_wire::{FrameworkId, resource_text};
 
-/// How long after the end of a refusal the resources may still lie idle: the master's shell gathers for 3 ms at most.
-const SETTLING: Duration = Duration::from_millis(10);
-/// What a refusal lasts that does not say how long.
-const REFUSAL: f64 = 5.0;
-/// The master remembers so many refusals of one agent; beyond half of them it is not certain that it still knows all.
-const CERTAIN: usize = 8;
+use crate::converting::amounts;
+use crate::quota;
+use crate::refusals::{Client, Refusals};
 
-/// Somebody who could be offered something: a role of a framework.
-type Client = (FrameworkId, String);
-
-#[derive(Debug)]
-struct Refusal {
-    resources: Resources,
-    until: Instant,
-    /// The master cannot have forgotten it.
-    is_certain: bool,
-}
-
-/// What was refused.
-#[derive(Debug, Default)]
-pub(crate) struct Refusals(BTreeMap<(FrameworkId, String, AgentId), Vec<Refusal>>);
-
-impl Refusals {
-    /// A call that the master is about to take in.
-    pub(crate) fn note(
-        &mut self,
-        core: &Master,
-        framework: &FrameworkId,
-        call: &Call,
-        now: Instant,
-    ) {
-        let (offers, seconds, is_decline) = match call {
-            Call::Decline {
-                offers,
-                refuse_seconds,
-            } => (offers, refuse_seconds, true),
-            Call::Accept {
-                offers,
-                refuse_seconds,
-                ..
-            } => (offers, refuse_seconds, false),
-            Call::Revive { roles } => return self.revive(core, framework, roles),
-            Call::UpdateFramework(_) => return self.doubt(|known| known == framework),
-            _ => return,
-        };
-        let seconds = seconds.filter(|seconds| *seconds >= 0.0).unwrap_or(REFUSAL);
-        let pause = time::seconds(seconds).max(core.config().decline_pause);
-        let own = offers
-            .iter()
-            .filter_map(|id| core.offer(id))
-            .filter(|offer| offer.framework == *framework);
-        let mut sums: BTreeMap<(FrameworkId, String, AgentId), Resources> = BTreeMap::new();
-        for offer in own {
-            let key = (framework.clone(), offer.role.clone(), offer.agent.clone());
-            if is_decline {
-                self.put(key, offer.resources.clone(), now + pause, now, true);
-            } else {
-                sums.entry(key).or_default().add(&offer.resources);
-            }
-        }
-        // What an ACCEPT leaves of several offers is refused as one.
-        for (key, sum) in sums {
-            self.put(key, sum, now + pause, now, false);
-        }
-    }
-
-    fn put(
-        &mut self,
-        key: (FrameworkId, String, AgentId),
-        resources: Resources,
-        until: Instant,
-        now: Instant,
-        is_certain: bool,
-    ) {
-        let refusals = self.0.entry(key).or_default();
-        refusals.retain(|known| known.until + SETTLING > now);
-        if refusals.len() >= CERTAIN {
-            refusals
-                .iter_mut()
-                .for_each(|known| known.is_certain = false);
-        }
-        refusals.push(Refusal {
-            resources,
-            until,
-            is_certain,
-        });
-    }
-
-    /// A framework subscribes, or (nobody named) an agent registers: the master may forget refusals.
-    pub(crate) fn doubt(&mut self, is_meant: impl Fn(&FrameworkId) -> bool) {
-        let meant = self
-            .0
-            .iter_mut()
-            .filter(|((framework, _, _), _)| is_meant(framework));
-        for refusal in meant.flat_map(|(_, refusals)| refusals) {
-            refusal.is_certain = false;
-        }
-    }
-
-    /// One foreign role and the call is void.
-    fn revive(&mut self, core: &Master, framework: &FrameworkId, roles: &[String]) {
-        let own = core
-            .framework(framework)
-            .map_or(&[][..], |known| &known.facts.roles);
-        if roles.iter().all(|role| own.contains(role)) {
-            let is_meant =
-                |role: &String| own.contains(role) && (roles.is_empty() || roles.contains(role));
-            self.0
-                .retain(|(of, role, _), _| of != framework || !is_meant(role));
-        }
-    }
-
-    fn hide(&self, client: &Client, agent: &AgentId, resources: &Resources, now: Instant) -> bool {
-        self.find(client, agent)
-            .any(|known| known.until + SETTLING > now && known.resources.contains(resources))
-    }
-
-    fn forbid(
-        &self,
-        client: &Client,
-        agent: &AgentId,
-        resources: &Resources,
-        now: Instant,
-    ) -> bool {
-        self.find(client, agent).any(|known| {
-            known.is_certain && known.until > now && known.resources.contains(resources)
-        })
-    }
-
-    fn find(&self, client: &Client, agent: &AgentId) -> impl Iterator<Item = &Refusal> {
-        let key = (client.0.clone(), client.1.clone(), agent.clone());
-        self.0.get(&key).into_iter().flatten()
-    }
-}
+/// How long a new master with quota waits for agents: the flag's value here. Nothing is promised that long.
+pub(crate) const RECOVERY: Duration = Duration::from_secs(60);
 
 /// Who holds what, tasks and offers.
 #[derive(Debug, Default)]
@@ -161,8 +34,7 @@ impl Books {
         for agent in core.agents() {
             if !matches!(
                 agent.condition,
-                masterd_core::AgentCondition::Connected(_)
-                    | masterd_core::AgentCondition::Disconnected
+                AgentCondition::Connected(_) | AgentCondition::Disconnected
             ) {
                 continue;
             }
@@ -211,17 +83,14 @@ impl Books {
             .iter()
             .filter(|(client, _)| is_meant(client))
             .for_each(|(_, held)| sum.add(held));
-        let scalars = self
-            .total
-            .iter()
-            .filter(|(_, value)| matches!(value, Value::Scalar(total) if total.0 > 0));
-        scalars.fold(0.0, |most: f64, (name, _)| {
-            most.max(sum.scalar(name).0 as f64 / self.total.scalar(name).0 as f64)
+        let (sum, total) = (amounts(&sum), amounts(&self.total));
+        total.iter().fold(0.0, |most: f64, (name, total)| {
+            most.max(amount(&sum, name) as f64 / (*total).max(1) as f64)
         })
     }
 
     /// Whether fairness puts `first` before `second`, leaving no doubt.
-    fn is_before(&self, first: &Client, second: &Client) -> bool {
+    fn is_before(&self, core: &Master, first: &Client, second: &Client) -> bool {
         if first.1 == second.1 {
             return self.share(|client| client == first) < self.share(|client| client == second);
         }
@@ -229,10 +98,10 @@ impl Books {
         let (one, other): (Vec<&str>, Vec<&str>) =
             (first.1.split('/').collect(), second.1.split('/').collect());
         let common = one.iter().zip(&other).take_while(|(a, b)| a == b).count();
-        self.branch(&one, common) < self.branch(&other, common)
+        self.branch(core, &one, common) < self.branch(core, &other, common)
     }
 
-    fn branch(&self, path: &[&str], common: usize) -> f64 {
+    fn branch(&self, core: &Master, path: &[&str], common: usize) -> f64 {
         let below = |client: &Client, depth: usize| {
             client
                 .1
@@ -244,7 +113,10 @@ impl Books {
             let own = path.join("/");
             return self.share(|client| client.1 == own);
         }
-        self.share(|client| below(client, common + 1) && client.1.split('/').count() > common)
+        let weight = core.registry().weight(&path[..=common].join("/"));
+        let share =
+            self.share(|client| below(client, common + 1) && client.1.split('/').count() > common);
+        share / weight.unwrap_or(1.0)
     }
 }
 
@@ -280,6 +152,7 @@ pub(crate) fn complaint(
             wanted.map(|role| (known.id.clone(), role.clone()))
         })
         .collect();
+    let has_quota = core.registry().quotas().next().is_some();
     let mut books = Books::before(core, &fresh);
     for offer in &fresh {
         let client = (offer.framework.clone(), offer.role.clone());
@@ -287,11 +160,14 @@ pub(crate) fn complaint(
             return Some(what);
         }
         let passed = clients.iter().find(|other| {
+            let fitting = fitting(&offer.resources, &other.1);
             **other != client
-                && !refusals.hide(other, &offer.agent, &offer.resources, now)
-                && books.is_before(other, &client)
+                && is_enough(core, &fitting)
+                && !refusals.hide(other, &offer.agent, &fitting, now)
+                && books.is_before(core, other, &client)
         });
-        if let Some(passed) = passed {
+        // With quota others come first who lack what they are guaranteed.
+        if let Some(passed) = passed.filter(|_| !has_quota) {
             return Some(format!(
                 "{} of {} goes to {client:?} although {passed:?} has less: {}",
                 offer.id,
@@ -300,8 +176,14 @@ pub(crate) fn complaint(
             ));
         }
         books.hold(&offer.framework, &offer.role, &offer.resources);
+        if let Some(what) = quota::beyond(core, offer, &books.held) {
+            return Some(what);
+        }
     }
-    idle(core, &clients, refusals, now)
+    match has_quota {
+        true => quota::unmet(core, &clients, &books.held, refusals, now),
+        false => idle(core, &clients, refusals, now),
+    }
 }
 
 fn misplaced(
@@ -335,30 +217,48 @@ fn idle(core: &Master, clients: &[Client], refusals: &Refusals, now: Instant) ->
     for agent in core.agents().filter(|agent| core.is_active(agent)) {
         let mut committed = core.used_resources(agent);
         committed.add(&core.offered_resources(agent));
-        if !agent.resources.contains(&committed) {
+        // Which part of reserved resources and volumes a refusal hides is not modelled here.
+        let is_made = agent.resources.entries().iter().any(Entry::is_made);
+        if is_made || !agent.resources.contains(&committed) {
             continue;
         }
         let mut free = agent.resources.clone();
         free.subtract(&committed);
-        if !core
-            .config()
-            .min_allocatable
-            .iter()
-            .any(|least| free.contains(least))
-        {
-            continue;
-        }
-        if let Some(wanting) = clients
-            .iter()
-            .find(|client| !refusals.hide(client, &agent.id, &free, now))
-        {
+        if let Some(wanting) = clients.iter().find(|client| {
+            let fitting = fitting(&free, &client.1);
+            is_enough(core, &fitting) && !refusals.hide(client, &agent.id, &fitting, now)
+        }) {
             return Some(format!(
-                "{free:?} lies idle on {}, {wanting:?} would take it",
+                "{} lies idle on {}, {wanting:?} would take it",
+                resource_text::text(&free),
                 agent.id
             ));
         }
     }
     None
+}
+
+/// What a role may be offered of a bag.
+fn fitting(resources: &Resources, role: &str) -> Resources {
+    resources.filter(|entry| entry.is_allocatable_to(role))
+}
+
+/// Whether it is worth an offer.
+pub(crate) fn is_enough(core: &Master, resources: &Resources) -> bool {
+    let sums = amounts(resources);
+    let holds = |least: &Resources| {
+        let least = amounts(least);
+        least
+            .iter()
+            .all(|(name, least)| amount(&sums, name) >= *least)
+    };
+    core.config().min_allocatable.iter().any(holds)
+}
+
+/// One of the sums that `amounts` makes.
+pub(crate) fn amount(sums: &[(String, i64)], name: &str) -> i64 {
+    let found = sums.iter().find(|(known, _)| known == name);
+    found.map_or(0, |(_, amount)| *amount)
 }
 
 fn number(offer: &Offer) -> u64 {

@@ -49,8 +49,8 @@ impl World {
                     self.begin_anew(scheduler);
                 }
             }
+            FrameworkEvent::Operation(update) => self.operated(scheduler, update),
             FrameworkEvent::Heartbeat
-            | FrameworkEvent::Operation(_)
             | FrameworkEvent::Failure { .. }
             | FrameworkEvent::Message { .. }
             | FrameworkEvent::RescindInverseOffer(_) => {}
@@ -76,6 +76,7 @@ impl World {
         let known = &mut self.schedulers[scheduler];
         known.id = None;
         known.tasks.clear();
+        known.operations.clear();
         known.offers.clear();
     }
 

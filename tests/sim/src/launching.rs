@@ -30,7 +30,7 @@ impl World {
             let bundle = (offer.agent.clone(), offer.role.clone());
             bundles.entry(bundle).or_default().push(offer);
         }
-        for ((agent, _), offers) in bundles {
+        for ((agent, role), offers) in bundles {
             let ids: Vec<OfferId> = offers.iter().map(|offer| offer.id.clone()).collect();
             let budget = self.schedulers[scheduler].budget;
             let wants = !self.is_healed && budget > 0 && self.rng.chance(temper.appetite());
@@ -38,10 +38,12 @@ impl World {
             let call = if wants {
                 let mut total = Resources::new();
                 offers.iter().for_each(|offer| total.add(&offer.resources));
+                let mut operations = self.conversions(scheduler, &agent, &role, &mut total);
                 let tasks = self.tasks_for(scheduler, &agent, total);
+                operations.push(Operation::Launch(tasks));
                 Call::Accept {
                     offers: ids,
-                    operations: vec![Operation::Launch(tasks)],
+                    operations,
                     refuse_seconds,
                 }
             } else {
@@ -76,6 +78,17 @@ impl World {
                 resources.add(
                     &resource_text::parse(&format!("ports:[{port}-{port}]")).unwrap_or_default(),
                 );
+            }
+            // Some run on what is reserved, or have a volume.
+            let made: Vec<_> = left
+                .entries()
+                .iter()
+                .filter(|entry| entry.is_made())
+                .cloned()
+                .collect();
+            if !made.is_empty() && self.rng.chance(40) {
+                let entry = made[self.rng.next() as usize % made.len()].clone();
+                resources.put(entry);
             }
             // Some ask for more than there is, and shall be told so.
             if !left.contains(&resources) && !self.rng.chance(5) {

@@ -64,7 +64,9 @@ impl World {
             self.fail("the registry that was loaded is not the one that was written".into());
         }
         let mut config = Config::new(MasterId::new(format!("m{generation}")), "sim");
+        self.refusals.begin(self.now);
         config.framework_recovery_timeout = Duration::from_secs(120);
+        config.allocator_recovery_timeout = fairness::RECOVERY;
         config.offer_timeout = self.master.offer_timeout;
         config.agent_removal_pause = self.master.removal_pause;
         self.master.core = Some(Master::new(config, registry, self.now, self.wall()));

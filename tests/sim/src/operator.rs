@@ -7,10 +7,15 @@ use std::collections::BTreeSet;
 
 use masterd_core::schedule::Mode;
 use masterd_core::{Answer, Event, Order, RequestId};
+use nesos_wire::command::{QuotaRecord, WeightRecord};
 use nesos_wire::maintenance::{MachineId, Unavailability, Window};
+use nesos_wire::resource::Scalar;
 use nesos_wire::{AgentId, FrameworkId};
 
 use crate::world::{Planned, World};
+
+/// Roles that get weights.
+const ROLES: [&str; 5] = ["a", "b", "eng", "eng/dev", "*"];
 
 impl World {
     pub(crate) fn plan_operator(&mut self) {
@@ -26,6 +31,9 @@ impl World {
         let Some(agent) = self.any_agent() else {
             return;
         };
+        if self.rng.chance(20) {
+            return self.change_shares(agent);
+        }
         match self.rng.between(0, 99) {
             0..20 => {
                 let order = Order::Drain {
@@ -92,6 +100,48 @@ impl World {
         if !self.pending.remove(&request) {
             self.fail(format!("{request:?} is answered twice: {answer:?}"));
         }
+    }
+
+    /// Quota, weights or reservations, if there are such in this run.
+    fn change_shares(&mut self, agent: AgentId) {
+        match self.rng.between(0, 2) {
+            0 if self.laws.has_quota => {
+                let order = self.draw_quota();
+                self.order(order);
+            }
+            1 if self.laws.has_weights => {
+                let role = ROLES[self.rng.between(0, 4) as usize].to_owned();
+                let weight = [0.5, 1.0, 2.0, 3.0][self.rng.between(0, 3) as usize];
+                self.order(Order::UpdateWeights(vec![WeightRecord { role, weight }]));
+            }
+            2 if self.laws.has_operations => {
+                if let Some(order) = self.operator_change(agent) {
+                    self.order(order);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn draw_quota(&mut self) -> Order {
+        let role = ["a", "b", "eng", "*"][self.rng.between(0, 3) as usize].to_owned();
+        let amounts = |cpus: u64, mem: u64| {
+            [("cpus", cpus), ("mem", mem * 128)]
+                .map(|(name, amount)| (name.to_owned(), Scalar(amount as i64 * 1000)))
+                .into_iter()
+                .collect()
+        };
+        let mut quota = QuotaRecord {
+            role,
+            ..QuotaRecord::default()
+        };
+        if self.rng.chance(50) {
+            quota.guarantees = amounts(self.rng.between(0, 3), self.rng.between(0, 4));
+        }
+        if self.rng.chance(50) {
+            quota.limits = amounts(self.rng.between(3, 6), self.rng.between(4, 8));
+        }
+        Order::UpdateQuota(vec![quota], self.rng.chance(60))
     }
 
     fn clean_up(&mut self) {

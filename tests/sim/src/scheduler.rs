@@ -11,6 +11,7 @@ use nesos_wire::command::FrameworkFacts;
 use nesos_wire::task::TaskState;
 use nesos_wire::{AgentId, FrameworkId, OfferId, TaskId, Uuid};
 
+use crate::converting::OperationBelief;
 use crate::rng::Rng;
 use crate::temper::Temper;
 use crate::world::{Planned, World};
@@ -45,6 +46,8 @@ pub(crate) struct Scheduler {
     pub(crate) tasks: BTreeMap<TaskId, Belief>,
     /// With the time from which it looks at them.
     pub(crate) offers: BTreeMap<OfferId, (Instant, Offer)>,
+    /// Operations with an id.
+    pub(crate) operations: BTreeMap<String, OperationBelief>,
     /// Offers that it has used or lost.
     pub(crate) past_offers: VecDeque<OfferId>,
     pub(crate) next_task: u64,
@@ -90,6 +93,7 @@ impl Scheduler {
             heard: Instant::from_secs(0),
             tasks: BTreeMap::new(),
             offers: BTreeMap::new(),
+            operations: BTreeMap::new(),
             past_offers: VecDeque::new(),
             next_task: 0,
             budget: rng.between(5, 60),

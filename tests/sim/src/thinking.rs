@@ -132,6 +132,7 @@ impl World {
         if !tasks.is_empty() {
             self.call(scheduler, Call::Reconcile { tasks });
         }
+        self.reconcile_operations(scheduler);
     }
 
     /// Joins or leaves a role that it shares with other schedulers.
@@ -208,11 +209,16 @@ impl World {
         }
     }
 
-    /// Tasks that a living framework waits for.
+    /// Tasks and operations that a living framework waits for.
     pub(crate) fn waiting(&self) -> BTreeSet<String> {
         let all = (0..self.schedulers.len()).flat_map(|scheduler| {
-            self.unfinished(scheduler)
-                .map(move |(id, belief)| format!("scheduler {scheduler}: {id} {:?}", belief.state))
+            let tasks = self
+                .unfinished(scheduler)
+                .map(move |(id, belief)| format!("scheduler {scheduler}: {id} {:?}", belief.state));
+            let operations = self
+                .open_operations(scheduler)
+                .map(move |(id, belief)| format!("scheduler {scheduler}: {id} {:?}", belief.state));
+            tasks.chain(operations)
         });
         all.collect()
     }

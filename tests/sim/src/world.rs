@@ -13,10 +13,11 @@ use nesos_wire::{AgentId, Attempt, ContainerId, FrameworkId, TaskKey, Uuid};
 
 use crate::board::Board;
 use crate::container::{Container, Exit};
-use crate::fairness::Refusals;
 use crate::fault::Fault;
+use crate::laws::Laws;
 use crate::master::MasterNode;
 use crate::net::{Conn, Frame};
+use crate::refusals::Refusals;
 use crate::rng::Rng;
 use crate::scheduler::Scheduler;
 
@@ -138,6 +139,7 @@ pub struct Outcome {
 #[derive(Debug)]
 pub struct World {
     pub(crate) rng: Rng,
+    pub(crate) laws: Laws,
     pub(crate) now: Instant,
     planned: BTreeMap<(Instant, u64), Planned>,
     next_plan: u64,
@@ -176,6 +178,7 @@ pub fn run(seed: u64, is_printing: bool) -> Outcome {
 impl World {
     fn new(seed: u64, is_printing: bool) -> Self {
         let mut rng = Rng::new(seed);
+        let laws = Laws::draw(&mut rng);
         let boards = (0..rng.between(1, 5) as usize)
             .map(|index| Board::new(index, &mut rng))
             .collect();
@@ -185,6 +188,7 @@ impl World {
         let master = MasterNode::new(&mut rng);
         Self {
             rng,
+            laws,
             now: Instant::from_secs(1),
             planned: BTreeMap::new(),
             next_plan: 0,

@@ -1,6 +1,6 @@
 //! Runs the simulation over many seeds.
 //!
-//! `NESOS_SIM_SEEDS=n`: that many instead of 200. `NESOS_SIM_FROM=k`: from this one on. `NESOS_SIM_SEED=k`: only that one,
+//! `NESOS_SIM_SEEDS=n`: that many instead of 120. `NESOS_SIM_FROM=k`: from this one on. `NESOS_SIM_SEED=k`: only that one,
 //! with its trace printed.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -42,7 +42,7 @@ fn every_seed_keeps_its_promises() {
         assert_eq!(outcome.failure, None);
         return;
     }
-    let seeds = number("NESOS_SIM_SEEDS").unwrap_or(200);
+    let seeds = number("NESOS_SIM_SEEDS").unwrap_or(120);
     let first = number("NESOS_SIM_FROM").unwrap_or(0);
     let start = Instant::now();
     let next = AtomicU64::new(first);

@@ -170,6 +170,8 @@ pub struct Allocator {
     unfit: [Bits; 4],
     /// Agents that changed since the last run.
     candidates: Bits,
+    /// Agents of which quota held something back in their last run: whatever changes elsewhere may set it free.
+    held_back: Bits,
     has_new_framework: bool,
     resume_at: Option<usize>,
 }
@@ -191,6 +193,7 @@ impl Allocator {
             filters: Filters::default(),
             unfit: Default::default(),
             candidates: Bits::default(),
+            held_back: Bits::default(),
             has_new_framework: false,
             resume_at: None,
         }

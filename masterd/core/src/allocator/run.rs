@@ -37,6 +37,8 @@ pub(super) struct Run<'a> {
     hidden: Bits,
     /// What is shared and was given out, by agent: it is given to one client a run.
     pub(super) shared: BTreeMap<u32, Resources>,
+    /// A role could not have all that is free on the agent.
+    is_capped: bool,
     given: Vec<Allocation>,
 }
 
@@ -65,7 +67,8 @@ impl Allocator {
         }
         self.rank_frameworks();
         self.tree.refresh(&self.names);
-        let candidates = std::mem::take(&mut self.candidates);
+        let mut candidates = std::mem::take(&mut self.candidates);
+        candidates.extend(&std::mem::take(&mut self.held_back));
         let mut run = Run {
             stage: Stage::Guarantees,
             is_eligible: &is_eligible,
@@ -76,6 +79,7 @@ impl Allocator {
             hiding: None,
             hidden: Bits::default(),
             shared: BTreeMap::new(),
+            is_capped: false,
             given: Vec::with_capacity(candidates.len() as usize),
         };
         self.rank_needy(&mut run);
@@ -88,7 +92,11 @@ impl Allocator {
         let has_two_stages = !run.given.is_empty();
         run.stage = Stage::Fair;
         for at in candidates.iter() {
+            run.is_capped = false;
             self.give_agent(&mut run, at);
+            if run.is_capped && !self.quotas.is_empty() {
+                self.held_back.insert(at);
+            }
         }
         if has_two_stages {
             merge(run.given)
@@ -163,6 +171,7 @@ impl Allocator {
 
     fn give_role(&mut self, run: &mut Run<'_>, at: u32, role: u32) {
         let mut share = self.share_of(run, at, role);
+        run.is_capped |= !matches!(share, Share::Whole);
         if matches!(share, Share::Nothing) {
             return;
         }
@@ -194,6 +203,7 @@ impl Allocator {
                 return;
             }
             share = self.share_of(run, at, role);
+            run.is_capped |= !matches!(share, Share::Whole);
             if matches!(share, Share::Nothing) {
                 return;
             }

@@ -217,6 +217,7 @@ impl Allocator {
         self.slots.vacant.push(at);
         self.filters.clear_agent(at);
         self.candidates.remove(at);
+        self.held_back.remove(at);
     }
 
     /// Something is in use that the allocator did not give out: a task the agent brought along.

@@ -239,6 +239,12 @@ impl Runner {
             .clone()
             .unwrap_or_else(|| self.master.next_framework_id());
         info.id = Some(v1::FrameworkID::from(id.as_str()));
+        // The core keeps these as they were; what is shown must say the same. Of an orphan nothing is known.
+        let known = self.master.framework(&id).map(|known| &known.facts);
+        if let Some(known) = known.filter(|known| !known.user.is_empty()) {
+            info.user.clone_from(&known.user);
+            info.checkpoint = Some(known.checkpoint);
+        }
         let refined = facts.is_capable(REFINED);
         self.streams.insert(stream, Stream { sender, refined });
         let info = info.to_protobuf();

@@ -47,6 +47,23 @@ impl Form {
         (answer.status, value)
     }
 
+    /// Posts a scheduler call with further headers.
+    pub async fn post(self, address: &str, call: &Value, further: &[(&str, &str)]) -> Answer {
+        self.open(address, call, further).await.answer().await
+    }
+
+    /// Sends a scheduler call on a connection of its own and leaves the answer to be read.
+    pub async fn open(self, address: &str, call: &Value, further: &[(&str, &str)]) -> Client {
+        let body = self.scheduler_call(call);
+        let mut headers = vec![("Content-Type", self.media_type())];
+        headers.extend(further);
+        let mut client = Client::connect(address).await;
+        let head = head("POST", "/api/v1/scheduler", &headers, body.len());
+        client.send(&head).await;
+        client.send(&body).await;
+        client
+    }
+
     fn headers(self) -> [(&'static str, &'static str); 2] {
         let media_type = self.media_type();
         [("Content-Type", media_type), ("Accept", media_type)]
@@ -70,7 +87,7 @@ pub struct Scheduler {
     pub id: Value,
     client: Client,
     address: String,
-    stream: String,
+    pub stream: String,
 }
 
 impl Scheduler {
@@ -108,6 +125,21 @@ impl Scheduler {
         parse(self.form, &chunk)
     }
 
+    /// The next event; `None`: the stream has ended.
+    pub async fn event_or_end(&mut self) -> Option<Value> {
+        let chunk = self.client.chunk().await?;
+        Some(parse(self.form, &chunk))
+    }
+
+    /// Uses these offers for one LAUNCH of these tasks.
+    pub async fn launch(&self, offers: &[&Value], tasks: Value) -> Answer {
+        let ids: Vec<&Value> = offers.iter().map(|offer| &offer["id"]).collect();
+        let launch = json!({"type": "LAUNCH", "launch": {"task_infos": tasks}});
+        let filters = json!({"refuse_seconds": 0.0});
+        let accept = json!({"offer_ids": ids, "operations": [launch], "filters": filters});
+        self.call("ACCEPT", accept).await
+    }
+
     /// The next event of this type, others are skipped.
     pub async fn wait(&mut self, kind: &str) -> Value {
         loop {
@@ -137,12 +169,8 @@ async fn ask(form: Form, address: &str, subscribe: Value) -> Client {
     if !id.is_null() {
         call["framework_id"] = id;
     }
-    let body = form.scheduler_call(&call);
-    let mut client = Client::connect(address).await;
-    let head = head("POST", "/api/v1/scheduler", &form.headers(), body.len());
-    client.send(&head).await;
-    client.send(&body).await;
-    client
+    form.open(address, &call, &[("Accept", form.media_type())])
+        .await
 }
 
 /// One record as JSON.

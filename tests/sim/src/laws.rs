@@ -1,0 +1,26 @@
+//! What a run is about beside its faults: whether there are quotas, weights, operations on resources.
+//!
+//! Drawn once per seed. Runs without them are needed too: some rules can only be checked to the letter without quota.
+
+use crate::rng::Rng;
+
+/// What goes on in a run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Laws {
+    /// Operators set quotas.
+    pub(crate) has_quota: bool,
+    /// Operators set weights.
+    pub(crate) has_weights: bool,
+    /// Frameworks and operators reserve resources and make volumes.
+    pub(crate) has_operations: bool,
+}
+
+impl Laws {
+    pub(crate) fn draw(rng: &mut Rng) -> Self {
+        Self {
+            has_quota: rng.chance(30),
+            has_weights: rng.chance(30),
+            has_operations: rng.chance(40),
+        }
+    }
+}
