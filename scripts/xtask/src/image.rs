@@ -35,6 +35,19 @@ pub(crate) struct Arguments {
     update: bool,
 }
 
+impl Arguments {
+    /// As `--all`.
+    pub(crate) fn all_boards() -> Self {
+        Self {
+            board: Vec::new(),
+            all: true,
+            check_reproducible: false,
+            with_kernel: false,
+            update: false,
+        }
+    }
+}
+
 /// Runs the subcommand.
 ///
 /// # Errors
