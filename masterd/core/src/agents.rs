@@ -195,7 +195,10 @@ impl Master {
                     .to_owned(),
             );
         }
-        let (agent, unreachable_since, upkeep) = match self.registry.agent_of_node(&hello.node) {
+        let known = self
+            .registry
+            .agent_of_node(&hello.node, hello.agent.as_ref());
+        let (agent, unreachable_since, upkeep) = match known {
             Some(record) => (
                 record.agent.clone(),
                 record.unreachable_since,

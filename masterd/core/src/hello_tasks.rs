@@ -143,14 +143,16 @@ impl Master {
 
     fn put_report(&mut self, agent: &AgentId, report: TaskReport, reconciled: &mut Reconciled) {
         let TaskReport {
-            spec,
+            mut spec,
             latest,
             status,
         } = report;
-        let key = spec.key.clone();
-        let Some(framework) = self.frameworks.get_mut(&key.framework) else {
+        let Some(framework) = self.frameworks.get_mut(&spec.key.framework) else {
             return;
         };
+        // The same text, but in memory once.
+        spec.key.framework.clone_from(&framework.id);
+        let key = spec.key.clone();
         let back = framework.unreachable.remove(&key.task);
         let is_news = back.is_some() || !framework.tasks.contains_key(&key.task);
         if is_news {

@@ -179,8 +179,16 @@ impl Registry {
         self.agents.get(id)
     }
 
-    /// The record of a board.
-    pub fn agent_of_node(&self, node: &NodeId) -> Option<&AgentRecord> {
+    /// The record of a board: at once if it remembers its agent id, which all but new ones do.
+    pub fn agent_of_node(
+        &self,
+        node: &NodeId,
+        remembered: Option<&AgentId>,
+    ) -> Option<&AgentRecord> {
+        let at_once = remembered.and_then(|id| self.agents.get(id));
+        if let Some(record) = at_once.filter(|record| record.node == *node) {
+            return Some(record);
+        }
         self.agents.values().find(|record| record.node == *node)
     }
 

@@ -14,7 +14,14 @@ use crate::state::{MAX_STATUSES, Task};
 
 impl Task {
     /// Notes a status that goes to the framework.
-    pub(crate) fn record(&mut self, status: TaskStatus) {
+    pub(crate) fn record(&mut self, mut status: TaskStatus) {
+        // The same texts, but in memory once.
+        if status.agent.as_ref() == Some(&self.agent) {
+            status.agent = Some(self.agent.clone());
+        }
+        if status.executor.as_ref() == Some(&self.spec.executor) {
+            status.executor = Some(self.spec.executor.clone());
+        }
         self.state = status.state;
         if self
             .statuses
