@@ -6,14 +6,13 @@
 //! figures beside ours are the published ones.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+#[path = "../benches/allocator/shapes.rs"]
+mod shapes;
+
 use std::collections::BTreeSet;
 use std::time::Instant as Clock;
 
-use masterd_core::allocator::{Allocation, Allocator, Settings, Subscription};
-use nesos_base::time::Instant;
-use nesos_wire::resource::Resources;
-use nesos_wire::resource_text::parse;
-use nesos_wire::{AgentId, FrameworkId};
+use shapes::{cluster, framework, give_back, quota};
 
 /// As in masterd.
 #[global_allocator]
@@ -47,6 +46,16 @@ fn main() {
             None,
         );
     }
+    let (first, idle) = quotas(3_000);
+    line("Quota, first", 3_000, 3_000, first, Some(15_500.0));
+    line("Quota, idle", 3_000, 3_000, idle, Some(13_800.0));
+    line(
+        "Sorter, add",
+        50_000,
+        1_000,
+        sorter(50_000, 1_000),
+        Some(185.0),
+    );
     let (p50, p99) = freed(1_000, 100);
     println!(
         "freed resource to next offer, 1000 agents, 100 frameworks: p50 {p50:.1} us, p99 {p99:.1} us"
@@ -97,6 +106,31 @@ fn suppress(agents: usize, frameworks: usize) -> f64 {
     median(times)
 }
 
+/// The run that gives every role what it is guaranteed, and one over all agents that has nothing left to give.
+fn quotas(roles: usize) -> (f64, f64) {
+    let (mut first, mut idle) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let mut allocator = quota(roles);
+        let begin = Clock::now();
+        let offers = allocator.allocate();
+        first.push(begin.elapsed().as_secs_f64() * 1e3);
+        assert!(offers.len() >= roles, "every role gets something");
+        allocator.set_weight("another", 2.0);
+        let begin = Clock::now();
+        assert_eq!(allocator.allocate().len(), 0, "all are at their limits");
+        idle.push(begin.elapsed().as_secs_f64() * 1e3);
+    }
+    (median(first), median(idle))
+}
+
+/// Agents with a task each come one after the other. Mesos's figure is of its sorter alone, ours of the whole allocator.
+fn sorter(agents: usize, frameworks: usize) -> f64 {
+    let begin = Clock::now();
+    let allocator = cluster(agents, frameworks);
+    assert!(allocator.has_work());
+    begin.elapsed().as_secs_f64() * 1e3
+}
+
 /// One agent's resources come free; the time until they are offered to somebody else. Microseconds, p50 and p99.
 fn freed(agents: usize, frameworks: usize) -> (f64, f64) {
     let mut allocator = cluster(agents, frameworks);
@@ -114,47 +148,6 @@ fn freed(agents: usize, frameworks: usize) -> (f64, f64) {
     }
     times.sort_by(f64::total_cmp);
     (times[times.len() / 2], times[times.len() * 99 / 100])
-}
-
-fn give_back(allocator: &mut Allocator, offers: Vec<Allocation>) {
-    for offer in offers {
-        let until = Instant::from_secs(365 * 24 * 3600);
-        allocator.give_back(offer.holder(), &offer.resources);
-        allocator.refuse(offer.holder(), offer.resources.clone(), until);
-    }
-}
-
-/// Mesos's shape: cpus:24;mem:4096;disk:4096;ports, of which 16 cpus, 2014 MB, 1024 MB and 16 port ranges are in use.
-fn cluster(agents: usize, frameworks: usize) -> Allocator {
-    let mut allocator = Allocator::new(&Settings {
-        min_allocatable: vec![parse("cpus:0.01").unwrap(), parse("mem:32").unwrap()],
-        filter_gpu_resources: true,
-        fair_sharing_excluded: Vec::new(),
-    });
-    for at in 0..frameworks {
-        let subscription = Subscription {
-            roles: BTreeSet::from(["*".to_owned()]),
-            active: true,
-            ..Subscription::default()
-        };
-        allocator.put_framework(&framework(at), subscription);
-    }
-    let total = parse("cpus:24;mem:4096;disk:4096;ports:[31000-32000]").unwrap();
-    let ranges: Vec<String> = (0..16)
-        .map(|at| format!("{}-{}", 31_000 + at * 60, 31_010 + at * 60))
-        .collect();
-    let used = format!("cpus:16;mem:2014;disk:1024;ports:[{}]", ranges.join(","));
-    let used: Resources = parse(&used).unwrap();
-    for at in 0..agents {
-        let id = AgentId::new(format!("m-S{at}"));
-        allocator.add_agent(&id, total.clone());
-        allocator.allocated(&framework(at % frameworks), "*", &id, &used);
-    }
-    allocator
-}
-
-fn framework(at: usize) -> FrameworkId {
-    FrameworkId::new(format!("m-{at:04}"))
 }
 
 fn median(mut times: Vec<f64>) -> f64 {

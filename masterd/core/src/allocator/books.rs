@@ -4,7 +4,7 @@
 //! bag and its sums change hands as they are. Invariant: the tree's sums equal the sums over all holdings, where what is
 //! shared counts once per agent for every client, role and subtree that has a holder.
 
-use nesos_wire::resource::{Entry, Resources, Scalar};
+use nesos_wire::resource::{Entry, Resources, Scalar, Value};
 
 use super::Allocator;
 use super::order::{ALL, Change, Kind};
@@ -136,6 +136,8 @@ impl Allocator {
         let sums = self.names.sum(&total, |_| true);
         let slot = &mut self.slots.slots[at as usize];
         slot.has_gpus = total.scalar("gpus") > Scalar(0);
+        let is_scalar = |entry: &Entry| matches!(entry.value(), Value::Scalar(_));
+        slot.is_scalar = total.entries().iter().all(is_scalar);
         slot.is_plain = total.entries().iter().all(Entry::is_plain);
         let old_sums = std::mem::replace(&mut slot.total_sums, sums.clone());
         let old = std::mem::replace(&mut slot.total, total.clone());

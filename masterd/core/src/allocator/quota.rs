@@ -80,6 +80,13 @@ impl Quotas {
         entry.is_some_and(|entry| !entry.unsatisfied.is_zero())
     }
 
+    /// Whether the role is at its limits for everything that there is.
+    pub(super) fn is_full(&self, node: u32, totals: &Quantities) -> bool {
+        self.entries.get(&node).is_some_and(|entry| {
+            (0..totals.len()).all(|name| totals.get(name) == 0 || entry.room(name) == 0)
+        })
+    }
+
     pub(super) fn has_unsatisfied(&self) -> bool {
         self.unsatisfied > 0
     }

@@ -17,6 +17,9 @@ use super::ranking::{NOBODY, Ranking, Walk};
 use super::share::Share;
 use super::{Allocation, Allocator, Handle};
 
+/// From so many agents on it pays to sort out the roles that are at their limits.
+const MANY: u32 = 4;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     Guarantees,
@@ -27,9 +30,10 @@ pub(super) enum Stage {
 pub(super) struct Run<'a> {
     pub(super) stage: Stage,
     pub(super) is_eligible: &'a dyn Fn(&FrameworkId, &str, &AgentId) -> bool,
-    /// Top-level roles with guarantees not met, in the first stage.
-    needy: Ranking,
-    needy_walk: Walk,
+    /// The top-level roles that can be given anything of an agent that has nothing but scalars: in the first stage those
+    /// with guarantees not met, in the second those that are not at their limits. `None`: all of them.
+    tops: Option<Ranking>,
+    tops_walk: Walk,
     cursor: Cursor,
     clients: Clients,
     /// From whom all of the agent is hidden: a place in the agent's bundles, or several of them put together.
@@ -72,8 +76,8 @@ impl Allocator {
         let mut run = Run {
             stage: Stage::Guarantees,
             is_eligible: &is_eligible,
-            needy: Ranking::default(),
-            needy_walk: Walk::default(),
+            tops: None,
+            tops_walk: Walk::default(),
             cursor: Cursor::default(),
             clients: Clients::default(),
             hiding: None,
@@ -82,7 +86,9 @@ impl Allocator {
             is_capped: false,
             given: Vec::with_capacity(candidates.len() as usize),
         };
-        self.rank_needy(&mut run);
+        if self.quotas.has_unsatisfied() {
+            run.tops = Some(self.rank_tops(run.stage));
+        }
         for at in candidates.iter() {
             if !self.quotas.has_unsatisfied() {
                 break;
@@ -91,6 +97,10 @@ impl Allocator {
         }
         let has_two_stages = !run.given.is_empty();
         run.stage = Stage::Fair;
+        run.tops = None;
+        if !self.quotas.is_empty() && candidates.len() >= MANY {
+            run.tops = Some(self.rank_tops(run.stage));
+        }
         for at in candidates.iter() {
             run.is_capped = false;
             self.give_agent(&mut run, at);
@@ -121,14 +131,19 @@ impl Allocator {
         }
     }
 
-    fn rank_needy(&self, run: &mut Run<'_>) {
-        if !self.quotas.has_unsatisfied() {
-            return;
-        }
+    fn rank_tops(&self, stage: Stage) -> Ranking {
         let tops = self.tree.tops().iter();
-        let needy = tops.filter(|top| self.quotas.is_unsatisfied(**top));
-        run.needy
-            .fill(needy.map(|top| (*top, self.tree.role_key(*top))));
+        let open = tops.filter(|top| self.is_open(stage, **top));
+        let mut ranking = Ranking::default();
+        ranking.fill(open.map(|top| (*top, self.tree.role_key(*top))));
+        ranking
+    }
+
+    fn is_open(&self, stage: Stage, top: u32) -> bool {
+        match stage {
+            Stage::Guarantees => self.quotas.is_unsatisfied(top),
+            Stage::Fair => !self.quotas.is_full(top, &self.tree.totals),
+        }
     }
 
     fn give_agent(&mut self, run: &mut Run<'_>, at: u32) {
@@ -137,27 +152,31 @@ impl Allocator {
             return;
         }
         self.hide(run, at);
-        if run.stage == Stage::Fair {
+        let is_plain = slot.is_plain && slot.is_scalar;
+        let tops = run
+            .tops
+            .take_if(|_| is_plain || run.stage == Stage::Guarantees);
+        let Some(mut tops) = tops else {
             self.tree.start(&mut run.cursor, super::tree::ROOT);
             self.give_roles(run, at);
             return;
-        }
-        run.needy_walk.restart();
-        while let Some(place) = run.needy.next(&mut run.needy_walk) {
-            let top = run.needy.number(place);
+        };
+        run.tops_walk.restart();
+        while let Some(place) = tops.next(&mut run.tops_walk)
+            && !self.slots.get(at).available.is_empty()
+        {
+            let top = tops.number(place);
+            let before = run.given.len();
             self.tree.start(&mut run.cursor, top);
             self.give_roles(run, at);
-            let key = if self.quotas.is_unsatisfied(top) {
-                self.tree.role_key(top)
-            } else {
-                NOBODY
-            };
-            run.needy.detach(&mut run.needy_walk);
-            run.needy.update(place, key);
-            if self.slots.get(at).available.is_empty() {
-                return;
+            if run.given.len() > before {
+                let is_open = self.is_open(run.stage, top);
+                tops.detach(&mut run.tops_walk);
+                let key = is_open.then(|| self.tree.role_key(top));
+                tops.update(place, key.unwrap_or(NOBODY));
             }
         }
+        run.tops = Some(tops);
     }
 
     fn give_roles(&mut self, run: &mut Run<'_>, at: u32) {

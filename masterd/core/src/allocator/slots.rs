@@ -49,6 +49,8 @@ pub(super) struct Slot {
     pub(super) is_active: bool,
     /// Everything it has is held under no particular terms.
     pub(super) is_plain: bool,
+    /// It has no ranges and sets.
+    pub(super) is_scalar: bool,
     pub(super) has_gpus: bool,
     /// More is in use than there is: what is recovered need not be free.
     pub(super) is_overcommitted: bool,
