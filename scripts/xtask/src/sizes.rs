@@ -40,7 +40,7 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     let programs = root
         .join("target/cross")
         .join(cross::TARGET)
-        .join("release");
+        .join(cross::PROFILE);
     for (name, promise) in [
         ("init", None),
         ("masterd", Some(3 * MB)),
