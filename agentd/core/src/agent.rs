@@ -201,6 +201,7 @@ impl Agent {
             healthy: None,
             data: Vec::new(),
             unreachable_time: None,
+            extra: Vec::new(),
         }
     }
 

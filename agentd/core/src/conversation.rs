@@ -36,6 +36,7 @@ impl Agent {
             domain: self.config.domain.clone(),
             tasks: self.tasks.values().map(Task::report).collect(),
             operations: self.operations().cloned().collect(),
+            executors: Vec::new(),
         };
         self.out.send.push(AgentToMaster::Hello(hello));
     }
@@ -101,6 +102,12 @@ impl Agent {
                 Level::Warn,
                 format!("a message of framework {framework} for {executor} is dropped: command tasks take none"),
             ),
+            MasterToAgent::LaunchExecutor { executor, .. } => {
+                self.note(Level::Warn, format!("executor {} is not started: this agent runs command tasks only", executor.key));
+            }
+            MasterToAgent::ShutdownExecutor { key } => {
+                self.note(Level::Warn, format!("executor {key} is not shut down: it does not run here"));
+            }
             MasterToAgent::ReadFile { request, key, path, offset, length } => {
                 let container = self.tasks.get(&key).and_then(|task| task.container.clone());
                 let link = self.link.number();

@@ -32,12 +32,19 @@ pub fn state(state: TaskState) -> v1::TaskState {
 
 /// A status's public form.
 pub fn status(task: &TaskId, status: &TaskStatus) -> v1::TaskStatus {
-    let container = status.container.as_ref().map(|container| {
-        Box::new(v1::ContainerStatus {
-            container_id: Some(container.as_str().into()),
-            ..v1::ContainerStatus::default()
-        })
-    });
+    // Written by an agent of ours; a damaged one leaves the status poorer, nothing else.
+    let extra = match status.extra.as_slice() {
+        [] => v1::TaskStatus::default(),
+        bytes => v1::TaskStatus::from_protobuf(bytes).unwrap_or_default(),
+    };
+    let container = match &status.container {
+        None => extra.container_status,
+        Some(container) => {
+            let mut shown = extra.container_status.unwrap_or_default();
+            shown.container_id = Some(container.as_str().into());
+            Some(shown)
+        }
+    };
     v1::TaskStatus {
         task_id: task.as_str().into(),
         state: state(status.state),
@@ -50,11 +57,13 @@ pub fn status(task: &TaskId, status: &TaskStatus) -> v1::TaskStatus {
         timestamp: Some(status.timestamp),
         uuid: status.uuid.map(|uuid| Bytes(uuid.0.to_vec())),
         healthy: status.healthy,
+        check_status: extra.check_status,
+        labels: extra.labels,
         container_status: container,
+        limitation: extra.limitation,
         unreachable_time: status.unreachable_time.map(|at| v1::TimeInfo {
             nanoseconds: (at * 1e9) as i64,
         }),
-        ..v1::TaskStatus::default()
     }
 }
 
@@ -134,5 +143,19 @@ fn reason(reason: Reason) -> v1::TaskStatusReason {
         Reason::ResourcesUnknown => R::ResourcesUnknown,
         Reason::AgentRemovedByOperator => R::AgentRemovedByOperator,
         Reason::AgentDraining => R::AgentDraining,
+        Reason::TaskGroupInvalid => R::TaskGroupInvalid,
+        Reason::TaskGroupUnauthorized => R::TaskGroupUnauthorized,
+        Reason::ExecutorRegistrationTimeout => R::ExecutorRegistrationTimeout,
+        Reason::ExecutorReregistrationTimeout => R::ExecutorReregistrationTimeout,
+        Reason::ExecutorUnregistered => R::ExecutorUnregistered,
+        Reason::ContainerPreempted => R::ContainerPreempted,
+        Reason::ContainerUpdateFailed => R::ContainerUpdateFailed,
+        Reason::GcError => R::GcError,
+        Reason::IoSwitchboardExited => R::IoSwitchboardExited,
+        Reason::MaxCompletionTimeReached => R::MaxCompletionTimeReached,
+        Reason::TaskCheckStatusUpdated => R::TaskCheckStatusUpdated,
+        Reason::TaskHealthCheckStatusUpdated => R::TaskHealthCheckStatusUpdated,
+        Reason::InvalidFrameworkId => R::InvalidFrameworkid,
+        Reason::MasterDisconnected => R::MasterDisconnected,
     }
 }

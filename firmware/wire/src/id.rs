@@ -119,6 +119,21 @@ impl fmt::Display for TaskKey {
     }
 }
 
+/// An executor's full name on its agent: executor ids are unique only within their framework.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ExecutorKey {
+    /// The owner.
+    pub framework: FrameworkId,
+    /// The framework's name for the executor.
+    pub executor: ExecutorId,
+}
+
+impl fmt::Display for ExecutorKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.framework, self.executor)
+    }
+}
+
 /// Which launch of a task id this is: task ids may be used again after a terminal state.
 ///
 /// Made by the master from its start count (high 32 bits) and a counter, so later launches have greater numbers.

@@ -18,6 +18,7 @@ pub mod command;
 pub mod domain;
 pub mod executor;
 pub mod frame;
+pub mod framework_executor;
 pub mod id;
 pub mod join;
 pub mod maintenance;

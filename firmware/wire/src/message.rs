@@ -3,12 +3,15 @@
 //! The agent dials, both sides send [frames](crate::frame). `Hello` is the first message and holds the agent's whole
 //! truth, so registering, re-registering and reconciling are one thing. Append-only enums; see the crate header.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::Domain;
-use crate::id::{AgentId, ExecutorId, FrameworkId, MasterId, NodeId, TaskKey, Uuid};
+use crate::framework_executor::FrameworkExecutor;
+use crate::id::{
+    AgentId, Attempt, ExecutorId, ExecutorKey, FrameworkId, MasterId, NodeId, TaskKey, Uuid,
+};
 use crate::operation::{OperationReport, OperationSpec};
 use crate::resource::Resources;
 use crate::task::{Attribute, TaskSpec, TaskState, TaskStatus};
@@ -49,6 +52,16 @@ pub enum AgentToMaster {
     Goodbye,
     /// An operation has ended; sent again until acknowledged.
     OperationUpdate(OperationReport),
+    /// An executor that a framework brought has ended, and its tasks with it (their updates come on their own). Sent once:
+    /// the next `Hello` shows it missing.
+    ExecutorEnded {
+        /// Which.
+        key: ExecutorKey,
+        /// Which run of it.
+        attempt: Attempt,
+        /// As `waitpid` gives it; -1 if it is not known.
+        status: i32,
+    },
 }
 
 /// Who the agent is, what it has and what runs on it.
@@ -80,6 +93,8 @@ pub struct Hello {
     pub tasks: Vec<TaskReport>,
     /// Every operation whose end is not acknowledged; what they did is in `resources` already.
     pub operations: Vec<OperationReport>,
+    /// Every executor of a framework that has not ended; it holds its resources even without a task.
+    pub executors: Vec<FrameworkExecutor>,
 }
 
 /// One task in a [`Hello`].
@@ -206,6 +221,23 @@ pub enum MasterToAgent {
     AcknowledgeOperation {
         /// The status's.
         uuid: Uuid,
+    },
+    /// Run these with an executor that the framework brought. Idempotent by (task, attempt).
+    LaunchExecutor {
+        /// The executor.
+        executor: Box<FrameworkExecutor>,
+        /// It is to be started. If not, it is meant to live already: if no run with its attempt does, the tasks are dropped
+        /// (reason EXECUTOR_TERMINATED) instead of starting it with resources that nobody has counted.
+        start: bool,
+        /// In the order of the framework's ACCEPT; at least one.
+        tasks: Vec<TaskSpec>,
+        /// They are a task group: delivered together or not at all, and killed together until then.
+        group: bool,
+    },
+    /// Ask an executor to end its tasks and itself; after its grace period it is killed.
+    ShutdownExecutor {
+        /// Which.
+        key: ExecutorKey,
     },
 }
 

@@ -7,6 +7,7 @@ use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
+use crate::framework_executor::ExecutorKind;
 use crate::id::{AgentId, Attempt, ContainerId, ExecutorId, TaskKey, Uuid};
 use crate::resource::{Ranges, Resources, Scalar};
 
@@ -75,6 +76,20 @@ pub enum Reason {
     ResourcesUnknown,
     AgentRemovedByOperator,
     AgentDraining,
+    TaskGroupInvalid,
+    TaskGroupUnauthorized,
+    ExecutorRegistrationTimeout,
+    ExecutorReregistrationTimeout,
+    ExecutorUnregistered,
+    ContainerPreempted,
+    ContainerUpdateFailed,
+    GcError,
+    IoSwitchboardExited,
+    MaxCompletionTimeReached,
+    TaskCheckStatusUpdated,
+    TaskHealthCheckStatusUpdated,
+    InvalidFrameworkId,
+    MasterDisconnected,
 }
 
 /// One status of one task.
@@ -104,6 +119,9 @@ pub struct TaskStatus {
     pub data: Vec<u8>,
     /// For UNREACHABLE: since when, seconds since 1970.
     pub unreachable_time: Option<f64>,
+    /// Protobuf of a public `TaskStatus` with what no core reads and frameworks do: labels, check status, container status
+    /// and limitation. Its other fields are not looked at. Empty: there is none of it.
+    pub extra: Vec<u8>,
 }
 
 /// A file to be brought into the sandbox before the task starts.
@@ -149,6 +167,8 @@ pub struct TaskSpec {
     pub name: String,
     /// The executor's id; a command task's is its task id.
     pub executor: ExecutorId,
+    /// What kind of executor that is.
+    pub kind: ExecutorKind,
     /// Role the resources were offered to.
     pub role: String,
     /// What it was given.

@@ -106,6 +106,8 @@ impl Master {
                     },
                 );
             }
+            // No executor is launched but those of command tasks, which end with their tasks.
+            AgentToMaster::ExecutorEnded { .. } => {}
             AgentToMaster::Goodbye => {
                 self.metrics.messages_unregister_slave += 1;
                 self.remove_agent(&id, Parting::Goodbye);

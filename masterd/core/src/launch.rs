@@ -3,6 +3,7 @@
 //! Called by `accept`. Invariant: what the launched tasks of one ACCEPT use is contained in what its offers held, so that
 //! nothing is committed twice.
 
+use nesos_wire::framework_executor::ExecutorKind;
 use nesos_wire::message::MasterToAgent;
 use nesos_wire::resource::{Entry, Resources, Scalar};
 use nesos_wire::resource_text;
@@ -55,6 +56,7 @@ impl Master {
             executor: task
                 .executor
                 .unwrap_or_else(|| ExecutorId::new(task.task.as_str())),
+            kind: ExecutorKind::Command,
             role: offer.role.clone(),
             resources: task.resources,
             limits: task.limits,
@@ -173,6 +175,7 @@ impl Master {
             healthy: None,
             data: Vec::new(),
             unreachable_time: None,
+            extra: Vec::new(),
         };
         self.forward(key, status);
     }

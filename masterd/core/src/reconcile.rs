@@ -115,6 +115,7 @@ impl Master {
             healthy: None,
             data: Vec::new(),
             unreachable_time,
+            extra: Vec::new(),
         })
     }
 }

@@ -257,6 +257,7 @@ impl Master {
             healthy: last.and_then(|status| status.healthy),
             data: Vec::new(),
             unreachable_time: None,
+            extra: Vec::new(),
         }
     }
 

@@ -52,6 +52,7 @@ impl Bench {
             attributes: Vec::new(),
             tasks: Vec::new(),
             operations: Vec::new(),
+            executors: Vec::new(),
             domain: None,
         };
         change(&mut hello);

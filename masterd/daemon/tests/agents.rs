@@ -49,6 +49,7 @@ fn killed(agent: &str) -> TaskStatus {
         healthy: None,
         data: Vec::new(),
         unreachable_time: None,
+        extra: Vec::new(),
     }
 }
 

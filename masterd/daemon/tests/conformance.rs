@@ -150,6 +150,7 @@ async fn report(agent: &mut Agent, spec: &TaskSpec, uuid: Uuid) {
         healthy: None,
         data: b"bytes".to_vec(),
         unreachable_time: None,
+        extra: Vec::new(),
     };
     let update = TaskUpdate {
         key: spec.key.clone(),

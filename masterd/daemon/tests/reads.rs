@@ -25,6 +25,7 @@ fn spec(number: usize) -> TaskSpec {
         attempt: Attempt(1),
         name: task.clone(),
         executor: ExecutorId::new(task.as_str()),
+        kind: Default::default(),
         role: "lab".into(),
         resources: resource_text::parse("cpus:0.01;mem:1").unwrap(),
         limits: Default::default(),
@@ -52,6 +53,7 @@ fn status(agent: &AgentId, state: TaskState, uuid: u8) -> TaskStatus {
         healthy: None,
         data: Vec::new(),
         unreachable_time: None,
+        extra: Vec::new(),
     }
 }
 

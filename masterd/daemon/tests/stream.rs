@@ -24,6 +24,7 @@ fn status(spec: &TaskSpec, state: TaskState) -> AgentToMaster {
         healthy: None,
         data: Vec::new(),
         unreachable_time: None,
+        extra: Vec::new(),
     };
     AgentToMaster::Update(TaskUpdate {
         key: spec.key.clone(),

@@ -62,6 +62,7 @@ async fn run_task(agent: &mut Agent, spec: &TaskSpec) {
         healthy: None,
         data: b"private".to_vec(),
         unreachable_time: None,
+        extra: Vec::new(),
     };
     let update = TaskUpdate {
         key: spec.key.clone(),

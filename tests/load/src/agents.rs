@@ -95,6 +95,7 @@ impl Fleet {
                 attributes: Vec::new(),
                 tasks: Vec::new(),
                 operations: Vec::new(),
+                executors: Vec::new(),
                 domain: None,
             };
             Ok(Agent { tls, hello })
@@ -233,6 +234,7 @@ fn status(spec: &TaskSpec, agent: &AgentId, state: TaskState, uuid: Option<Uuid>
         healthy: None,
         data: Vec::new(),
         unreachable_time: None,
+        extra: Vec::new(),
     }
 }
 
@@ -258,6 +260,7 @@ fn spec(framework: &FrameworkId, task: &str, agent: &AgentId, framework_info: &[
         attempt: Attempt(1 << 32),
         name: "worker".into(),
         executor: ExecutorId::new(task),
+        kind: Default::default(),
         role: "load".into(),
         resources: nesos_wire::resource::Resources::new(),
         limits: Default::default(),

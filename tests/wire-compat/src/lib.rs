@@ -3,6 +3,7 @@
 //! here once, so that a new variant without a sample fails the test.
 
 pub mod decoders;
+mod executors;
 mod maintenance;
 mod operations;
 mod upkeep;
@@ -11,6 +12,7 @@ use nesos_wire::command::{AgentRecord, Command, FrameworkFacts, FrameworkRecord,
 use nesos_wire::domain::Domain;
 use nesos_wire::executor::{ExecutorSpec, ExitRecord, FromExecutor, Outcome, ToExecutor};
 use nesos_wire::frame;
+use nesos_wire::framework_executor::ExecutorKind;
 use nesos_wire::join::{JoinAnswer, JoinRequest};
 use nesos_wire::message::{
     AgentToMaster, FileChunk, FileError, Hello, MasterToAgent, TaskReport, TaskUpdate, Welcome,
@@ -46,6 +48,7 @@ pub fn samples() -> Vec<Sample> {
     all.extend(upkeep::commands());
     all.extend(operations::messages());
     all.extend(maintenance::commands());
+    all.extend(executors::messages());
     all.extend(executor_and_join());
     all
 }
@@ -321,6 +324,7 @@ fn status() -> TaskStatus {
         healthy: Some(true),
         data: vec![1],
         unreachable_time: Some(2.5),
+        extra: vec![3],
     }
 }
 
@@ -337,6 +341,7 @@ fn spec() -> TaskSpec {
         attempt: Attempt(1 << 32),
         name: "t".into(),
         executor: executor(),
+        kind: ExecutorKind::Custom,
         role: "*".into(),
         resources: resources(),
         limits: [
@@ -382,6 +387,7 @@ fn hello() -> Hello {
             status: Some(status()),
         }],
         operations: vec![operations::report()],
+        executors: vec![executors::executor()],
         domain: Domain::parse("garden/shed").ok(),
     }
 }

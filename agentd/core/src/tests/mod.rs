@@ -33,6 +33,7 @@ pub(crate) fn spec(task: &str, attempt: u64) -> TaskSpec {
         attempt: Attempt(attempt),
         name: task.into(),
         executor: ExecutorId::new(task),
+        kind: Default::default(),
         role: "*".into(),
         resources: resource_text::parse("cpus:1;mem:32").expect("valid"),
         limits: Default::default(),

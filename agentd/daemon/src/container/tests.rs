@@ -10,6 +10,7 @@ pub(crate) fn spec(key: &TaskKey) -> TaskSpec {
         attempt: Attempt(1),
         name: key.task.to_string(),
         executor: ExecutorId::new(key.task.as_str()),
+        kind: Default::default(),
         role: "*".into(),
         resources: Default::default(),
         limits: Default::default(),

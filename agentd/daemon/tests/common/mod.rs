@@ -76,6 +76,7 @@ pub fn shell(task: &str, text: &str) -> TaskSpec {
         attempt: Attempt(1),
         name: task.into(),
         executor: ExecutorId::new(task),
+        kind: Default::default(),
         role: "*".into(),
         resources: resource_text::parse("cpus:0.1;mem:32").unwrap(),
         limits: Default::default(),

@@ -143,6 +143,7 @@ impl Script {
                 .unwrap_or_default(),
             tasks: agent.tasks.values().cloned().collect(),
             operations: Vec::new(),
+            executors: Vec::new(),
             domain: None,
         };
         self.step(Event::AgentHello {
@@ -191,6 +192,7 @@ impl Script {
             healthy: None,
             data: Vec::new(),
             unreachable_time: None,
+            extra: Vec::new(),
         };
         if let Some(report) = agent.tasks.get_mut(&key) {
             report.latest = latest;

@@ -163,6 +163,7 @@ mod tests {
             healthy: container.map(|_| true),
             data: Vec::new(),
             unreachable_time: None,
+            extra: Vec::new(),
         };
         let info = v1::TaskInfo::from_json(info.as_bytes()).unwrap();
         Task {
@@ -174,6 +175,7 @@ mod tests {
                 attempt: Attempt(1),
                 name: "web \u{e4}\n".into(),
                 executor: ExecutorId::new("e"),
+                kind: Default::default(),
                 role: "lab".into(),
                 resources: resource_text::parse(resources).unwrap(),
                 limits: [

@@ -118,6 +118,7 @@ impl Board {
             attributes: resource_text::parse_attributes("rack:a").unwrap(),
             tasks: Vec::new(),
             operations: Vec::new(),
+            executors: Vec::new(),
             domain: None,
         }
     }
