@@ -1,0 +1,130 @@
+//! The commands that run a cluster on this machine: `nesos dev` and `nesos vm`.
+//!
+//! Declarations only, as in the module above.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+/// `nesos dev`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DevCommand {
+    /// Start a cluster and keep it up until Ctrl-C
+    Up(DevUpArgs),
+}
+
+/// `nesos dev up`.
+#[derive(Debug, Args)]
+pub(crate) struct DevUpArgs {
+    /// Number of masters
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=9))]
+    pub(crate) masters: u16,
+    /// Number of agents
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(0..=200))]
+    pub(crate) agents: u16,
+    /// Port of the master; 0: any free one
+    #[arg(long, default_value_t = 0)]
+    pub(crate) port: u16,
+    /// Folder for state and logs, kept afterwards; default: a temporary one
+    #[arg(long, value_name = "DIR")]
+    pub(crate) work_dir: Option<PathBuf>,
+    /// What each agent offers, as in `agentd --resources`
+    #[arg(
+        long,
+        default_value = "cpus:2;mem:1024;disk:4096;ports:[31000-32000]",
+        value_name = "RESOURCES"
+    )]
+    pub(crate) resources: String,
+    /// Start daemons again that die
+    #[arg(long)]
+    pub(crate) restart: bool,
+    /// One more flag for masterd; may be repeated
+    #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
+    pub(crate) master_flag: Vec<String>,
+    /// One more flag for every agentd; may be repeated
+    #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
+    pub(crate) agent_flag: Vec<String>,
+}
+
+/// `nesos vm`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum VmCommand {
+    /// Boot a cluster of emulated boards: board-1 is the master, the others are agents (a single board is both)
+    Up(VmUpArgs),
+    /// Shut the boards down and remove the cluster
+    Down(VmDirArgs),
+    /// List the boards
+    List(VmDirArgs),
+    /// Show a board's serial console; Ctrl-] leaves
+    Console(VmNodeArgs),
+    /// Cut a board's power
+    Kill(VmNodeArgs),
+    /// Give a board its power back
+    Start(VmNodeArgs),
+    /// The boards' switch, a process that `up` starts
+    #[command(hide = true)]
+    Switch(VmSwitchArgs),
+}
+
+/// `nesos vm up`.
+#[derive(Debug, Args)]
+pub(crate) struct VmUpArgs {
+    /// Number of boards
+    #[arg(value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub(crate) boards: u8,
+    /// Memory of each board in MiB
+    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(32..=16384))]
+    pub(crate) memory: u32,
+    /// CPUs of each board
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
+    pub(crate) cpus: u8,
+    /// Folder of a built image; default: that of `cargo xtask image --board qemu-virt`
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) image: Option<PathBuf>,
+    /// Size of each board's disk in MiB
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(128..=65536))]
+    pub(crate) disk: u32,
+    /// Port of the API on this machine; 0: any free one
+    #[arg(long, default_value_t = 5050)]
+    pub(crate) port: u16,
+    /// Let board-1 run tasks too
+    #[arg(long)]
+    pub(crate) master_runs_tasks: bool,
+    /// Seconds to wait for the boards to join
+    #[arg(long, default_value_t = 120, value_name = "SECONDS")]
+    pub(crate) timeout: u64,
+    /// One more word for the kernel's command line, e.g. nesos.shell; may be repeated
+    #[arg(long, value_name = "WORD")]
+    pub(crate) append: Vec<String>,
+    /// Stay until Ctrl-C, then take the cluster down
+    #[arg(long)]
+    pub(crate) attach: bool,
+    /// Where the cluster lives
+    #[command(flatten)]
+    pub(crate) dir: VmDirArgs,
+}
+
+/// `nesos vm switch`.
+#[derive(Debug, Args)]
+pub(crate) struct VmSwitchArgs {
+    /// Where to listen
+    pub(crate) socket: PathBuf,
+}
+
+/// Which cluster of boards.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct VmDirArgs {
+    /// Folder of the cluster; default: $XDG_STATE_HOME/nesos/vm
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+}
+
+/// One board of a cluster.
+#[derive(Debug, Args)]
+pub(crate) struct VmNodeArgs {
+    /// Name of the board, e.g. board-2
+    pub(crate) node: String,
+    /// Where the cluster lives
+    #[command(flatten)]
+    pub(crate) dir: VmDirArgs,
+}
