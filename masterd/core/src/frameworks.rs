@@ -244,11 +244,14 @@ impl Master {
         }
     }
 
-    /// Offers of roles it leaves are rescinded; offers of roles it suppresses stay.
+    /// Offers of roles it leaves are rescinded; offers of roles it suppresses stay. Watchers hear of it only if its
+    /// `FrameworkInfo` is another one, as in Mesos.
     pub(crate) fn update_framework(&mut self, id: &FrameworkId, update: FrameworkUpdate) {
         if self.check_update(id, &update).is_err() {
             return;
         }
+        let known = self.frameworks.get(id);
+        let is_changed = known.is_some_and(|known| known.info != update.info);
         self.take_facts(id, &update.facts, &update.info);
         let Some(framework) = self.frameworks.get_mut(id) else {
             return;
@@ -263,7 +266,9 @@ impl Master {
         let left: Vec<OfferId> = left.cloned().collect();
         left.iter().for_each(|offer| self.rescind(offer));
         self.allocator.update_framework(id, subscription);
-        self.tell(|| News::FrameworkUpdated(id.clone()));
+        if is_changed {
+            self.tell(|| News::FrameworkUpdated(id.clone()));
+        }
     }
 
     /// New facts replace the old ones, except for `user` and `checkpoint`, which never change.

@@ -1,9 +1,9 @@
-//! The HTTP API's rules: Mesos's order of checks, status codes, paths, and who may write.
+//! The HTTP API's rules: malformed calls, paths, connections, and who may write.
 #![allow(clippy::unwrap_used)]
 
 mod common;
 
-use common::http::{Client, Scheduler, get, head, request};
+use common::http::{Client, get, head, request};
 use common::{Master, run};
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
@@ -14,45 +14,6 @@ const SUBSCRIBE: &str =
 async fn post(address: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
     let answer = request(address, "POST", PATH, headers, body.as_bytes()).await;
     (answer.status, answer.text())
-}
-
-#[test]
-fn scheduler_calls_are_checked_in_mesoss_order() {
-    let dir = tempfile::tempdir().unwrap();
-    let master = Master::start(dir.path(), 0, &[]);
-    let address = master.address();
-    run(async {
-        let answer = get(&address, PATH).await;
-        assert_eq!((answer.status, answer.header("allow")), (405, Some("POST")));
-        let expected = "405 Method Not Allowed. Expecting one of { 'POST' }, but received 'GET'.";
-        assert_eq!(answer.text(), expected);
-        let (charset, text) = (
-            "application/json; charset=utf-8",
-            ("Content-Type", "text/plain"),
-        );
-        let protobuf = ("Content-Type", "application/x-protobuf");
-        let (html, stream) = (("Accept", "text/html"), ("Mesos-Stream-Id", "x"));
-        for (headers, body, status) in [
-            (&[][..], "nonsense", 400),
-            (&[("Content-Type", charset)], "nonsense", 415),
-            (&[text], SUBSCRIBE, 415),
-            (&[protobuf], "\u{7f}\u{7f}", 400),
-            (&[JSON, html], SUBSCRIBE, 406),
-            (&[JSON, html, stream], SUBSCRIBE, 406),
-            (&[JSON, stream], SUBSCRIBE, 400),
-            (&[JSON], r#"{"type":"UNKNOWN"}"#, 501),
-            (&[JSON], r#"{"type":"REVIVE"}"#, 400),
-        ] {
-            assert_eq!(
-                post(&address, headers, body).await.0,
-                status,
-                "{headers:?} {body}"
-            );
-        }
-        let unknown = r#"{"type":"REVIVE","framework_id":{"value":"nobody"}}"#;
-        let (status, text) = post(&address, &[JSON], unknown).await;
-        assert_eq!((status, text.as_str()), (400, "Framework cannot be found"));
-    });
 }
 
 #[test]
@@ -67,53 +28,6 @@ fn malformed_calls_are_400_with_a_sentence() {
             assert_eq!(status, 400, "{body}");
             assert!(text.starts_with("Failed to "), "{body}: {text}");
         }
-    });
-}
-
-#[test]
-fn calls_need_the_right_stream() {
-    let dir = tempfile::tempdir().unwrap();
-    let master = Master::start(dir.path(), 0, &[]);
-    let address = master.address();
-    run(async {
-        let scheduler = Scheduler::subscribe(&address, r#","failover_timeout":60"#, None).await;
-        assert_eq!(scheduler.call(r#""type":"REVIVE""#).await, 202);
-        assert_eq!(
-            scheduler
-                .call(r#""type":"REQUEST","request":{"requests":[]}"#)
-                .await,
-            202
-        );
-        assert_eq!(
-            scheduler
-                .call(r#""type":"DECLINE","decline":{"offer_ids":[{"value":"gone"}]}"#)
-                .await,
-            202
-        );
-        assert_eq!(scheduler.call(r#""type":"ACCEPT""#).await, 400);
-        assert_eq!(scheduler.call(r#""type":"ACKNOWLEDGE","acknowledge":{"agent_id":{"value":"a"},"task_id":{"value":"t"},"uuid":"AA=="}"#).await, 400);
-        let body = format!(
-            r#"{{"type":"REVIVE","framework_id":{{"value":"{}"}}}}"#,
-            scheduler.framework
-        );
-        let call = async |headers: &[(&str, &str)]| {
-            request(&address, "POST", PATH, headers, body.as_bytes())
-                .await
-                .status
-        };
-        assert_eq!(call(&[JSON]).await, 400, "no stream id");
-        assert_eq!(call(&[JSON, ("Mesos-Stream-Id", "other")]).await, 400);
-        let (framework, stream_id) = (scheduler.framework.clone(), scheduler.stream_id.clone());
-        drop(scheduler);
-        let mut status = 202;
-        while status == 202 {
-            status = call(&[JSON, ("Mesos-Stream-Id", &stream_id)]).await;
-        }
-        assert_eq!(status, 403, "not subscribed any more");
-        let again =
-            Scheduler::subscribe(&address, r#","failover_timeout":60"#, Some(&framework)).await;
-        assert_eq!(again.framework, framework);
-        assert_ne!(again.stream_id, stream_id);
     });
 }
 

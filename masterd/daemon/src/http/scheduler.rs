@@ -134,6 +134,10 @@ async fn other(
         .get(STREAM_ID)
         .map(|value| stream_id(value.as_bytes()));
     let intake = call::intake(kind, call).map_err(bad)?;
+    // Mesos calls it the one call beside SUBSCRIBE that has an answer, though that comes as events.
+    if kind == CallType::ReconcileOperations {
+        intake::accepted(headers)?;
+    }
     let call = match intake {
         Intake::Call(call) => Some(call),
         Intake::Ignored => None,

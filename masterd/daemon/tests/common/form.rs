@@ -26,13 +26,7 @@ impl Form {
 
     /// Makes an operator call; its status and, if it is an answer with content, the answer as JSON.
     pub async fn operate(self, address: &str, call: &Value) -> (u16, Value) {
-        let text = call.to_string();
-        let body = match self {
-            Self::Json => text.into_bytes(),
-            Self::Protobuf => operator::Call::from_json(text.as_bytes())
-                .unwrap()
-                .to_protobuf(),
-        };
+        let body = self.operator_call(call);
         let headers = self.headers();
         let answer = request(address, "POST", "/api/v1", &headers, &body).await;
         let value = match self {
@@ -64,12 +58,25 @@ impl Form {
         client
     }
 
-    fn headers(self) -> [(&'static str, &'static str); 2] {
+    /// Content-Type and Accept.
+    pub fn headers(self) -> [(&'static str, &'static str); 2] {
         let media_type = self.media_type();
         [("Content-Type", media_type), ("Accept", media_type)]
     }
 
-    fn scheduler_call(self, call: &Value) -> Vec<u8> {
+    /// What travels of an operator call.
+    pub fn operator_call(self, call: &Value) -> Vec<u8> {
+        let text = call.to_string();
+        match self {
+            Self::Json => text.into_bytes(),
+            Self::Protobuf => operator::Call::from_json(text.as_bytes())
+                .unwrap()
+                .to_protobuf(),
+        }
+    }
+
+    /// What travels of a scheduler call.
+    pub fn scheduler_call(self, call: &Value) -> Vec<u8> {
         let text = call.to_string();
         match self {
             Self::Json => text.into_bytes(),
@@ -162,6 +169,50 @@ impl Scheduler {
     }
 }
 
+/// An operator's event stream in one of the forms.
+#[derive(Debug)]
+pub struct Watcher {
+    form: Form,
+    client: Client,
+}
+
+impl Watcher {
+    /// Opens it.
+    pub async fn open(form: Form, address: &str) -> Self {
+        let body = form.operator_call(&json!({"type": "SUBSCRIBE"}));
+        let mut client = Client::connect(address).await;
+        let head = head("POST", "/api/v1", &form.headers(), body.len());
+        client.send(&head).await;
+        client.send(&body).await;
+        let answer = client.head().await;
+        let found = (answer.status, answer.header("content-type"));
+        assert_eq!(found, (200, Some(form.media_type())));
+        Self { form, client }
+    }
+
+    /// The next event that is no heartbeat.
+    pub async fn event(&mut self) -> Value {
+        loop {
+            let event = self.event_or_end().await.expect("the stream ended");
+            if event["type"] != "HEARTBEAT" {
+                return event;
+            }
+        }
+    }
+
+    /// The next event; `None`: the stream has ended.
+    pub async fn event_or_end(&mut self) -> Option<Value> {
+        let chunk = self.client.chunk().await?;
+        Some(match self.form {
+            Form::Json => serde_json::from_slice(record(&chunk)).unwrap(),
+            Form::Protobuf => {
+                let event = operator::Event::from_protobuf(record(&chunk)).unwrap();
+                serde_json::from_slice(&event.to_json()).unwrap()
+            }
+        })
+    }
+}
+
 /// Sends a SUBSCRIBE.
 async fn ask(form: Form, address: &str, subscribe: Value) -> Client {
     let mut call = json!({"type": "SUBSCRIBE", "subscribe": subscribe});
@@ -175,13 +226,17 @@ async fn ask(form: Form, address: &str, subscribe: Value) -> Client {
 
 /// One record as JSON.
 fn parse(form: Form, chunk: &[u8]) -> Value {
-    let newline = chunk.iter().position(|byte| *byte == b'\n').unwrap();
-    let record = &chunk[newline + 1..];
     match form {
-        Form::Json => serde_json::from_slice(record).unwrap(),
+        Form::Json => serde_json::from_slice(record(chunk)).unwrap(),
         Form::Protobuf => {
-            let event = scheduler::Event::from_protobuf(record).unwrap();
+            let event = scheduler::Event::from_protobuf(record(chunk)).unwrap();
             serde_json::from_slice(&event.to_json()).unwrap()
         }
     }
+}
+
+/// What stands in a chunk behind the length.
+fn record(chunk: &[u8]) -> &[u8] {
+    let newline = chunk.iter().position(|byte| *byte == b'\n').unwrap();
+    &chunk[newline + 1..]
 }

@@ -7,6 +7,7 @@ pub mod agent;
 pub mod form;
 pub mod http;
 pub mod operation;
+pub mod quota;
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
