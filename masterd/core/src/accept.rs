@@ -9,6 +9,7 @@ use nesos_wire::task::{Reason, TaskState};
 use nesos_wire::{AgentId, FrameworkId, OfferId, TaskId, TaskKey};
 
 use crate::call::Operation;
+use crate::launch::Launches;
 use crate::master::Master;
 use crate::operation::Remains;
 use crate::outgoing::Offer;
@@ -38,36 +39,38 @@ impl Master {
             usable: offer.resources.clone(),
             kept: Resources::new(),
         };
-        let mut launched = Vec::new();
+        let mut launches = Launches::default();
         for operation in operations {
             match operation {
                 Operation::Launch(tasks) => {
                     for task in tasks {
-                        self.launch(&offer, task, &mut remains.usable, &mut launched);
+                        self.launch(&offer, task, &mut remains.usable, &mut launches);
                     }
                 }
+                Operation::LaunchGroup { executor, tasks } => {
+                    self.send_launches(&offer.agent, &mut launches);
+                    self.launch_group(&offer, *executor, tasks, &mut remains.usable);
+                }
                 Operation::Convert(request) => {
-                    self.send_launches(&offer.agent, std::mem::take(&mut launched));
+                    self.send_launches(&offer.agent, &mut launches);
                     self.convert(&offer, *request, &mut remains);
                 }
-                Operation::Unsupported { tasks, reason } => {
+                Operation::Unsupported {
+                    tasks,
+                    code,
+                    reason,
+                } => {
                     for (task, agent) in tasks {
                         let key = TaskKey {
                             framework: framework.clone(),
                             task,
                         };
-                        self.refuse_task(
-                            key,
-                            agent,
-                            TaskState::Error,
-                            Reason::TaskInvalid,
-                            reason.clone(),
-                        );
+                        self.refuse_task(key, agent, TaskState::Error, code, reason.clone());
                     }
                 }
             }
         }
-        self.send_launches(&offer.agent, launched);
+        self.send_launches(&offer.agent, &mut launches);
         self.give_rest_back(&offer, remains, refuse_seconds);
     }
 
@@ -164,7 +167,7 @@ impl Master {
         let state = self.dropped_state(framework);
         for operation in operations {
             let tasks: Vec<(TaskId, AgentId)> = match operation {
-                Operation::Launch(tasks) => tasks
+                Operation::Launch(tasks) | Operation::LaunchGroup { tasks, .. } => tasks
                     .into_iter()
                     .map(|task| (task.task, task.agent))
                     .collect(),

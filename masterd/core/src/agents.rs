@@ -10,7 +10,7 @@ use nesos_wire::command::{AgentRecord, Command, Upkeep};
 use nesos_wire::domain::Domain;
 use nesos_wire::message::{AgentToMaster, Hello, MasterToAgent, TaskReport, Welcome};
 use nesos_wire::task::TaskState;
-use nesos_wire::{AgentId, TaskKey, version};
+use nesos_wire::{AgentId, FrameworkId, TaskKey, version};
 
 use crate::allocator::AgentFacts;
 use crate::event::{LinkId, RequestId};
@@ -32,7 +32,7 @@ impl Master {
             return;
         }
         if let Some(id) = hello.agent.clone().filter(|id| self.registry.is_gone(id)) {
-            self.say_gone(link, &id, hello.tasks.into_iter().map(|task| task.spec.key));
+            self.say_gone(link, &id, frameworks_of(&hello));
             self.out.close_links.push(link);
             return;
         }
@@ -97,17 +97,22 @@ impl Master {
                 data,
             } => {
                 self.metrics.messages_executor_to_framework += 1;
-                self.send_framework(
-                    &framework,
-                    FrameworkEvent::Message {
-                        agent: id,
-                        executor,
-                        data,
-                    },
-                );
+                let message = FrameworkEvent::Message {
+                    agent: id,
+                    executor,
+                    data,
+                };
+                if self.send_framework(&framework, message) {
+                    self.metrics.valid_executor_to_framework_messages += 1;
+                } else {
+                    self.metrics.invalid_executor_to_framework_messages += 1;
+                }
             }
-            // No executor is launched but those of command tasks, which end with their tasks.
-            AgentToMaster::ExecutorEnded { .. } => {}
+            AgentToMaster::ExecutorEnded {
+                key,
+                attempt,
+                status,
+            } => self.executor_ended(&id, &key, attempt, status),
             AgentToMaster::Goodbye => {
                 self.metrics.messages_unregister_slave += 1;
                 self.remove_agent(&id, Parting::Goodbye);
@@ -267,6 +272,7 @@ impl Master {
             self.propose(Command::MarkReachable { agent: id.clone() });
         }
         let operations = std::mem::take(&mut hello.operations);
+        let executors = std::mem::take(&mut hello.executors);
         let tasks = self.note_agent(link, id, hello);
         if !matches!(
             before,
@@ -291,6 +297,9 @@ impl Master {
         self.out
             .to_agents
             .extend(reconciled.then.into_iter().map(|message| (link, message)));
+        let orders = self.reconcile_executors(id, executors);
+        let orders = orders.into_iter().map(|message| (link, message));
+        self.out.to_agents.extend(orders);
         let settled = self.reconcile_agent_operations(id, operations);
         let settled = settled.into_iter().map(|message| (link, message));
         self.out.to_agents.extend(settled);
@@ -362,6 +371,13 @@ impl Master {
     }
 }
 
+/// The frameworks of everything that runs on the agent.
+pub(crate) fn frameworks_of(hello: &Hello) -> BTreeSet<FrameworkId> {
+    let tasks = hello.tasks.iter().map(|task| &task.spec.key.framework);
+    let executors = hello.executors.iter().map(|known| &known.key.framework);
+    tasks.chain(executors).cloned().collect()
+}
+
 impl Agent {
     pub(crate) fn blank(id: AgentId, node: nesos_wire::NodeId) -> Self {
         Self {
@@ -379,6 +395,7 @@ impl Agent {
             registered_time: None,
             reregistered_time: None,
             tasks: BTreeSet::new(),
+            executors: Default::default(),
             operations: Default::default(),
             offers: BTreeSet::new(),
             newest_link: None,

@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 
 use nesos_wire::command::FrameworkFacts;
+use nesos_wire::framework_executor::ExecutorKind;
 use nesos_wire::message::MasterToAgent;
 use nesos_wire::resource::{Resources, Scalar};
-use nesos_wire::task::Command;
+use nesos_wire::task::{Command, Reason};
 use nesos_wire::{AgentId, ExecutorId, FrameworkId, OfferId, TaskId, Uuid};
 
 use crate::master::Master;
@@ -101,6 +102,13 @@ pub enum Call {
         /// Content, unopened.
         data: Vec<u8>,
     },
+    /// Ask an executor to end, best effort.
+    ShutDownExecutor {
+        /// Where it runs.
+        agent: AgentId,
+        /// Which.
+        executor: ExecutorId,
+    },
 }
 
 /// What to do with accepted offers.
@@ -108,13 +116,22 @@ pub enum Call {
 pub enum Operation {
     /// Run tasks.
     Launch(Vec<LaunchTask>),
+    /// Run all of these with one executor, or none.
+    LaunchGroup {
+        /// The executor.
+        executor: Box<LaunchExecutor>,
+        /// The tasks; none names an executor of its own.
+        tasks: Vec<LaunchTask>,
+    },
     /// Change resources.
     Convert(Box<Convert>),
-    /// An operation that this master does not know (LAUNCH_GROUP, …): it fails, the resources stay. The tasks, if it had
-    /// any, get TASK_ERROR with this sentence.
+    /// An operation that this master does not know, or that is wrong as a whole: it fails, the resources stay. The tasks, if
+    /// it had any, get TASK_ERROR with this reason and sentence.
     Unsupported {
         /// Task ids in the operation, with the agent each one names.
         tasks: Vec<(TaskId, AgentId)>,
+        /// Of the status.
+        code: Reason,
         /// Why, for the status message.
         reason: String,
     },
@@ -144,8 +161,8 @@ pub struct LaunchTask {
     pub agent: AgentId,
     /// Display name.
     pub name: String,
-    /// Executor id; none: a command task, whose executor id is its task id.
-    pub executor: Option<ExecutorId>,
+    /// The executor that the framework brings; none: a command task, whose executor id is its task id.
+    pub executor: Option<Box<LaunchExecutor>>,
     /// Role in its resources' `allocation_info`, if any is given; must be the offers'.
     pub role: Option<String>,
     /// What it uses.
@@ -159,6 +176,31 @@ pub struct LaunchTask {
     /// Protobuf of the `TaskInfo`.
     pub info: Vec<u8>,
     /// The daemon's validation of the protobuf found this wrong: the task gets TASK_ERROR with this sentence.
+    pub invalid: Option<String>,
+}
+
+/// An `ExecutorInfo`, taken out of its protobuf.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LaunchExecutor {
+    /// Its id.
+    pub executor: ExecutorId,
+    /// Custom or default.
+    pub kind: ExecutorKind,
+    /// Display name; may be empty.
+    pub name: String,
+    /// Where it comes from, in the framework's words; may be empty.
+    pub source: String,
+    /// Role in its resources' `allocation_info`, if any is given; must be the offers'.
+    pub role: Option<String>,
+    /// What it holds beside its tasks; may be nothing.
+    pub resources: Resources,
+    /// What to start.
+    pub command: Command,
+    /// From SHUTDOWN to SIGKILL, milliseconds; none: as the agent is configured.
+    pub shutdown_grace_ms: Option<u32>,
+    /// Protobuf of the `ExecutorInfo` with framework id and type, without allocation: equal bytes mean the same executor.
+    pub info: Vec<u8>,
+    /// The daemon's validation of the protobuf found this wrong.
     pub invalid: Option<String>,
 }
 
@@ -270,7 +312,14 @@ impl Master {
                     executor,
                     data,
                 };
-                self.send_agent(&agent, message);
+                if self.send_agent(&agent, message) {
+                    self.metrics.valid_framework_to_executor_messages += 1;
+                } else {
+                    self.metrics.invalid_framework_to_executor_messages += 1;
+                }
+            }
+            Call::ShutDownExecutor { agent, executor } => {
+                self.shut_executor_down(framework, &agent, executor);
             }
         }
     }

@@ -85,8 +85,14 @@ fn check_agent(master: &Master, agent: &Agent, found: &mut Vec<String>) {
             "agent {id}: allocated {allocated:?}, used and offered {committed:?}"
         ));
     }
-    if !is_present && !agent.tasks.is_empty() {
-        found.push(format!("agent {id} is away but has tasks"));
+    let is_empty = agent.tasks.is_empty() && agent.executors.is_empty();
+    if !is_present && !is_empty {
+        found.push(format!("agent {id} is away but has tasks or executors"));
+    }
+    for (key, executor) in &agent.executors {
+        if *key != executor.key || !master.frameworks.contains_key(&key.framework) {
+            found.push(format!("executor {key} on agent {id} is nobody's"));
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use nesos_base::time::{Duration, Instant};
 use nesos_wire::command::{Command, FrameworkFacts, FrameworkRecord};
+use nesos_wire::framework_executor::FrameworkExecutor;
 use nesos_wire::message::MasterToAgent;
 use nesos_wire::task::{Reason, Source, TaskSpec, TaskState};
 use nesos_wire::{AgentId, FrameworkId, OfferId};
@@ -135,20 +136,23 @@ impl Master {
         if spec.task_killing {
             capabilities.push("TASK_KILLING_STATE".to_owned());
         }
-        let facts = FrameworkFacts {
-            name: String::new(),
-            user: String::new(),
-            roles: vec![spec.role.clone()],
-            principal: None,
-            failover_timeout: 0.0,
-            checkpoint: spec.checkpoint,
-            capabilities,
-        };
+        let mut facts = guessed_facts(&spec.role, spec.checkpoint);
+        facts.capabilities = capabilities;
         self.add_recovered_framework(
             spec.key.framework.clone(),
             facts,
             spec.framework_info.clone(),
         );
+    }
+
+    /// The same, of one that this master knows only from an executor without tasks.
+    pub(crate) fn recover_framework_of_executor(&mut self, executor: &FrameworkExecutor) {
+        let mut facts = guessed_facts(&executor.role, executor.checkpoint);
+        if executor.partition_aware {
+            facts.capabilities.push("PARTITION_AWARE".to_owned());
+        }
+        let info = executor.framework_info.clone();
+        self.add_recovered_framework(executor.key.framework.clone(), facts, info);
     }
 
     /// Ends a framework: its tasks are killed, its stream closed, its id never accepted again.
@@ -189,7 +193,8 @@ impl Master {
             }
             framework.complete(task);
         }
-        // Also frees what its tasks used. Before the allocator forgets it, since free resources are offered at once.
+        agents.append(&mut self.drop_executors_of(id));
+        // Also frees what its tasks and executors used. Before the allocator forgets it, since free resources are offered at once.
         self.allocator.remove_framework(id);
         for agent in agents {
             self.send_agent(
@@ -329,6 +334,18 @@ impl Framework {
     /// Known from an agent's tasks alone, so that most of its facts are guesses.
     pub(crate) fn is_orphan(&self) -> bool {
         self.recovered && self.facts.name.is_empty() && self.facts.user.is_empty()
+    }
+}
+
+fn guessed_facts(role: &str, checkpoint: bool) -> FrameworkFacts {
+    FrameworkFacts {
+        name: String::new(),
+        user: String::new(),
+        roles: vec![role.to_owned()],
+        principal: None,
+        failover_timeout: 0.0,
+        checkpoint,
+        capabilities: Vec::new(),
     }
 }
 

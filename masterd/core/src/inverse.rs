@@ -153,8 +153,11 @@ impl Master {
         let tasks = agent.tasks.iter().filter_map(|key| self.task(key));
         let using = tasks.filter(|task| task.is_using_resources());
         let using = using.map(|task| &task.spec.key.framework);
+        let executors = agent.held_by_executors().map(|(owner, _)| owner);
         let offers = agent.offers.iter().filter_map(|id| self.offers.get(id));
-        let holders = using.chain(offers.map(|offer| &offer.framework));
+        let holders = using
+            .chain(executors)
+            .chain(offers.map(|offer| &offer.framework));
         let is_open = |framework: &&FrameworkId| {
             let known = self.frameworks.get(*framework);
             known.is_some_and(|known| known.is_connected())

@@ -1,51 +1,132 @@
 //! LAUNCH: from the tasks of an ACCEPT to what agents are told, or to the statuses that say why not.
 //!
-//! Called by `accept`. Invariant: what the launched tasks of one ACCEPT use is contained in what its offers held, so that
-//! nothing is committed twice.
+//! What a task must be is `task_check`'s. Called by `accept`. Invariant: what the launched tasks of one ACCEPT and their
+//! executors use is contained in what its offers held, so that nothing is committed twice.
 
-use nesos_wire::framework_executor::ExecutorKind;
+use nesos_wire::framework_executor::{ExecutorKind, FrameworkExecutor};
 use nesos_wire::message::MasterToAgent;
-use nesos_wire::resource::{Entry, Resources, Scalar};
-use nesos_wire::resource_text;
-use nesos_wire::task::{Reason, Source, TaskSpec, TaskState, TaskStatus};
-use nesos_wire::{AgentId, ExecutorId, TaskKey};
+use nesos_wire::resource::{Entry, Resources};
+use nesos_wire::task::{Command, Reason, Source, TaskSpec, TaskState, TaskStatus};
+use nesos_wire::{AgentId, Attempt, ExecutorId, ExecutorKey, TaskKey};
 
-use crate::call::LaunchTask;
+use crate::call::{LaunchExecutor, LaunchTask};
 use crate::master::Master;
 use crate::news::News;
 use crate::outgoing::Offer;
 use crate::state::Task;
+use crate::task_check::check_room;
 
-/// Most bytes of specs in one `Launch`, estimated: a quarter of the frame limit, because the estimate is rough.
-const MAX_LAUNCH_BYTES: usize = nesos_wire::frame::MAX_FRAME / 4;
+/// Most bytes of specs in one message, estimated: a quarter of the frame limit, because the estimate is rough.
+pub(crate) const MAX_LAUNCH_BYTES: usize = nesos_wire::frame::MAX_FRAME / 4;
+
+/// Tasks of one ACCEPT on their way to the agent; those of one executor that follow each other go together.
+#[derive(Default)]
+pub(crate) struct Launches {
+    /// Of all tasks below; none: they are commands. And whether it is to be started.
+    executor: Option<(Box<FrameworkExecutor>, bool)>,
+    tasks: Vec<TaskSpec>,
+    bytes: usize,
+}
 
 impl Master {
     pub(crate) fn launch(
         &mut self,
         offer: &Offer,
-        task: LaunchTask,
+        mut task: LaunchTask,
         remaining: &mut Resources,
-        launched: &mut Vec<TaskSpec>,
+        launches: &mut Launches,
     ) {
-        if let Err(message) = self.check_task(offer, &task, remaining) {
-            let key = TaskKey {
-                framework: offer.framework.clone(),
-                task: task.task,
-            };
-            self.refuse_task(
-                key,
-                task.agent,
-                TaskState::Error,
-                Reason::TaskInvalid,
-                message,
-            );
-            return;
-        }
-        self.take_resources(offer, &task.resources, remaining);
-        let attempt = self.allot_attempt();
-        let Some(framework) = self.frameworks.get_mut(&offer.framework) else {
-            return;
+        let start = match self.check_launch(offer, &task, remaining) {
+            Ok(start) => start,
+            Err(message) => {
+                let key = TaskKey {
+                    framework: offer.framework.clone(),
+                    task: task.task,
+                };
+                let (state, reason) = (TaskState::Error, Reason::TaskInvalid);
+                self.refuse_task(key, task.agent, state, reason, message);
+                return;
+            }
         };
+        let attempt = self.allot_attempt();
+        let executor = task.executor.take();
+        let hosted =
+            executor.and_then(|executor| self.host(offer, *executor, start, attempt, remaining));
+        let spec = self.book_task(offer, task, attempt, hosted.as_deref(), remaining);
+        let Some(spec) = spec else { return };
+        self.add_launch(&offer.agent, launches, spec, hosted, start);
+    }
+
+    /// Whether the task can be launched; says whether its executor is to be started.
+    fn check_launch(
+        &self,
+        offer: &Offer,
+        task: &LaunchTask,
+        remaining: &Resources,
+    ) -> Result<bool, String> {
+        self.check_task(offer, task)?;
+        let Some(executor) = &task.executor else {
+            check_room("Task uses", &task.resources, remaining)?;
+            return Ok(false);
+        };
+        let start = self.check_executor(offer, executor)?;
+        let mut needed = task.resources.clone();
+        if start {
+            needed.add(&executor.resources);
+        }
+        check_room("Task and its executor use", &needed, remaining)?;
+        Ok(start)
+    }
+
+    /// The executor of a launch as its agent is told of it; booked if it is to be started.
+    pub(crate) fn host(
+        &mut self,
+        offer: &Offer,
+        executor: LaunchExecutor,
+        start: bool,
+        attempt: Attempt,
+        remaining: &mut Resources,
+    ) -> Option<Box<FrameworkExecutor>> {
+        let framework = self.frameworks.get(&offer.framework)?;
+        let key = ExecutorKey {
+            framework: framework.id.clone(),
+            executor: executor.executor,
+        };
+        let living = self.agents.get(&offer.agent)?.executors.get(&key);
+        let executor = FrameworkExecutor {
+            key,
+            attempt: living.map_or(attempt, |living| living.attempt),
+            kind: executor.kind,
+            name: executor.name,
+            source: executor.source,
+            role: offer.role.clone(),
+            resources: executor.resources,
+            command: executor.command,
+            shutdown_grace_ms: executor.shutdown_grace_ms,
+            checkpoint: framework.facts.checkpoint,
+            partition_aware: framework.facts.is_capable("PARTITION_AWARE"),
+            info: executor.info,
+            framework_info: framework.info.clone(),
+        };
+        if start {
+            self.take_resources(offer, &executor.resources, remaining);
+            self.book_executor(&offer.agent, executor.clone());
+        }
+        Some(Box::new(executor))
+    }
+
+    /// Books a task that was found good, with the executor that is to hold it.
+    pub(crate) fn book_task(
+        &mut self,
+        offer: &Offer,
+        task: LaunchTask,
+        attempt: Attempt,
+        host: Option<&FrameworkExecutor>,
+        remaining: &mut Resources,
+    ) -> Option<TaskSpec> {
+        self.take_resources(offer, &task.resources, remaining);
+        let framework = self.frameworks.get_mut(&offer.framework)?;
+        let command_executor = || ExecutorId::new(task.task.as_str());
         let spec = TaskSpec {
             key: TaskKey {
                 framework: offer.framework.clone(),
@@ -53,10 +134,8 @@ impl Master {
             },
             attempt,
             name: task.name,
-            executor: task
-                .executor
-                .unwrap_or_else(|| ExecutorId::new(task.task.as_str())),
-            kind: ExecutorKind::Command,
+            executor: host.map_or_else(command_executor, |host| host.key.executor.clone()),
+            kind: host.map_or(ExecutorKind::Command, |host| host.kind),
             role: offer.role.clone(),
             resources: task.resources,
             limits: task.limits,
@@ -76,10 +155,11 @@ impl Master {
         }
         self.tell(|| News::TaskAdded(spec.key.clone()));
         self.metrics.tasks_launched += 1;
-        launched.push(spec);
+        Some(spec)
     }
 
-    /// Books what a task uses. Of a shared volume it gets a holding of its own, and the next task can have one too.
+    /// Books what a task or an executor uses. Of a shared volume it gets a holding of its own, and the next one can have one
+    /// too.
     fn take_resources(&mut self, offer: &Offer, used: &Resources, remaining: &mut Resources) {
         let shared = used.filter(Entry::is_shared);
         if !shared.is_empty() {
@@ -87,69 +167,6 @@ impl Master {
                 .allocated(&offer.framework, &offer.role, &offer.agent, &shared);
         }
         remaining.subtract(&used.filter(|entry| !entry.is_shared()));
-    }
-
-    /// Semantic validation; the protobuf's was the daemon's.
-    fn check_task(
-        &self,
-        offer: &Offer,
-        task: &LaunchTask,
-        remaining: &Resources,
-    ) -> Result<(), String> {
-        if let Some(reason) = &task.invalid {
-            return Err(reason.clone());
-        }
-        if task.agent != offer.agent {
-            return Err(format!(
-                "Task uses invalid agent {} while agent {} is expected",
-                task.agent, offer.agent
-            ));
-        }
-        if let Some(role) = task.role.as_ref().filter(|role| **role != offer.role) {
-            return Err(format!(
-                "Task's resources are allocated to role {role}, the offer's to role {}",
-                offer.role
-            ));
-        }
-        let framework = self.frameworks.get(&offer.framework);
-        if framework.is_some_and(|f| {
-            f.tasks.contains_key(&task.task) || f.unreachable.contains_key(&task.task)
-        }) {
-            return Err(format!("Task has duplicate ID: {}", task.task));
-        }
-        if task.resources.is_empty() {
-            return Err("Task uses no resources".to_owned());
-        }
-        let volumes = task.resources.entries().iter();
-        for volume in volumes.filter_map(|entry| entry.terms().volume()) {
-            volume
-                .check_path()
-                .map_err(|e| format!("Task's volume {}: {e}", volume.id))?;
-        }
-        if let Some(name) = mixed_name(&task.resources) {
-            return Err(format!(
-                "Task uses revocable and non-revocable {name} at once"
-            ));
-        }
-        for (name, limit) in &task.limits {
-            if name != "cpus" && name != "mem" {
-                return Err(format!(
-                    "Task has a limit for {name}, only cpus and mem can have one"
-                ));
-            }
-            if limit.is_some_and(|limit| limit < task.resources.scalar(name) || limit <= Scalar(0))
-            {
-                return Err(format!("Task's limit for {name} is below its request"));
-            }
-        }
-        if !remaining.contains(&task.resources) {
-            return Err(format!(
-                "Task uses more resources {} than available {}",
-                resource_text::text(&task.resources),
-                resource_text::text(remaining)
-            ));
-        }
-        Ok(())
     }
 
     /// A task that never came to be: one status, no trace in the books.
@@ -180,48 +197,56 @@ impl Master {
         self.forward(key, status);
     }
 
-    pub(crate) fn send_launches(&mut self, agent: &AgentId, launched: Vec<TaskSpec>) {
-        let mut batch = Vec::new();
-        let mut bytes = 0;
-        for spec in launched {
-            let size = estimate(&spec);
-            if !batch.is_empty() && bytes + size > MAX_LAUNCH_BYTES {
-                self.send_agent(
-                    agent,
-                    MasterToAgent::Launch {
-                        tasks: std::mem::take(&mut batch),
-                    },
-                );
-                bytes = 0;
-            }
-            bytes += size;
-            batch.push(spec);
+    fn add_launch(
+        &mut self,
+        agent: &AgentId,
+        launches: &mut Launches,
+        spec: TaskSpec,
+        hosted: Option<Box<FrameworkExecutor>>,
+        start: bool,
+    ) {
+        let of = |executor: &FrameworkExecutor| executor.attempt;
+        let same = hosted.as_deref().map(of)
+            == launches.executor.as_ref().map(|(executor, _)| of(executor));
+        let size = estimate(&spec.command, spec.info.len() + spec.framework_info.len());
+        if !same || launches.bytes + size > MAX_LAUNCH_BYTES {
+            self.send_launches(agent, launches);
         }
-        if !batch.is_empty() {
-            self.send_agent(agent, MasterToAgent::Launch { tasks: batch });
+        if launches.tasks.is_empty() {
+            launches.executor = hosted.map(|executor| (executor, start));
         }
+        launches.bytes += size;
+        launches.tasks.push(spec);
+    }
+
+    pub(crate) fn send_launches(&mut self, agent: &AgentId, launches: &mut Launches) {
+        let Launches {
+            executor, tasks, ..
+        } = std::mem::take(launches);
+        if tasks.is_empty() {
+            return;
+        }
+        let message = match executor {
+            None => MasterToAgent::Launch { tasks },
+            Some((executor, start)) => MasterToAgent::LaunchExecutor {
+                executor,
+                start,
+                tasks,
+                group: false,
+            },
+        };
+        self.send_agent(agent, message);
     }
 }
 
-/// A resource that is there as a revocable and as another one.
-fn mixed_name(resources: &Resources) -> Option<&str> {
-    let revocable = |entry: &&Entry| entry.terms().is_revocable;
-    let mut names = resources
-        .entries()
-        .iter()
-        .filter(revocable)
-        .map(Entry::name);
-    let firm = |name: &&str| {
-        let mut entries = resources.entries().iter();
-        entries.any(|entry| entry.name() == *name && !entry.terms().is_revocable)
-    };
-    names.find(firm)
+/// Roughly how many bytes an executor takes on the wire.
+pub(crate) fn estimate_executor(executor: &LaunchExecutor) -> usize {
+    estimate(&executor.command, executor.info.len())
 }
 
 /// Roughly how many bytes a spec takes on the wire; the texts are what can be large.
-fn estimate(spec: &TaskSpec) -> usize {
+pub(crate) fn estimate(command: &Command, info: usize) -> usize {
     const REST: usize = 1024;
-    let command = &spec.command;
     let arguments: usize = command
         .arguments
         .iter()
@@ -233,10 +258,5 @@ fn estimate(spec: &TaskSpec) -> usize {
         .map(|(name, value)| name.len() + value.len() + 8)
         .sum();
     let uris: usize = command.uris.iter().map(|uri| uri.value.len() + 300).sum();
-    REST + spec.info.len()
-        + spec.framework_info.len()
-        + command.value.len()
-        + arguments
-        + environment
-        + uris
+    REST + info + command.value.len() + arguments + environment + uris
 }

@@ -20,7 +20,9 @@ pub mod check;
 mod config;
 pub mod constraints;
 mod event;
+mod executors;
 mod frameworks;
+mod group;
 mod hello_tasks;
 mod inverse;
 mod kill;
@@ -43,6 +45,7 @@ pub mod schedule;
 mod shelf;
 mod state;
 mod subscription;
+mod task_check;
 mod timers;
 mod updates;
 mod upkeep;
@@ -50,8 +53,8 @@ mod view;
 mod weights;
 
 pub use call::{
-    Call, CallRefusal, Convert, FrameworkUpdate, LaunchTask, Operation, ReconcileOperation,
-    ReconcileTask,
+    Call, CallRefusal, Convert, FrameworkUpdate, LaunchExecutor, LaunchTask, Operation,
+    ReconcileOperation, ReconcileTask,
 };
 pub use config::Config;
 pub use event::{Event, LinkId, RequestId, StreamId, Subscribe};
@@ -62,7 +65,9 @@ pub use news::News;
 pub use operation::MAX_OPERATIONS;
 pub use operation::change::Change;
 pub use order::{ChangeOrder, Order};
-pub use outgoing::{FrameworkEvent, HEARTBEAT_SECONDS, InverseOffer, Offer, OperationUpdate};
+pub use outgoing::{
+    EndedExecutor, FrameworkEvent, HEARTBEAT_SECONDS, InverseOffer, Offer, OperationUpdate,
+};
 pub use ready::{Answer, Ready};
 pub use registry::Registry;
 pub use roles::{Amounts, RoleUsage, amounts};

@@ -182,6 +182,7 @@ impl Master {
         agent.condition = AgentCondition::Unreachable(since);
         agent.gone_at = None;
         let keys = std::mem::take(&mut agent.tasks);
+        agent.executors.clear();
         let hostname = agent.hostname.clone();
         self.propose(Command::MarkUnreachable {
             agent: id.clone(),
@@ -247,6 +248,7 @@ impl Master {
                 stream,
                 FrameworkEvent::Failure {
                     agent: agent.clone(),
+                    executor: None,
                 },
             ));
         }

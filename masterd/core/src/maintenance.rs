@@ -4,14 +4,15 @@
 //! `agents` and `liveness` when agents come and go. Invariants: `Master::maintained` holds exactly the agents present
 //! whose machine is scheduled, with the schedule's time; no agent is present on a machine that is down.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nesos_base::time::Instant;
 use nesos_wire::command::Command;
 use nesos_wire::maintenance::{MachineId, Unavailability, Window};
 use nesos_wire::message::{Hello, MasterToAgent};
-use nesos_wire::{AgentId, FrameworkId, OfferId, TaskKey};
+use nesos_wire::{AgentId, FrameworkId, OfferId};
 
+use crate::agents::frameworks_of;
 use crate::event::LinkId;
 use crate::liveness::Parting;
 use crate::master::Master;
@@ -112,8 +113,7 @@ impl Master {
         if self.schedule().mode(&machine) != Mode::Down {
             return true;
         }
-        let tasks = hello.tasks.iter().map(|task| task.spec.key.clone());
-        self.say_down(link, &machine, tasks.collect());
+        self.say_down(link, &machine, frameworks_of(hello));
         false
     }
 
@@ -157,16 +157,16 @@ impl Master {
         let Some(agent) = self.agents.get(id) else {
             return;
         };
-        let (machine, tasks) = (agent.machine(), agent.tasks.iter().cloned().collect());
+        let (machine, frameworks) = (agent.machine(), agent.frameworks());
         if let Some(link) = agent.link() {
             self.rescind_agent_offers(id);
-            self.say_down(link, &machine, tasks);
+            self.say_down(link, &machine, frameworks);
         }
         self.remove_agent(id, Parting::Goodbye);
     }
 
-    fn say_down(&mut self, link: LinkId, machine: &MachineId, tasks: Vec<TaskKey>) {
-        self.shut_down_frameworks(link, tasks);
+    fn say_down(&mut self, link: LinkId, machine: &MachineId, frameworks: BTreeSet<FrameworkId>) {
+        self.shut_down_frameworks(link, frameworks);
         let reason = format!(
             "machine {} is down for maintenance, until an operator stops that",
             text(machine)

@@ -230,17 +230,21 @@ impl Master {
         self.agents.get(id)
     }
 
-    /// What the tasks on an agent use.
+    /// What the tasks and executors on an agent use.
     pub fn used_resources(&self, agent: &Agent) -> Resources {
         let tasks = agent
             .tasks
             .iter()
             .filter_map(|key| self.task(key))
             .filter(|task| task.is_using_resources());
-        tasks.fold(Resources::new(), |mut sum, task| {
-            sum.add(&task.spec.resources);
-            sum
-        })
+        let tasks = tasks.map(|task| &task.spec.resources);
+        let executors = agent.held_by_executors().map(|(_, held)| held);
+        tasks
+            .chain(executors)
+            .fold(Resources::new(), |mut sum, used| {
+                sum.add(used);
+                sum
+            })
     }
 
     /// What is on offer on an agent.

@@ -6,12 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nesos_wire::resource::Resources;
-use nesos_wire::{AgentId, FrameworkId, OfferId};
+use nesos_wire::{AgentId, ExecutorId, FrameworkId, OfferId};
 
 use crate::allocator::{Allocation, refusal};
 use crate::constraints::Properties;
 use crate::master::Master;
 use crate::outgoing::{FrameworkEvent, Offer};
+use crate::state::Agent;
 use crate::timers::Timer;
 
 impl Master {
@@ -195,7 +196,7 @@ impl Master {
             resources,
             attributes: on.attributes.clone(),
             domain: on.domain.clone(),
-            executors: to.executors_on(&agent),
+            executors: executor_ids(on, &framework),
             unavailability,
             multi_role: to.facts.is_capable("MULTI_ROLE"),
         };
@@ -237,4 +238,10 @@ impl Master {
         let roles: BTreeSet<String> = roles.into_iter().collect();
         roles.is_subset(&own).then_some(roles)
     }
+}
+
+/// The ids of a framework's executors on an agent.
+fn executor_ids(on: &Agent, framework: &FrameworkId) -> Vec<ExecutorId> {
+    let own = on.executors_of(framework);
+    own.map(|executor| executor.key.executor.clone()).collect()
 }

@@ -53,13 +53,24 @@ pub enum FrameworkEvent {
         /// Content, unopened.
         data: Vec<u8>,
     },
-    /// An agent was lost.
+    /// An agent was lost, or an executor on it has ended.
     Failure {
         /// Which.
         agent: AgentId,
+        /// The executor, if it was that.
+        executor: Option<EndedExecutor>,
     },
     /// The subscription is over; the stream is closed after this.
     Error(String),
+}
+
+/// An executor that is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedExecutor {
+    /// Which.
+    pub executor: ExecutorId,
+    /// As `waitpid` gives it; -1 if it is not known.
+    pub status: i32,
 }
 
 /// What a framework is told of one of its operations.

@@ -20,7 +20,7 @@ pub type Amounts = BTreeMap<String, Scalar>;
 pub struct RoleUsage {
     /// Those subscribed to it.
     pub frameworks: BTreeSet<FrameworkId>,
-    /// What tasks hold.
+    /// What tasks and executors hold.
     pub allocated: Resources,
     /// What is on offer.
     pub offered: Resources,
@@ -62,6 +62,11 @@ impl Master {
                     usage.allocated.add(&task.spec.resources);
                 });
             }
+        }
+        for (_, executor) in self.executors() {
+            with_ancestors(&mut roles, &executor.role, |usage| {
+                usage.allocated.add(&executor.resources);
+            });
         }
         for offer in self.offers.values() {
             with_ancestors(&mut roles, &offer.role, |usage| {

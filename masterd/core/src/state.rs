@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use nesos_base::time::Instant;
 use nesos_wire::command::FrameworkFacts;
 use nesos_wire::domain::Domain;
+use nesos_wire::framework_executor::FrameworkExecutor;
 use nesos_wire::operation::OperationReport;
 use nesos_wire::resource::Resources;
 use nesos_wire::task::{Attribute, TaskSpec, TaskState, TaskStatus};
-use nesos_wire::{AgentId, ExecutorId, FrameworkId, NodeId, OfferId, TaskId, TaskKey, Uuid};
+use nesos_wire::{AgentId, ExecutorKey, FrameworkId, NodeId, OfferId, TaskId, TaskKey, Uuid};
 
 use crate::constraints::Constraints;
 use crate::event::{LinkId, StreamId};
@@ -70,6 +71,8 @@ pub struct Agent {
     pub reregistered_time: Option<f64>,
     /// Its tasks: every one that is in its framework's `tasks`, ended but unacknowledged ones included.
     pub tasks: BTreeSet<TaskKey>,
+    /// The executors that frameworks brought, and that have not ended: they hold resources even without a task.
+    pub executors: BTreeMap<ExecutorKey, FrameworkExecutor>,
     /// Operations on its resources whose end nobody has acknowledged.
     pub operations: BTreeMap<Uuid, OperationReport>,
     /// Its outstanding offers.
@@ -178,19 +181,6 @@ impl Framework {
     /// Whether it has a stream.
     pub fn is_connected(&self) -> bool {
         self.stream.is_some()
-    }
-
-    /// Its executors on `agent`: those of tasks that have not ended.
-    pub fn executors_on(&self, agent: &AgentId) -> Vec<ExecutorId> {
-        let on_agent = self
-            .tasks
-            .values()
-            .filter(|task| task.agent == *agent && task.is_using_resources());
-        on_agent
-            .map(|task| task.spec.executor.clone())
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .collect()
     }
 
     pub(crate) fn complete(&mut self, task: Task) {

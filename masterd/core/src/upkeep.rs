@@ -90,11 +90,11 @@ impl Master {
         let Some(agent) = self.agents.get(id) else {
             return Answer::NotFound(format!("No agent found with ID {id}"));
         };
-        let (link, tasks) = (agent.link(), agent.tasks.clone());
+        let (link, frameworks) = (agent.link(), agent.frameworks());
         self.end_unreachable(id);
         if let Some(link) = link {
             self.rescind_agent_offers(id);
-            self.say_gone(link, id, tasks);
+            self.say_gone(link, id, frameworks);
         }
         self.remove_agent(id, Parting::Gone);
         Answer::Done
@@ -105,23 +105,17 @@ impl Master {
         &mut self,
         link: LinkId,
         id: &AgentId,
-        tasks: impl IntoIterator<Item = TaskKey>,
+        frameworks: BTreeSet<FrameworkId>,
     ) {
-        self.shut_down_frameworks(link, tasks);
+        self.shut_down_frameworks(link, frameworks);
         let reason = format!("an operator marked agent {id} as gone");
         self.out
             .to_agents
             .push((link, MasterToAgent::Refused { reason }));
     }
 
-    /// Tells an agent to end all that the frameworks of these tasks run there.
-    pub(crate) fn shut_down_frameworks(
-        &mut self,
-        link: LinkId,
-        tasks: impl IntoIterator<Item = TaskKey>,
-    ) {
-        let frameworks: BTreeSet<FrameworkId> =
-            tasks.into_iter().map(|task| task.framework).collect();
+    /// Tells an agent to end all that the frameworks run there.
+    pub(crate) fn shut_down_frameworks(&mut self, link: LinkId, frameworks: BTreeSet<FrameworkId>) {
         for framework in frameworks {
             let shutdown = MasterToAgent::ShutdownFramework { framework };
             self.out.to_agents.push((link, shutdown));

@@ -237,6 +237,7 @@ fn name(call: &Call) -> &'static str {
         Call::ReconcileOperations(_) => "RECONCILE_OPERATIONS",
         Call::Teardown => "TEARDOWN",
         Call::Message { .. } => "MESSAGE",
+        Call::ShutDownExecutor { .. } => "SHUTDOWN",
         Call::AnswerInverseOffers { accepts: true, .. } => "ACCEPT_INVERSE_OFFERS",
         Call::AnswerInverseOffers { .. } => "DECLINE_INVERSE_OFFERS",
         Call::UpdateFramework(_) => "UPDATE_FRAMEWORK",

@@ -31,6 +31,7 @@ impl Script {
             ["goodbye", name] => {
                 let agent = self.agents.get_mut(*name).expect("known");
                 agent.tasks.clear();
+                agent.executors.clear();
                 let link = agent.link.expect("connected");
                 self.step(Event::AgentMessage {
                     link,
@@ -72,6 +73,7 @@ impl Script {
             }
             words
                 if self.run_upkeep(words)
+                    || self.run_executors(words)
                     || self.run_shares(words)
                     || self.run_maintenance(words) => {}
             [call, name, rest @ ..] => self.call(call, name, rest),
@@ -143,7 +145,7 @@ impl Script {
                 .unwrap_or_default(),
             tasks: agent.tasks.values().cloned().collect(),
             operations: Vec::new(),
-            executors: Vec::new(),
+            executors: agent.executors.values().cloned().collect(),
             domain: None,
         };
         self.step(Event::AgentHello {
@@ -259,6 +261,10 @@ impl Script {
             }
             _ => panic!("unknown command {call}"),
         };
+        self.send_call(name, call);
+    }
+
+    pub(crate) fn send_call(&mut self, name: &str, call: Call) {
         let known = &self.frameworks[name];
         let (framework, stream) = (
             known.id.clone().expect("subscribed"),

@@ -4,10 +4,9 @@
 
 use std::fmt::Write as _;
 
-use masterd_core::{Answer, Event, FrameworkEvent, LinkId, StreamId, check};
-use nesos_wire::message::{AgentToMaster, MasterToAgent, TaskReport};
+use masterd_core::{Answer, Event, FrameworkEvent, LinkId, Offer, StreamId, check};
+use nesos_wire::message::{AgentToMaster, MasterToAgent};
 use nesos_wire::resource_text;
-use nesos_wire::task::TaskState;
 
 use super::{Script, maintenance};
 
@@ -92,24 +91,23 @@ impl Script {
                 format!("WELCOME {}{kill}", welcome.agent)
             }
             MasterToAgent::Launch { tasks } => {
-                let mut text = "LAUNCH".to_owned();
-                for spec in tasks {
-                    write!(
-                        text,
-                        " {}={}",
-                        spec.key.task,
-                        resource_text::text(&spec.resources)
-                    )
-                    .unwrap();
-                    let agent = self.agents.get_mut(&name).expect("known");
-                    let report = TaskReport {
-                        spec: spec.clone(),
-                        latest: TaskState::Staging,
-                        status: None,
-                    };
-                    agent.tasks.insert(spec.key, report);
-                }
-                text
+                format!("LAUNCH{}", self.agent_takes(&name, None, tasks))
+            }
+            MasterToAgent::LaunchExecutor {
+                executor,
+                start,
+                tasks,
+                group,
+            } => {
+                let verb = if group { "LAUNCH_GROUP" } else { "LAUNCH" };
+                let how = if start { "new" } else { "living" };
+                let id = executor.key.executor.clone();
+                let tasks = self.agent_takes(&name, Some(*executor), tasks);
+                format!("{verb} with {how} {id}:{tasks}")
+            }
+            MasterToAgent::ShutdownExecutor { key } => format!("SHUTDOWN {}", key.executor),
+            MasterToAgent::FrameworkMessage { executor, data, .. } => {
+                format!("MESSAGE of {} bytes for {executor}", data.len())
             }
             MasterToAgent::Kill { key, grace_ms } => {
                 let grace = grace_ms.map(|ms| format!(" within {ms} ms"));
@@ -130,6 +128,7 @@ impl Script {
             MasterToAgent::ShutdownFramework { framework } => {
                 if let Some(agent) = self.agents.get_mut(&name) {
                     agent.tasks.retain(|key, _| key.framework != framework);
+                    agent.executors.retain(|key, _| key.framework != framework);
                 }
                 format!("SHUTDOWN_FRAMEWORK {framework}")
             }
@@ -147,18 +146,7 @@ impl Script {
                 self.frameworks.get_mut(&name).expect("known").id = Some(framework.clone());
                 format!("SUBSCRIBED {framework}")
             }
-            FrameworkEvent::Offers(offers) => {
-                let mut text = "OFFERS".to_owned();
-                for offer in offers {
-                    let agent = self.agent_name(&offer.agent);
-                    let what = resource_text::text(&offer.resources);
-                    write!(text, " {} on {agent} for {}: {what}", offer.id, offer.role).unwrap();
-                    if let Some(unavailability) = offer.unavailability {
-                        write!(text, " (away {})", maintenance::span(&unavailability)).unwrap();
-                    }
-                }
-                text
-            }
+            FrameworkEvent::Offers(offers) => self.offers_text(offers),
             FrameworkEvent::Rescind(id) => format!("RESCIND {id}"),
             FrameworkEvent::InverseOffers(offers) => {
                 let mut text = "INVERSE_OFFERS".to_owned();
@@ -200,9 +188,29 @@ impl Script {
                 format!("OPERATION {} {:?}", update.id, update.status.state)
             }
             FrameworkEvent::Message { data, .. } => format!("MESSAGE of {} bytes", data.len()),
-            FrameworkEvent::Failure { agent } => format!("FAILURE {}", self.agent_name(&agent)),
+            FrameworkEvent::Failure { agent, executor } => {
+                let ended = executor.map(|e| format!(" {} {}", e.executor, e.status));
+                let ended = ended.unwrap_or_default();
+                format!("FAILURE {}{ended}", self.agent_name(&agent))
+            }
             FrameworkEvent::Error(message) => format!("ERROR {message}"),
         };
         self.say(&format!("{name} < {text}"));
+    }
+
+    fn offers_text(&self, offers: Vec<Offer>) -> String {
+        let mut text = "OFFERS".to_owned();
+        for offer in offers {
+            let agent = self.agent_name(&offer.agent);
+            let what = resource_text::text(&offer.resources);
+            write!(text, " {} on {agent} for {}: {what}", offer.id, offer.role).unwrap();
+            for id in offer.executors {
+                write!(text, " (executor {id})").unwrap();
+            }
+            if let Some(unavailability) = offer.unavailability {
+                write!(text, " (away {})", maintenance::span(&unavailability)).unwrap();
+            }
+        }
+        text
     }
 }

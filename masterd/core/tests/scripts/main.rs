@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod commands;
+mod executors;
 mod hearing;
 mod maintenance;
 mod shares;
@@ -15,9 +16,10 @@ use std::fmt::Write as _;
 
 use masterd_core::{Config, Event, LinkId, Master, Registry, StreamId};
 use nesos_base::time::{Duration, Instant};
+use nesos_wire::framework_executor::FrameworkExecutor;
 use nesos_wire::message::TaskReport;
 use nesos_wire::resource::Resources;
-use nesos_wire::{AgentId, FrameworkId, MasterId, TaskId, TaskKey, Uuid};
+use nesos_wire::{AgentId, ExecutorKey, FrameworkId, MasterId, TaskId, TaskKey, Uuid};
 
 #[derive(Default)]
 struct FakeAgent {
@@ -25,6 +27,7 @@ struct FakeAgent {
     link: Option<LinkId>,
     resources: Resources,
     tasks: BTreeMap<TaskKey, TaskReport>,
+    executors: BTreeMap<ExecutorKey, FrameworkExecutor>,
 }
 
 #[derive(Default)]

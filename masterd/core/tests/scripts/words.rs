@@ -7,8 +7,11 @@ use std::collections::BTreeMap;
 use masterd_core::constraints::{Constraint, Constraints, Pattern, Predicate, Selector};
 use masterd_core::{FrameworkUpdate, LaunchTask};
 use nesos_wire::command::FrameworkFacts;
+use nesos_wire::framework_executor::ExecutorKind;
 use nesos_wire::task::{Command, TaskState};
 use nesos_wire::{AgentId, TaskId, resource_text};
+
+use super::executors;
 
 /// What a framework says of itself: `roles=a,b suppress=a caps=X timeout=1 principal=p user=u min=cpus:1
 /// only=attribute:pattern`.
@@ -71,14 +74,21 @@ fn only(roles: &[String], value: &str) -> Constraints {
     Constraints::new(roles.iter().map(groups).collect(), Vec::new()).unwrap()
 }
 
-/// `id=resources`, a task for `agent`.
+/// `id=resources` or `id~executor=resources`, a task for `agent`.
 pub(crate) fn task(word: &str, agent: &AgentId) -> LaunchTask {
     let (id, resources) = word.split_once('=').expect("task=resources");
+    let (id, executor) = match id.split_once('~') {
+        Some((id, executor)) => (
+            id,
+            Some(executors::executor(executor, ExecutorKind::Custom)),
+        ),
+        None => (id, None),
+    };
     LaunchTask {
         task: TaskId::new(id),
         agent: agent.clone(),
         name: id.into(),
-        executor: None,
+        executor: executor.map(Box::new),
         role: None,
         resources: resource_text::parse(resources).unwrap(),
         limits: BTreeMap::new(),

@@ -6,6 +6,7 @@
 use masterd_core::{Call, Operation, ReconcileOperation, ReconcileTask};
 use nesos_api::scheduler::{self, CallType};
 use nesos_api::v1;
+use nesos_wire::task::Reason;
 use nesos_wire::{AgentId, ExecutorId, OfferId, TaskId, Uuid};
 
 use super::{launch, operation, subscribe};
@@ -172,6 +173,7 @@ fn refuse_seconds(filters: Option<&v1::Filters>) -> Option<f64> {
 fn operation(operation: &v1::OfferOperation) -> Operation {
     let unsupported = |tasks: Vec<(TaskId, AgentId)>| Operation::Unsupported {
         tasks,
+        code: Reason::TaskInvalid,
         reason: format!(
             "operation {} is not supported yet",
             operation.r#type.unwrap_or_default()
@@ -192,6 +194,7 @@ fn operation(operation: &v1::OfferOperation) -> Operation {
                     .iter()
                     .flat_map(|launch| &launch.task_infos),
             ),
+            code: Reason::TaskInvalid,
             reason: "operation LAUNCH must not have an id".into(),
         },
         Some(v1::OfferOperationType::LaunchGroup) => unsupported(names(
@@ -274,7 +277,7 @@ mod tests {
         else {
             panic!()
         };
-        let Operation::Unsupported { tasks, reason } = &operations[0] else {
+        let Operation::Unsupported { tasks, reason, .. } = &operations[0] else {
             panic!()
         };
         assert_eq!((tasks.len(), reason.contains("LAUNCH_GROUP")), (1, true));

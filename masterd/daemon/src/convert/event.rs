@@ -87,11 +87,12 @@ pub(crate) fn public(
             });
             EventType::Message
         }
-        FrameworkEvent::Failure { agent } => {
-            let agent_id = Some(agent.as_str().into());
+        FrameworkEvent::Failure { agent, executor } => {
+            let ended = executor.as_ref();
             out.failure = Some(scheduler::EventFailure {
-                agent_id,
-                ..scheduler::EventFailure::default()
+                agent_id: Some(agent.as_str().into()),
+                executor_id: ended.map(|ended| ended.executor.as_str().into()),
+                status: ended.map(|ended| ended.status),
             });
             EventType::Failure
         }

@@ -201,6 +201,11 @@ fn counters(master: &Master, values: &mut Values) {
         messages_reconcile_tasks
         messages_framework_to_executor
         messages_executor_to_framework
+        messages_exited_executor
+        valid_framework_to_executor_messages
+        invalid_framework_to_executor_messages
+        valid_executor_to_framework_messages
+        invalid_executor_to_framework_messages
         messages_register_slave
         messages_reregister_slave
         messages_unregister_slave
