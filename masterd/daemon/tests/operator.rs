@@ -4,6 +4,7 @@
 mod common;
 
 use common::agent::board;
+use common::form::{FORMS, Form};
 use common::http::{Answer, Client, Scheduler, get, request};
 use common::{Master, run};
 use nesos_api::operator::master as api;
@@ -16,11 +17,6 @@ const PROTOBUF: (&str, &str) = ("Content-Type", "application/x-protobuf");
 
 async fn post(address: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
     request(address, "POST", "/api/v1", headers, body).await
-}
-
-/// A call in JSON, answered in JSON.
-async fn call(address: &str, body: &Value) -> Answer {
-    post(address, &[JSON], body.to_string().as_bytes()).await
 }
 
 /// The same call in both forms; the two answers must say the same.
@@ -131,15 +127,17 @@ fn the_process_is_shown_and_its_logging_changed() {
             json!({"type": "SET_LOGGING_LEVEL", "set_logging_level":
                 {"level": level, "duration": {"nanoseconds": seconds * 1_000_000_000}}})
         };
-        assert_eq!(call(&address, &set(1, 600)).await.status, 200);
-        assert_eq!(get(&address, "/logging/toggle").await.text(), "1\n");
-        // A connection that breaks within a request is a line of DEBUG.
-        let mut client = Client::connect(&address).await;
-        client.send(b"GET / HTTP/1.1\r\n").await;
-        drop(client);
-        master.wait_log("HTTP connection from");
-        assert_eq!(call(&address, &set(2, 0)).await.status, 200);
-        while get(&address, "/logging/toggle").await.text() != "0\n" {}
+        for form in FORMS {
+            assert_eq!(form.operate(&address, &set(1, 600)).await.0, 200);
+            assert_eq!(get(&address, "/logging/toggle").await.text(), "1\n");
+            // A connection that breaks within a request is a line of DEBUG.
+            let mut client = Client::connect(&address).await;
+            client.send(b"GET / HTTP/1.1\r\n").await;
+            drop(client);
+            master.wait_log("HTTP connection from");
+            assert_eq!(form.operate(&address, &set(2, 0)).await.0, 200);
+            while get(&address, "/logging/toggle").await.text() != "0\n" {}
+        }
         for bad in [
             "level=1",
             "duration=1secs",
@@ -158,16 +156,14 @@ fn metrics_are_listed_by_name() {
     let master = Master::start(dir.path(), 0, &[]);
     let address = master.address();
     run(async {
-        let bad = json!({"type": "GET_METRICS", "get_metrics": {"timeout": {"nanoseconds": -1}}});
-        assert_eq!(call(&address, &bad).await.status, 400);
-        let good = json!({"type": "GET_METRICS", "get_metrics": {"timeout": {"nanoseconds": 5}}});
-        let metrics = call(&address, &good).await.json()["get_metrics"]["metrics"].clone();
-        let elected = metrics
-            .as_array()
-            .unwrap()
-            .iter()
-            .find(|m| m["name"] == "master/elected");
-        assert_eq!(elected.unwrap()["value"], 1.0);
+        let within = |nanoseconds: i64| json!({"type": "GET_METRICS", "get_metrics": {"timeout": {"nanoseconds": nanoseconds}}});
+        for form in FORMS {
+            assert_eq!(form.operate(&address, &within(-1)).await.0, 400);
+            let (_, answer) = form.operate(&address, &within(5)).await;
+            let mut metrics = answer["get_metrics"]["metrics"].as_array().unwrap().iter();
+            let elected = metrics.find(|m| m["name"] == "master/elected");
+            assert_eq!(elected.unwrap()["value"], 1.0);
+        }
         let snapshot = get(&address, "/metrics/snapshot?timeout=1secs").await;
         assert_eq!(snapshot.json()["master/elected"], 1.0);
         let bad = get(&address, "/metrics/snapshot?timeout=soon").await;
@@ -188,76 +184,74 @@ fn metrics_are_listed_by_name() {
 
 #[test]
 fn the_cluster_is_shown_and_a_framework_ended() {
-    let dir = tempfile::tempdir().unwrap();
-    let master = Master::start(dir.path(), 0, &[]);
-    let address = master.address();
-    run(async {
-        let (mut agent, agent_id) = board(&address, dir.path(), "n1")
-            .await
-            .register(&address)
-            .await;
-        let info = r#","roles":["lab"],"capabilities":[{"type":"MULTI_ROLE"}]"#;
-        let mut scheduler = Scheduler::subscribe(&address, info, None).await;
-        let offers = scheduler.wait("OFFERS").await;
-        let offer = &offers["offers"]["offers"][0];
-        let shown = both(&address, CallType::GetFrameworks)
-            .await
-            .get_frameworks
-            .unwrap();
-        assert_eq!(shown.frameworks[0].offers[0].agent_id.value, agent_id);
-        let accept = common::http::launch(offer, "t:1");
-        assert_eq!(scheduler.call(&accept).await, 202);
-        assert!(matches!(agent.hear().await, MasterToAgent::Launch { .. }));
+    for form in FORMS {
+        let dir = tempfile::tempdir().unwrap();
+        let master = Master::start(dir.path(), 0, &[]);
+        run(shown_and_ended(form, &master.address(), dir.path()));
+    }
+}
 
-        let summary = get(&address, "/state-summary").await.json();
-        assert_eq!(summary["slaves"][0]["TASK_STAGING"], 1);
-        assert_eq!(summary["frameworks"][0]["slave_ids"][0], agent_id.as_str());
-        let agents = both(&address, CallType::GetAgents)
-            .await
-            .get_agents
-            .unwrap();
-        let shown = &agents.agents[0];
-        assert_eq!(shown.agent_info.id.as_ref().unwrap().value, agent_id);
-        assert!(shown.active && agents.recovered_agents.is_empty());
-        let allocated = &shown.allocated_resources[0];
-        assert_eq!(
-            (
-                allocated.name.as_str(),
-                allocated.scalar.as_ref().unwrap().value
-            ),
-            ("cpus", 0.1)
-        );
-        assert_eq!(
-            allocated.allocation_info.as_ref().unwrap().role.as_deref(),
-            Some("lab")
-        );
-        let tasks = both(&address, CallType::GetTasks).await.get_tasks.unwrap();
-        assert_eq!((tasks.tasks.len(), tasks.completed_tasks.len()), (1, 0));
-        let roles = both(&address, CallType::GetRoles)
-            .await
-            .get_roles
-            .unwrap()
-            .roles;
-        let lab = roles.iter().find(|role| role.name == "lab").unwrap();
-        assert_eq!(lab.frameworks[0].value, scheduler.framework);
-        let executors = both(&address, CallType::GetExecutors)
-            .await
-            .get_executors
-            .unwrap();
-        assert!(
-            executors.executors.is_empty(),
-            "a command's executor is not listed"
-        );
-        let state = both(&address, CallType::GetState).await.get_state.unwrap();
-        assert_eq!(state.get_tasks, Some(tasks));
-        ended(&address, &scheduler.framework).await;
-    });
+/// The calls that show the cluster, before and after a framework's end.
+async fn shown_and_ended(form: Form, address: &str, dir: &std::path::Path) {
+    let (mut agent, agent_id) = board(address, dir, "n1").await.register(address).await;
+    let info = r#","roles":["lab"],"capabilities":[{"type":"MULTI_ROLE"}]"#;
+    let mut scheduler = Scheduler::subscribe(address, info, None).await;
+    let offers = scheduler.wait("OFFERS").await;
+    let offer = &offers["offers"]["offers"][0];
+    let shown = both(address, CallType::GetFrameworks)
+        .await
+        .get_frameworks
+        .unwrap();
+    assert_eq!(shown.frameworks[0].offers[0].agent_id.value, agent_id);
+    let accept = common::http::launch(offer, "t:1");
+    assert_eq!(scheduler.call(&accept).await, 202);
+    assert!(matches!(agent.hear().await, MasterToAgent::Launch { .. }));
+
+    let summary = get(address, "/state-summary").await.json();
+    assert_eq!(summary["slaves"][0]["TASK_STAGING"], 1);
+    assert_eq!(summary["frameworks"][0]["slave_ids"][0], agent_id.as_str());
+    let agents = both(address, CallType::GetAgents).await.get_agents.unwrap();
+    let shown = &agents.agents[0];
+    assert_eq!(shown.agent_info.id.as_ref().unwrap().value, agent_id);
+    assert!(shown.active && agents.recovered_agents.is_empty());
+    let allocated = &shown.allocated_resources[0];
+    assert_eq!(
+        (
+            allocated.name.as_str(),
+            allocated.scalar.as_ref().unwrap().value
+        ),
+        ("cpus", 0.1)
+    );
+    assert_eq!(
+        allocated.allocation_info.as_ref().unwrap().role.as_deref(),
+        Some("lab")
+    );
+    let tasks = both(address, CallType::GetTasks).await.get_tasks.unwrap();
+    assert_eq!((tasks.tasks.len(), tasks.completed_tasks.len()), (1, 0));
+    let roles = both(address, CallType::GetRoles)
+        .await
+        .get_roles
+        .unwrap()
+        .roles;
+    let lab = roles.iter().find(|role| role.name == "lab").unwrap();
+    assert_eq!(lab.frameworks[0].value, scheduler.framework);
+    let executors = both(address, CallType::GetExecutors)
+        .await
+        .get_executors
+        .unwrap();
+    assert!(
+        executors.executors.is_empty(),
+        "a command's executor is not listed"
+    );
+    let state = both(address, CallType::GetState).await.get_state.unwrap();
+    assert_eq!(state.get_tasks, Some(tasks));
+    ended(form, address, &scheduler.framework).await;
 }
 
 /// TEARDOWN, and what is shown of the framework after it.
-async fn ended(address: &str, framework: &str) {
+async fn ended(form: Form, address: &str, framework: &str) {
     let teardown = json!({"type": "TEARDOWN", "teardown": {"framework_id": {"value": framework}}});
-    assert_eq!(call(address, &teardown).await.status, 200);
+    assert_eq!(form.operate(address, &teardown).await, (200, Value::Null));
     let shown = both(address, CallType::GetFrameworks)
         .await
         .get_frameworks
@@ -291,15 +285,20 @@ fn only_those_who_may_write_change_something() {
                 .unwrap()
                 .healthy
         );
-        let teardown = br#"{"type":"TEARDOWN","teardown":{"framework_id":{"value":"x"}}}"#;
-        let answer = post(&address, &[JSON], teardown).await;
-        let realm = "Basic realm=\"mesos-master-readwrite\"";
-        assert_eq!(
-            (answer.status, answer.header("www-authenticate")),
-            (401, Some(realm))
-        );
-        let basic = ("Authorization", "Basic cDpz");
-        assert_eq!(post(&address, &[JSON, basic], teardown).await.status, 400);
+        let teardown = json!({"type": "TEARDOWN", "teardown": {"framework_id": {"value": "x"}}});
+        for form in FORMS {
+            let media_type = ("Content-Type", form.media_type());
+            let body = form.operator_call(&teardown);
+            let answer = post(&address, &[media_type], &body).await;
+            let realm = "Basic realm=\"mesos-master-readwrite\"";
+            assert_eq!(
+                (answer.status, answer.header("www-authenticate")),
+                (401, Some(realm))
+            );
+            let basic = ("Authorization", "Basic cDpz");
+            let answer = post(&address, &[media_type, basic], &body).await;
+            assert_eq!(answer.status, 400);
+        }
         let toggle = "/logging/toggle?level=1&duration=1secs";
         assert_eq!(get(&address, toggle).await.status, 401);
     });

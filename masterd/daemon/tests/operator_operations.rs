@@ -90,56 +90,59 @@ async fn refused(address: &str, form: Form, about: impl Fn(&str, &str, Value) ->
 
 #[test]
 fn volumes_grow_and_shrink() {
-    let dir = tempfile::tempdir().unwrap();
-    let master = Master::start(dir.path(), 0, &[]);
-    let address = master.address();
-    run(async {
-        let board = board(&address, dir.path(), "n1").await;
-        let (mut agent, id) = register(&board, &address, hello(&board)).await;
-        let setup = [
-            (
-                "/reserve",
-                format!("slaveId={id}&resources={}", json!([disk(100, json!({}))])),
-            ),
-            (
-                "/create-volumes",
-                format!("slaveId={id}&volumes={}", json!([volume(64)])),
-            ),
-        ];
-        for (path, form) in setup {
-            let answer = request(&address, "POST", path, &[], form.as_bytes()).await;
-            assert_eq!(answer.status, 202, "{path}: {}", answer.text());
-            hear_apply(&mut agent).await;
-        }
-        let agent_id = json!({ "value": id });
-        let grow = json!({"type": "GROW_VOLUME", "grow_volume": {"agent_id": agent_id, "volume": volume(64), "addition": disk(36, json!({}))}});
-        assert_eq!(Form::Json.operate(&address, &grow).await.0, 202);
-        let grown = hear_apply(&mut agent).await;
-        assert_eq!(
-            resource_text::text(&grown.converted),
-            "disk(db, dynamic by p)[volume v1 at data]:100"
-        );
-        let shrink = json!({"type": "SHRINK_VOLUME", "shrink_volume": {"agent_id": agent_id, "volume": volume(100), "subtract": {"value": 50}}});
-        assert_eq!(Form::Protobuf.operate(&address, &shrink).await.0, 202);
-        let shrunk = hear_apply(&mut agent).await;
-        assert_eq!(
-            resource_text::text(&shrunk.converted),
-            "disk(db, dynamic by p):50;disk(db, dynamic by p)[volume v1 at data]:50"
-        );
-        for (path, form) in [
-            ("/reserve", "slaveId=x".to_owned()),
-            (
-                "/reserve",
-                format!("slaveId={id}&resources={{\"name\":\"cpus\"}}"),
-            ),
-            ("/unreserve", format!("slaveId={id}&resources=[{{}}]")),
-            (
-                "/destroy-volumes",
-                format!("slaveId={id}&volumes={}", json!([disk(1, json!({}))])),
-            ),
-        ] {
-            let answer = request(&address, "POST", path, &[], form.as_bytes()).await;
-            assert_eq!(answer.status, 400, "{path} {form}: {}", answer.text());
-        }
-    });
+    for form in FORMS {
+        let dir = tempfile::tempdir().unwrap();
+        let master = Master::start(dir.path(), 0, &[]);
+        run(grown_and_shrunk(form, &master.address(), dir.path()));
+    }
+}
+
+async fn grown_and_shrunk(form: Form, address: &str, dir: &std::path::Path) {
+    let board = board(address, dir, "n1").await;
+    let (mut agent, id) = register(&board, address, hello(&board)).await;
+    let setup = [
+        (
+            "/reserve",
+            format!("slaveId={id}&resources={}", json!([disk(100, json!({}))])),
+        ),
+        (
+            "/create-volumes",
+            format!("slaveId={id}&volumes={}", json!([volume(64)])),
+        ),
+    ];
+    for (path, body) in setup {
+        let answer = request(address, "POST", path, &[], body.as_bytes()).await;
+        assert_eq!(answer.status, 202, "{path}: {}", answer.text());
+        hear_apply(&mut agent).await;
+    }
+    let agent_id = json!({ "value": id });
+    let grow = json!({"type": "GROW_VOLUME", "grow_volume": {"agent_id": agent_id, "volume": volume(64), "addition": disk(36, json!({}))}});
+    assert_eq!(form.operate(address, &grow).await.0, 202);
+    let grown = hear_apply(&mut agent).await;
+    assert_eq!(
+        resource_text::text(&grown.converted),
+        "disk(db, dynamic by p)[volume v1 at data]:100"
+    );
+    let shrink = json!({"type": "SHRINK_VOLUME", "shrink_volume": {"agent_id": agent_id, "volume": volume(100), "subtract": {"value": 50}}});
+    assert_eq!(form.operate(address, &shrink).await.0, 202);
+    let shrunk = hear_apply(&mut agent).await;
+    assert_eq!(
+        resource_text::text(&shrunk.converted),
+        "disk(db, dynamic by p):50;disk(db, dynamic by p)[volume v1 at data]:50"
+    );
+    for (path, body) in [
+        ("/reserve", "slaveId=x".to_owned()),
+        (
+            "/reserve",
+            format!("slaveId={id}&resources={{\"name\":\"cpus\"}}"),
+        ),
+        ("/unreserve", format!("slaveId={id}&resources=[{{}}]")),
+        (
+            "/destroy-volumes",
+            format!("slaveId={id}&volumes={}", json!([disk(1, json!({}))])),
+        ),
+    ] {
+        let answer = request(address, "POST", path, &[], body.as_bytes()).await;
+        assert_eq!(answer.status, 400, "{path} {body}: {}", answer.text());
+    }
 }

@@ -4,6 +4,7 @@
 mod common;
 
 use common::agent::{Agent, board};
+use common::form::FORMS;
 use common::http::{Client, Scheduler, get, head, launch, parse, request};
 use common::{Master, run};
 use nesos_api::operator::master::{Event, EventType};
@@ -188,20 +189,22 @@ fn a_newcomer_gets_what_there_is_and_leaves_nothing_behind() {
 
 #[test]
 fn a_watcher_that_does_not_read_is_cut() {
-    let dir = tempfile::tempdir().unwrap();
-    let master = Master::start(dir.path(), 0, &[]);
-    let address = master.address();
-    run(async {
-        let mut client = watch(&address, "application/json").await;
-        let info = format!(
-            r#","failover_timeout":60,"hostname":"{}""#,
-            "h".repeat(60_000)
-        );
-        let id = Scheduler::subscribe(&address, &info, None).await.framework;
-        let cut = "nesos/operator_event_streams_cut";
-        while get(&address, "/metrics/snapshot").await.json()[cut] == 0.0 {
-            Scheduler::subscribe(&address, &info, Some(&id)).await;
-        }
-        assert!(client.ends().await);
-    });
+    for form in FORMS {
+        let dir = tempfile::tempdir().unwrap();
+        let master = Master::start(dir.path(), 0, &[]);
+        let address = master.address();
+        run(async {
+            let mut client = watch(&address, form.media_type()).await;
+            let info = format!(
+                r#","failover_timeout":60,"hostname":"{}""#,
+                "h".repeat(60_000)
+            );
+            let id = Scheduler::subscribe(&address, &info, None).await.framework;
+            let cut = "nesos/operator_event_streams_cut";
+            while get(&address, "/metrics/snapshot").await.json()[cut] == 0.0 {
+                Scheduler::subscribe(&address, &info, Some(&id)).await;
+            }
+            assert!(client.ends().await);
+        });
+    }
 }
