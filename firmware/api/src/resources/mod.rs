@@ -7,7 +7,7 @@
 mod read;
 mod show;
 
-use nesos_wire::resource::{Resources, Scalar};
+use nesos_wire::resource::{Entry, Resources, Scalar};
 use nesos_wire::task::Attribute;
 
 use crate::v1;
@@ -44,9 +44,23 @@ pub fn bag(resources: &[v1::Resource]) -> Result<Resources, String> {
         {
             return Err(read::fault(resource, "stands there with two types"));
         }
+        if let Some(id) = volume_id(&entry)
+            && bag.entries().iter().any(|have| volume_id(have) == Some(id))
+        {
+            return Err(read::fault(
+                resource,
+                &format!("has the persistence id '{}' twice", id.1),
+            ));
+        }
         bag.put(entry);
     }
     Ok(bag)
+}
+
+/// Role and id of a persistent volume that only one task can have: such ids are unique.
+fn volume_id(entry: &Entry) -> Option<(Option<&str>, &str)> {
+    let volume = entry.terms().volume().filter(|_| !entry.is_shared())?;
+    Some((entry.owner(), volume.id.as_str()))
 }
 
 /// A JSON array of resources, as in `--resources` and in the forms of the older endpoints. `Err` is a sentence.

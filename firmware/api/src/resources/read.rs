@@ -2,11 +2,16 @@
 //!
 //! Called by the module above. Invariant: nothing is left out in silence; a fault names the resource.
 
+use std::collections::BTreeSet;
+
 use nesos_wire::resource::{Disk, DiskSource, Entry, Ranges, Reservation, Terms, Value, Volume};
 use nesos_wire::role;
 
 use super::scalar;
 use crate::v1;
+
+/// One, as scalars count.
+const WHOLE: i64 = 1000;
 
 pub(super) fn fault(resource: &v1::Resource, what: &str) -> String {
     format!("resource '{}' {what}", resource.name)
@@ -170,37 +175,52 @@ fn volume(resource: &v1::Resource, info: &v1::ResourceDiskInfo) -> Result<Option
 }
 
 fn value(resource: &v1::Resource) -> Result<Value, String> {
-    let name = &resource.name;
+    let lacks = |what: &str| fault(resource, &format!("lacks its {what}"));
     match resource.r#type {
         v1::ValueType::Scalar => {
-            let amount = resource
-                .scalar
-                .as_ref()
-                .ok_or_else(|| fault(resource, "lacks its scalar"))?;
-            Ok(Value::Scalar(scalar(name, amount.value)?))
+            let amount = resource.scalar.as_ref().ok_or_else(|| lacks("scalar"))?;
+            let amount = scalar(&resource.name, amount.value)?;
+            if resource.name == "gpus" && amount.0 % WHOLE != 0 {
+                return Err(fault(resource, "must be a whole number"));
+            }
+            Ok(Value::Scalar(amount))
         }
         v1::ValueType::Ranges => {
-            let ranges = resource
-                .ranges
-                .as_ref()
-                .ok_or_else(|| fault(resource, "lacks its ranges"))?;
-            if let Some(bad) = ranges.range.iter().find(|range| range.begin > range.end) {
-                return Err(format!(
-                    "resource '{name}': range {}-{} is upside down",
-                    bad.begin, bad.end
-                ));
-            }
-            Ok(Value::Ranges(Ranges::new(
-                ranges.range.iter().map(|range| range.begin..=range.end),
-            )))
+            let given = resource.ranges.as_ref().ok_or_else(|| lacks("ranges"))?;
+            ranges(resource, &given.range)
         }
         v1::ValueType::Set => {
-            let set = resource
-                .set
-                .as_ref()
-                .ok_or_else(|| fault(resource, "lacks its set"))?;
-            Ok(Value::Set(set.item.iter().cloned().collect()))
+            let given = resource.set.as_ref().ok_or_else(|| lacks("set"))?;
+            let mut items = BTreeSet::new();
+            match given
+                .item
+                .iter()
+                .find(|item| !items.insert((*item).clone()))
+            {
+                Some(item) => Err(fault(resource, &format!("has the item '{item}' twice"))),
+                None => Ok(Value::Set(items)),
+            }
         }
         v1::ValueType::Text => Err(fault(resource, "is text, which a resource cannot be")),
     }
+}
+
+/// Ranges that are apart; in any order.
+fn ranges(resource: &v1::Resource, given: &[v1::ValueRange]) -> Result<Value, String> {
+    let name = &resource.name;
+    let mut sorted: Vec<(u64, u64)> = given.iter().map(|one| (one.begin, one.end)).collect();
+    if let Some((begin, end)) = sorted.iter().find(|(begin, end)| begin > end) {
+        return Err(format!(
+            "resource '{name}': range {begin}-{end} is upside down"
+        ));
+    }
+    sorted.sort_unstable();
+    if let Some([a, b]) = sorted.array_windows().find(|[a, b]| a.1 >= b.0) {
+        return Err(format!(
+            "resource '{name}': ranges {}-{} and {}-{} overlap",
+            a.0, a.1, b.0, b.1
+        ));
+    }
+    let all = sorted.into_iter().map(|(begin, end)| begin..=end);
+    Ok(Value::Ranges(Ranges::new(all)))
 }

@@ -110,7 +110,10 @@ fn check_supported(info: &v1::TaskInfo) -> Result<(), String> {
     if info.health_check.is_some() || info.check.is_some() {
         return Err("checks and health checks are not supported yet".into());
     }
-    if info.max_completion_time.is_some() {
+    if let Some(time) = &info.max_completion_time {
+        if time.nanoseconds < 0 {
+            return Err("Task's 'max_completion_time' must be non-negative".into());
+        }
         return Err("max_completion_time is not supported yet".into());
     }
     match info.container.as_deref() {
