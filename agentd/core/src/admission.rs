@@ -3,19 +3,20 @@
 //! Idempotent by (task, attempt). A refused launch leaves an ended task that is not checkpointed: its one status is
 //! repeated until acknowledged, and after a restart of the agent the master's reconciliation stands in for it.
 
-use nesos_wire::TaskKey;
 use nesos_wire::message::{AgentToMaster, TaskUpdate};
 use nesos_wire::resource::Resources;
 use nesos_wire::resource_text;
-use nesos_wire::task::{Reason, TaskSpec, TaskState};
+use nesos_wire::task::{Command, Reason, TaskSpec, TaskState};
+use nesos_wire::{ContainerId, TaskKey};
 
 use crate::agent::Agent;
 use crate::checkpoint::Record;
 use crate::event::{Action, Level};
+use crate::executors::executor_bytes;
 use crate::task::{Draft, Phase, Task};
 
 /// What is to become of a launch.
-enum Verdict {
+pub(crate) enum Verdict {
     Take,
     /// Already known or over: say nothing.
     Ignore(&'static str),
@@ -30,21 +31,27 @@ impl Agent {
         let mut free = self.resources();
         free.subtract(&self.used());
         for spec in specs {
-            let key = spec.key.clone();
             match self.judge(&spec, &free) {
-                Verdict::Ignore(why) => {
-                    self.note(
-                        Level::Info,
-                        format!("launch of {key} attempt {} ignored: {why}", spec.attempt.0),
-                    );
-                }
                 Verdict::Take => {
                     free.subtract(&spec.resources);
                     self.take(spec);
                 }
-                Verdict::Refuse(draft) => self.refuse(spec, draft),
-                Verdict::Bounce(draft) => self.send_once(&key, draft),
+                verdict => self.turn_away(spec, verdict),
             }
+        }
+    }
+
+    /// Does what the verdict says of a task that is not taken.
+    pub(crate) fn turn_away(&mut self, spec: TaskSpec, verdict: Verdict) {
+        let key = spec.key.clone();
+        match verdict {
+            Verdict::Ignore(why) => {
+                let text = format!("launch of {key} attempt {} ignored: {why}", spec.attempt.0);
+                self.note(Level::Info, text);
+            }
+            Verdict::Refuse(draft) => self.refuse(spec, draft),
+            Verdict::Bounce(draft) => self.send_once(&key, draft),
+            Verdict::Take => {}
         }
     }
 
@@ -74,16 +81,25 @@ impl Agent {
         task.is_stored = false;
         let container = task.container.take();
         let Some(container) = container else { return };
-        self.containers.remove(&container);
         self.out.persist.retain(|record| !is_about(record, key));
-        self.out.actions.retain(|action| {
-            !matches!(action, Action::Launch { container: c, .. } | Action::Kill { container: c, .. }
-                | Action::Destroy { container: c } | Action::Release { container: c, .. } if *c == container)
-        });
+        if self.containers.remove(&container).is_some() {
+            self.retract_container(&container);
+        } else {
+            self.retract_delivery(key);
+        }
         self.finish(key, draft_unstored(reason));
     }
 
-    fn judge(&self, spec: &TaskSpec, free: &Resources) -> Verdict {
+    /// Takes back what was to be done with a container that is not to be.
+    pub(crate) fn retract_container(&mut self, container: &ContainerId) {
+        self.out.actions.retain(|action| {
+            !matches!(action, Action::Launch { container: c, .. } | Action::Kill { container: c, .. }
+                | Action::Destroy { container: c } | Action::Release { container: c, .. }
+                | Action::Resize { container: c, .. } if c == container)
+        });
+    }
+
+    pub(crate) fn judge(&self, spec: &TaskSpec, free: &Resources) -> Verdict {
         let lost = if spec.partition_aware {
             TaskState::Dropped
         } else {
@@ -115,8 +131,7 @@ impl Agent {
             );
             return Verdict::Bounce(Draft::agent(lost, Reason::InvalidOffers, text));
         }
-        let held: usize = self.tasks.values().map(|task| spec_bytes(&task.spec)).sum();
-        if held + spec_bytes(spec) > crate::MAX_SPEC_BYTES {
+        if self.held_bytes() + spec_bytes(spec) > crate::MAX_SPEC_BYTES {
             let text = format!(
                 "The descriptions of this agent's tasks would exceed {} bytes",
                 crate::MAX_SPEC_BYTES
@@ -166,10 +181,21 @@ impl Agent {
         });
         self.out.actions.push(Action::Launch {
             container: container.clone(),
+            parent: None,
             spec: spec_box,
         });
         self.containers.insert(container.clone(), key.clone());
         self.tasks.insert(key, Task::new(spec, Some(container)));
+    }
+
+    /// Bytes that a `Hello` needs for what is held already.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let tasks: usize = self.tasks.values().map(|task| spec_bytes(&task.spec)).sum();
+        let executors = self.executors.values();
+        tasks
+            + executors
+                .map(|one| executor_bytes(&one.spec))
+                .sum::<usize>()
     }
 
     fn refuse(&mut self, spec: TaskSpec, draft: Draft) {
@@ -186,7 +212,20 @@ impl Agent {
 /// An upper bound of the spec's encoded size, statuses and small fields included.
 pub(crate) fn spec_bytes(spec: &TaskSpec) -> usize {
     const SMALL_FIELDS: usize = 1024;
-    let command = &spec.command;
+    let ids = 2
+        * (spec.key.framework.as_str().len()
+            + spec.key.task.as_str().len()
+            + spec.executor.as_str().len());
+    let texts = spec.name.len() + spec.role.len();
+    SMALL_FIELDS
+        + spec.info.len()
+        + spec.framework_info.len()
+        + command_bytes(&spec.command)
+        + ids
+        + texts
+}
+
+pub(crate) fn command_bytes(command: &Command) -> usize {
     let environment: usize = command
         .environment
         .iter()
@@ -202,22 +241,10 @@ pub(crate) fn spec_bytes(spec: &TaskSpec) -> usize {
         .iter()
         .map(|uri| uri.value.len() + uri.output_file.as_ref().map_or(0, String::len) + 16)
         .sum();
-    let ids = 2
-        * (spec.key.framework.as_str().len()
-            + spec.key.task.as_str().len()
-            + spec.executor.as_str().len());
-    let texts = spec.name.len() + spec.role.len() + command.value.len();
-    SMALL_FIELDS
-        + spec.info.len()
-        + spec.framework_info.len()
-        + environment
-        + arguments
-        + uris
-        + ids
-        + texts
+    environment + arguments + uris + command.value.len()
 }
 
-fn draft_unstored(reason: &str) -> Draft {
+pub(crate) fn draft_unstored(reason: &str) -> Draft {
     Draft::agent(
         TaskState::Failed,
         Reason::ContainerLaunchFailed,
@@ -227,16 +254,21 @@ fn draft_unstored(reason: &str) -> Draft {
 
 fn is_about(record: &Record, key: &TaskKey) -> bool {
     match record {
-        Record::Launched { spec, .. } => spec.key == *key,
+        Record::Launched { spec, .. } | Record::Given { spec, .. } => spec.key == *key,
         Record::KillRequested { key: other, .. }
         | Record::Updated { key: other, .. }
-        | Record::Acknowledged { key: other, .. } => other == key,
+        | Record::Acknowledged { key: other, .. }
+        | Record::Seen { key: other, .. } => other == key,
         // An earlier attempt's: it stays.
         Record::Forgotten { .. }
         | Record::Admitted { .. }
         | Record::Boot { .. }
         | Record::Made { .. }
         | Record::Applied { .. }
-        | Record::OperationAcknowledged { .. } => false,
+        | Record::OperationAcknowledged { .. }
+        | Record::ExecutorLaunched { .. }
+        | Record::ExecutorSubscribed { .. }
+        | Record::ExecutorShutdown { .. }
+        | Record::ExecutorEnded { .. } => false,
     }
 }

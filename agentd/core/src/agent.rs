@@ -6,13 +6,15 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use nesos_base::time::Instant;
+use nesos_wire::framework_executor::ExecutorKind;
 use nesos_wire::message::{AgentToMaster, TaskUpdate};
 use nesos_wire::resource::Resources;
 use nesos_wire::task::{TaskSpec, TaskState, TaskStatus};
-use nesos_wire::{AgentId, Attempt, ContainerId, TaskKey, Uuid};
+use nesos_wire::{AgentId, Attempt, ContainerId, ExecutorKey, TaskKey, Uuid};
 
 use crate::checkpoint::Record;
 use crate::event::{Action, Config, Event, Level, Moment, Note, Ready};
+use crate::executors::{Executor, key_of};
 use crate::history::{Completed, Counters, History};
 use crate::link::{Link, LinkView};
 use crate::operations::Operations;
@@ -28,8 +30,12 @@ pub struct Agent {
     pub(crate) link: Link,
     pub(crate) tasks: BTreeMap<TaskKey, Task>,
     pub(crate) operations: Operations,
-    /// Containers that exist, by id: their tasks are active.
+    /// Containers of tasks that exist, by id: their tasks are active.
     pub(crate) containers: BTreeMap<ContainerId, TaskKey>,
+    /// What frameworks have brought, live.
+    pub(crate) executors: BTreeMap<ExecutorKey, Executor>,
+    /// Containers of custom executors.
+    pub(crate) executor_containers: BTreeMap<ContainerId, ExecutorKey>,
     /// The newest ended tasks, oldest first.
     pub(crate) finished: VecDeque<(TaskKey, Attempt)>,
     pub(crate) rng: Rng,
@@ -59,8 +65,10 @@ pub struct TaskView<'a> {
     pub phase: Phase,
     /// Newest state.
     pub latest: TaskState,
-    /// Its container, unless the launch was refused.
+    /// Its container, unless the launch was refused; of a custom executor's task the executor's.
     pub container: Option<&'a ContainerId>,
+    /// The container around its own, if it is of a pod.
+    pub parent: Option<&'a ContainerId>,
     /// Its newest status.
     pub status: Option<&'a TaskStatus>,
     /// The newest status that its framework has acknowledged.
@@ -89,6 +97,7 @@ impl Agent {
             }
             Event::Message { .. } => {}
             Event::Container { container, event } => self.container_event(&container, event),
+            Event::Executor { key, call } => self.executor_call(&key, call),
             Event::FileRead {
                 link,
                 request,
@@ -111,6 +120,7 @@ impl Agent {
         let mut ready = std::mem::take(&mut self.out);
         if self.is_store_resting() {
             self.out.persist = std::mem::take(&mut ready.persist);
+            self.out.actions = take_waiting(&mut ready.actions);
         } else {
             self.store_blocked = None;
         }
@@ -140,6 +150,7 @@ impl Agent {
             phase: task.phase,
             latest: task.latest(),
             container: task.container.as_ref(),
+            parent: task.ties.parent.as_ref(),
             status: task.stream.newest(),
             acknowledged: task.stream.acknowledged(),
             stream: &task.stream,
@@ -162,6 +173,9 @@ impl Agent {
         for task in self.tasks.values().filter(|task| task.phase.is_active()) {
             used.add(&task.spec.resources);
         }
+        for executor in self.executors.values() {
+            used.add(&executor.spec.resources);
+        }
         used
     }
 
@@ -173,6 +187,10 @@ impl Agent {
     pub(crate) fn update(&mut self, key: &TaskKey, draft: Draft) {
         let uuid = self.rng.uuid();
         let status = self.status(key, draft, Some(uuid));
+        self.push_status(key, status);
+    }
+
+    pub(crate) fn push_status(&mut self, key: &TaskKey, status: TaskStatus) {
         let Some(task) = self.tasks.get_mut(key).filter(|task| !task.is_silent) else {
             return;
         };
@@ -207,19 +225,27 @@ impl Agent {
 
     /// The task's last status, and the end of its container.
     pub(crate) fn finish(&mut self, key: &TaskKey, draft: Draft) {
+        let uuid = self.rng.uuid();
+        let status = self.status(key, draft, Some(uuid));
+        self.end_task(key, status);
+    }
+
+    /// The same with a whole status.
+    pub(crate) fn end_task(&mut self, key: &TaskKey, status: TaskStatus) {
         let Some(task) = self.tasks.get(key) else {
             return;
         };
-        let text = format!("task {key} is {:?}: {}", draft.state, draft.message);
+        let text = format!("task {key} is {:?}: {}", status.state, status.message);
         let is_silent = task.is_silent;
         if let Some(container) = &task.container {
             self.containers.remove(container);
         }
-        self.update(key, draft);
+        self.push_status(key, status);
         if let Some(task) = self.tasks.get_mut(key) {
             task.phase = Phase::Ended;
         }
         self.note(Level::Info, text);
+        self.after_end(key);
         if is_silent {
             self.forget(key);
         }
@@ -239,7 +265,10 @@ impl Agent {
     pub(crate) fn drop_task(&mut self, key: &TaskKey) -> Option<Attempt> {
         let task = self.tasks.remove(key)?;
         let attempt = task.spec.attempt;
-        if let Some(container) = task.container.clone() {
+        let executor = key_of(&task.spec);
+        // A custom executor's task has nothing of its own.
+        let own = |_: &ContainerId| task.spec.kind != ExecutorKind::Custom;
+        if let Some(container) = task.container.clone().filter(own) {
             self.containers.remove(&container);
             self.out.actions.push(Action::Release {
                 container,
@@ -248,11 +277,15 @@ impl Agent {
         }
         self.history.remember(Completed {
             container: task.container,
+            parent: task.ties.parent,
             state: task.stream.latest(),
             status: task.stream.newest().cloned(),
             spec: task.spec,
         });
         self.remember_finished(key.clone(), attempt);
+        if let Some(executor) = executor {
+            self.settle_pod(&executor);
+        }
         Some(attempt)
     }
 
@@ -267,6 +300,7 @@ impl Agent {
     fn run_timers(&mut self) {
         let now = self.moment.now;
         self.insist_on_kills();
+        self.run_executor_timers();
         self.run_shutdown();
         if self.link.is_overdue(now) {
             self.hang_up();
@@ -321,6 +355,13 @@ impl Agent {
                 .map(|blocked| blocked.retry_at)
                 .filter(|_| is_resting),
         ];
-        tasks.chain(others).flatten().min()
+        let executors = self.executors.values().map(Executor::deadline);
+        tasks.chain(others).chain(executors).flatten().min()
     }
+}
+
+/// Takes out what says that something is on disk, and what of the same stream comes behind that.
+fn take_waiting(actions: &mut Vec<Action>) -> Vec<Action> {
+    let mut waits = |action: &mut Action| matches!(action, Action::TellExecutor { event, .. } if event.waits_for_disk());
+    actions.extract_if(.., &mut waits).collect()
 }

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use nesos_wire::TaskKey;
+use nesos_wire::framework_executor::ExecutorKind;
 
 use crate::agent::Agent;
+use crate::executors::key_of;
 use crate::task::{Phase, Task};
 
 impl Agent {
@@ -22,6 +24,7 @@ impl Agent {
         if !self.is_overcommitted && !self.resources().contains(&self.used()) {
             return Err("more is in use than the agent has".into());
         }
+        self.check_executors()?;
         for (container, key) in &self.containers {
             let owner = self.tasks.get(key).and_then(|task| task.container.as_ref());
             if owner != Some(container) {
@@ -36,11 +39,44 @@ impl Agent {
         })
     }
 
+    fn check_executors(&self) -> Result<(), String> {
+        if self.executors.len() > crate::MAX_EXECUTORS {
+            return Err(format!("{} executors", self.executors.len()));
+        }
+        for (container, key) in &self.executor_containers {
+            let owner = self.executors.get(key).map(|executor| &executor.container);
+            if owner != Some(container) {
+                return Err(format!(
+                    "container {container} is not that of its executor {key}"
+                ));
+            }
+        }
+        let customs = self
+            .executors
+            .values()
+            .filter(|executor| executor.spec.kind == ExecutorKind::Custom);
+        if customs.count() != self.executor_containers.len() {
+            return Err("every custom executor has a container: violated".into());
+        }
+        Ok(())
+    }
+
     fn check_task(&self, key: &TaskKey, task: &Task) -> Result<(), String> {
+        let is_custom = task.spec.kind == ExecutorKind::Custom;
         let is_listed = task
             .container
             .as_ref()
-            .is_some_and(|container| self.containers.contains_key(container));
+            .is_some_and(|container| match key_of(&task.spec) {
+                Some(executor) if is_custom => {
+                    let holder = self
+                        .executors
+                        .get(&executor)
+                        .map(|executor| &executor.container);
+                    // Of an ended task the executor may live on.
+                    holder == Some(container) && task.phase.is_active()
+                }
+                _ => self.containers.contains_key(container),
+            });
         if is_listed != task.phase.is_active() {
             return Err("holds a container exactly while active: violated".into());
         }
@@ -52,7 +88,7 @@ impl Agent {
             return Err("is also among the finished".into());
         }
         let pending = task.stream.pending();
-        if pending.len() > crate::MAX_UPDATES {
+        if pending.len() > crate::MAX_UPDATES + 1 {
             return Err(format!("{} statuses wait", pending.len()));
         }
         if pending.len() == 0 && task.phase == Phase::Ended {

@@ -4,10 +4,11 @@
 //! length and body, postcard body. Append-only enum: old logs decode for ever. Invariant: whatever the bytes,
 //! [`replay`] returns every entry that is whole, skips the rest and says how much that was.
 
+use nesos_wire::framework_executor::FrameworkExecutor;
 use nesos_wire::operation::OperationReport;
 use nesos_wire::resource::Resources;
 use nesos_wire::task::{TaskSpec, TaskStatus};
-use nesos_wire::{AgentId, Attempt, ContainerId, TaskKey, Uuid};
+use nesos_wire::{AgentId, Attempt, ContainerId, ExecutorKey, TaskKey, Uuid};
 use serde::{Deserialize, Serialize};
 
 /// One change of the agent's durable state.
@@ -75,13 +76,61 @@ pub enum Record {
         /// The operation's.
         operation: Uuid,
     },
+    /// An executor of a framework is about to be started. Comes before its container exists.
+    ExecutorLaunched {
+        /// What.
+        executor: Box<FrameworkExecutor>,
+        /// Where.
+        container: ContainerId,
+    },
+    /// A custom executor has subscribed for the first time: from now on it may have tasks.
+    ExecutorSubscribed {
+        /// Which.
+        key: ExecutorKey,
+    },
+    /// An executor was told to end.
+    ExecutorShutdown {
+        /// Which.
+        key: ExecutorKey,
+    },
+    /// An executor is no more.
+    ExecutorEnded {
+        /// Which.
+        key: ExecutorKey,
+        /// Which run of it.
+        attempt: Attempt,
+    },
+    /// A task is about to be given to its executor.
+    Given {
+        /// What.
+        spec: Box<TaskSpec>,
+        /// Its own container, or that of its custom executor.
+        container: ContainerId,
+        /// The container around its own, if it is of a pod.
+        parent: Option<ContainerId>,
+        /// Which group it belongs to, if any.
+        group: Option<Attempt>,
+    },
+    /// Statuses of a custom executor's task that were acknowledged: it may repeat them.
+    Seen {
+        /// Whose.
+        key: TaskKey,
+        /// Which, oldest first.
+        uuids: Vec<Uuid>,
+    },
 }
 
 impl Record {
     /// Whether it must have reached the disk before the rest of its `Ready` is done. The others may be lost with the
     /// power: then an acknowledged status is told again, which frameworks must bear in any case.
     pub fn must_sync(&self) -> bool {
-        !matches!(self, Self::Acknowledged { .. } | Self::Forgotten { .. })
+        !matches!(
+            self,
+            Self::Acknowledged { .. }
+                | Self::Forgotten { .. }
+                | Self::ExecutorEnded { .. }
+                | Self::Seen { .. }
+        )
     }
 }
 

@@ -5,11 +5,15 @@
 use std::collections::BTreeMap;
 
 use nesos_wire::executor::ExecutorSpec;
+use nesos_wire::framework_executor::ExecutorKind;
 use nesos_wire::task::TaskSpec;
 use nesos_wire::{AgentId, ContainerId};
 
 /// Search path of tasks that bring none (Mesos: `os::host_default_path`).
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Longest pause of an executor between two attempts to subscribe again (Mesos's own).
+const BACKOFF_MAX: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Where a container lives and how it is isolated.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +34,8 @@ pub struct Place {
     pub pid_namespace: bool,
     /// The helper has a mount namespace of its own.
     pub mount_namespace: bool,
+    /// How long executors are told to wait for an agent that is away.
+    pub recovery_timeout: std::time::Duration,
     /// From the isolators: below the task's own environment.
     pub environment: Vec<(String, String)>,
 }
@@ -69,12 +75,13 @@ fn environment(spec: &TaskSpec, place: &Place) -> Vec<(String, String)> {
         ("MESOS_EXECUTOR_ID", spec.executor.as_str()),
         ("MESOS_SLAVE_ID", place.agent.as_str()),
         ("MESOS_CONTAINER_ID", place.container.as_str()),
-        ("MESOS_TASK_ID", spec.key.task.as_str()),
         ("MESOS_AGENT_ENDPOINT", &place.endpoint),
         ("MESOS_ALLOCATION_ROLE", &spec.role),
         ("MESOS_CHECKPOINT", checkpoint),
     ];
+    let more = of_kind(spec, place);
     let mut merged: BTreeMap<&str, &str> = own.into_iter().collect();
+    merged.extend(more.iter().map(|(name, value)| (*name, value.as_str())));
     merged.extend(
         place
             .environment
@@ -96,6 +103,50 @@ fn environment(spec: &TaskSpec, place: &Place) -> Vec<(String, String)> {
         .collect()
 }
 
+/// What only tasks have, what only tasks of pods, and what only custom executors (mesos.md 2.5).
+fn of_kind(spec: &TaskSpec, place: &Place) -> Vec<(&'static str, String)> {
+    if spec.kind != ExecutorKind::Custom {
+        let mut more = vec![("MESOS_TASK_ID", spec.key.task.to_string())];
+        if spec.kind == ExecutorKind::Default {
+            let ip = place.endpoint.rsplit_once(':').map_or("", |(ip, _)| ip);
+            more.push(("MESOS_CONTAINER_IP", ip.into()));
+        }
+        return more;
+    }
+    let grace = std::time::Duration::from_millis(spec.kill_grace_ms.into());
+    let mut more = vec![
+        ("MESOS_SLAVE_PID", format!("slave(1)@{}", place.endpoint)),
+        ("MESOS_HTTP_COMMAND_EXECUTOR", "0".into()),
+        ("MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD", duration_text(grace)),
+        ("LIBPROCESS_PORT", "0".into()),
+    ];
+    if spec.checkpoint {
+        more.push((
+            "MESOS_RECOVERY_TIMEOUT",
+            duration_text(place.recovery_timeout),
+        ));
+        more.push(("MESOS_SUBSCRIPTION_BACKOFF_MAX", duration_text(BACKOFF_MAX)));
+    }
+    more
+}
+
+/// A duration as Mesos writes it, in the largest unit that needs no fraction.
+fn duration_text(duration: std::time::Duration) -> String {
+    const UNITS: [(u128, &str); 5] = [
+        (86_400_000, "days"),
+        (3_600_000, "hrs"),
+        (60_000, "mins"),
+        (1000, "secs"),
+        (1, "ms"),
+    ];
+    let millis = duration.as_millis();
+    let fits = |(unit, _): &&(u128, &str)| millis >= *unit && millis.is_multiple_of(*unit);
+    match UNITS.iter().find(fits) {
+        Some((unit, name)) => format!("{}{name}", millis / unit),
+        None => "0ns".into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +162,7 @@ mod tests {
             cgroup_procs: None,
             pid_namespace: false,
             mount_namespace: false,
+            recovery_timeout: std::time::Duration::from_secs(900),
             environment: vec![
                 ("A".into(), "isolator".into()),
                 ("B".into(), "isolator".into()),
@@ -136,6 +188,35 @@ mod tests {
         assert_eq!(executor_spec(&task, place()).arguments, ["/bin/echo"]);
         task.command.arguments = vec!["echo".into(), "x y".into()];
         assert_eq!(executor_spec(&task, place()).arguments, ["echo", "x y"]);
+    }
+
+    #[test]
+    fn a_custom_executor_gets_what_its_library_wants() {
+        let mut task = spec("e", 1);
+        task.kind = ExecutorKind::Custom;
+        task.kill_grace_ms = 5000;
+        let environment: BTreeMap<_, _> = executor_spec(&task, place())
+            .environment
+            .into_iter()
+            .collect();
+        assert_eq!(environment["MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD"], "5secs");
+        assert_eq!(environment["MESOS_RECOVERY_TIMEOUT"], "15mins");
+        assert_eq!(environment["MESOS_SLAVE_PID"], "slave(1)@10.0.0.1:5051");
+        assert!(!environment.contains_key("MESOS_TASK_ID"));
+        task.kind = ExecutorKind::Default;
+        let environment: BTreeMap<_, _> = executor_spec(&task, place())
+            .environment
+            .into_iter()
+            .collect();
+        assert_eq!(environment["MESOS_CONTAINER_IP"], "10.0.0.1");
+        for (ms, text) in [
+            (0, "0ns"),
+            (1500, "1500ms"),
+            (90_000, "90secs"),
+            (7_200_000, "2hrs"),
+        ] {
+            assert_eq!(duration_text(std::time::Duration::from_millis(ms)), text);
+        }
     }
 
     #[test]

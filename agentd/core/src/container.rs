@@ -14,7 +14,7 @@ use crate::task::{Draft, Phase};
 impl Agent {
     pub(crate) fn container_event(&mut self, container: &ContainerId, event: ContainerEvent) {
         let Some(key) = self.containers.get(container).cloned() else {
-            return;
+            return self.holder_event(container, event);
         };
         match event {
             ContainerEvent::Started => self.started(&key),

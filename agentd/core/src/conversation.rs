@@ -4,6 +4,7 @@
 //! its head.
 
 use nesos_base::time::Duration;
+use nesos_wire::framework_executor::ExecutorKind;
 use nesos_wire::message::{AgentToMaster, Hello, MasterToAgent, Welcome};
 use nesos_wire::{TaskKey, Uuid, version};
 
@@ -36,7 +37,7 @@ impl Agent {
             domain: self.config.domain.clone(),
             tasks: self.tasks.values().map(Task::report).collect(),
             operations: self.operations().cloned().collect(),
-            executors: Vec::new(),
+            executors: self.executors().map(|view| view.spec.clone()).collect(),
         };
         self.out.send.push(AgentToMaster::Hello(hello));
     }
@@ -82,7 +83,10 @@ impl Agent {
                 self.hang_up();
                 let random = self.rng.next_u32();
                 let pause = self.link.refused(self.moment.now, random);
-                self.lost_link(format!("the master refused this agent: {reason}; next try in {} s", pause.as_secs()));
+                self.lost_link(format!(
+                    "the master refused this agent: {reason}; next try in {} s",
+                    pause.as_secs()
+                ));
             }
             MasterToAgent::Redirect { leader } => {
                 self.hang_up();
@@ -91,27 +95,49 @@ impl Agent {
                 self.link.redirected(self.moment.now, leader, random);
                 self.lost_link(text);
             }
-            MasterToAgent::Ping { sequence } => self.out.send.push(AgentToMaster::Pong { sequence }),
+            MasterToAgent::Ping { sequence } => {
+                self.out.send.push(AgentToMaster::Pong { sequence })
+            }
             MasterToAgent::Launch { tasks } => self.launch(tasks),
             MasterToAgent::Kill { key, grace_ms } => self.kill(&key, grace_ms),
             MasterToAgent::Acknowledge { key, uuid } => self.acknowledge(&key, uuid),
             MasterToAgent::Apply(spec) => self.apply(spec),
             MasterToAgent::AcknowledgeOperation { uuid } => self.acknowledge_operation(uuid),
             MasterToAgent::ShutdownFramework { framework } => self.shutdown_framework(&framework),
-            MasterToAgent::FrameworkMessage { framework, executor, .. } => self.note(
-                Level::Warn,
-                format!("a message of framework {framework} for {executor} is dropped: command tasks take none"),
-            ),
-            MasterToAgent::LaunchExecutor { executor, .. } => {
-                self.note(Level::Warn, format!("executor {} is not started: this agent runs command tasks only", executor.key));
+            MasterToAgent::FrameworkMessage {
+                framework,
+                executor,
+                data,
+            } => {
+                self.message_to_executor(framework, executor, data);
             }
-            MasterToAgent::ShutdownExecutor { key } => {
-                self.note(Level::Warn, format!("executor {key} is not shut down: it does not run here"));
+            MasterToAgent::LaunchExecutor {
+                executor,
+                start,
+                tasks,
+                group,
+            } => {
+                self.launch_executor(*executor, start, tasks, group);
             }
-            MasterToAgent::ReadFile { request, key, path, offset, length } => {
+            MasterToAgent::ShutdownExecutor { key } => self.shutdown_executor(&key),
+            MasterToAgent::ReadFile {
+                request,
+                key,
+                path,
+                offset,
+                length,
+            } => {
                 let container = self.tasks.get(&key).and_then(|task| task.container.clone());
                 let link = self.link.number();
-                self.out.actions.push(Action::ReadFile { link, request, key, container, path, offset, length });
+                self.out.actions.push(Action::ReadFile {
+                    link,
+                    request,
+                    key,
+                    container,
+                    path,
+                    offset,
+                    length,
+                });
             }
         }
     }
@@ -143,6 +169,9 @@ impl Agent {
             return;
         };
         let outcome = task.stream.acknowledge(uuid);
+        if outcome != Acknowledged::Ignored && task.spec.kind == ExecutorKind::Custom {
+            task.ties.saw(uuid);
+        }
         if outcome != Acknowledged::Ignored && task.is_stored {
             self.out.persist.push(Record::Acknowledged {
                 key: key.clone(),

@@ -8,9 +8,10 @@ use nesos_wire::executor::ExitRecord;
 use nesos_wire::message::{AgentToMaster, FileChunk, FileError, MasterToAgent};
 use nesos_wire::resource::Resources;
 use nesos_wire::task::{Attribute, TaskSpec};
-use nesos_wire::{ContainerId, NodeId, TaskKey};
+use nesos_wire::{ContainerId, ExecutorKey, NodeId, TaskKey};
 
 use crate::checkpoint::Record;
+use crate::executors::{ExecutorCall, ExecutorEvent, ExecutorTimes};
 use crate::operations::VolumePlace;
 
 /// Both clocks, read by the shell.
@@ -47,6 +48,8 @@ pub struct Config {
     pub attributes: Vec<Attribute>,
     /// Where it stands, if that is configured.
     pub domain: Option<Domain>,
+    /// How long executors may take.
+    pub executors: ExecutorTimes,
 }
 
 /// Why there is no link.
@@ -90,6 +93,13 @@ pub enum Event {
         container: ContainerId,
         /// What.
         event: ContainerEvent,
+    },
+    /// A custom executor says, or its stream has ended.
+    Executor {
+        /// Which.
+        key: ExecutorKey,
+        /// What.
+        call: ExecutorCall,
     },
     /// Answer to [`Action::ReadFile`].
     FileRead {
@@ -170,8 +180,29 @@ pub enum Action {
     Launch {
         /// The new container.
         container: ContainerId,
-        /// What to run.
+        /// The executor's around it, for a task of a pod.
+        parent: Option<ContainerId>,
+        /// What to run: a task, or if its kind is custom the executor of this name.
         spec: Box<TaskSpec>,
+    },
+    /// What the container may use has changed.
+    Resize {
+        /// Which.
+        container: ContainerId,
+        /// As if it were launched with it.
+        spec: Box<TaskSpec>,
+    },
+    /// Say something on an executor's stream.
+    TellExecutor {
+        /// Number from [`ExecutorCall::Subscribe`].
+        stream: u64,
+        /// What.
+        event: ExecutorEvent,
+    },
+    /// End an executor's stream after what was said. No [`ExecutorCall::Lost`] is expected.
+    CloseExecutor {
+        /// Which.
+        stream: u64,
     },
     /// After a restart: find what became of a container that was launched before.
     Adopt {

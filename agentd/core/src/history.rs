@@ -6,14 +6,18 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use nesos_wire::ContainerId;
+use nesos_wire::framework_executor::FrameworkExecutor;
 use nesos_wire::task::{TaskSpec, TaskState, TaskStatus};
 
 use crate::admission::spec_bytes;
+use crate::executors::executor_bytes;
 
 /// Most completed tasks shown: Mesos keeps 150 executors per framework, a board with 128 MB fewer.
 pub const MAX_COMPLETED: usize = 128;
 /// Most bytes that their specs have together: a quarter of what an idle agent takes.
 pub const MAX_COMPLETED_BYTES: usize = 512 * 1024;
+/// Most completed executors shown; one whose description is large is not.
+pub const MAX_COMPLETED_EXECUTORS: usize = 32;
 
 /// A task that is over and acknowledged.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +26,8 @@ pub struct Completed {
     pub spec: TaskSpec,
     /// Its container, unless the launch was refused.
     pub container: Option<ContainerId>,
+    /// The container around its own, if it was of a pod.
+    pub parent: Option<ContainerId>,
     /// Its last state.
     pub state: TaskState,
     /// Its last status.
@@ -46,6 +52,8 @@ pub(crate) struct History {
     /// Oldest first.
     completed: VecDeque<Completed>,
     bytes: usize,
+    /// Executors that have ended, oldest first.
+    executors: VecDeque<(FrameworkExecutor, ContainerId)>,
     pub(crate) counters: Counters,
 }
 
@@ -63,6 +71,24 @@ impl History {
             };
             self.bytes -= spec_bytes(&oldest.spec);
         }
+    }
+
+    pub(crate) fn executors(&self) -> impl Iterator<Item = &(FrameworkExecutor, ContainerId)> {
+        self.executors.iter()
+    }
+
+    pub(crate) fn remember_executor(
+        &mut self,
+        executor: FrameworkExecutor,
+        container: ContainerId,
+    ) {
+        if executor_bytes(&executor) > MAX_COMPLETED_BYTES / MAX_COMPLETED_EXECUTORS {
+            return;
+        }
+        if self.executors.len() >= MAX_COMPLETED_EXECUTORS {
+            self.executors.pop_front();
+        }
+        self.executors.push_back((executor, container));
     }
 
     pub(crate) fn count(&mut self, state: TaskState, was_taken: bool) {
@@ -87,6 +113,7 @@ mod tests {
         Completed {
             spec,
             container: None,
+            parent: None,
             state: TaskState::Finished,
             status: None,
         }

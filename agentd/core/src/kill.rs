@@ -3,6 +3,7 @@
 //! Called by `agent`. Idempotent; a repeated kill can only shorten the grace period (the helper sees to that).
 
 use nesos_base::time::Duration;
+use nesos_wire::framework_executor::ExecutorKind;
 use nesos_wire::message::{AgentToMaster, TaskUpdate};
 use nesos_wire::task::{Reason, TaskState};
 use nesos_wire::{FrameworkId, TaskKey};
@@ -10,17 +11,34 @@ use nesos_wire::{FrameworkId, TaskKey};
 use crate::agent::Agent;
 use crate::checkpoint::Record;
 use crate::event::{Action, Level, SHUTDOWN_LIMIT};
+use crate::executors::key_of;
 use crate::task::{Draft, Phase};
 
 /// How long after the grace period the helper may take to report before everything is killed without it.
 const HELPER_LATE: Duration = Duration::from_secs(5);
 /// How long a launch may take to be given up before it is told again; also between repetitions.
-const INSIST: Duration = Duration::from_secs(10);
+pub(crate) const INSIST: Duration = Duration::from_secs(10);
 
 impl Agent {
     pub(crate) fn kill(&mut self, key: &TaskKey, grace_ms: Option<u32>) {
-        let Some(task) = self.tasks.get_mut(key) else {
+        let Some(task) = self.tasks.get(key) else {
             return self.kill_unknown(key);
+        };
+        let (executor, group) = (key_of(&task.spec), task.ties.group);
+        match (task.spec.kind, executor) {
+            (ExecutorKind::Custom, _) => self.kill_given(key, grace_ms),
+            (ExecutorKind::Default, Some(executor)) if task.phase.is_active() => {
+                self.kill_contained(key, grace_ms);
+                self.kill_group(&executor, group);
+            }
+            _ => self.kill_contained(key, grace_ms),
+        }
+    }
+
+    /// Ends a task that has a container of its own.
+    pub(crate) fn kill_contained(&mut self, key: &TaskKey, grace_ms: Option<u32>) {
+        let Some(task) = self.tasks.get_mut(key) else {
+            return;
         };
         let Some(container) = task.container.clone() else {
             return;
@@ -83,8 +101,15 @@ impl Agent {
             ),
         );
         for key in keys {
-            self.silence(&key);
+            match self.tasks.get_mut(&key) {
+                // Its executor is told to end, and everything with it.
+                Some(task) if task.spec.kind == ExecutorKind::Custom && task.phase.is_active() => {
+                    task.is_silent = true;
+                }
+                _ => self.silence(&key),
+            }
         }
+        self.shutdown_executors_of(framework);
     }
 
     /// Kills the task without a word to anybody.
@@ -104,7 +129,8 @@ impl Agent {
         let keys: Vec<TaskKey> = self
             .tasks
             .iter()
-            .filter(|(_, task)| task.phase.is_active())
+            // A custom executor ends its own.
+            .filter(|(_, task)| task.phase.is_active() && task.spec.kind != ExecutorKind::Custom)
             .map(|(key, _)| key.clone())
             .collect();
         let grace_ms = keys
@@ -112,7 +138,8 @@ impl Agent {
             .filter_map(|key| Some(self.tasks.get(key)?.spec.kill_grace_ms))
             .max()
             .unwrap_or(0);
-        let limit = Duration::from_millis(u64::from(grace_ms)) + SHUTDOWN_LIMIT;
+        let executors = self.shutdown_all_executors();
+        let limit = executors.max(Duration::from_millis(u64::from(grace_ms))) + SHUTDOWN_LIMIT;
         self.note(
             Level::Info,
             format!("shutting down: killing {} tasks", keys.len()),
@@ -128,7 +155,8 @@ impl Agent {
         let Some(limit) = self.shutdown_at else {
             return;
         };
-        if !self.containers.is_empty() && self.moment.now < limit {
+        let is_empty = self.containers.is_empty() && self.executors.is_empty();
+        if !is_empty && self.moment.now < limit {
             return;
         }
         self.shutdown_at = None;

@@ -14,6 +14,7 @@ pub mod command;
 mod container;
 mod conversation;
 mod event;
+mod executors;
 pub mod fetch;
 mod history;
 mod kill;
@@ -31,7 +32,13 @@ pub use event::{
     Action, Config, ContainerEvent, Event, Finish, Level, Limitation, LinkError, Moment, Note,
     Ready, Seed,
 };
-pub use history::{Completed, Counters, MAX_COMPLETED, MAX_COMPLETED_BYTES};
+pub use executors::{
+    ExecutorCall, ExecutorEvent, ExecutorPhase, ExecutorTimes, ExecutorView, HEARTBEAT,
+    MAX_EXECUTORS, MAX_SEEN,
+};
+pub use history::{
+    Completed, Counters, MAX_COMPLETED, MAX_COMPLETED_BYTES, MAX_COMPLETED_EXECUTORS,
+};
 pub use link::{GREETING_TIMEOUT, LinkView};
 pub use operations::{MAX_OPERATIONS, VolumePlace, volume_places};
 pub use repeat::{RETRY_FIRST, RETRY_LAST};

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use nesos_base::time::Duration;
 use nesos_wire::TaskKey;
+use nesos_wire::framework_executor::ExecutorKind;
 use nesos_wire::resource_text;
 use nesos_wire::task::TaskState;
 
@@ -17,6 +18,7 @@ use crate::history::{Counters, History};
 use crate::link::Link;
 use crate::operations::Operations;
 use crate::rng::Rng;
+use crate::stream::Acknowledged;
 use crate::task::{Phase, Task};
 
 impl Agent {
@@ -29,6 +31,8 @@ impl Agent {
             tasks: BTreeMap::new(),
             operations: Operations::default(),
             containers: BTreeMap::new(),
+            executors: BTreeMap::new(),
+            executor_containers: BTreeMap::new(),
             finished: VecDeque::new(),
             rng: Rng::new(seed),
             moment,
@@ -53,7 +57,9 @@ impl Agent {
                 boot_id: agent.config.boot_id.clone(),
             });
         }
+        agent.adopt_executors(has_rebooted);
         agent.adopt_all(has_rebooted);
+        agent.settle_executors();
         let used = agent.used();
         agent.is_overcommitted = !agent.resources().contains(&used);
         agent.warn_of_misfits();
@@ -73,6 +79,7 @@ impl Agent {
                 attempt: *attempt,
             });
         }
+        self.snapshot_executors(&mut records);
         for (key, task) in self.tasks.iter().filter(|(_, task)| task.is_stored) {
             snapshot_task(key, task, &mut records);
         }
@@ -84,16 +91,7 @@ impl Agent {
             Record::Admitted { agent } => self.id = Some(agent),
             Record::Boot { boot_id: id } => *boot_id = Some(id),
             Record::Launched { spec, container } => {
-                let key = spec.key.clone();
-                if self
-                    .tasks
-                    .get(&key)
-                    .is_none_or(|known| known.spec.attempt < spec.attempt)
-                {
-                    self.forget(&key);
-                    self.containers.insert(container.clone(), key.clone());
-                    self.tasks.insert(key, Task::new(*spec, Some(container)));
-                }
+                self.replay_task(Task::new(*spec, Some(container)));
             }
             Record::KillRequested { key, grace_ms } => {
                 if let Some(task) = self.tasks.get_mut(&key) {
@@ -113,7 +111,11 @@ impl Agent {
             }
             Record::Acknowledged { key, uuid } => {
                 if let Some(task) = self.tasks.get_mut(&key) {
-                    task.stream.acknowledge(uuid);
+                    if task.stream.acknowledge(uuid) != Acknowledged::Ignored
+                        && task.spec.kind == ExecutorKind::Custom
+                    {
+                        task.ties.saw(uuid);
+                    }
                     if task.stream.latest().is_terminal() && task.stream.pending().len() == 0 {
                         self.forget(&key);
                     }
@@ -124,6 +126,12 @@ impl Agent {
             Record::OperationAcknowledged { operation } => {
                 self.operations.replay_acknowledged(operation);
             }
+            record @ (Record::Given { .. }
+            | Record::Seen { .. }
+            | Record::ExecutorLaunched { .. }
+            | Record::ExecutorSubscribed { .. }
+            | Record::ExecutorShutdown { .. }
+            | Record::ExecutorEnded { .. }) => self.replay_of_executor(record),
             Record::Forgotten { key, attempt } => {
                 if self
                     .tasks
@@ -135,6 +143,23 @@ impl Agent {
                 self.remember_finished(key, attempt);
             }
         }
+    }
+
+    pub(crate) fn replay_task(&mut self, task: Task) {
+        let key = task.spec.key.clone();
+        let known = self.tasks.get(&key);
+        if known.is_some_and(|known| known.spec.attempt >= task.spec.attempt) {
+            return;
+        }
+        self.forget(&key);
+        if let Some(container) = task
+            .container
+            .clone()
+            .filter(|_| task.spec.kind != ExecutorKind::Custom)
+        {
+            self.containers.insert(container, key.clone());
+        }
+        self.tasks.insert(key, task);
     }
 
     /// Volumes and reservations whose resources the configuration no longer has.
@@ -151,7 +176,24 @@ impl Agent {
     fn adopt_all(&mut self, has_rebooted: bool) {
         let destroy_at = self.moment.now + Duration::from_secs(60);
         let mut adopted = 0;
-        for (key, task) in &mut self.tasks {
+        let given: Vec<TaskKey> = self
+            .tasks
+            .values()
+            .filter(|task| task.spec.kind == ExecutorKind::Custom)
+            .map(|task| task.spec.key.clone())
+            .collect();
+        for key in given {
+            let phase = self.phase_of_given(&key);
+            if let Some(task) = self.tasks.get_mut(&key) {
+                task.phase = phase;
+            }
+            adopted += usize::from(phase.is_active());
+        }
+        for (key, task) in self
+            .tasks
+            .iter_mut()
+            .filter(|(_, task)| task.spec.kind != ExecutorKind::Custom)
+        {
             let Some(container) = task.container.clone() else {
                 continue;
             };
@@ -198,10 +240,22 @@ fn snapshot_task(key: &TaskKey, task: &Task, records: &mut Vec<Record>) {
     let Some(container) = task.container.clone() else {
         return;
     };
-    records.push(Record::Launched {
-        spec: Box::new(task.spec.clone()),
-        container,
+    let spec = Box::new(task.spec.clone());
+    records.push(match task.spec.kind {
+        ExecutorKind::Command => Record::Launched { spec, container },
+        ExecutorKind::Custom | ExecutorKind::Default => Record::Given {
+            spec,
+            container,
+            parent: task.ties.parent.clone(),
+            group: task.ties.group,
+        },
     });
+    if !task.ties.seen.is_empty() {
+        records.push(Record::Seen {
+            key: key.clone(),
+            uuids: task.ties.seen.clone(),
+        });
+    }
     if let Some(status) = task.stream.acknowledged() {
         records.push(Record::Updated {
             key: key.clone(),

@@ -33,11 +33,20 @@ impl Agent {
             self.out.notes.append(&mut part.notes);
         }
         let launched = self.out.persist.iter().filter_map(|record| match record {
-            Record::Launched { spec, .. } => Some(spec.key.clone()),
+            Record::Launched { spec, .. } | Record::Given { spec, .. } => Some(spec.key.clone()),
             _ => None,
         });
-        for key in launched.collect::<Vec<_>>() {
+        let launched: Vec<_> = launched.collect();
+        let executors = self.out.persist.iter().filter_map(|record| match record {
+            Record::ExecutorLaunched { executor, .. } => Some(executor.key.clone()),
+            _ => None,
+        });
+        let executors: Vec<_> = executors.collect();
+        for key in launched {
             self.fail_unstored(&key, &reason);
+        }
+        for key in executors {
+            self.fail_unstored_executor(&key, &reason);
         }
     }
 

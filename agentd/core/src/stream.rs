@@ -37,11 +37,23 @@ pub(crate) struct Stream {
 impl Stream {
     /// Appends a status. Returns whether it was taken: nothing follows a terminal one.
     pub(crate) fn push(&mut self, status: TaskStatus) -> bool {
-        if self.latest().is_terminal() || self.pending.len() >= crate::MAX_UPDATES {
+        // There is always room for the last one.
+        if self.latest().is_terminal() || !(self.has_room() || status.state.is_terminal()) {
             return false;
         }
         self.pending.push_back(status);
         true
+    }
+
+    /// Whether one more that is not the last would be taken.
+    pub(crate) fn has_room(&self) -> bool {
+        self.pending.len() < crate::MAX_UPDATES
+    }
+
+    /// Whether it is waiting or was the last to be acknowledged.
+    pub(crate) fn knows(&self, uuid: Uuid) -> bool {
+        let mut all = self.pending.iter().chain(&self.acknowledged);
+        all.any(|status| status.uuid == Some(uuid))
     }
 
     /// Newest state ever pushed; STAGING before the first.

@@ -10,6 +10,7 @@ use nesos_wire::message::TaskReport;
 use nesos_wire::task::{Reason, Source, TaskSpec, TaskState};
 
 use crate::event::{Finish, Limitation};
+use crate::executors::Ties;
 use crate::stream::Stream;
 
 /// Where a task is in its life.
@@ -64,6 +65,7 @@ pub(crate) struct Task {
     pub(crate) has_rebooted: bool,
     /// A kill was asked for, with this grace period in milliseconds.
     pub(crate) kill_grace_ms: Option<u32>,
+    pub(crate) ties: Ties,
 }
 
 /// A status before it gets a uuid and a time.
@@ -110,6 +112,7 @@ impl Task {
             is_silent: false,
             has_rebooted: false,
             kill_grace_ms: None,
+            ties: Ties::default(),
         }
     }
 
@@ -142,22 +145,10 @@ impl Task {
         {
             return self.draft_not_started(finish);
         }
-        if let Some(Limitation::Memory { limit, peak }) = finish.limitation {
-            return Draft {
-                state: TaskState::Failed,
-                source: Source::Agent,
-                reason: Some(Reason::ContainerLimitationMemory),
-                message: memory_message(limit, peak),
-            };
+        if let Some(limitation) = finish.limitation {
+            return memory_draft(limitation);
         }
-        let message = match &finish.record.outcome {
-            Outcome::Exit(status) => format!("Command exited with status {status}"),
-            Outcome::Signal(signal) => {
-                format!("Command terminated by signal {}", signal_name(*signal))
-            }
-            // Answered above.
-            Outcome::NotStarted(why) => why.clone(),
-        };
+        let message = outcome_text("Command", &finish.record.outcome);
         let was_killed = self.kill_grace_ms.is_some() || finish.record.kill_requested;
         let state = match finish.record.outcome {
             _ if was_killed => TaskState::Killed,
@@ -211,6 +202,24 @@ impl Task {
                 "The executor ended without an exit record",
             ),
         }
+    }
+}
+
+/// The end of a container that wanted more memory than it may have.
+pub(crate) fn memory_draft(Limitation::Memory { limit, peak }: Limitation) -> Draft {
+    Draft::agent(
+        TaskState::Failed,
+        Reason::ContainerLimitationMemory,
+        memory_message(limit, peak),
+    )
+}
+
+/// Mesos's words for how a process ended.
+pub(crate) fn outcome_text(what: &str, outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Exit(status) => format!("{what} exited with status {status}"),
+        Outcome::Signal(signal) => format!("{what} terminated by signal {}", signal_name(*signal)),
+        Outcome::NotStarted(why) => why.clone(),
     }
 }
 

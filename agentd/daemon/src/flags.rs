@@ -141,6 +141,36 @@ pub(crate) const TABLE: Table = Table {
             "on, off or an interface's name: where masters are looked for",
         ),
         flag(
+            "executor_access",
+            Kind::Choice(&["local", "open"]),
+            Some("local"),
+            "who may speak as an executor: processes on this host only, or anybody",
+        ),
+        flag(
+            "executor_registration_timeout",
+            Kind::Duration(1, DAY),
+            Some("1mins"),
+            "give an executor up that does not subscribe within this time of its start",
+        ),
+        flag(
+            "executor_reregistration_timeout",
+            Kind::Duration(1, 15),
+            Some("2secs"),
+            "give an executor up that does not subscribe again within this time of agentd's restart; at most 15secs",
+        ),
+        flag(
+            "executor_shutdown_grace_period",
+            Kind::Duration(0, DAY),
+            Some("5secs"),
+            "from asking an executor to end to killing it, unless it has a period of its own",
+        ),
+        flag(
+            "recovery_timeout",
+            Kind::Duration(1, 7 * DAY),
+            Some("15mins"),
+            "how long executors are told to wait for an agentd that is away",
+        ),
+        flag(
             "gc_delay",
             Kind::Duration(0, 365 * DAY),
             Some("1weeks"),

@@ -8,6 +8,7 @@ mod clock;
 mod container;
 mod credentials;
 mod dial;
+mod executors;
 mod fetcher;
 mod files;
 mod flags;

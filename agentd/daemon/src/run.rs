@@ -8,24 +8,26 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-use agentd_core::{Action, Agent, Config, ContainerEvent, Event, Level, Ready, Seed};
+use agentd_core::{Agent, Config, Event, Level, Ready, Seed};
 use nesos_base::time::Instant;
 use nesos_sys::machine;
-use nesos_wire::message::FileError;
-use nesos_wire::{ContainerId, TaskKey};
+use nesos_wire::ContainerId;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::clock::Clocks;
 use crate::container::Containerizer;
+use crate::executors::Streams;
 use crate::http;
 use crate::identity;
 use crate::link::Links;
 use crate::settings::{Settings, SettingsError};
 use crate::store::{Store, StoreError};
 use crate::view::View;
-use crate::{files, gc, sandbox, volumes};
+use crate::{gc, volumes};
+
+mod act;
 
 /// Events that wait for the loop; senders wait beyond it.
 const MAX_EVENTS: usize = 256;
@@ -93,6 +95,8 @@ struct Daemon {
     clocks: Rc<Clocks>,
     store: Store,
     links: Links,
+    streams: Rc<Streams>,
+    view: Rc<View>,
     events: mpsc::Receiver<Event>,
     /// Events that the loop makes itself.
     own_events: VecDeque<Event>,
@@ -129,7 +133,8 @@ impl Daemon {
             clocks.moment(),
         );
         let agent = Rc::new(RefCell::new(agent));
-        let links = Links::new(settings.clone(), sender);
+        let links = Links::new(settings.clone(), sender.clone());
+        let streams = Rc::new(Streams::default());
         let view = View::new(
             settings.clone(),
             agent.clone(),
@@ -138,7 +143,9 @@ impl Daemon {
             links.master(),
             port,
         );
-        tokio::task::spawn_local(http::serve(listener, http::App::new(view)));
+        let view = Rc::new(view);
+        let app = http::App::new(view.clone(), sender, streams.clone());
+        tokio::task::spawn_local(http::serve(listener, app));
         let advertised = settings.advertised_ip();
         let host = if advertised.is_empty() {
             "127.0.0.1"
@@ -153,6 +160,8 @@ impl Daemon {
         let now = tokio::time::Instant::now();
         let daemon = Self {
             links,
+            streams,
+            view,
             endpoint: format!("{host}:{port}"),
             gc_at: now + GC_MIN_PAUSE,
             last_gc: now,
@@ -260,105 +269,11 @@ impl Daemon {
         }
     }
 
-    fn act(&mut self, action: Action) {
-        match action {
-            Action::Dial { link, leader } => self.links.dial(link, leader),
-            Action::HangUp { link } => self.links.hang_up(link),
-            Action::Launch { container, spec } => match self.agent.borrow().id().cloned() {
-                Some(agent) => self.containers.borrow_mut().launch(
-                    container,
-                    *spec,
-                    agent,
-                    self.endpoint.clone(),
-                ),
-                None => {
-                    let message = "the agent has no id yet".to_string();
-                    let event = ContainerEvent::LaunchFailed { message };
-                    self.own_events
-                        .push_back(Event::Container { container, event });
-                }
-            },
-            Action::Adopt {
-                container,
-                rebooted,
-                ..
-            } => self.containers.borrow_mut().adopt(container, rebooted),
-            Action::Kill {
-                container,
-                grace_ms,
-            } => self.containers.borrow().kill(&container, grace_ms),
-            Action::Destroy { container } => self.containers.borrow().destroy(&container),
-            Action::Release { container, .. } => {
-                self.containers.borrow_mut().release(&container);
-                self.gc_at = self.gc_at.min(self.last_gc + GC_MIN_PAUSE);
-            }
-            Action::CreateVolume { place } => {
-                if let Err(error) = volumes::create(&self.settings.work_dir, &place) {
-                    // Made when the first task wants it, which fails if that cannot be done either.
-                    tracing::warn!("{error}");
-                }
-            }
-            Action::RemoveVolume { place } => {
-                match volumes::remove(&self.settings.work_dir, &place) {
-                    Ok(grave) => drop(tokio::task::spawn_blocking(move || volumes::sweep(&grave))),
-                    Err(error) => tracing::warn!("{error}"),
-                }
-            }
-            Action::ReadFile {
-                link,
-                request,
-                key,
-                container,
-                path,
-                offset,
-                length,
-            } => {
-                let ended = container
-                    .as_ref()
-                    .is_none_or(|container| !self.is_active(&key, container));
-                let result = match self.sandbox_of(&key, container.as_ref()) {
-                    Some(sandbox) => files::read(&sandbox, &path, offset, length, ended),
-                    None => Err(FileError::UnknownTask),
-                };
-                self.own_events.push_back(Event::FileRead {
-                    link,
-                    request,
-                    result,
-                });
-            }
-            Action::MasterTime { unix } => self.clocks.follow(unix),
-            Action::Stop => self.is_stopping = true,
-        }
-    }
-
-    fn is_active(&self, key: &TaskKey, container: &ContainerId) -> bool {
-        let agent = self.agent.borrow();
-        agent.tasks().any(|view| {
-            view.spec.key == *key && view.container == Some(container) && view.phase.is_active()
-        })
-    }
-
-    fn sandbox_of(
-        &self,
-        key: &TaskKey,
-        container: Option<&ContainerId>,
-    ) -> Option<std::path::PathBuf> {
-        let work_dir = &self.settings.work_dir;
-        let agent = self.agent.borrow();
-        let known = container.and_then(|container| {
-            let view = agent.tasks().find(|view| view.spec.key == *key)?;
-            let sandbox = sandbox::of_container(work_dir, agent.id()?, view.spec, container)?;
-            sandbox.is_dir().then_some(sandbox)
-        });
-        known.or_else(|| sandbox::latest_of(work_dir, key))
-    }
-
     fn known_containers(&self) -> Vec<ContainerId> {
-        self.agent
-            .borrow()
-            .tasks()
-            .filter_map(|view| view.container.cloned())
-            .collect()
+        let agent = self.agent.borrow();
+        let of_tasks = agent.tasks().flat_map(|view| [view.container, view.parent]);
+        let of_executors = agent.executors().map(|view| Some(view.container));
+        of_tasks.chain(of_executors).flatten().cloned().collect()
     }
 
     fn compact(&mut self) {
@@ -408,6 +323,7 @@ fn config(settings: &Settings, port: u16) -> Config {
         resources: settings.resources.clone(),
         attributes: settings.attributes.clone(),
         domain: settings.domain.clone(),
+        executors: settings.executors,
     }
 }
 

@@ -10,9 +10,12 @@ use std::path::{Path, PathBuf};
 
 use nesos_sys::user::Credentials;
 use nesos_wire::task::TaskSpec;
-use nesos_wire::{AgentId, ContainerId, ExecutorId, FrameworkId, TaskKey};
+use nesos_wire::{AgentId, ContainerId, ExecutorId, FrameworkId, TaskId, TaskKey};
 
 const LATEST: &str = "latest";
+/// In a pod's sandbox: those of its tasks, and links to them by task.
+const CONTAINERS: &str = "containers";
+const TASKS: &str = "tasks";
 /// Most agent ids that this machine ever had: one, unless its cluster changed.
 const MAX_AGENTS: usize = 64;
 
@@ -61,42 +64,84 @@ pub(crate) fn make(
         &spec.key.framework,
         spec.executor.as_str(),
     )?;
-    let io = |operation, path: &Path| {
-        let path = path.to_path_buf();
-        move |source| SandboxError::Io {
-            operation,
-            path,
-            source,
-        }
-    };
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o755)
-        .create(&runs)
-        .map_err(io("create", &runs))?;
+    create(&runs, 0o755)?;
     let sandbox = runs.join(container.as_str());
-    DirBuilder::new()
-        .mode(0o750)
-        .create(&sandbox)
-        .map_err(io("create", &sandbox))?;
-    if let Some(user) = user {
-        chown(&sandbox, Some(user.uid), Some(user.gid))
-            .map_err(io("give to its user", &sandbox))?;
-    }
-    let (new, latest) = (runs.join(".latest"), runs.join(LATEST));
-    // A leftover of a crash between the two calls below.
-    let _ = fs::remove_file(&new);
-    symlink(container.as_str(), &new).map_err(io("link", &new))?;
-    fs::rename(&new, &latest).map_err(io("link", &latest))?;
+    make_one(&sandbox, user)?;
+    point(&runs.join(LATEST), Path::new(container.as_str()))?;
     Ok(sandbox)
 }
 
-/// Where the sandbox of a container is that was made by [`make`].
+/// Makes the sandbox of a container inside a pod's: `containers/<container>`, also found as `tasks/<task>`.
+pub(crate) fn make_inside(
+    work_dir: &Path,
+    agent: &AgentId,
+    spec: &TaskSpec,
+    container: &ContainerId,
+    parent: &ContainerId,
+    user: Option<&Credentials>,
+) -> Result<PathBuf, SandboxError> {
+    let runs = runs(
+        work_dir,
+        agent.as_str(),
+        &spec.key.framework,
+        spec.executor.as_str(),
+    )?;
+    let task = TaskId::parse(spec.key.task.as_str())?;
+    let pod = runs.join(ContainerId::parse(parent.as_str())?.as_str());
+    // The tasks of a pod may have different users, and each must reach its own.
+    create(&pod.join(CONTAINERS), 0o755)?;
+    create(&pod.join(TASKS), 0o755)?;
+    point(&runs.join(LATEST), Path::new(parent.as_str()))?;
+    let sandbox = pod.join(CONTAINERS).join(container.as_str());
+    make_one(&sandbox, user)?;
+    let target = Path::new("..").join(CONTAINERS).join(container.as_str());
+    point(&pod.join(TASKS).join(task.as_str()), &target)?;
+    Ok(sandbox)
+}
+
+fn create(path: &Path, mode: u32) -> Result<(), SandboxError> {
+    let mut builder = DirBuilder::new();
+    let made = builder.recursive(true).mode(mode).create(path);
+    made.map_err(io("create", path))
+}
+
+fn make_one(sandbox: &Path, user: Option<&Credentials>) -> Result<(), SandboxError> {
+    let made = DirBuilder::new().mode(0o750).create(sandbox);
+    made.map_err(io("create", sandbox))?;
+    if let Some(user) = user {
+        chown(sandbox, Some(user.uid), Some(user.gid)).map_err(io("give to its user", sandbox))?;
+    }
+    Ok(())
+}
+
+/// Makes `link` lead to `target`, whatever it led to before.
+fn point(link: &Path, target: &Path) -> Result<(), SandboxError> {
+    let name = link.file_name().unwrap_or_default();
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    let new = link.with_file_name(hidden);
+    // A leftover of a crash between the two calls below.
+    let _ = fs::remove_file(&new);
+    symlink(target, &new).map_err(io("link", &new))?;
+    fs::rename(&new, link).map_err(io("link", link))
+}
+
+fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SandboxError {
+    let path = path.to_path_buf();
+    move |source| SandboxError::Io {
+        operation,
+        path,
+        source,
+    }
+}
+
+/// Where the sandbox of a container is that was made by [`make`], or with a parent by [`make_inside`].
 pub(crate) fn of_container(
     work_dir: &Path,
     agent: &AgentId,
     spec: &TaskSpec,
     container: &ContainerId,
+    parent: Option<&ContainerId>,
 ) -> Option<PathBuf> {
     let runs = runs(
         work_dir,
@@ -105,7 +150,14 @@ pub(crate) fn of_container(
         spec.executor.as_str(),
     )
     .ok()?;
-    Some(runs.join(ContainerId::parse(container.as_str()).ok()?.as_str()))
+    let container = ContainerId::parse(container.as_str()).ok()?;
+    let folder = match parent {
+        Some(parent) => runs
+            .join(ContainerId::parse(parent.as_str()).ok()?.as_str())
+            .join(CONTAINERS),
+        None => runs,
+    };
+    Some(folder.join(container.as_str()))
 }
 
 /// The newest sandbox of a command task that the agent has forgotten, whatever agent id it ran under.
@@ -149,7 +201,6 @@ pub(crate) fn latest_anywhere(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nesos_wire::TaskId;
 
     #[test]
     fn the_latest_run_is_found_again_and_ids_cannot_climb() {

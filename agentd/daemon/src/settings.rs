@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use agentd_core::ExecutorTimes;
 use nesos_base::cluster_config::{self, ClusterConfig};
 use nesos_base::token::JoinToken;
 use nesos_shell::flags::Values;
@@ -68,6 +69,8 @@ pub(crate) struct Settings {
     pub(crate) gc_delay: Duration,
     pub(crate) gc_headroom: f64,
     pub(crate) stall_timeout: Duration,
+    pub(crate) executors: ExecutorTimes,
+    pub(crate) recovery_timeout: Duration,
     /// Where the CAs of HTTPS servers are, if anywhere.
     pub(crate) authorities: Option<PathBuf>,
     /// Who may change something through the HTTP server.
@@ -128,6 +131,10 @@ impl Settings {
             stall_timeout: flags
                 .duration("fetcher_stall_timeout")
                 .unwrap_or(Duration::from_secs(60)),
+            executors: executor_times(&flags),
+            recovery_timeout: flags
+                .duration("recovery_timeout")
+                .unwrap_or(Duration::from_secs(15 * 60)),
             authorities: authorities(&flags)?,
             access: access(&flags)?,
             work_dir,
@@ -261,6 +268,21 @@ fn address(flags: &Values, name: &str) -> Result<Option<IpAddr>, SettingsError> 
         )
     });
     parsed.map(Some)
+}
+
+fn executor_times(flags: &Values) -> ExecutorTimes {
+    let defaults = ExecutorTimes::default();
+    let time = |name: &str, default| {
+        let given = flags.duration(name);
+        given.map_or(default, |given| {
+            nesos_base::time::Duration::from_millis(given.as_millis() as u64)
+        })
+    };
+    ExecutorTimes {
+        registration: time("executor_registration_timeout", defaults.registration),
+        reregistration: time("executor_reregistration_timeout", defaults.reregistration),
+        shutdown_grace: time("executor_shutdown_grace_period", defaults.shutdown_grace),
+    }
 }
 
 fn authorities(flags: &Values) -> Result<Option<PathBuf>, SettingsError> {

@@ -30,6 +30,26 @@ pub fn state(state: TaskState) -> v1::TaskState {
     }
 }
 
+/// A state from its public name.
+pub fn wire_state(state: v1::TaskState) -> TaskState {
+    match state {
+        v1::TaskState::Starting => TaskState::Starting,
+        v1::TaskState::Running => TaskState::Running,
+        v1::TaskState::Finished => TaskState::Finished,
+        v1::TaskState::Failed => TaskState::Failed,
+        v1::TaskState::Killed => TaskState::Killed,
+        v1::TaskState::Lost => TaskState::Lost,
+        v1::TaskState::Staging => TaskState::Staging,
+        v1::TaskState::Error => TaskState::Error,
+        v1::TaskState::Killing => TaskState::Killing,
+        v1::TaskState::Dropped => TaskState::Dropped,
+        v1::TaskState::Unreachable => TaskState::Unreachable,
+        v1::TaskState::Gone => TaskState::Gone,
+        v1::TaskState::GoneByOperator => TaskState::GoneByOperator,
+        v1::TaskState::Unknown => TaskState::Unknown,
+    }
+}
+
 /// A status's public form.
 pub fn status(task: &TaskId, status: &TaskStatus) -> v1::TaskStatus {
     // Written by an agent of ours; a damaged one leaves the status poorer, nothing else.
@@ -157,5 +177,47 @@ fn reason(reason: Reason) -> v1::TaskStatusReason {
         Reason::TaskHealthCheckStatusUpdated => R::TaskHealthCheckStatusUpdated,
         Reason::InvalidFrameworkId => R::InvalidFrameworkid,
         Reason::MasterDisconnected => R::MasterDisconnected,
+    }
+}
+
+/// A reason from its public name.
+pub fn wire_reason(reason: v1::TaskStatusReason) -> Reason {
+    use v1::TaskStatusReason as R;
+    match reason {
+        R::CommandExecutorFailed => Reason::CommandExecutorFailed,
+        R::ContainerLaunchFailed => Reason::ContainerLaunchFailed,
+        R::ContainerLimitation => Reason::ContainerLimitation,
+        R::ContainerLimitationDisk => Reason::ContainerLimitationDisk,
+        R::ContainerLimitationMemory => Reason::ContainerLimitationMemory,
+        R::ExecutorTerminated => Reason::ExecutorTerminated,
+        R::FrameworkRemoved => Reason::FrameworkRemoved,
+        R::InvalidOffers => Reason::InvalidOffers,
+        R::Reconciliation => Reason::Reconciliation,
+        R::AgentDisconnected => Reason::AgentDisconnected,
+        R::AgentRemoved => Reason::AgentRemoved,
+        R::AgentReregistered => Reason::AgentReregistered,
+        R::AgentRestarted => Reason::AgentRestarted,
+        R::AgentUnknown => Reason::AgentUnknown,
+        R::TaskInvalid => Reason::TaskInvalid,
+        R::TaskKilledDuringLaunch => Reason::TaskKilledDuringLaunch,
+        R::TaskUnauthorized => Reason::TaskUnauthorized,
+        R::TaskUnknown => Reason::TaskUnknown,
+        R::ResourcesUnknown => Reason::ResourcesUnknown,
+        R::AgentRemovedByOperator => Reason::AgentRemovedByOperator,
+        R::AgentDraining => Reason::AgentDraining,
+        R::TaskGroupInvalid => Reason::TaskGroupInvalid,
+        R::TaskGroupUnauthorized => Reason::TaskGroupUnauthorized,
+        R::ExecutorRegistrationTimeout => Reason::ExecutorRegistrationTimeout,
+        R::ExecutorReregistrationTimeout => Reason::ExecutorReregistrationTimeout,
+        R::ExecutorUnregistered => Reason::ExecutorUnregistered,
+        R::ContainerPreempted => Reason::ContainerPreempted,
+        R::ContainerUpdateFailed => Reason::ContainerUpdateFailed,
+        R::GcError => Reason::GcError,
+        R::IoSwitchboardExited => Reason::IoSwitchboardExited,
+        R::MaxCompletionTimeReached => Reason::MaxCompletionTimeReached,
+        R::TaskCheckStatusUpdated => Reason::TaskCheckStatusUpdated,
+        R::TaskHealthCheckStatusUpdated => Reason::TaskHealthCheckStatusUpdated,
+        R::InvalidFrameworkid => Reason::InvalidFrameworkId,
+        R::MasterDisconnected => Reason::MasterDisconnected,
     }
 }

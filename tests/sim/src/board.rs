@@ -82,6 +82,7 @@ impl World {
             resources: known.resources.clone(),
             attributes: Vec::new(),
             domain: None,
+            executors: Default::default(),
         };
         known.agent = Some(Agent::recover(config, seed, known.disk.clone(), moment));
         let generation = known.generation;
@@ -264,7 +265,9 @@ impl World {
                     self.board_closes(conn, false);
                 }
             }
-            Action::Launch { container, spec } => self.launch(board, container, *spec),
+            Action::Launch {
+                container, spec, ..
+            } => self.launch(board, container, *spec),
             Action::Adopt { container, .. } => self.adopt(board, container),
             Action::Kill {
                 container,
@@ -300,6 +303,9 @@ impl World {
                 }
             }
             Action::MasterTime { .. }
+            | Action::Resize { .. }
+            | Action::TellExecutor { .. }
+            | Action::CloseExecutor { .. }
             | Action::CreateVolume { .. }
             | Action::RemoveVolume { .. } => {}
             Action::Stop => self.boards[board].is_stopping = true,

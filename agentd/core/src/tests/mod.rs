@@ -12,9 +12,12 @@ use nesos_wire::{
 use crate::checkpoint::Record;
 use crate::{Action, Agent, Config, ContainerEvent, Event, Finish, LinkError, Moment, Ready, Seed};
 
+mod executor_property;
+mod executors;
 mod lifecycle;
 mod link;
 mod operations;
+mod pods;
 mod property;
 mod store;
 
@@ -62,6 +65,7 @@ pub(crate) fn config() -> Config {
         resources: resource_text::parse("cpus:4;mem:256").expect("valid"),
         attributes: Vec::new(),
         domain: None,
+        executors: Default::default(),
     }
 }
 

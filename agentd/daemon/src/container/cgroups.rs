@@ -62,6 +62,20 @@ impl Cgroups {
         Ok(group)
     }
 
+    /// New limits for a group that is there.
+    pub(super) fn resize(
+        &self,
+        container: &ContainerId,
+        limits: &Limits,
+    ) -> Result<(), CgroupError> {
+        let group = self.of(container);
+        if group.exists() {
+            group.limit(limits)
+        } else {
+            Ok(())
+        }
+    }
+
     /// Where helpers are born.
     pub(super) fn executors(&self) -> Cgroup {
         self.root.child(EXECUTORS)

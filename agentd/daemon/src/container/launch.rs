@@ -56,6 +56,8 @@ pub(super) enum LaunchError {
 pub(super) struct Request {
     pub(super) spec: TaskSpec,
     pub(super) agent: AgentId,
+    /// The container around it, if it is of a pod.
+    pub(super) parent: Option<ContainerId>,
     /// `ip:port` of the agent.
     pub(super) endpoint: String,
 }
@@ -69,18 +71,17 @@ pub(super) async fn launch(
     let Request {
         spec,
         agent,
+        parent,
         endpoint,
     } = request;
     let settings = &context.settings;
     let (user, credentials) = user_of(&spec, &settings.flags)?;
     let plan = fetch::plan(&spec.command.uris)?;
-    let sandbox = sandbox::make(
-        &settings.work_dir,
-        &agent,
-        &spec,
-        container,
-        credentials.as_ref(),
-    )?;
+    let (work_dir, owner) = (&settings.work_dir, credentials.as_ref());
+    let sandbox = match &parent {
+        Some(parent) => sandbox::make_inside(work_dir, &agent, &spec, container, parent, owner)?,
+        None => sandbox::make(work_dir, &agent, &spec, container, owner)?,
+    };
     volumes::link(
         &settings.work_dir,
         &spec.resources,
@@ -109,6 +110,7 @@ pub(super) async fn launch(
         cgroup_procs: cgroup_procs.map(|path| path.display().to_string()),
         pid_namespace: setup.namespaces.pid,
         mount_namespace: setup.namespaces.mount,
+        recovery_timeout: settings.recovery_timeout,
         environment: setup.environment.clone(),
     };
     let directory = context.run_directory(container);

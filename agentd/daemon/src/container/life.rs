@@ -7,9 +7,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use agentd_core::{ContainerEvent, Finish};
+use nesos_wire::ContainerId;
 use nesos_wire::executor::{ExitRecord, FromExecutor, Outcome};
-use nesos_wire::task::TaskSpec;
-use nesos_wire::{AgentId, ContainerId};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
@@ -53,14 +52,9 @@ impl Life {
     }
 
     /// Makes the container and stays with it.
-    pub(super) async fn launch(mut self, spec: TaskSpec, agent: AgentId, endpoint: String) {
+    pub(super) async fn launch(mut self, request: Request) {
         let context = self.context.clone();
         let container = self.container.clone();
-        let request = Request {
-            spec,
-            agent,
-            endpoint,
-        };
         let launched = tokio::select! {
             biased;
             launched = launch::launch(&context, &container, request) => launched.map_err(|error| error.to_string()),

@@ -31,6 +31,7 @@ use crate::identity;
 use crate::settings::{Settings, SettingsError};
 use cgroups::Cgroups;
 use isolator::Isolators;
+use launch::Request;
 use life::Life;
 
 /// Orders that wait for one container: a kill, shorter kills, a destroy.
@@ -105,10 +106,27 @@ impl Containerizer {
         container: ContainerId,
         spec: TaskSpec,
         agent: AgentId,
+        parent: Option<ContainerId>,
         endpoint: String,
     ) {
         let life = self.begin(container);
-        tokio::task::spawn_local(life.launch(spec, agent, endpoint));
+        let request = Request {
+            spec,
+            agent,
+            parent,
+            endpoint,
+        };
+        tokio::task::spawn_local(life.launch(request));
+    }
+
+    /// What a container may use from now on; the usage of one without a cgroup is only shown.
+    pub(crate) fn resize(&self, container: &ContainerId, spec: &TaskSpec) {
+        let isolators = &self.context.isolators;
+        if let (Some(cgroups), Some(limits)) = (isolators.cgroups(), isolators.prepare(spec).limits)
+            && let Err(error) = cgroups.resize(container, &limits)
+        {
+            tracing::warn!("container {container}: {error}");
+        }
     }
 
     pub(crate) fn adopt(&mut self, container: ContainerId, rebooted: bool) {

@@ -15,6 +15,7 @@ use nesos_shell::http::Refusal;
 use nesos_shell::http::files::{MAX_READ, Part};
 use serde::Serialize;
 
+use crate::executors::Records;
 use crate::roots;
 
 /// The body of an answer.
@@ -27,6 +28,8 @@ pub(super) enum Body {
         offset: u64,
         size: u64,
     },
+    /// Records until the stream is closed.
+    Stream(Records),
 }
 
 impl Body {
@@ -34,7 +37,7 @@ impl Body {
     pub(super) fn bytes(&self) -> Option<&Bytes> {
         match self {
             Self::Whole(bytes) => bytes.as_ref(),
-            Self::File { .. } => None,
+            Self::File { .. } | Self::Stream(_) => None,
         }
     }
 }
@@ -45,9 +48,13 @@ impl hyper::body::Body for Body {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         Poll::Ready(match &mut *self {
+            Self::Stream(records) => {
+                let record = std::task::ready!(records.poll_next(context));
+                record.map(|record| Ok(Frame::data(record)))
+            }
             Self::Whole(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
             Self::File { file, offset, size } => (offset < size).then(|| {
                 let part = Part {
@@ -68,14 +75,18 @@ impl hyper::body::Body for Body {
         match self {
             Self::Whole(bytes) => bytes.is_none(),
             Self::File { offset, size, .. } => offset >= size,
+            Self::Stream(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(match self {
-            Self::Whole(bytes) => bytes.as_ref().map_or(0, |bytes| bytes.len() as u64),
-            Self::File { offset, size, .. } => size - offset,
-        })
+        match self {
+            Self::Whole(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Self::File { offset, size, .. } => SizeHint::with_exact(size - offset),
+            Self::Stream(_) => SizeHint::default(),
+        }
     }
 }
 
@@ -110,6 +121,13 @@ pub(super) fn with_body(
 /// 200 without content.
 pub(super) fn empty() -> Response<Body> {
     Response::new(Body::Whole(None))
+}
+
+/// 202 without content.
+pub(super) fn accepted() -> Response<Body> {
+    let mut response = empty();
+    *response.status_mut() = StatusCode::ACCEPTED;
+    response
 }
 
 /// A sentence.

@@ -1,7 +1,7 @@
 //! Reads request bodies within bounds of size and time.
 //!
-//! Called by the operator API. Invariant: a connection never holds more than [`MAX_BODY`] bytes of a body, and there are
-//! few connections.
+//! Called by the operator and executor APIs. Invariant: a connection never holds more than [`MAX_LARGE_BODY`] bytes of a
+//! body, and there are few connections.
 
 use std::time::Duration;
 
@@ -11,13 +11,24 @@ use hyper::body::Incoming;
 use hyper::header::{CONNECTION, CONTENT_ENCODING, HeaderMap};
 use nesos_shell::http::Refusal;
 
-/// Largest body: calls to an agent name one thing each.
+/// Largest body of most calls: they name one thing each.
 const MAX_BODY: usize = 256 * 1024;
+/// Largest body of an executor's call: a SUBSCRIBE names all tasks of the executor.
+const MAX_LARGE_BODY: usize = 4 * 1024 * 1024;
 /// How long a body may take.
 const BODY_LIMIT: Duration = Duration::from_secs(30);
 
 /// The whole body, or why not. The rest of a refused one is not read, so its connection cannot go on.
 pub(super) async fn body(headers: &HeaderMap, body: Incoming) -> Result<Vec<u8>, Refusal> {
+    bounded(headers, body, MAX_BODY).await
+}
+
+/// The same for a body that may be large.
+pub(super) async fn large_body(headers: &HeaderMap, body: Incoming) -> Result<Vec<u8>, Refusal> {
+    bounded(headers, body, MAX_LARGE_BODY).await
+}
+
+async fn bounded(headers: &HeaderMap, body: Incoming, limit: usize) -> Result<Vec<u8>, Refusal> {
     if headers
         .get(CONTENT_ENCODING)
         .is_some_and(|value| value != "identity")
@@ -25,10 +36,10 @@ pub(super) async fn body(headers: &HeaderMap, body: Incoming) -> Result<Vec<u8>,
         let sentence = "An agent takes no compressed bodies";
         return Err(closing(StatusCode::UNSUPPORTED_MEDIA_TYPE, sentence.into()));
     }
-    match tokio::time::timeout(BODY_LIMIT, Limited::new(body, MAX_BODY).collect()).await {
+    match tokio::time::timeout(BODY_LIMIT, Limited::new(body, limit).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes().into()),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            let sentence = format!("The body is larger than {MAX_BODY} bytes");
+            let sentence = format!("The body is larger than {limit} bytes");
             Err(closing(StatusCode::PAYLOAD_TOO_LARGE, sentence))
         }
         Ok(Err(error)) => {

@@ -1,4 +1,4 @@
-//! The agent's own HTTP server: Mesos's operator API and its older endpoints, in Mesos's paths.
+//! The agent's own HTTP server: Mesos's executor and operator APIs and its older endpoints, in Mesos's paths.
 //!
 //! Tasks are launched and killed through the master, not here. Called once by `run`. Invariants: a bounded number of
 //! connections, each bounded in time and memory; a broken client costs only its connection; what changes something asks
@@ -7,9 +7,11 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use agentd_core::{Event, ExecutorCall};
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -18,20 +20,23 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use nesos_shell::http::access::Access;
 use nesos_shell::log::Toggle;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 
+use crate::executors::{Control, Streams};
 use crate::view::View;
 
 mod answer;
+mod executor;
 mod files;
 mod intake;
 mod operator;
 mod route;
 
-/// Connections at a time: scrapers and people; more are closed at once.
-const MAX_CONNECTIONS: usize = 32;
+/// Connections at a time beside the streams of executors: scrapers, people, calls; more are closed at once.
+const MAX_CONNECTIONS: usize = 64;
 /// How long a client may take for its request's head.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
-/// How long a connection may live: requests here are short.
+/// How long a connection may live that carries no stream: requests here are short.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(120);
 /// Largest head; hyper's minimum.
 const MAX_HEAD: usize = 8 * 1024;
@@ -43,19 +48,29 @@ const REALM: &str = "mesos-agent-readwrite";
 /// What all handlers share.
 pub(crate) struct App {
     /// What there is to show.
-    view: View,
+    view: Rc<View>,
     /// Who may write.
     access: Access,
     /// How much is logged for the moment.
     logging: Toggle,
+    /// To the loop.
+    events: mpsc::Sender<Event>,
+    /// The executors that listen.
+    streams: Rc<Streams>,
 }
 
 impl App {
-    pub(crate) fn new(view: View) -> Rc<Self> {
+    pub(crate) fn new(
+        view: Rc<View>,
+        events: mpsc::Sender<Event>,
+        streams: Rc<Streams>,
+    ) -> Rc<Self> {
         Rc::new(Self {
             access: view.settings.access.clone(),
             view,
             logging: Toggle::default(),
+            events,
+            streams,
         })
     }
 }
@@ -64,6 +79,10 @@ impl App {
 struct Context {
     app: Rc<App>,
     peer: IpAddr,
+    /// The address that was called.
+    local: Option<IpAddr>,
+    /// This connection's.
+    control: Rc<Control>,
 }
 
 impl Context {
@@ -81,19 +100,47 @@ pub(crate) async fn serve(listener: TcpListener, app: Rc<App>) {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        if open.get() < MAX_CONNECTIONS {
+        if open.get() < MAX_CONNECTIONS + app.streams.count() {
             open.set(open.get() + 1);
             let open = open.clone();
             let context = Context {
                 app: app.clone(),
                 peer: peer.ip(),
+                local: stream.local_addr().ok().map(|local| local.ip()),
+                control: Rc::default(),
             };
             tokio::task::spawn_local(async move {
-                // Either way the connection is over, and nobody is interested in how.
-                let _ = tokio::time::timeout(CONNECTION_LIMIT, connection(stream, context)).await;
+                attend(stream, context).await;
                 open.set(open.get() - 1);
             });
         }
+    }
+}
+
+/// Serves a connection to its end, and tells the core if an executor has listened on it.
+async fn attend(stream: TcpStream, context: Context) {
+    let (app, control) = (context.app.clone(), context.control.clone());
+    let is_streaming = || {
+        control
+            .stream()
+            .is_some_and(|(_, stream)| app.streams.is_open(stream))
+    };
+    let mut served = pin!(connection(stream, context));
+    loop {
+        tokio::select! {
+            // However it ends, it is over, and nobody is interested in how.
+            _ = &mut served => break,
+            () = control.was_cut() => break,
+            () = tokio::time::sleep(CONNECTION_LIMIT) => if !is_streaming() {
+                break;
+            },
+        }
+    }
+    if let Some((key, stream)) = control.stream() {
+        app.streams.close(stream);
+        let call = ExecutorCall::Lost { stream };
+        // Fails only when the daemon is ending.
+        let _ = app.events.send(Event::Executor { key, call }).await;
     }
 }
 

@@ -11,19 +11,17 @@ use nesos_api::legacy;
 use nesos_shell::http::logging::{Wish, wish};
 use nesos_shell::http::metrics::{PROMETHEUS, check_timeout, exposition};
 use nesos_shell::http::query::{self, Query};
-use nesos_shell::http::{Refusal, jsonp, path};
+use nesos_shell::http::{Refusal, jsonp};
 use nesos_shell::log;
 use serde::Serialize;
 
 use super::answer::{self, Body};
-use super::{Context, files, operator};
-
-/// The agent's name as a libprocess actor.
-const ACTOR: &str = "/slave(1)";
+use super::{Context, executor, files, operator};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Route {
     Operator,
+    Executor,
     State,
     Containers,
     Statistics,
@@ -38,6 +36,7 @@ enum Route {
 
 const ROUTES: &[(&str, Route)] = &[
     ("/api/v1", Route::Operator),
+    ("/api/v1/executor", Route::Executor),
     ("/state", Route::State),
     ("/state.json", Route::State),
     ("/containers", Route::Containers),
@@ -55,13 +54,16 @@ const ROUTES: &[(&str, Route)] = &[
 /// Answers one request.
 pub(super) async fn dispatch(context: &Context, request: Request<Incoming>) -> Response<Body> {
     let path = query::decode(request.uri().path(), false);
-    let path = path::normal(&path, ACTOR);
-    let Some(route) = path::route(ROUTES, path) else {
+    let path = normal(&path);
+    let Some(route) = find(path) else {
         let sentence = format!("There is nothing at '{}' on an agent", request.uri().path());
         return answer::text(StatusCode::NOT_FOUND, sentence);
     };
     if route == Route::Operator {
         return operator::handle(context, request).await;
+    }
+    if route == Route::Executor {
+        return executor::handle(context, request).await;
     }
     let method = request.method();
     if method != Method::GET && method != Method::HEAD {
@@ -107,7 +109,7 @@ fn read(
         Route::Files => {
             files::handle(view, path.strip_prefix("/files").unwrap_or_default(), query)?
         }
-        Route::Health | Route::Operator => answer::empty(),
+        Route::Health | Route::Operator | Route::Executor => answer::empty(),
     })
 }
 
@@ -153,6 +155,27 @@ fn padded(response: Response<Body>, query: &Query) -> Result<Response<Body>, Ref
     })
 }
 
+fn find(path: &str) -> Option<Route> {
+    let fits = |prefix: &str| {
+        path.strip_prefix(prefix)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    ROUTES
+        .iter()
+        .filter(|(prefix, _)| fits(prefix))
+        .max_by_key(|(prefix, _)| prefix.len())
+        .map(|(_, route)| *route)
+}
+
+/// Without the actor's name in front and slashes at the end.
+fn normal(path: &str) -> &str {
+    let path = match path.strip_prefix("/slave(1)") {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => rest,
+        _ => path,
+    };
+    path.trim_end_matches('/')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,6 +185,7 @@ mod tests {
         for (path, route) in [
             ("/api/v1", Some(Route::Operator)),
             ("/slave(1)/api/v1/", Some(Route::Operator)),
+            ("/slave(1)/api/v1/executor", Some(Route::Executor)),
             ("/slave(1)/state", Some(Route::State)),
             ("/slave(10)/state", None),
             ("/metrics/snapshot/", Some(Route::Metrics)),
@@ -170,11 +194,7 @@ mod tests {
             ("/stateful", None),
             ("/", None),
         ] {
-            assert_eq!(
-                path::route(ROUTES, path::normal(path, ACTOR)),
-                route,
-                "{path}"
-            );
+            assert_eq!(find(normal(path)), route, "{path}");
         }
     }
 }

@@ -112,18 +112,23 @@ impl View {
 
     /// GET_AGENT
     pub(crate) fn get_agent(&self) -> ResponseGetAgent {
+        ResponseGetAgent {
+            agent_info: Some(self.agent_info()),
+            ..ResponseGetAgent::default()
+        }
+    }
+
+    /// What this agent is, as it tells operators and executors.
+    pub(crate) fn agent_info(&self) -> v1::AgentInfo {
         let agent = self.agent.borrow();
         let config = agent.config();
-        ResponseGetAgent {
-            agent_info: Some(v1::AgentInfo {
-                hostname: config.hostname.clone(),
-                port: Some(i32::from(self.port)),
-                resources: resources::list(&agent.resources(), &Shape::default()),
-                attributes: resources::attributes(&config.attributes),
-                id: agent.id().map(|id| id.as_str().into()),
-                domain: config.domain.as_ref().map(nesos_api::domain::shown),
-            }),
-            ..ResponseGetAgent::default()
+        v1::AgentInfo {
+            hostname: config.hostname.clone(),
+            port: Some(i32::from(self.port)),
+            resources: resources::list(&agent.resources(), &Shape::default()),
+            attributes: resources::attributes(&config.attributes),
+            id: agent.id().map(|id| id.as_str().into()),
+            domain: config.domain.as_ref().map(nesos_api::domain::shown),
         }
     }
 }

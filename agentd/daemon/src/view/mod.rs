@@ -2,7 +2,7 @@
 //!
 //! Here: what all views share. Called by `http`. Invariants: nothing is changed, and no secret flag is shown.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -59,6 +59,16 @@ impl View {
         }
     }
 
+    /// The core.
+    pub(crate) fn agent(&self) -> Ref<'_, Agent> {
+        self.agent.borrow()
+    }
+
+    /// Seconds since 1970.
+    pub(crate) fn unix(&self) -> f64 {
+        self.clocks.unix()
+    }
+
     /// Flags by name, without secrets.
     pub(crate) fn flags(&self) -> BTreeMap<String, String> {
         let flags = self.settings.flags.all();
@@ -74,7 +84,13 @@ impl View {
         let id = id_of(&agent);
         let sandboxes = agent.tasks().filter_map(|view| {
             let container = view.container?;
-            let path = sandbox::of_container(&self.settings.work_dir, &id, view.spec, container)?;
+            let path = sandbox::of_container(
+                &self.settings.work_dir,
+                &id,
+                view.spec,
+                container,
+                view.parent,
+            )?;
             let path = path.display().to_string();
             Some((path.clone(), path))
         });
@@ -95,7 +111,8 @@ impl View {
     }
 
     fn directory(&self, agent: &AgentId, one: &Shown<'_>) -> Option<PathBuf> {
-        sandbox::of_container(&self.settings.work_dir, agent, one.spec, one.container?)
+        let work_dir = &self.settings.work_dir;
+        sandbox::of_container(work_dir, agent, one.spec, one.container?, one.parent)
     }
 }
 
@@ -103,6 +120,7 @@ impl View {
 struct Shown<'a> {
     spec: &'a TaskSpec,
     container: Option<&'a ContainerId>,
+    parent: Option<&'a ContainerId>,
     task: v1::Task,
     life: Life,
 }
@@ -131,6 +149,7 @@ impl<'a> Shown<'a> {
         Self {
             spec: view.spec,
             container: view.container,
+            parent: view.parent,
             task: v1::Task {
                 status_update_state: shown.map(|s| nesos_api::tasks::state(s.state)),
                 ..nesos_api::tasks::task(view.spec, agent, view.latest, view.statuses())
@@ -143,6 +162,7 @@ impl<'a> Shown<'a> {
         Self {
             spec: &over.spec,
             container: over.container.as_ref(),
+            parent: over.parent.as_ref(),
             task: nesos_api::tasks::task(&over.spec, agent, over.state, &over.status),
             life: Life::Completed,
         }

@@ -1,6 +1,7 @@
 //! A master that does what a test says, and an agentd process that believes it. Everything on loopback, as any user.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)] // Each test file uses its part; a failed step of a test may panic.
 
+pub mod executor;
 pub mod http;
 
 use std::fs;
@@ -104,6 +105,7 @@ pub struct Master {
     starts: usize,
     extra_flags: Vec<String>,
     resources: String,
+    port: u16,
 }
 
 impl Master {
@@ -120,6 +122,7 @@ impl Master {
             starts: 0,
             extra_flags: Vec::new(),
             resources: "cpus:4;mem:512".into(),
+            port: 0,
         }
     }
 
@@ -138,6 +141,13 @@ impl Master {
         self
     }
 
+    /// The same port over restarts, as executors expect it.
+    pub fn with_fixed_port(mut self) -> Self {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        self.port = free.local_addr().unwrap().port();
+        self
+    }
+
     pub fn work_dir(&self) -> PathBuf {
         self.folder.path().join("work")
     }
@@ -149,12 +159,8 @@ impl Master {
         command
             .arg(format!("--master={}", self.listener.local_addr().unwrap()))
             .arg(format!("--work_dir={}", self.work_dir().display()))
-            .args([
-                "--ip=127.0.0.1",
-                "--port=0",
-                "--mdns=off",
-                "--hostname=test",
-            ])
+            .args(["--ip=127.0.0.1", "--mdns=off", "--hostname=test"])
+            .arg(format!("--port={}", self.port))
             .arg(format!("--resources={}", self.resources))
             .args(&self.extra_flags)
             .args(self.executor())

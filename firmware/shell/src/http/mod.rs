@@ -9,7 +9,6 @@ pub mod jsonp;
 pub mod logging;
 pub mod media;
 pub mod metrics;
-pub mod path;
 pub mod query;
 mod refusal;
 

@@ -1,0 +1,580 @@
+//! Custom executors: started, subscribed, given tasks, told to end, lost and found again.
+
+use super::*;
+use crate::{ExecutorCall, ExecutorEvent, ExecutorPhase, HEARTBEAT};
+use nesos_wire::framework_executor::{ExecutorKind, FrameworkExecutor};
+use nesos_wire::task::{Reason, Source, TaskStatus};
+use nesos_wire::{ExecutorKey, Uuid};
+
+pub(super) fn executor_key(id: &str) -> ExecutorKey {
+    ExecutorKey {
+        framework: FrameworkId::new("f"),
+        executor: ExecutorId::new(id),
+    }
+}
+
+/// An executor of half a cpu.
+pub(super) fn executor(id: &str, kind: ExecutorKind, attempt: u64) -> FrameworkExecutor {
+    FrameworkExecutor {
+        key: executor_key(id),
+        attempt: Attempt(attempt),
+        kind,
+        name: id.into(),
+        source: String::new(),
+        role: "*".into(),
+        resources: resource_text::parse("cpus:0.5;mem:32").expect("valid"),
+        command: Command::default(),
+        shutdown_grace_ms: None,
+        checkpoint: true,
+        partition_aware: true,
+        info: Vec::new(),
+        framework_info: Vec::new(),
+    }
+}
+
+pub(super) fn given(task: &str, executor: &FrameworkExecutor, attempt: u64) -> TaskSpec {
+    TaskSpec {
+        executor: executor.key.executor.clone(),
+        kind: executor.kind,
+        resources: resource_text::parse("cpus:0.5;mem:16").expect("valid"),
+        ..spec(task, attempt)
+    }
+}
+
+/// A status of an executor; the number is its uuid.
+pub(super) fn says(state: TaskState, number: u8) -> TaskStatus {
+    TaskStatus {
+        state,
+        source: Source::Executor,
+        reason: None,
+        message: String::new(),
+        timestamp: 7.0,
+        uuid: Some(Uuid([number; 16])),
+        agent: None,
+        executor: None,
+        container: None,
+        healthy: Some(true),
+        data: b"data".to_vec(),
+        unreachable_time: None,
+        extra: Vec::new(),
+    }
+}
+
+impl Bench {
+    pub(super) fn give(
+        &mut self,
+        executor: &FrameworkExecutor,
+        start: bool,
+        tasks: Vec<TaskSpec>,
+        group: bool,
+    ) {
+        self.message(MasterToAgent::LaunchExecutor {
+            executor: Box::new(executor.clone()),
+            start,
+            tasks,
+            group,
+        });
+    }
+
+    pub(super) fn call(&mut self, id: &str, call: ExecutorCall) {
+        self.event(Event::Executor {
+            key: executor_key(id),
+            call,
+        });
+    }
+
+    pub(super) fn subscribe(&mut self, id: &str, stream: u64) {
+        self.call(id, subscription(stream));
+    }
+
+    pub(super) fn says(&mut self, id: &str, task: &str, state: TaskState, number: u8) {
+        self.call(
+            id,
+            ExecutorCall::Update {
+                task: TaskId::new(task),
+                status: Box::new(says(state, number)),
+            },
+        );
+    }
+
+    /// What executors were told since the last question, as `stream: EVENT task…`.
+    pub(super) fn heard(&mut self) -> Vec<String> {
+        let mut heard = Vec::new();
+        for action in self.actions.drain(..) {
+            heard.extend(match action {
+                Action::TellExecutor { stream, event } => {
+                    Some(format!("{stream}: {}", word(&event)))
+                }
+                Action::CloseExecutor { stream } => Some(format!("{stream}: closed")),
+                Action::Destroy { .. } => Some("destroy".to_string()),
+                Action::Launch { spec, .. } => Some(format!("launch {}", spec.key.task)),
+                _ => None,
+            });
+        }
+        heard
+    }
+
+    pub(super) fn holder_event(&mut self, id: &str, event: ContainerEvent) {
+        let view = self
+            .agent
+            .executor(&executor_key(id))
+            .expect("a known executor");
+        let container = view.container.clone();
+        self.event(Event::Container { container, event });
+    }
+
+    pub(super) fn last_status(&self, task: &str) -> TaskStatus {
+        let view = self.agent.tasks().find(|view| view.spec.key == key(task));
+        view.expect("a known task")
+            .status
+            .expect("a status")
+            .clone()
+    }
+
+    pub(super) fn ended(&self) -> Vec<(u64, i32)> {
+        let ended = self.sent.iter().filter_map(|message| match message {
+            AgentToMaster::ExecutorEnded {
+                attempt, status, ..
+            } => Some((attempt.0, *status)),
+            _ => None,
+        });
+        ended.collect()
+    }
+}
+
+pub(super) fn subscription(stream: u64) -> ExecutorCall {
+    ExecutorCall::Subscribe {
+        stream,
+        tasks: Vec::new(),
+        updates: Vec::new(),
+    }
+}
+
+fn word(event: &ExecutorEvent) -> String {
+    match event {
+        ExecutorEvent::Subscribed { .. } => "SUBSCRIBED".into(),
+        ExecutorEvent::Launch { task } => format!("LAUNCH {}", task.key.task),
+        ExecutorEvent::LaunchGroup { tasks } => {
+            let names: Vec<_> = tasks.iter().map(|task| task.key.task.to_string()).collect();
+            format!("LAUNCH_GROUP {}", names.join(" "))
+        }
+        ExecutorEvent::Kill { task, grace_ms } => format!("KILL {task} {grace_ms:?}"),
+        ExecutorEvent::Acknowledged { task, uuid } => format!("ACKNOWLEDGED {task} {}", uuid.0[0]),
+        ExecutorEvent::Message { data } => format!("MESSAGE {}", String::from_utf8_lossy(data)),
+        ExecutorEvent::Shutdown => "SHUTDOWN".into(),
+        ExecutorEvent::Heartbeat => "HEARTBEAT".into(),
+    }
+}
+
+fn custom() -> FrameworkExecutor {
+    executor("e", ExecutorKind::Custom, 1)
+}
+
+/// Live, with executor `e` subscribed on stream 1 and running task `a`.
+fn running() -> Bench {
+    let mut bench = Bench::live();
+    bench.give(&custom(), true, vec![given("a", &custom(), 1)], false);
+    bench.holder_event("e", ContainerEvent::Started);
+    bench.subscribe("e", 1);
+    bench.says("e", "a", TaskState::Running, 1);
+    bench.heard();
+    bench
+}
+
+#[test]
+fn an_executor_is_started_subscribes_and_gets_its_tasks() {
+    let mut bench = Bench::live();
+    let tasks = vec![given("b", &custom(), 1), given("a", &custom(), 2)];
+    bench.give(&custom(), true, tasks, false);
+    assert_eq!(bench.heard(), ["launch e"], "one container for all");
+    assert_eq!(resource_text::text(&bench.agent.used()), "cpus:1.5;mem:64");
+    bench.subscribe("e", 1);
+    assert_eq!(
+        bench.heard(),
+        ["1: SUBSCRIBED", "1: LAUNCH b", "1: LAUNCH a"]
+    );
+    bench.give(&custom(), false, vec![given("c", &custom(), 3)], false);
+    assert_eq!(
+        bench.heard(),
+        ["1: LAUNCH c"],
+        "a live executor is used again"
+    );
+    bench.give(&custom(), true, vec![given("c", &custom(), 3)], false);
+    assert!(bench.heard().is_empty(), "the same launch again");
+    bench.pass(HEARTBEAT + Duration::from_secs(1));
+    assert_eq!(bench.heard(), ["1: HEARTBEAT"]);
+    bench.reconnect();
+    let hello = bench.hello();
+    assert_eq!((hello.executors, hello.tasks.len()), (vec![custom()], 3));
+}
+
+#[test]
+fn its_statuses_go_the_reliable_way_and_are_acknowledged_behind_their_records() {
+    let mut bench = running();
+    let update = bench.last_update();
+    assert_eq!(update.status.executor, Some(ExecutorId::new("e")));
+    assert_eq!(
+        (update.status.data.as_slice(), update.status.healthy),
+        (&b"data"[..], Some(true))
+    );
+    assert_eq!(
+        update.status.container.as_ref(),
+        Some(&bench.container("a"))
+    );
+    bench.acknowledge(&update);
+    bench.says("e", "a", TaskState::Running, 1);
+    assert_eq!(
+        bench.heard(),
+        ["1: ACKNOWLEDGED a 1"],
+        "a repeated one is not told again"
+    );
+    assert_eq!(bench.updates().len(), 1);
+    bench.disk_is_full = true;
+    bench.says("e", "a", TaskState::Finished, 2);
+    assert!(
+        bench.heard().is_empty(),
+        "not acknowledged before it is on disk"
+    );
+    bench.disk_is_full = false;
+    bench.pass(Duration::from_secs(6));
+    assert_eq!(bench.heard(), ["1: ACKNOWLEDGED a 2"]);
+    bench.says("e", "a", TaskState::Failed, 3);
+    assert_eq!(
+        bench.heard(),
+        ["1: ACKNOWLEDGED a 3"],
+        "a second end is harmless"
+    );
+    assert_eq!(bench.drain("a"), [TaskState::Finished]);
+    assert!(
+        bench.agent.executor(&executor_key("e")).is_some(),
+        "it outlives its tasks"
+    );
+    assert!(bench.heard().iter().all(|word| word != "destroy"));
+    bench.says("e", "stranger", TaskState::Running, 9);
+    assert_eq!(bench.heard(), ["1: ACKNOWLEDGED stranger 9"]);
+}
+
+#[test]
+fn one_that_does_not_subscribe_is_given_up() {
+    let mut bench = Bench::live();
+    bench.give(&custom(), true, vec![given("a", &custom(), 1)], false);
+    bench.pass(Duration::from_secs(300));
+    assert_eq!(bench.heard(), ["launch e"], "fetching may take long");
+    bench.holder_event("e", ContainerEvent::Started);
+    bench.pass(Duration::from_secs(61));
+    assert_eq!(bench.heard(), ["destroy"]);
+    bench.holder_event("e", finished(Outcome::Signal(9)));
+    let status = bench.last_status("a");
+    assert_eq!(
+        (status.state, status.reason),
+        (TaskState::Failed, Some(Reason::ExecutorRegistrationTimeout))
+    );
+    assert_eq!(bench.ended(), [(1, 9)]);
+}
+
+#[test]
+fn a_shutdown_is_said_then_forced() {
+    let mut bench = running();
+    bench.message(MasterToAgent::ShutdownExecutor {
+        key: executor_key("e"),
+    });
+    assert_eq!(bench.heard(), ["1: SHUTDOWN"]);
+    bench.give(&custom(), false, vec![given("late", &custom(), 5)], false);
+    let late = bench.last_status("late");
+    assert_eq!(
+        (late.state, late.reason),
+        (TaskState::Dropped, Some(Reason::ExecutorTerminated))
+    );
+    bench.subscribe("e", 2);
+    assert_eq!(bench.heard(), ["2: SHUTDOWN", "2: closed"]);
+    bench.pass(Duration::from_secs(6));
+    assert_eq!(bench.heard(), ["destroy"]);
+    bench.holder_event("e", finished(Outcome::Exit(1)));
+    let status = bench.last_status("a");
+    assert_eq!(
+        (status.state, status.reason),
+        (TaskState::Failed, Some(Reason::ExecutorTerminated))
+    );
+    assert_eq!(status.message, "Executor exited with status 1");
+    assert_eq!(bench.ended(), [(1, 256)]);
+    assert_eq!(resource_text::text(&bench.agent.used()), "");
+}
+
+#[test]
+fn launches_for_runs_that_are_not_there() {
+    let mut bench = Bench::live();
+    bench.give(&custom(), false, vec![given("a", &custom(), 1)], false);
+    assert_eq!(
+        bench.last_status("a").reason,
+        Some(Reason::ExecutorTerminated)
+    );
+    assert!(bench.ended().is_empty() && bench.heard().is_empty());
+    let big = FrameworkExecutor {
+        resources: resource_text::parse("cpus:9").expect("valid"),
+        ..custom()
+    };
+    bench.give(&big, true, vec![given("b", &big, 2)], false);
+    assert!(
+        bench
+            .last_status("b")
+            .message
+            .contains("The executor asks for cpus:9")
+    );
+    assert_eq!(bench.ended(), [(1, -1)], "the master counts it");
+    bench.give(&custom(), true, vec![given("c", &custom(), 3)], false);
+    let next = executor("e", ExecutorKind::Custom, 4);
+    bench.give(&next, true, vec![given("d", &next, 4)], false);
+    assert!(bench.last_status("d").message.contains("Another run"));
+    assert_eq!(bench.ended(), [(1, -1), (4, -1)]);
+}
+
+#[test]
+fn kills_reach_the_executor_or_end_what_it_does_not_have() {
+    let mut bench = running();
+    let kill = |task: &str, grace_ms| MasterToAgent::Kill {
+        key: key(task),
+        grace_ms,
+    };
+    bench.message(kill("a", None));
+    assert_eq!(bench.heard(), ["1: KILL a None"]);
+    bench.call("e", ExecutorCall::Lost { stream: 1 });
+    bench.give(&custom(), false, vec![given("b", &custom(), 2)], false);
+    bench.message(kill("a", Some(500)));
+    assert!(bench.heard().is_empty(), "nobody listens");
+    let mut again = subscription(2);
+    if let ExecutorCall::Subscribe { tasks, .. } = &mut again {
+        tasks.push(TaskId::new("a"));
+    }
+    bench.call("e", again);
+    assert_eq!(
+        bench.heard(),
+        ["2: SUBSCRIBED", "2: LAUNCH b", "2: KILL a Some(500)"]
+    );
+    let other = executor("x", ExecutorKind::Custom, 7);
+    bench.give(&other, true, vec![given("c", &other, 7)], false);
+    bench.message(kill("c", None));
+    assert_eq!(
+        bench.last_status("c").reason,
+        Some(Reason::TaskKilledDuringLaunch)
+    );
+    let phase = bench.agent.executor(&other.key).expect("known").phase;
+    assert!(
+        matches!(phase, ExecutorPhase::Terminating { .. }),
+        "it never had a task"
+    );
+}
+
+#[test]
+fn a_group_for_a_custom_executor_goes_as_one() {
+    let mut bench = Bench::live();
+    let group = |first| {
+        vec![
+            given("a", &custom(), first),
+            given("b", &custom(), first + 1),
+        ]
+    };
+    bench.give(&custom(), true, group(1), true);
+    bench.subscribe("e", 1);
+    assert_eq!(
+        bench.heard(),
+        ["launch e", "1: SUBSCRIBED", "1: LAUNCH_GROUP a b"]
+    );
+    bench.call("e", ExecutorCall::Lost { stream: 1 });
+    let waiting = vec![given("c", &custom(), 3), given("d", &custom(), 4)];
+    bench.give(&custom(), false, waiting, true);
+    bench.message(MasterToAgent::Kill {
+        key: key("c"),
+        grace_ms: None,
+    });
+    for task in ["c", "d"] {
+        assert_eq!(
+            bench.last_status(task).reason,
+            Some(Reason::TaskKilledDuringLaunch)
+        );
+    }
+    let huge = TaskSpec {
+        resources: resource_text::parse("cpus:99").expect("valid"),
+        ..given("f", &custom(), 6)
+    };
+    bench.give(&custom(), false, vec![given("g", &custom(), 5), huge], true);
+    for task in ["g", "f"] {
+        assert_eq!(bench.last_status(task).state, TaskState::Dropped);
+    }
+}
+
+#[test]
+fn messages_go_both_ways() {
+    let mut bench = running();
+    let message = MasterToAgent::FrameworkMessage {
+        framework: FrameworkId::new("f"),
+        executor: ExecutorId::new("e"),
+        data: b"ping".to_vec(),
+    };
+    bench.message(message.clone());
+    assert_eq!(bench.heard(), ["1: MESSAGE ping"]);
+    bench.call(
+        "e",
+        ExecutorCall::Message {
+            data: b"pong".to_vec(),
+        },
+    );
+    let sent = bench.sent.last();
+    assert!(matches!(sent, Some(AgentToMaster::FrameworkMessage { data, .. }) if data == b"pong"));
+    bench.call("e", ExecutorCall::Lost { stream: 1 });
+    bench.message(message);
+    assert!(bench.heard().is_empty());
+}
+
+#[test]
+fn after_a_restart_it_returns_with_what_it_knows() {
+    let mut bench = running();
+    bench.give(
+        &custom(),
+        false,
+        vec![given("b", &custom(), 2), given("c", &custom(), 3)],
+        false,
+    );
+    bench.restart(config());
+    bench.connect();
+    let view = bench.agent.executor(&executor_key("e")).expect("known");
+    assert!(matches!(view.phase, ExecutorPhase::Returning { .. }));
+    assert_eq!(bench.hello().executors.len(), 1);
+    let call = ExecutorCall::Subscribe {
+        stream: 1,
+        tasks: vec![TaskId::new("b")],
+        updates: vec![
+            (TaskId::new("a"), says(TaskState::Running, 1)),
+            (TaskId::new("b"), says(TaskState::Running, 2)),
+        ],
+    };
+    bench.call("e", call);
+    assert_eq!(
+        bench.heard(),
+        [
+            "1: SUBSCRIBED",
+            "1: ACKNOWLEDGED a 1",
+            "1: ACKNOWLEDGED b 2"
+        ]
+    );
+    let lost = bench.last_status("c");
+    assert_eq!(
+        (lost.state, lost.reason),
+        (TaskState::Dropped, Some(Reason::AgentRestarted))
+    );
+    assert_eq!(bench.drain("a"), [TaskState::Running]);
+    bench.restart(config());
+    bench.subscribe("e", 1);
+    bench.says("e", "a", TaskState::Running, 1);
+    assert_eq!(
+        bench
+            .agent
+            .tasks()
+            .filter(|view| view.spec.key == key("a"))
+            .map(|view| view.statuses().count())
+            .sum::<usize>(),
+        1
+    );
+}
+
+#[test]
+fn one_that_does_not_return_is_ended() {
+    let mut bench = running();
+    bench.restart(config());
+    bench.connect();
+    bench.pass(Duration::from_secs(3));
+    assert_eq!(bench.heard(), ["destroy"]);
+    bench.holder_event("e", finished(Outcome::Signal(9)));
+    let status = bench.last_status("a");
+    assert_eq!(
+        (status.state, status.reason),
+        (TaskState::Gone, Some(Reason::ExecutorReregistrationTimeout))
+    );
+}
+
+#[test]
+fn tasks_that_it_cannot_have_wait_over_a_restart() {
+    let mut bench = Bench::live();
+    bench.give(&custom(), true, vec![given("a", &custom(), 1)], false);
+    bench.restart(config());
+    bench.subscribe("e", 1);
+    assert_eq!(bench.heard(), ["1: SUBSCRIBED", "1: LAUNCH a"]);
+    bench.message(MasterToAgent::ShutdownExecutor {
+        key: executor_key("e"),
+    });
+    bench.connect();
+    bench.message(MasterToAgent::ShutdownExecutor {
+        key: executor_key("e"),
+    });
+    bench.restart(config());
+    bench.subscribe("e", 1);
+    assert_eq!(
+        bench.heard(),
+        ["1: SHUTDOWN", "1: closed"],
+        "its shutdown is remembered"
+    );
+}
+
+#[test]
+fn what_cannot_be_checkpointed_is_not_started() {
+    let mut bench = Bench::live();
+    bench.disk_is_full = true;
+    bench.give(&custom(), true, vec![given("a", &custom(), 1)], false);
+    assert!(bench.heard().is_empty());
+    assert_eq!(
+        bench.last_status("a").reason,
+        Some(Reason::ContainerLaunchFailed)
+    );
+    assert_eq!(
+        (bench.agent.executors().count(), bench.ended()),
+        (0, vec![(1, -1)])
+    );
+    let mut bench = running();
+    bench.disk_is_full = true;
+    bench.give(&custom(), false, vec![given("b", &custom(), 2)], false);
+    assert!(bench.heard().is_empty(), "it never hears of the task");
+    assert_eq!(
+        bench.last_status("b").reason,
+        Some(Reason::ContainerLaunchFailed)
+    );
+    assert_eq!(bench.agent.executors().count(), 1);
+}
+
+#[test]
+fn a_gone_framework_takes_its_executors_along_in_silence() {
+    let mut bench = running();
+    bench.sent.clear();
+    bench.message(MasterToAgent::ShutdownFramework {
+        framework: FrameworkId::new("f"),
+    });
+    assert_eq!(bench.heard(), ["1: SHUTDOWN"]);
+    bench.says("e", "a", TaskState::Killed, 2);
+    bench.holder_event("e", finished(Outcome::Exit(0)));
+    assert_eq!(
+        (bench.agent.tasks().count(), bench.agent.executors().count()),
+        (0, 0)
+    );
+    assert!(bench.updates().is_empty());
+}
+
+#[test]
+fn the_agents_own_end_is_theirs() {
+    let mut bench = running();
+    bench.event(Event::Shutdown);
+    assert_eq!(bench.heard(), ["1: SHUTDOWN"]);
+    bench.holder_event("e", finished(Outcome::Exit(0)));
+    assert!(matches!(bench.actions.last(), Some(Action::Stop)));
+}
+
+#[test]
+fn a_rebooted_board_has_no_executors() {
+    let mut bench = running();
+    bench.restart(Config {
+        boot_id: "boot-2".into(),
+        ..config()
+    });
+    bench.holder_event("e", ContainerEvent::Vanished);
+    assert_eq!(bench.last_status("a").state, TaskState::Gone);
+    assert_eq!(bench.agent.executors().count(), 0);
+    bench.restart(config());
+    assert_eq!(bench.agent.executors().count(), 0);
+}

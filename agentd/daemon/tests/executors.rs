@@ -1,0 +1,437 @@
+//! Custom executors: a real agentd, a real process in the executor's container, and the test speaking for it.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fs;
+
+use common::executor::{Executor, Form};
+use common::{Link, Master, key, run, shell, until};
+use nesos_api::executor::{CallSubscribe, CallType, CallUpdate, EventType};
+use nesos_api::v1::{self, TaskState as Public};
+use nesos_wire::framework_executor::{ExecutorKind, FrameworkExecutor};
+use nesos_wire::message::{AgentToMaster, MasterToAgent};
+use nesos_wire::task::{Command, Reason, TaskSpec, TaskState};
+use nesos_wire::{Attempt, ExecutorId, ExecutorKey, FrameworkId, resource_text};
+
+/// Writes what it was started with, then waits for somebody to end it.
+const PROCESS: &str = "echo begun; env > environment; ps -o pgid= -p $$ > group 2>/dev/null || cut -d' ' -f5 /proc/$$/stat > group; exec sleep 1000";
+
+fn custom(id: &str) -> FrameworkExecutor {
+    let info = v1::ExecutorInfo {
+        executor_id: id.into(),
+        data: Some(nesos_api::message::Bytes(b"own".to_vec())),
+        ..v1::ExecutorInfo::default()
+    };
+    let framework = v1::FrameworkInfo {
+        name: "demo".into(),
+        ..v1::FrameworkInfo::default()
+    };
+    FrameworkExecutor {
+        key: ExecutorKey {
+            framework: FrameworkId::new("f"),
+            executor: ExecutorId::new(id),
+        },
+        attempt: Attempt(1),
+        kind: ExecutorKind::Custom,
+        name: "the executor".into(),
+        source: "tests".into(),
+        role: "*".into(),
+        resources: resource_text::parse("cpus:0.1;mem:32").unwrap(),
+        command: Command {
+            shell: true,
+            value: PROCESS.into(),
+            ..Command::default()
+        },
+        shutdown_grace_ms: Some(300),
+        checkpoint: true,
+        partition_aware: true,
+        info: info.to_protobuf(),
+        framework_info: framework.to_protobuf(),
+    }
+}
+
+fn given(task: &str, attempt: u64) -> TaskSpec {
+    let info = v1::TaskInfo {
+        name: task.into(),
+        task_id: task.into(),
+        data: Some(nesos_api::message::Bytes(b"for the task".to_vec())),
+        ..v1::TaskInfo::default()
+    };
+    TaskSpec {
+        attempt: Attempt(attempt),
+        executor: ExecutorId::new("e"),
+        kind: ExecutorKind::Custom,
+        info: info.to_protobuf(),
+        ..shell(task, "")
+    }
+}
+
+async fn launch(link: &mut Link, tasks: Vec<TaskSpec>, start: bool) {
+    let executor = Box::new(custom("e"));
+    let message = MasterToAgent::LaunchExecutor {
+        executor,
+        start,
+        tasks,
+        group: false,
+    };
+    link.send(&message).await;
+}
+
+async fn ended(link: &mut Link) -> i32 {
+    loop {
+        if let AgentToMaster::ExecutorEnded { status, .. } =
+            link.next().await.expect("the link is open")
+        {
+            return status;
+        }
+    }
+}
+
+fn story(form: Form) {
+    run(async move {
+        let mut master = Master::new().await;
+        master.start_agent();
+        let (mut link, hello) = master.link().await;
+        launch(&mut link, vec![given("a", 1), given("b", 2)], true).await;
+        until("the executor's process", || {
+            fs::read_to_string(master.sandbox("e").join("group"))
+                .ok()
+                .filter(|text| text.ends_with('\n'))
+        })
+        .await;
+        let executor = Executor::new("e", hello.port, form);
+        let early = executor.post(&executor.message(b"early")).await;
+        assert_eq!(
+            (early.status, early.text().as_str()),
+            (403, "Executor is not subscribed")
+        );
+        let (mut stream, container) = subscribed(&executor).await;
+        executor.says("a", Public::Running, 1).await;
+        let acknowledged = stream
+            .expect(EventType::Acknowledged)
+            .await
+            .acknowledged
+            .unwrap();
+        assert_eq!(
+            (acknowledged.task_id.value.as_str(), acknowledged.uuid.0),
+            ("a", vec![1; 16])
+        );
+        let (_, update) = link.until(TaskState::Running).await;
+        assert_eq!(update.status.data, b"payload");
+        assert_eq!(update.status.container.unwrap().as_str(), container);
+        later_task(&mut link, &executor, &mut stream).await;
+        messages(&mut link, &executor, &mut stream).await;
+        check_process(&master, hello.port);
+        link.send(&MasterToAgent::ShutdownExecutor {
+            key: custom("e").key,
+        })
+        .await;
+        stream.expect(EventType::Shutdown).await;
+        // By SIGTERM if that is faster than the SIGKILL right behind it.
+        assert!(matches!(ended(&mut link).await, 9 | 15));
+        assert_eq!(stream.next().await, None);
+        let gone = executor.post(&executor.call(CallType::Heartbeat)).await;
+        assert_eq!(gone.status, 202, "a heartbeat is not looked at");
+        let (_, update) = link.until(TaskState::Failed).await;
+        assert_eq!(
+            (update.key, update.status.reason),
+            (key("a"), Some(Reason::ExecutorTerminated))
+        );
+        assert_eq!(
+            link.text("a", "stdout").await,
+            "begun\n",
+            "its sandbox is its executor's"
+        );
+    });
+}
+
+/// Subscribes and takes the two tasks; also the container's id.
+async fn subscribed(executor: &Executor) -> (common::executor::Stream, String) {
+    let mut stream = executor.subscribe().await;
+    let subscribed = stream
+        .expect(EventType::Subscribed)
+        .await
+        .subscribed
+        .unwrap();
+    assert_eq!(subscribed.executor_info.data.unwrap().0, b"own");
+    assert_eq!(subscribed.framework_info.id, Some("f".into()));
+    assert_eq!(subscribed.agent_info.id, Some("m-S1".into()));
+    let container = subscribed.container_id.unwrap().value;
+    for task in ["a", "b"] {
+        let launched = stream.expect(EventType::Launch).await.launch.unwrap().task;
+        assert_eq!(
+            (
+                launched.task_id.value.as_str(),
+                launched.agent_id.value.as_str()
+            ),
+            (task, "m-S1")
+        );
+        assert_eq!(launched.data.unwrap().0, b"for the task");
+    }
+    (stream, container)
+}
+
+/// A live executor is used again; a kill reaches it.
+async fn later_task(link: &mut Link, executor: &Executor, stream: &mut common::executor::Stream) {
+    launch(link, vec![given("c", 3)], false).await;
+    stream.expect(EventType::Launch).await;
+    link.send(&MasterToAgent::Kill {
+        key: key("c"),
+        grace_ms: Some(1500),
+    })
+    .await;
+    let kill = stream.expect(EventType::Kill).await.kill.unwrap();
+    assert_eq!(
+        kill.kill_policy.unwrap().grace_period.unwrap().nanoseconds,
+        1_500_000_000
+    );
+    executor.says("c", Public::Killed, 2).await;
+    stream.expect(EventType::Acknowledged).await;
+    link.until(TaskState::Killed).await;
+}
+
+async fn messages(link: &mut Link, executor: &Executor, stream: &mut common::executor::Stream) {
+    let message = MasterToAgent::FrameworkMessage {
+        framework: FrameworkId::new("f"),
+        executor: ExecutorId::new("e"),
+        data: b"ping".to_vec(),
+    };
+    link.send(&message).await;
+    assert_eq!(
+        stream
+            .expect(EventType::Message)
+            .await
+            .message
+            .unwrap()
+            .data
+            .0,
+        b"ping"
+    );
+    assert_eq!(executor.post(&executor.message(b"pong")).await.status, 202);
+    loop {
+        if let AgentToMaster::FrameworkMessage { data, .. } = link.next().await.unwrap() {
+            return assert_eq!(data, b"pong");
+        }
+    }
+}
+
+/// Its environment, and a process group of its own.
+fn check_process(master: &Master, port: u16) {
+    let sandbox = fs::canonicalize(master.sandbox("e")).unwrap();
+    let environment = fs::read_to_string(sandbox.join("environment")).unwrap();
+    let sandbox = sandbox.display();
+    for line in [
+        "MESOS_FRAMEWORK_ID=f".to_string(),
+        "MESOS_EXECUTOR_ID=e".into(),
+        format!("MESOS_DIRECTORY={sandbox}"),
+        format!("MESOS_SANDBOX={sandbox}"),
+        "MESOS_SLAVE_ID=m-S1".into(),
+        format!("MESOS_SLAVE_PID=slave(1)@127.0.0.1:{port}"),
+        format!("MESOS_AGENT_ENDPOINT=127.0.0.1:{port}"),
+        "MESOS_CHECKPOINT=1".into(),
+        "MESOS_HTTP_COMMAND_EXECUTOR=0".into(),
+        "MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD=300ms".into(),
+        "MESOS_RECOVERY_TIMEOUT=15mins".into(),
+        "MESOS_SUBSCRIPTION_BACKOFF_MAX=2secs".into(),
+    ] {
+        assert!(
+            environment.lines().any(|other| other == line),
+            "{line} is missing in\n{environment}"
+        );
+    }
+    assert!(!environment.contains("MESOS_TASK_ID") && !environment.contains("NESOS_JOIN_TOKEN"));
+    let group: i32 = fs::read_to_string(master.sandbox("e").join("group"))
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+    let own = nix::unistd::getpgid(Some(master.pid())).unwrap().as_raw();
+    assert_ne!(group, own);
+}
+
+#[test]
+fn an_executors_story_in_json() {
+    story(Form::Json);
+}
+
+#[test]
+fn an_executors_story_in_protobuf() {
+    story(Form::Protobuf);
+}
+
+/// The last statuses of two tasks, whichever comes first.
+async fn two_ends(link: &mut Link) -> Vec<(String, TaskState, Option<Reason>)> {
+    let mut ends = Vec::new();
+    while ends.len() < 2 {
+        let Some(AgentToMaster::Update(update)) = link.next().await else {
+            continue;
+        };
+        link.acknowledge(&update).await;
+        if update.status.state.is_terminal() {
+            let task = update.key.task.to_string();
+            ends.push((task, update.status.state, update.status.reason));
+        }
+    }
+    ends
+}
+
+#[test]
+fn executors_outlive_a_killed_agentd_and_return() {
+    run(async {
+        let mut master = Master::new()
+            .await
+            .with_fixed_port()
+            .with_flag("--executor_reregistration_timeout=15secs".into());
+        master.start_agent();
+        let (mut link, hello) = master.link().await;
+        launch(&mut link, vec![given("a", 1), given("b", 2)], true).await;
+        let executor = Executor::new("e", hello.port, Form::Json);
+        let mut stream = executor.subscribe().await;
+        stream.expect(EventType::Subscribed).await;
+        stream.expect(EventType::Launch).await;
+        stream.expect(EventType::Launch).await;
+        executor.says("a", Public::Running, 1).await;
+        stream.expect(EventType::Acknowledged).await;
+        master.kill_agent();
+        assert_eq!(stream.next().await, None);
+        master.start_agent();
+        let (mut link, hello) = master.link().await;
+        assert_eq!((hello.executors.len(), hello.tasks.len()), (1, 2));
+        let early = executor.post(&executor.message(b"early")).await;
+        assert_eq!(
+            early.status,
+            503,
+            "not before it has returned: {}",
+            early.text()
+        );
+        let CallUpdate { status } = executor.update("a", Public::Finished, 2).update.unwrap();
+        let subscribe = CallSubscribe {
+            unacknowledged_tasks: Vec::new(),
+            unacknowledged_updates: vec![CallUpdate { status }],
+        };
+        let mut stream = executor.subscribe_with(subscribe).await;
+        stream.expect(EventType::Subscribed).await;
+        let acknowledged = stream
+            .expect(EventType::Acknowledged)
+            .await
+            .acknowledged
+            .unwrap();
+        assert_eq!(acknowledged.uuid.0, vec![2; 16]);
+        let mut ends = two_ends(&mut link).await;
+        ends.sort_by(|one, other| one.0.cmp(&other.0));
+        assert_eq!(ends[0], ("a".to_string(), TaskState::Finished, None));
+        assert_eq!(
+            ends[1],
+            (
+                "b".to_string(),
+                TaskState::Dropped,
+                Some(Reason::AgentRestarted)
+            )
+        );
+        link.send(&MasterToAgent::ShutdownFramework {
+            framework: FrameworkId::new("f"),
+        })
+        .await;
+        stream.expect(EventType::Shutdown).await;
+        ended(&mut link).await;
+    });
+}
+
+#[test]
+fn one_that_does_not_return_is_killed() {
+    run(async {
+        let mut master = Master::new()
+            .await
+            .with_fixed_port()
+            .with_flag("--executor_reregistration_timeout=1secs".into());
+        master.start_agent();
+        let (mut link, hello) = master.link().await;
+        launch(&mut link, vec![given("a", 1)], true).await;
+        let mut stream = Executor::new("e", hello.port, Form::Json).subscribe().await;
+        stream.expect(EventType::Subscribed).await;
+        stream.expect(EventType::Launch).await;
+        master.kill_agent();
+        master.start_agent();
+        let (mut link, _) = master.link().await;
+        let (_, update) = link.until(TaskState::Gone).await;
+        assert_eq!(
+            update.status.reason,
+            Some(Reason::ExecutorReregistrationTimeout)
+        );
+        until("the run directory to go", || {
+            fs::read_dir(master.work_dir().join("run"))
+                .unwrap()
+                .next()
+                .is_none()
+                .then_some(())
+        })
+        .await;
+    });
+}
+
+#[test]
+fn one_that_dies_takes_its_tasks_along() {
+    run(async {
+        let mut master = Master::new().await;
+        master.start_agent();
+        let (mut link, hello) = master.link().await;
+        let mut executor = custom("e");
+        executor.command.value = "while [ ! -e go ]; do sleep 0.02; done; exit 3".into();
+        let executor = Box::new(executor);
+        let tasks = vec![given("a", 1)];
+        link.send(&MasterToAgent::LaunchExecutor {
+            executor,
+            start: true,
+            tasks,
+            group: false,
+        })
+        .await;
+        let mut stream = Executor::new("e", hello.port, Form::Protobuf)
+            .subscribe()
+            .await;
+        stream.expect(EventType::Subscribed).await;
+        stream.expect(EventType::Launch).await;
+        fs::write(master.sandbox("e").join("go"), "").unwrap();
+        assert_eq!(ended(&mut link).await, 3 << 8);
+        let (_, update) = link.until(TaskState::Failed).await;
+        assert_eq!(update.status.message, "Executor exited with status 3");
+        let answer = Executor::new("e", hello.port, Form::Json)
+            .post(&Executor::new("e", hello.port, Form::Json).message(b""))
+            .await;
+        assert_eq!(
+            (answer.status, answer.text().as_str()),
+            (400, "Executor cannot be found")
+        );
+    });
+}
+
+#[test]
+fn a_command_that_is_not_there_fails_the_tasks() {
+    run(async {
+        let mut master = Master::new().await;
+        master.start_agent();
+        let (mut link, _) = master.link().await;
+        let mut executor = custom("e");
+        executor.command = Command {
+            value: "/nothing/here".into(),
+            ..Command::default()
+        };
+        let executor = Box::new(executor);
+        let tasks = vec![given("a", 1)];
+        link.send(&MasterToAgent::LaunchExecutor {
+            executor,
+            start: true,
+            tasks,
+            group: false,
+        })
+        .await;
+        let (_, update) = link.until(TaskState::Failed).await;
+        assert_eq!(update.status.reason, Some(Reason::ContainerLaunchFailed));
+        assert!(
+            update.status.message.contains("/nothing/here"),
+            "{}",
+            update.status.message
+        );
+    });
+}
