@@ -3,14 +3,14 @@
 //! Not the allocator's code in any part: hierarchical dominant resource fairness is worked out anew from tasks, offers and
 //! what frameworks refused. Called by `master` after each batch. Four rules: no offer to whom it must not go; none that its
 //! framework has just refused; none past somebody with a smaller share who would take it; and nothing stays free on an
-//! agent that somebody would take. With quota the last two give way to those of `quota`. Invariant: the memory of refusals
-//! never holds less than the master's filters do.
+//! agent that somebody would take. With quota the last two give way to those of `quota`. Invariant: it asks the core for
+//! its books and its configuration, never for a decision.
 
 use std::collections::BTreeMap;
 
-use masterd_core::{AgentCondition, FrameworkEvent, Master, Offer, Ready};
+use masterd_core::{Agent, AgentCondition, FrameworkEvent, Master, Offer, Ready};
 use nesos_base::time::{Duration, Instant};
-use nesos_wire::resource::{Entry, Resources};
+use nesos_wire::resource::Resources;
 use nesos_wire::{FrameworkId, resource_text};
 
 use crate::converting::amounts;
@@ -32,10 +32,7 @@ impl Books {
     fn before(core: &Master, fresh: &[&Offer]) -> Self {
         let mut books = Self::default();
         for agent in core.agents() {
-            if !matches!(
-                agent.condition,
-                AgentCondition::Connected(_) | AgentCondition::Disconnected
-            ) {
+            if !is_here(agent) {
                 continue;
             }
             books.total.add(&agent.resources);
@@ -217,9 +214,7 @@ fn idle(core: &Master, clients: &[Client], refusals: &Refusals, now: Instant) ->
     for agent in core.agents().filter(|agent| core.is_active(agent)) {
         let mut committed = core.used_resources(agent);
         committed.add(&core.offered_resources(agent));
-        // Which part of reserved resources and volumes a refusal hides is not modelled here.
-        let is_made = agent.resources.entries().iter().any(Entry::is_made);
-        if is_made || !agent.resources.contains(&committed) {
+        if !agent.resources.contains(&committed) {
             continue;
         }
         let mut free = agent.resources.clone();
@@ -236,6 +231,14 @@ fn idle(core: &Master, clients: &[Client], refusals: &Refusals, now: Instant) ->
         }
     }
     None
+}
+
+/// Whether the master counts on the agent.
+pub(crate) fn is_here(agent: &Agent) -> bool {
+    matches!(
+        agent.condition,
+        AgentCondition::Connected(_) | AgentCondition::Disconnected
+    )
 }
 
 /// What a role may be offered of a bag.

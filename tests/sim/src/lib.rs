@@ -17,6 +17,7 @@ mod launching;
 mod laws;
 mod master;
 mod net;
+mod noting;
 mod operator;
 mod quota;
 mod refusals;

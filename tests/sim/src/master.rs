@@ -100,7 +100,11 @@ impl World {
         let Some(core) = &mut self.master.core else {
             return;
         };
+        // What is due comes first in any case.
+        core.step(Event::Tick, now, wall);
+        self.refusals.before(core, &event, now);
         core.step(event, now, wall);
+        self.refusals.after(core, now);
         let generation = self.master.generation;
         if self.master.is_gathering {
             return;

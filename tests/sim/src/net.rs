@@ -163,9 +163,6 @@ impl World {
                     self.break_conn(conn);
                     return;
                 }
-                if matches!(*message, AgentToMaster::Hello(_)) {
-                    self.refusals.doubt(|_| true);
-                }
                 let event = match *message {
                     AgentToMaster::Hello(hello) => MasterEvent::AgentHello {
                         link,

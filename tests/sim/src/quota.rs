@@ -10,7 +10,7 @@ use nesos_base::time::Instant;
 use nesos_wire::resource::Resources;
 
 use crate::converting::amounts;
-use crate::fairness::{amount, is_enough};
+use crate::fairness::{amount, is_enough, is_here};
 use crate::refusals::{Client, Refusals};
 
 type Held = BTreeMap<Client, Resources>;
@@ -102,13 +102,7 @@ fn consumed(core: &Master, top_role: &str, held: &Held) -> Vec<(String, i64)> {
     for (_, resources) in held.iter().filter(|((_, role), _)| top(role) == top_role) {
         sum.add(&resources.filter(|entry| entry.owner().is_none()));
     }
-    let present = core.agents().filter(|agent| {
-        matches!(
-            agent.condition,
-            AgentCondition::Connected(_) | AgentCondition::Disconnected
-        )
-    });
-    for agent in present {
+    for agent in core.agents().filter(|agent| is_here(agent)) {
         let is_own = |owner: &str| top(owner) == top_role;
         sum.add(
             &agent

@@ -225,8 +225,6 @@ impl World {
             subscribe.framework
         ));
         self.master.streams.insert(stream, scheduler);
-        let id = subscribe.framework.clone();
-        self.refusals.doubt(|known| Some(known) == id.as_ref());
         self.master_event(Event::Subscribe(Box::new(subscribe)));
     }
 

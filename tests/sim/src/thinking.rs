@@ -194,7 +194,6 @@ impl World {
         };
         match core.check_call(&framework, Some(stream), None) {
             Ok(()) => {
-                self.refusals.note(core, &framework, &call, self.now);
                 self.trace(&format!("scheduler {scheduler} > {}", name(&call)));
                 self.master_event(Event::Call {
                     framework,
