@@ -51,6 +51,14 @@ pub struct Config {
     pub domain: Option<Domain>,
     /// If not empty, only these roles may be subscribed to (`--roles`).
     pub roles: Vec<String>,
+    /// Whether frameworks may have the user root (`--root_submissions`). Default true, as Mesos's.
+    pub root_submissions: bool,
+    /// Ended frameworks that are remembered. Default 50, as Mesos's.
+    pub max_completed_frameworks: usize,
+    /// Ended tasks that are remembered of a framework. Default 1000, as Mesos's.
+    pub max_completed_tasks: usize,
+    /// Tasks on unreachable agents that are remembered of a framework. Default 1000, as Mesos's.
+    pub max_unreachable_tasks: usize,
     /// Most frameworks known at a time, subscribed or not. Default 1000: each costs memory and registry space.
     pub max_frameworks: usize,
     /// Most agents in the registry. Default 10000, the scale the allocator is built for.
@@ -80,6 +88,10 @@ impl Config {
             allocator_recovery_timeout: Duration::from_secs(600),
             domain: None,
             roles: Vec::new(),
+            root_submissions: true,
+            max_completed_frameworks: 50,
+            max_completed_tasks: 1000,
+            max_unreachable_tasks: 1000,
             max_frameworks: 1000,
             max_agents: 10_000,
         }

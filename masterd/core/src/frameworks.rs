@@ -20,7 +20,7 @@ use crate::master::Master;
 use crate::news::News;
 use crate::outgoing::{FrameworkEvent, HEARTBEAT_SECONDS};
 use crate::ready::Answer;
-use crate::state::{Completed, Framework, MAX_COMPLETED_FRAMEWORKS};
+use crate::state::{Completed, Framework};
 use crate::timers::Timer;
 
 impl Master {
@@ -191,7 +191,7 @@ impl Master {
                 task.record(status);
                 task.latest = TaskState::Killed;
             }
-            framework.complete(task);
+            framework.complete(task, self.config.max_completed_tasks);
         }
         agents.append(&mut self.drop_executors_of(id));
         // Also frees what its tasks and executors used. Before the allocator forgets it, since free resources are offered at once.
@@ -210,7 +210,7 @@ impl Master {
         });
         self.tell(|| News::FrameworkRemoved(id.clone()));
         self.completed.push_back(Arc::new(Completed { framework }));
-        if self.completed.len() > MAX_COMPLETED_FRAMEWORKS {
+        if self.completed.len() > self.config.max_completed_frameworks {
             self.completed.pop_front();
         }
     }

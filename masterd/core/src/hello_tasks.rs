@@ -229,7 +229,7 @@ impl Master {
                 };
                 if task.state.is_terminal() {
                     // The framework has been told already (LOST, or how it really ended).
-                    framework.complete(task);
+                    framework.complete(task, self.config.max_completed_tasks);
                     continue;
                 }
                 lost.push(task.spec.key.clone());

@@ -14,7 +14,7 @@ use crate::event::LinkId;
 use crate::master::Master;
 use crate::news::News;
 use crate::outgoing::FrameworkEvent;
-use crate::state::{Agent, AgentCondition, MAX_UNREACHABLE_TASKS, Task};
+use crate::state::{Agent, AgentCondition, Task};
 use crate::timers::Timer;
 
 /// How an agent leaves for ever.
@@ -229,7 +229,8 @@ impl Master {
         let Some(framework) = self.frameworks.get_mut(&key.framework) else {
             return;
         };
-        if framework.unreachable.len() >= MAX_UNREACHABLE_TASKS {
+        framework.unreachable.insert(key.task, task);
+        if framework.unreachable.len() > self.config.max_unreachable_tasks {
             // The one launched first is forgotten; should its agent return, the task is taken in as a new one.
             let oldest = framework
                 .unreachable
@@ -239,7 +240,6 @@ impl Master {
                 framework.unreachable.remove(&oldest);
             }
         }
-        framework.unreachable.insert(key.task, task);
     }
 
     fn announce_failure(&mut self, agent: &AgentId) {

@@ -55,9 +55,8 @@ impl Master {
             Reason::Reconciliation,
             "Reconciliation: Latest task state".into(),
         );
-        if task.state == TaskState::Unreachable {
-            status.unreachable_time = task.statuses.last().and_then(|last| last.unreachable_time);
-        }
+        // UNREACHABLE, or LOST to frameworks that know no better.
+        status.unreachable_time = task.statuses.last().and_then(|last| last.unreachable_time);
         status
     }
 

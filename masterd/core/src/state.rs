@@ -18,12 +18,6 @@ use crate::constraints::Constraints;
 use crate::event::{LinkId, StreamId};
 use crate::shelf::Shelf;
 
-/// Ended tasks remembered per framework (Mesos's `--max_completed_tasks_per_framework`).
-pub(crate) const MAX_COMPLETED_TASKS: usize = 1000;
-/// Tasks on unreachable agents remembered per framework (Mesos's `--max_unreachable_tasks_per_framework`).
-pub(crate) const MAX_UNREACHABLE_TASKS: usize = 1000;
-/// Ended frameworks remembered (Mesos's `--max_completed_frameworks`).
-pub(crate) const MAX_COMPLETED_FRAMEWORKS: usize = 50;
 /// Statuses remembered per task: more than a task has states, unless it flaps.
 pub(crate) const MAX_STATUSES: usize = 16;
 
@@ -167,7 +161,7 @@ pub struct Framework {
     pub tasks: Shelf<TaskId, Task>,
     /// Its tasks on unreachable agents; state UNREACHABLE or LOST.
     pub unreachable: Shelf<TaskId, Task>,
-    /// Its ended tasks, numbered, oldest first, at most 1000.
+    /// Its ended tasks, numbered, oldest first, at most [`Config::max_completed_tasks`](crate::Config).
     pub completed: Shelf<u64, Task>,
     /// Its outstanding offers.
     pub offers: BTreeSet<OfferId>,
@@ -183,10 +177,11 @@ impl Framework {
         self.stream.is_some()
     }
 
-    pub(crate) fn complete(&mut self, task: Task) {
+    /// Remembers a task that has ended, but `most` of all such.
+    pub(crate) fn complete(&mut self, task: Task, most: usize) {
         let number = self.completed.keys().next_back().map_or(0, |last| last + 1);
         self.completed.insert(number, task);
-        if self.completed.len() > MAX_COMPLETED_TASKS {
+        if self.completed.len() > most {
             self.completed.pop_first();
         }
     }

@@ -13,6 +13,9 @@ use crate::constraints::Constraints;
 use crate::event::Subscribe;
 use crate::master::Master;
 
+/// Who may be refused by `--no-root_submissions`.
+const ROOT: &str = "root";
+
 impl Master {
     /// Everything that Mesos answers with an ERROR event after the stream has begun.
     pub(crate) fn check_subscription(&self, subscribe: &Subscribe) -> Result<(), String> {
@@ -27,6 +30,10 @@ impl Master {
         };
         match known {
             // A recovered one's principal is known only if it comes from the registry.
+            _ if facts.user == ROOT && !self.config.root_submissions => Err(
+                "User 'root' is not allowed to run frameworks without --root_submissions"
+                    .to_owned(),
+            ),
             Some(known) if known.facts.principal != facts.principal && !known.is_orphan() => {
                 Err("Changing framework's principal is not allowed".to_owned())
             }

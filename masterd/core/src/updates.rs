@@ -232,7 +232,7 @@ impl Master {
         }
         task.acknowledged = acknowledged;
         task.unacknowledged = None;
-        framework.complete(task);
+        framework.complete(task, self.config.max_completed_tasks);
     }
 
     /// A status made by the master, without uuid: it need not and cannot be acknowledged.

@@ -235,7 +235,7 @@ impl Master {
                 self.forward(task.spec.key.clone(), status);
             }
             if let Some(known) = self.frameworks.get_mut(&framework) {
-                known.complete(task);
+                known.complete(task, self.config.max_completed_tasks);
             }
         }
     }

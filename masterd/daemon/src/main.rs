@@ -113,7 +113,13 @@ async fn run(options: Options) -> anyhow::Result<()> {
         clock,
     };
     let advertiser = advertise(&options, &about);
-    let runner = Runner::new(options.core.clone(), store, clock, about);
+    let runner = Runner::new(
+        options.core.clone(),
+        store,
+        clock,
+        about,
+        options.max_watchers,
+    );
     tracing::info!(
         "master {} of cluster '{}' listens on {}:{port}",
         options.core.master,

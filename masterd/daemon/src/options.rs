@@ -10,7 +10,7 @@ use masterd_core::{Config, check_weight};
 use nesos_base::cluster_config::{ClusterConfig, DEFAULT_CLUSTER, Role};
 use nesos_base::time::Duration;
 use nesos_base::token::ClusterKey;
-use nesos_shell::flags::{Flag, Kind, Stop, Table, Values, parse_duration};
+use nesos_shell::flags::{Stop, Values, parse_duration};
 use nesos_shell::log::Level;
 use nesos_shell::mdns::Mode;
 use nesos_wire::MasterId;
@@ -18,159 +18,9 @@ use nesos_wire::resource_text;
 
 use crate::http::access::Access;
 
-/// What masterd understands.
-pub(crate) const TABLE: Table = Table {
-    program: "masterd",
-    version: env!("CARGO_PKG_VERSION"),
-    about: "the master of a Nesos cluster",
-    flags: &[
-        flag("ip", Kind::Text, Some("0.0.0.0"), "Address to listen on."),
-        flag(
-            "port",
-            Kind::Number(0, 65535),
-            Some("5050"),
-            "Port for agents, schedulers and people; 0: any free one.",
-        ),
-        flag(
-            "work_dir",
-            Kind::Path,
-            None,
-            "Folder of the registry, the cluster key and the join token. Required.",
-        ),
-        flag(
-            "cluster",
-            Kind::Text,
-            None,
-            "The cluster's name; shown to people and advertised.",
-        ),
-        flag(
-            "hostname",
-            Kind::Text,
-            None,
-            "Name of this host as others reach it; default: the system's.",
-        ),
-        flag(
-            "advertise_ip",
-            Kind::Text,
-            None,
-            "Address told to others, if not the one listened on.",
-        ),
-        flag(
-            "advertise_port",
-            Kind::Number(1, 65535),
-            None,
-            "Port told to others, if not the one listened on.",
-        ),
-        flag(
-            "config",
-            Kind::Path,
-            None,
-            "A cluster.toml; command line and environment override it.",
-        ),
-        flag(
-            "api_access",
-            Kind::Choice(&["local", "open", "authenticated"]),
-            Some("local"),
-            "Who may write through HTTP: this host only, anybody, or who has credentials. Reading is open to all.",
-        ),
-        flag(
-            "credentials",
-            Kind::Path,
-            None,
-            "JSON file of principals and secrets, as Mesos's.",
-        ),
-        flag(
-            "mdns",
-            Kind::Text,
-            Some("off"),
-            "Advertise _nesos._tcp: off, on, or one interface's name.",
-        ),
-        flag(
-            "agent_ping_timeout",
-            Kind::Duration(1, 900),
-            Some("5secs"),
-            "Pause between pings of an agent.",
-        ),
-        flag(
-            "max_agent_ping_timeouts",
-            Kind::Number(1, 1000),
-            Some("3"),
-            "Unanswered pings until a link is given up.",
-        ),
-        flag(
-            "agent_reregister_timeout",
-            Kind::Duration(1, 31_536_000),
-            Some("30secs"),
-            "How long an agent may be away until it is unreachable.",
-        ),
-        flag(
-            "agent_removal_rate_limit",
-            Kind::Text,
-            None,
-            "Most agents declared unreachable within a time, such as 1/10mins; default: no limit.",
-        ),
-        flag(
-            "offer_timeout",
-            Kind::Duration(1, 31_536_000),
-            None,
-            "How long an offer stands before it is rescinded; default: for ever.",
-        ),
-        flag(
-            "domain",
-            Kind::Text,
-            None,
-            "Where this master stands, as region/zone or JSON; agents elsewhere are for region-aware frameworks.",
-        ),
-        flag(
-            "roles",
-            Kind::Text,
-            None,
-            "If given, the only roles, separated by commas.",
-        ),
-        flag(
-            "weights",
-            Kind::Text,
-            None,
-            "Weights such as web=2,lab/east=0.5 for a registry that has none yet.",
-        ),
-        flag(
-            "allocator_agent_recovery_factor",
-            Kind::Text,
-            Some("0.80"),
-            "With quota, a master makes no offers after its start until this part of the agents is back.",
-        ),
-        flag(
-            "allocator_recovery_timeout",
-            Kind::Duration(1, 31_536_000),
-            Some("10mins"),
-            "But it waits no longer than this.",
-        ),
-        flag(
-            "min_allocatable_resources",
-            Kind::Text,
-            Some("cpus:0.01|mem:32"),
-            "An offer must hold one of these, separated by '|'.",
-        ),
-        flag(
-            "filter_gpu_resources",
-            Kind::Bool,
-            Some("true"),
-            "Agents with gpus only for frameworks that know gpus.",
-        ),
-        flag(
-            "logging_level",
-            Kind::Text,
-            Some("INFO"),
-            "DEBUG, INFO, WARNING or ERROR.",
-        ),
-        flag(
-            "quiet",
-            Kind::Bool,
-            Some("false"),
-            "Log nothing but errors (Mesos's flag).",
-        ),
-    ],
-};
+mod table;
+
+pub(crate) use table::TABLE;
 
 /// How this master was started.
 #[derive(Debug)]
@@ -199,24 +49,12 @@ pub(crate) struct Options {
     pub(crate) access: Access,
     /// The core's.
     pub(crate) core: Config,
+    /// Operators' event streams at a time.
+    pub(crate) max_watchers: usize,
     /// For `main`.
     pub(crate) level: Level,
     /// For `/flags`.
     pub(crate) shown: Vec<(&'static str, String)>,
-}
-
-const fn flag(
-    name: &'static str,
-    kind: Kind,
-    default: Option<&'static str>,
-    help: &'static str,
-) -> Flag {
-    Flag {
-        name,
-        kind,
-        default,
-        help,
-    }
 }
 
 impl Options {
@@ -267,6 +105,7 @@ impl Options {
             mdns: Mode::parse(values.text_or_empty("mdns")),
             access: access(&values)?,
             core: core(&values, master)?,
+            max_watchers: count("max_operator_event_stream_subscribers", &values),
             level,
             shown: values
                 .all()
@@ -341,6 +180,10 @@ fn core(values: &Values, master: MasterId) -> Result<Config, String> {
         core.domain = Some(parsed.map_err(|e| format!("--domain: {e}"))?);
     }
     core.filter_gpu_resources = values.is_on("filter_gpu_resources");
+    core.root_submissions = values.is_on("root_submissions");
+    core.max_completed_frameworks = count("max_completed_frameworks", values);
+    core.max_completed_tasks = count("max_completed_tasks_per_framework", values);
+    core.max_unreachable_tasks = count("max_unreachable_tasks_per_framework", values);
     Ok(core)
 }
 
@@ -397,6 +240,12 @@ fn address(name: &str, values: &Values) -> Result<Option<IpAddr>, String> {
             .map_err(|_| format!("--{name}: expected an IP address, found '{text}'"))
     };
     values.text(name).map(parse).transpose()
+}
+
+/// A number whose flag has a default.
+fn count(name: &str, values: &Values) -> usize {
+    let number = values.number(name).unwrap_or_default();
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 fn port(name: &str, values: &Values) -> Option<u16> {

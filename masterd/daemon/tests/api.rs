@@ -63,6 +63,7 @@ fn paths_match_by_longest_prefix_and_master_may_stand_in_front() {
             "/roles",
             "/flags",
             "/metrics/snapshot",
+            "/system/stats.json",
         ] {
             assert!(get(&address, path).await.json().is_object(), "{path}");
             assert_eq!(

@@ -4,7 +4,7 @@
 mod common;
 
 use common::agent::{Agent, board};
-use common::form::FORMS;
+use common::form::{FORMS, Watcher};
 use common::http::{Client, Scheduler, get, head, launch, parse, request};
 use common::{Master, run};
 use nesos_api::operator::master::{Event, EventType};
@@ -185,6 +185,28 @@ fn a_newcomer_gets_what_there_is_and_leaves_nothing_behind() {
         drop(client);
         while get(&address, "/metrics/snapshot").await.json()[open] != 0.0 {}
     });
+}
+
+#[test]
+fn one_watcher_more_takes_the_oldests_place() {
+    for form in FORMS {
+        let dir = tempfile::tempdir().unwrap();
+        let flags = ["--max_operator_event_stream_subscribers=2"];
+        let master = Master::start(dir.path(), 0, &flags);
+        let address = master.address();
+        run(async {
+            let mut oldest = Watcher::open(form, &address).await;
+            let mut second = Watcher::open(form, &address).await;
+            assert_eq!(second.event().await["type"], "SUBSCRIBED");
+            let mut newest = Watcher::open(form, &address).await;
+            while oldest.event_or_end().await.is_some() {}
+            assert_eq!(newest.event().await["type"], "SUBSCRIBED");
+            let _scheduler = Scheduler::subscribe(&address, "", None).await;
+            for watcher in [&mut second, &mut newest] {
+                assert_eq!(watcher.event().await["type"], "FRAMEWORK_ADDED");
+            }
+        });
+    }
 }
 
 #[test]

@@ -94,6 +94,19 @@ pub fn system(values: &mut Values) {
     values.insert("system/cpus_total".into(), cpus as f64);
 }
 
+/// The same of the host under the names of `/system/stats.json`, an endpoint of libprocess.
+pub fn stats() -> Values {
+    let mut values = Values::new();
+    system(&mut values);
+    let renamed = |name: &str| {
+        let name = name.trim_start_matches("system/");
+        name.strip_prefix("load_")
+            .map_or_else(|| name.to_owned(), |span| format!("avg_load_{span}"))
+    };
+    let all = values.into_iter();
+    all.map(|(name, value)| (renamed(&name), value)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -65,6 +65,7 @@ impl Runner {
         store: Store,
         clock: Clock,
         about: About,
+        max_watchers: usize,
     ) -> Self {
         let master = Master::new(config, store.registry().clone(), clock.now(), Clock::wall());
         Self {
@@ -74,7 +75,7 @@ impl Runner {
             about,
             links: BTreeMap::new(),
             streams: BTreeMap::new(),
-            watchers: Watchers::default(),
+            watchers: Watchers::new(max_watchers),
             waiting: BTreeMap::new(),
             next_request: 0,
             held: VecDeque::new(),

@@ -18,10 +18,6 @@ use super::StreamSender;
 use crate::convert::event::Format;
 use crate::convert::news;
 
-/// Watchers at a time; one more takes the place of the oldest, as in Mesos (where there are 1000): each may hold a
-/// snapshot of everything until it has read it.
-const MAX_WATCHERS: usize = 32;
-
 /// Counts for metrics.
 #[derive(Debug, Default)]
 pub(crate) struct Watching {
@@ -42,14 +38,26 @@ impl Watching {
 }
 
 /// All who watch, oldest first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Watchers {
+    /// At a time; one more takes the place of the oldest.
+    most: usize,
     open: VecDeque<(StreamId, StreamSender)>,
     heartbeat_at: Option<Instant>,
     counts: Arc<Watching>,
 }
 
 impl Watchers {
+    /// Nobody yet, and never more than `most`.
+    pub(super) fn new(most: usize) -> Self {
+        Self {
+            most,
+            open: VecDeque::new(),
+            heartbeat_at: None,
+            counts: Arc::default(),
+        }
+    }
+
     /// Counts there from now on.
     pub(super) fn count_in(&mut self, counts: &Arc<Watching>) {
         self.counts = Arc::clone(counts);
@@ -73,7 +81,7 @@ impl Watchers {
         mut sender: StreamSender,
         now: Instant,
     ) {
-        while self.open.len() >= MAX_WATCHERS {
+        while self.open.len() >= self.most {
             if let Some((oldest, sender)) = self.open.pop_front() {
                 sender.cut();
                 self.note_cut(oldest, "makes room for a newer one");

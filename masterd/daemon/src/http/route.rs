@@ -7,6 +7,7 @@ use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use hyper::{Method, Request, Response, StatusCode};
 use nesos_shell::http::jsonp;
+use nesos_shell::http::metrics::stats;
 
 use super::answer::{self, Body};
 use super::operator::maintenance;
@@ -36,6 +37,7 @@ enum Route {
     Flags,
     Metrics,
     Prometheus,
+    SystemStats,
     Logging,
     Teardown,
     MaintenanceSchedule,
@@ -65,6 +67,7 @@ const ROUTES: &[(&str, Route)] = &[
     ("/flags", Route::Flags),
     ("/metrics", Route::Prometheus),
     ("/metrics/snapshot", Route::Metrics),
+    ("/system/stats.json", Route::SystemStats),
     ("/logging/toggle", Route::Logging),
     ("/teardown", Route::Teardown),
     ("/maintenance/schedule", Route::MaintenanceSchedule),
@@ -129,6 +132,7 @@ pub(super) async fn dispatch(context: &Context, request: Request<Incoming>) -> R
         Route::Flags => state::flags(context),
         Route::Metrics => metrics::snapshot(context, &query).await,
         Route::Prometheus => metrics::prometheus(context).await,
+        Route::SystemStats => state::reply(&stats()),
         Route::Logging => logging::toggle(context, request.headers(), &query),
         Route::Redirect => redirect(context),
         Route::Files => log::handle(&segments(&path, "/files").join("/"), &query),

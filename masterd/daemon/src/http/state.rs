@@ -122,7 +122,8 @@ pub(super) async fn ask<T: Serialize>(
     }
 }
 
-fn reply(value: &impl Serialize) -> Response<Body> {
+/// Answers with this as JSON.
+pub(super) fn reply(value: &impl Serialize) -> Response<Body> {
     match serde_json::to_vec(value) {
         Ok(bytes) => answer::json(bytes),
         Err(error) => answer::text(hyper::StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
