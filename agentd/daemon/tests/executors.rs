@@ -123,6 +123,7 @@ fn story(form: Form) {
         later_task(&mut link, &executor, &mut stream).await;
         messages(&mut link, &executor, &mut stream).await;
         check_process(&master, hello.port);
+        shown(hello.port, form, &container).await;
         link.send(&MasterToAgent::ShutdownExecutor {
             key: custom("e").key,
         })
@@ -248,6 +249,67 @@ fn check_process(master: &Master, port: u16) {
         .unwrap();
     let own = nix::unistd::getpgid(Some(master.pid())).unwrap().as_raw();
     assert_ne!(group, own);
+}
+
+/// In GET_EXECUTORS, GET_CONTAINERS, GET_TASKS, `/state` and `/containers`.
+async fn shown(port: u16, form: Form, container: &str) {
+    use nesos_api::operator::agent as api;
+    let ask = async |kind| {
+        let call = api::Call {
+            r#type: Some(kind),
+            get_containers: Some(api::CallGetContainers::default()),
+            ..api::Call::default()
+        };
+        let headers = [
+            ("Content-Type", form.media_type()),
+            ("Accept", form.media_type()),
+        ];
+        let body = match form {
+            Form::Json => call.to_json(),
+            Form::Protobuf => call.to_protobuf(),
+        };
+        let answer = common::http::request(port, "POST", "/api/v1", &headers, &body).await;
+        match form {
+            Form::Json => api::Response::from_json(&answer.body).unwrap(),
+            Form::Protobuf => api::Response::from_protobuf(&answer.body).unwrap(),
+        }
+    };
+    let executors = ask(api::CallType::GetExecutors)
+        .await
+        .get_executors
+        .unwrap()
+        .executors;
+    let info = &executors[0].executor_info;
+    assert_eq!((executors.len(), info.executor_id.value.as_str()), (1, "e"));
+    assert_eq!(info.r#type, Some(v1::ExecutorInfoType::Custom));
+    let containers = ask(api::CallType::GetContainers)
+        .await
+        .get_containers
+        .unwrap()
+        .containers;
+    assert_eq!(
+        (containers.len(), containers[0].container_id.value.as_str()),
+        (1, container)
+    );
+    assert_eq!(containers[0].executor_name.as_deref(), Some("the executor"));
+    let tasks = ask(api::CallType::GetTasks).await.get_tasks.unwrap();
+    assert_eq!(
+        (tasks.launched_tasks.len(), tasks.queued_tasks.len()),
+        (2, 0)
+    );
+    let state = common::http::get(port, "/state").await.json();
+    let executor = &state["frameworks"][0]["executors"][0];
+    assert_eq!(
+        (&executor["container"], &executor["type"]),
+        (&container.into(), &"CUSTOM".into())
+    );
+    assert_eq!(executor["tasks"].as_array().unwrap().len(), 2);
+    assert_eq!(state["frameworks"][0]["name"], "demo");
+    let containers = common::http::get(port, "/containers").await.json();
+    assert_eq!(
+        (&containers[0]["executor_id"], &containers[0]["source"]),
+        (&"e".into(), &"tests".into())
+    );
 }
 
 #[test]
@@ -394,15 +456,14 @@ fn one_that_dies_takes_its_tasks_along() {
         stream.expect(EventType::Launch).await;
         fs::write(master.sandbox("e").join("go"), "").unwrap();
         assert_eq!(ended(&mut link).await, 3 << 8);
-        let (_, update) = link.until(TaskState::Failed).await;
-        assert_eq!(update.status.message, "Executor exited with status 3");
-        let answer = Executor::new("e", hello.port, Form::Json)
-            .post(&Executor::new("e", hello.port, Form::Json).message(b""))
-            .await;
+        let executor = Executor::new("e", hello.port, Form::Json);
+        let answer = executor.post(&executor.message(b"")).await;
         assert_eq!(
             (answer.status, answer.text().as_str()),
             (400, "Executor cannot be found")
         );
+        let (_, update) = link.until(TaskState::Failed).await;
+        assert_eq!(update.status.message, "Executor exited with status 3");
     });
 }
 

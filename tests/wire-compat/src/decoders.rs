@@ -4,6 +4,7 @@
 //! returns whether the bytes were accepted, so that a test can see that it reached the inside. Invariant: none panics,
 //! and what was accepted is written and read back as the same.
 
+use nesos_api::executor;
 use nesos_api::operator::{agent, master as operator};
 use nesos_api::recordio::Decoder;
 use nesos_api::resources::{ReservationFormat, Shape, bag, list};
@@ -24,9 +25,10 @@ const RECORD_LIMIT: usize = 256;
 pub type Target = fn(&[u8]) -> bool;
 
 /// All of them by name.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("json_call", json_call),
     ("protobuf_call", protobuf_call),
+    ("executor_call", executor_call),
     ("recordio", recordio),
     ("wire_frame", wire_frame),
     ("cluster_toml", cluster_toml),
@@ -80,6 +82,24 @@ pub fn protobuf_call(bytes: &[u8]) -> bool {
         assert_eq!(again.to_protobuf(), written);
     }
     Event::from_protobuf(bytes).is_ok() | call.is_ok() | asked.is_ok() | local.is_ok()
+}
+
+/// An executor's call, or an event that it hears, in either form.
+pub fn executor_call(bytes: &[u8]) -> bool {
+    let text = executor::Call::from_json(bytes);
+    if let Ok(call) = &text {
+        let written = call.to_json();
+        let again = executor::Call::from_json(&written).expect("own JSON is read back");
+        assert_eq!(again.to_json(), written);
+    }
+    let binary = executor::Call::from_protobuf(bytes);
+    if let Ok(call) = &binary {
+        let written = call.to_protobuf();
+        let again = executor::Call::from_protobuf(&written).expect("own protobuf is read back");
+        assert_eq!(again.to_protobuf(), written);
+    }
+    let heard = executor::Event::from_json(bytes).is_ok();
+    heard | executor::Event::from_protobuf(bytes).is_ok() | text.is_ok() | binary.is_ok()
 }
 
 /// The resources of an offer as JSON: what makes a bag is shown as what makes the same bag, in every format.

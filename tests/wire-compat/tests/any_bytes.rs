@@ -17,6 +17,8 @@ const OFFER: &str = r#"{"id":{"value":"o"},"framework_id":{"value":"f"},"agent_i
 
 const QUOTA: &str = r#"{"type":"UPDATE_QUOTA","update_quota":{"force":true,"quota_configs":[{"role":"a","guarantees":{"cpus":{"value":1}},"limits":{"cpus":{"value":2.5},"mem":{"value":"64"}}}]},"set_quota":{"quota_request":{"role":"a","guarantee":[{"name":"cpus","type":"SCALAR","scalar":{"value":1}}]}},"update_weights":{"weight_infos":[{"role":"a","weight":2}]}}"#;
 
+const UPDATE: &str = r#"{"executor_id":{"value":"e"},"framework_id":{"value":"f"},"type":"UPDATE","update":{"status":{"task_id":{"value":"t"},"state":"TASK_RUNNING","source":"SOURCE_EXECUTOR","uuid":"AAECAwQFBgcICQoLDA0ODw==","labels":{"labels":[{"key":"k","value":"v"}]},"check_status":{"type":"COMMAND","command":{"exit_code":0}},"timestamp":1.5}},"subscribe":{"unacknowledged_tasks":[{"name":"t","task_id":{"value":"t"},"agent_id":{"value":"a"}}]}}"#;
+
 /// Inputs that the decoder accepts.
 fn seeds(target: &str) -> Vec<Vec<u8>> {
     let call = nesos_api::scheduler::Call::from_json(CALL.as_bytes()).expect("valid");
@@ -24,6 +26,10 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
     match target {
         "json_call" => vec![CALL.into(), QUOTA.into()],
         "protobuf_call" => vec![call.to_protobuf(), quota.to_protobuf()],
+        "executor_call" => {
+            let call = nesos_api::executor::Call::from_json(UPDATE.as_bytes()).expect("valid");
+            vec![UPDATE.into(), call.to_protobuf()]
+        }
         "recordio" => vec![
             [
                 nesos_api::recordio::encode(b"first"),

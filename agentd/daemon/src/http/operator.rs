@@ -129,8 +129,8 @@ fn dispatch(
             ResponseType::ReadFile
         }
         CallType::GetContainers => {
-            member(call.get_containers, "get_containers")?;
-            out.get_containers = Some(view.get_containers());
+            let wish = member(call.get_containers, "get_containers")?;
+            out.get_containers = Some(view.get_containers(wish.show_nested.unwrap_or(false)));
             ResponseType::GetContainers
         }
         kind => state(context, kind, &mut out)?,

@@ -12,7 +12,8 @@ use nesos_api::operator::agent::{
 use nesos_api::resources::{self, Shape};
 use nesos_api::v1;
 
-use super::{Life, Shown, View, all, executor_name, id_of};
+use super::executors::{Listed, listed};
+use super::{Life, View, all, id_of};
 
 impl View {
     /// GET_STATE
@@ -43,12 +44,13 @@ impl View {
     pub(crate) fn get_executors(&self) -> ResponseGetExecutors {
         let agent = self.agent.borrow();
         let mut shown = ResponseGetExecutors::default();
-        for one in all(&agent, &id_of(&agent)) {
-            let executor_info = one.executor(&self.settings);
+        for run in listed(&agent, &id_of(&agent)) {
+            let executor_info = self.executor_info(&run);
             let executor = ResponseGetExecutorsExecutor { executor_info };
-            match one.life {
-                Life::Completed => shown.completed_executors.push(executor),
-                _ => shown.executors.push(executor),
+            if run.is_over {
+                shown.completed_executors.push(executor);
+            } else {
+                shown.executors.push(executor);
             }
         }
         shown
@@ -57,19 +59,17 @@ impl View {
     /// GET_FRAMEWORKS: a framework is completed when all of its executors are.
     pub(crate) fn get_frameworks(&self) -> ResponseGetFrameworks {
         let agent = self.agent.borrow();
-        let tasks = all(&agent, &id_of(&agent));
-        let mut known: BTreeMap<&str, (&Shown<'_>, bool)> = BTreeMap::new();
-        for one in &tasks {
-            let framework = one.spec.key.framework.as_str();
-            // Present tasks come first.
-            let is_over = one.life == Life::Completed;
-            known.entry(framework).or_insert((one, is_over));
+        let runs = listed(&agent, &id_of(&agent));
+        let mut known: BTreeMap<&str, &Listed<'_>> = BTreeMap::new();
+        for run in &runs {
+            // Present ones come first.
+            known.entry(run.key.framework.as_str()).or_insert(run);
         }
         let mut shown = ResponseGetFrameworks::default();
-        for (one, is_over) in known.into_values() {
-            let framework_info = one.framework();
+        for run in known.into_values() {
+            let framework_info = run.framework();
             let framework = ResponseGetFrameworksFramework { framework_info };
-            if is_over {
+            if run.is_over {
                 shown.completed_frameworks.push(framework);
             } else {
                 shown.frameworks.push(framework);
@@ -78,20 +78,19 @@ impl View {
         shown
     }
 
-    /// GET_CONTAINERS. Nested and standalone ones do not exist, so asking for them adds nothing.
-    pub(crate) fn get_containers(&self) -> ResponseGetContainers {
-        let agent = self.agent.borrow();
-        let active = agent.tasks().filter(|view| view.phase.is_active());
-        let containers = active.filter_map(|view| {
-            let container = view.container?;
-            Some(ResponseGetContainersContainer {
-                framework_id: Some(view.spec.key.framework.as_str().into()),
-                executor_id: Some(view.spec.executor.as_str().into()),
-                executor_name: Some(executor_name(view.spec)),
-                container_id: container.as_str().into(),
-                container_status: Some(self.container_status(container)),
-                resource_statistics: Some(self.statistics_of(view.spec, container)),
-            })
+    /// GET_CONTAINERS: executors' containers, and with `show_nested` those of the tasks of pods.
+    pub(crate) fn get_containers(&self, show_nested: bool) -> ResponseGetContainers {
+        let held = self.held();
+        let wanted = held
+            .iter()
+            .filter(|held| show_nested || held.parent.is_none());
+        let containers = wanted.map(|held| ResponseGetContainersContainer {
+            framework_id: Some(held.framework.as_str().into()),
+            executor_id: Some(held.executor.as_str().into()),
+            executor_name: Some(held.executor_name.clone()),
+            container_id: held.container_id(),
+            container_status: Some(self.container_status(held)),
+            resource_statistics: Some(self.statistics_of(held)),
         });
         ResponseGetContainers {
             containers: containers.collect(),

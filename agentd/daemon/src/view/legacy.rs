@@ -11,7 +11,8 @@ use nesos_api::{AGENT_CAPABILITIES, MESOS_VERSION, v1};
 use nesos_wire::resource::Resources;
 use serde::Serialize;
 
-use super::{Life, Shown, View, all, executor_name, id_of};
+use super::executors::{Listed, listed};
+use super::{Life, View, id_of};
 
 /// With the keys that are Nesos's own.
 #[derive(Serialize)]
@@ -62,15 +63,14 @@ impl View {
     fn frameworks(&self, agent: &Agent) -> (Vec<AgentFramework>, Vec<AgentFramework>) {
         let id = id_of(agent);
         let mut known: BTreeMap<String, AgentFramework> = BTreeMap::new();
-        for one in all(agent, &id) {
-            let directory = self.directory(&id, &one);
+        for run in listed(agent, &id) {
+            let directory = self.directory(&id, &run);
             let directory = directory.map(|path| path.display().to_string());
             let framework = known
-                .entry(one.spec.key.framework.to_string())
-                .or_insert_with(|| AgentFramework::from(&one.framework()));
-            let is_over = one.life == Life::Completed;
-            let executor = executor(one, directory.unwrap_or_default());
-            if is_over {
+                .entry(run.key.framework.to_string())
+                .or_insert_with(|| AgentFramework::from(&run.framework()));
+            let executor = executor(&run, directory.unwrap_or_default());
+            if run.is_over {
                 framework.completed_executors.push(executor);
             } else {
                 framework.executors.push(executor);
@@ -82,22 +82,25 @@ impl View {
     }
 }
 
-fn executor(one: Shown<'_>, directory: String) -> AgentExecutor {
-    let task = Task::from(&one.task);
+fn executor(run: &Listed<'_>, directory: String) -> AgentExecutor {
     let mut executor = AgentExecutor {
-        id: one.spec.executor.to_string(),
-        name: executor_name(one.spec),
-        source: one.spec.key.task.to_string(),
-        container: one.container.map(ToString::to_string).unwrap_or_default(),
+        id: run.key.executor.to_string(),
+        name: run.name(),
+        source: run.source(),
+        container: run.container.map(ToString::to_string).unwrap_or_default(),
         directory,
-        resources: shown(&one.spec.resources),
-        role: Some(one.spec.role.clone()),
+        resources: shown(&run.resources()),
+        role: run.role(),
+        r#type: run.kind(),
         ..AgentExecutor::default()
     };
-    match one.life {
-        Life::Queued => executor.queued_tasks.push(task),
-        Life::Launched => executor.tasks.push(task),
-        Life::Terminated | Life::Completed => executor.completed_tasks.push(task),
+    for one in &run.tasks {
+        let task = Task::from(&one.task);
+        match one.life {
+            Life::Queued => executor.queued_tasks.push(task),
+            Life::Launched => executor.tasks.push(task),
+            Life::Terminated | Life::Completed => executor.completed_tasks.push(task),
+        }
     }
     executor
 }

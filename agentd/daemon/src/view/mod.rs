@@ -8,8 +8,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use agentd_core::{Agent, Completed, LinkView, TaskView};
+use agentd_core::{Agent, Completed, LinkView, Phase, TaskView};
 use nesos_api::v1;
+use nesos_wire::framework_executor::ExecutorKind;
 use nesos_wire::task::TaskSpec;
 use nesos_wire::{AgentId, ContainerId};
 
@@ -19,6 +20,7 @@ use crate::sandbox;
 use crate::settings::Settings;
 
 mod api;
+mod executors;
 mod legacy;
 mod metrics;
 mod usage;
@@ -82,19 +84,14 @@ impl View {
     pub(crate) fn sandboxes(&self) -> BTreeMap<String, String> {
         let agent = self.agent.borrow();
         let id = id_of(&agent);
-        let sandboxes = agent.tasks().filter_map(|view| {
-            let container = view.container?;
-            let path = sandbox::of_container(
-                &self.settings.work_dir,
-                &id,
-                view.spec,
-                container,
-                view.parent,
-            )?;
-            let path = path.display().to_string();
-            Some((path.clone(), path))
-        });
-        sandboxes.collect()
+        let mut sandboxes: BTreeMap<String, String> = BTreeMap::new();
+        for run in executors::listed(&agent, &id) {
+            if let Some(path) = self.directory(&id, &run).filter(|_| !run.is_over) {
+                let path = path.display().to_string();
+                sandboxes.insert(path.clone(), path);
+            }
+        }
+        sandboxes
     }
 
     fn ip(&self) -> String {
@@ -110,13 +107,22 @@ impl View {
         self.agent.borrow().link() == LinkView::Live
     }
 
-    fn directory(&self, agent: &AgentId, one: &Shown<'_>) -> Option<PathBuf> {
-        let work_dir = &self.settings.work_dir;
-        sandbox::of_container(work_dir, agent, one.spec, one.container?, one.parent)
+    /// The sandbox of an executor.
+    fn directory(&self, agent: &AgentId, run: &executors::Listed<'_>) -> Option<PathBuf> {
+        let runs = sandbox::runs(
+            &self.settings.work_dir,
+            agent.as_str(),
+            &run.key.framework,
+            run.key.executor.as_str(),
+        );
+        Some(
+            runs.ok()?
+                .join(ContainerId::parse(run.container?.as_str()).ok()?.as_str()),
+        )
     }
 }
 
-/// A command task and its executor, which live and end together; of the core's present or past.
+/// A task of the core's present or past.
 struct Shown<'a> {
     spec: &'a TaskSpec,
     container: Option<&'a ContainerId>,
@@ -142,7 +148,7 @@ impl<'a> Shown<'a> {
     fn present(view: TaskView<'a>, agent: &AgentId) -> Self {
         let life = match view.phase {
             phase if !phase.is_active() => Life::Terminated,
-            _ if view.status.is_none() => Life::Queued,
+            _ if is_queued(&view) => Life::Queued,
             _ => Life::Launched,
         };
         let shown = view.acknowledged.or(view.status);
@@ -186,6 +192,14 @@ impl<'a> Shown<'a> {
             }),
             ..v1::ExecutorInfo::default()
         }
+    }
+}
+
+/// Whether its executor does not have it yet.
+fn is_queued(view: &TaskView<'_>) -> bool {
+    match view.spec.kind {
+        ExecutorKind::Custom => view.phase == Phase::Launching,
+        ExecutorKind::Command | ExecutorKind::Default => view.status.is_none(),
     }
 }
 
