@@ -86,15 +86,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("listen on {address}"))?;
     let port = listener.local_addr().context("read the port")?.port();
-    let about = About {
-        hostname: options.hostname.clone(),
-        address: options
-            .advertise_ip
-            .or((!options.ip.is_unspecified()).then_some(options.ip)),
-        port: options.advertise_port.unwrap_or(port),
-        cluster: options.core.cluster.clone(),
-        domain: options.core.domain.clone(),
-    };
+    let about = about(&options, port);
     let clock = Clock::new();
     let (engine, mailbox) = Engine::new();
     let doorkeeper = join::Doorkeeper {
@@ -138,6 +130,18 @@ async fn run(options: Options) -> anyhow::Result<()> {
     drop(advertiser);
     tracing::info!("stopped; agents and their tasks go on");
     Ok(())
+}
+
+/// What others are told of this master, which listens on `port`.
+fn about(options: &Options, port: u16) -> About {
+    let listens_on = (!options.ip.is_unspecified()).then_some(options.ip);
+    About {
+        hostname: options.hostname.clone(),
+        address: options.advertise_ip.or(listens_on),
+        port: options.advertise_port.unwrap_or(port),
+        cluster: options.core.cluster.clone(),
+        domain: options.core.domain.clone(),
+    }
 }
 
 /// Advertises by mDNS if told to. Not being found is no reason not to run.
