@@ -3,8 +3,10 @@
 //! Kept in `meta/credentials`. Called by `dial`. Invariant: a certificate is used only for the node and the cluster (the
 //! token's pin) it was issued for; another token in cluster.toml makes the board join anew.
 
+use std::cell::RefCell;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use agentd_core::LinkError;
@@ -15,6 +17,7 @@ use nesos_sys::fs::write_durably;
 use nesos_wire::NodeId;
 use nesos_wire::join::{JoinAnswer, JoinRequest};
 use nesos_wire::version;
+use rustls::ClientConfig;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 
@@ -49,7 +52,7 @@ impl Credentials {
     }
 
     /// For the agent link.
-    pub(crate) fn tls(&self) -> Result<std::sync::Arc<rustls::ClientConfig>, TlsError> {
+    fn tls(&self) -> Result<Arc<ClientConfig>, TlsError> {
         tls::link_client(&self.ca, &self.certificate, &NodeKey::from_bytes(self.key))
     }
 
@@ -125,6 +128,31 @@ impl Credentials {
     }
 }
 
+/// The TLS side of the credentials used last, kept because it remembers the last link: the next one then costs a master
+/// with thousands of agents half as much.
+#[derive(Default)]
+pub(crate) struct Secured(RefCell<Option<(Credentials, Arc<ClientConfig>)>>);
+
+impl std::fmt::Debug for Secured {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secured")
+    }
+}
+
+impl Secured {
+    /// What a link with these credentials is opened with.
+    pub(crate) fn with(&self, credentials: Credentials) -> Result<Arc<ClientConfig>, TlsError> {
+        if let Some((known, tls)) = &*self.0.borrow()
+            && *known == credentials
+        {
+            return Ok(Arc::clone(tls));
+        }
+        let tls = credentials.tls()?;
+        *self.0.borrow_mut() = Some((credentials, Arc::clone(&tls)));
+        Ok(tls)
+    }
+}
+
 /// A handshake that fails over certificates will fail again; one that breaks off may not.
 pub(crate) fn handshake_error(error: &TlsError) -> LinkError {
     match error {
@@ -137,6 +165,8 @@ pub(crate) fn handshake_error(error: &TlsError) -> LinkError {
 
 #[cfg(test)]
 mod tests {
+    use nesos_base::token::ClusterKey;
+
     use super::*;
 
     #[test]
@@ -164,5 +194,30 @@ mod tests {
         assert!(load("m", None).is_none());
         fs::write(folder.path().join(FILE), b"\xff\xff\xff").expect("damage");
         assert!(load("n", None).is_none());
+    }
+
+    #[test]
+    fn what_remembers_the_last_link_is_kept_for_the_same_credentials_only() {
+        let authority = |seed| tls::Authority::new(&ClusterKey([seed; 32])).expect("a CA");
+        let of = |authority: &tls::Authority| {
+            let (node, key) = (NodeId::new("n"), NodeKey::from_bytes([5; 32]));
+            let public_key = key.public_key().expect("a key");
+            Credentials {
+                pin: [1; 16],
+                key: key.to_bytes(),
+                certificate: authority.issue_node(&node, public_key).expect("signed"),
+                ca: authority.certificate().to_vec(),
+                cluster: "c".into(),
+                node,
+            }
+        };
+        let (home, other) = (of(&authority(1)), of(&authority(2)));
+        let secured = Secured::default();
+        let with = |credentials: &Credentials| secured.with(credentials.clone()).expect("TLS");
+        let first = with(&home);
+        assert!(Arc::ptr_eq(&first, &with(&home)));
+        let elsewhere = with(&other);
+        assert!(!Arc::ptr_eq(&first, &elsewhere));
+        assert!(Arc::ptr_eq(&elsewhere, &with(&other)));
     }
 }

@@ -11,7 +11,7 @@ use nesos_shell::{mdns, tls};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::credentials::{Credentials, handshake_error};
+use crate::credentials::{Credentials, Secured, handshake_error};
 use crate::identity;
 use crate::settings::{self, Settings};
 
@@ -28,6 +28,7 @@ pub(crate) type MasterStream = tokio_rustls::client::TlsStream<TcpStream>;
 /// One attempt.
 pub(crate) async fn dial(
     settings: &Settings,
+    secured: &Secured,
     leader: Option<String>,
 ) -> Result<MasterStream, LinkError> {
     let (addresses, name) = match leader
@@ -39,8 +40,8 @@ pub(crate) async fn dial(
     };
     let stream = connect(&addresses, &name).await?;
     let (credentials, stream) = credentials(settings, stream, &name).await?;
-    let config = credentials
-        .tls()
+    let config = secured
+        .with(credentials)
         .map_err(|e| LinkError::Refused(e.to_string()))?;
     match timeout(HANDSHAKE_LIMIT, tls::connect(config, stream)).await {
         Ok(Ok(stream)) => Ok(stream),

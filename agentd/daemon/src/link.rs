@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::credentials::Secured;
 use crate::dial::{self, MasterStream};
 use crate::settings::Settings;
 
@@ -37,6 +38,7 @@ struct Current {
 #[derive(Debug)]
 pub(crate) struct Links {
     settings: Rc<Settings>,
+    secured: Rc<Secured>,
     events: mpsc::Sender<Event>,
     current: Option<Current>,
     /// Address of the master of the newest link.
@@ -47,6 +49,7 @@ impl Links {
     pub(crate) fn new(settings: Rc<Settings>, events: mpsc::Sender<Event>) -> Self {
         Self {
             settings,
+            secured: Rc::default(),
             events,
             current: None,
             master: Rc::default(),
@@ -62,9 +65,10 @@ impl Links {
         self.drop_current();
         let (outbox, receiver) = mpsc::channel(OUTBOX);
         let (settings, events) = (self.settings.clone(), self.events.clone());
+        let secured = self.secured.clone();
         let master = self.master.clone();
         let task = tokio::task::spawn_local(async move {
-            let error = match dial::dial(&settings, leader).await {
+            let error = match dial::dial(&settings, &secured, leader).await {
                 Ok(stream) => {
                     master.set(stream.get_ref().0.peer_addr().ok().map(|peer| peer.ip()));
                     carry(stream, number, receiver, &events).await

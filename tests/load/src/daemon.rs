@@ -55,6 +55,30 @@ impl Process {
     }
 }
 
+impl Process {
+    /// Processor time it has used until now, seconds.
+    pub(crate) fn processor(&self) -> Result<f64> {
+        processor(&format!("/proc/{}/stat", self.0.id()))
+    }
+}
+
+/// Processor time this process has used until now, seconds.
+pub(crate) fn own_processor() -> Result<f64> {
+    processor("/proc/self/stat")
+}
+
+/// User and system time together, from a file of the form of /proc/PID/stat.
+fn processor(path: &str) -> Result<f64> {
+    let text = fs::read_to_string(path).with_context(|| path.to_owned())?;
+    // The second field is the program's name in parentheses and may hold anything.
+    let fields = text.rsplit_once(')').map(|(_, fields)| fields);
+    let mut times = fields.unwrap_or_default().split_whitespace().skip(11);
+    let mut ticks = || times.next()?.parse::<f64>().ok();
+    let ticks = ticks().zip(ticks()).map(|(user, system)| user + system);
+    let per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)?.context("no clock")?;
+    Ok(ticks.with_context(|| format!("{path}: no times"))? / per_second as f64)
+}
+
 impl Cluster {
     /// A new cluster whose masterd runs.
     pub(crate) async fn start(programs: &Path) -> Result<Self> {

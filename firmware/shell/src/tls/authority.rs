@@ -17,6 +17,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 
 use super::provider::provider;
+use super::tickets::Tickets;
 use super::{FixedTime, NodeKey, TlsError, roots};
 
 /// The CA of one cluster.
@@ -24,6 +25,7 @@ use super::{FixedTime, NodeKey, TlsError, roots};
 pub struct Authority {
     certificate: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
+    tickets: Arc<Tickets>,
 }
 
 impl Authority {
@@ -41,6 +43,7 @@ impl Authority {
         Ok(Self {
             certificate,
             issuer: Issuer::new(params, pair),
+            tickets: Arc::new(Tickets::new(&key.0)),
         })
     }
 
@@ -93,7 +96,9 @@ impl Authority {
                 reason: e.to_string(),
             })?;
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-        config.send_tls13_tickets = 0;
+        // One is enough: each link brings the next.
+        config.send_tls13_tickets = 1;
+        config.ticketer = self.tickets.clone();
         config.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(Arc::new(config))
     }

@@ -1,8 +1,8 @@
 //! TLS 1.3 for every link, with the cluster's own CA: keys, join tokens, and the client side's configurations.
 //!
 //! Not here: issuing certificates (`authority`, masters only) and sockets' life. Called by masterd, agentd, the CLI.
-//! Invariant: no clock is read. Certificates are judged at [`VERIFICATION_TIME`], and there are no session tickets, so a
-//! board that boots in 1970 joins like any other.
+//! Invariants: no clock is read (certificates are judged at [`VERIFICATION_TIME`], session tickets do not age), so a board
+//! that boots in 1970 joins like any other; a resumed link has its own key exchange and the certificate of the first one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +23,9 @@ mod authority;
 mod certificate;
 mod pin;
 mod provider;
+mod session;
+#[cfg(feature = "authority")]
+mod tickets;
 pub mod web;
 
 #[cfg(feature = "authority")]
@@ -155,7 +158,8 @@ pub fn join_client(token: &JoinToken) -> Result<Arc<ClientConfig>, TlsError> {
     Ok(Arc::new(config))
 }
 
-/// Client side of the agent link (ALPN `nesos-agent/1`): trusts the cluster's CA, shows its own certificate.
+/// Client side of the agent link (ALPN `nesos-agent/1`): trusts the cluster's CA, shows its own certificate. Whoever keeps
+/// it resumes: the first link is the dearest.
 pub fn link_client(
     ca: &[u8],
     certificate: &[u8],
@@ -178,6 +182,7 @@ pub fn link_client(
             reason: e.to_string(),
         })?;
     finish_client(&mut config, ALPN_AGENT);
+    config.resumption = Resumption::store(Arc::new(session::LastSession::default()));
     Ok(Arc::new(config))
 }
 

@@ -3,6 +3,7 @@
 
 use super::*;
 use nesos_wire::id::NodeId;
+use rustls::HandshakeKind;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 
@@ -24,6 +25,20 @@ fn shake(
     Result<(), TlsError>,
     Option<(Option<Vec<u8>>, Option<String>)>,
 ) {
+    let (client, server, _) = shake_again(authority, client);
+    (client, server)
+}
+
+/// The same, and whether the client resumed.
+#[allow(clippy::type_complexity)]
+fn shake_again(
+    authority: &Authority,
+    client: Arc<ClientConfig>,
+) -> (
+    Result<(), TlsError>,
+    Option<(Option<Vec<u8>>, Option<String>)>,
+    bool,
+) {
     let server = authority
         .server_config(&[ALPN_AGENT, ALPN_JOIN, b"http/1.1"])
         .unwrap();
@@ -38,15 +53,22 @@ fn shake(
                 .and_then(|chain| common_name(&chain[0]));
             let mut byte = [0];
             stream.read_exact(&mut byte).await.ok()?;
+            stream.write_all(&byte).await.ok()?;
+            stream.flush().await.ok()?;
             Some((alpn, name))
         };
         let dial = async {
             let mut stream = connect(client, a).await?;
             stream.write_all(b"x").await?;
             stream.flush().await?;
-            Ok(())
+            let kind = stream.get_ref().1.handshake_kind();
+            // The ticket comes before the answer.
+            let _ = stream.read(&mut [0]).await;
+            Ok(kind == Some(HandshakeKind::Resumed))
         };
-        tokio::join!(dial, serve)
+        let (dialled, served) = tokio::join!(dial, serve);
+        let resumed = dialled.as_ref().is_ok_and(|resumed| *resumed);
+        (dialled.map(drop), served, resumed)
     })
 }
 
@@ -129,5 +151,57 @@ fn a_certificate_without_its_key_is_useless() {
     let refused_early = link_client(authority.certificate(), &certificate, &other);
     if let Ok(config) = refused_early {
         assert_eq!(shake(&authority, config).1, None);
+    }
+}
+
+/// What a node shows: its configuration and its name.
+fn node(authority: &Authority, name: &str) -> Arc<ClientConfig> {
+    let key = NodeKey::generate().unwrap();
+    let certificate = authority
+        .issue_node(&NodeId::new(name), key.public_key().unwrap())
+        .unwrap();
+    link_client(authority.certificate(), &certificate, &key).unwrap()
+}
+
+#[test]
+fn a_resumed_link_proves_the_same_node_to_every_master_of_the_cluster() {
+    let client = node(&Authority::new(&KEY).unwrap(), "board");
+    let seen = Some((Some(ALPN_AGENT.to_vec()), Some("board".to_owned())));
+    for resumed in [false, true, true] {
+        // Another process each time: all it shares with the last one is the cluster's key.
+        let master = Authority::new(&KEY).unwrap();
+        let (dialled, served, is_resumed) = shake_again(&master, Arc::clone(&client));
+        dialled.unwrap();
+        assert_eq!((served, is_resumed), (seen.clone(), resumed));
+    }
+}
+
+#[test]
+fn another_clusters_master_resumes_nothing_and_is_not_trusted() {
+    let client = node(&Authority::new(&KEY).unwrap(), "board");
+    shake(&Authority::new(&KEY).unwrap(), Arc::clone(&client))
+        .0
+        .unwrap();
+    let stranger = Authority::new(&ClusterKey([9; 32])).unwrap();
+    let (dialled, served, _) = shake_again(&stranger, Arc::clone(&client));
+    assert!(dialled.is_err());
+    assert_eq!(served, None);
+}
+
+#[test]
+fn a_link_that_broke_in_its_handshake_costs_no_more_than_the_ticket() {
+    let authority = Authority::new(&KEY).unwrap();
+    let client = node(&authority, "board");
+    shake(&authority, Arc::clone(&client)).0.unwrap();
+    run(async {
+        let (a, b) = tokio::io::duplex(16 * 1024);
+        drop(b);
+        connect(Arc::clone(&client), a).await.map(drop)
+    })
+    .unwrap_err();
+    for resumed in [false, true] {
+        let (dialled, _, is_resumed) = shake_again(&authority, Arc::clone(&client));
+        dialled.unwrap();
+        assert_eq!(is_resumed, resumed);
     }
 }
