@@ -155,7 +155,7 @@ pub(crate) const TABLE: Table = Table {
         flag(
             "executor_reregistration_timeout",
             Kind::Duration(1, 15),
-            Some("2secs"),
+            Some("15secs"),
             "give an executor up that does not subscribe again within this time of agentd's restart; at most 15secs",
         ),
         flag(

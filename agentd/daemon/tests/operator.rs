@@ -65,7 +65,9 @@ async fn start(flags: &[&str]) -> (Master, common::Link, u16) {
         master = master.with_flag((*flag).to_string());
     }
     master.start_agent();
-    let (link, hello) = master.link().await;
+    let (mut link, hello) = master.link().await;
+    // It has heard its welcome.
+    link.settle().await;
     (master, link, hello.port)
 }
 

@@ -44,7 +44,8 @@ impl Default for ExecutorTimes {
     fn default() -> Self {
         Self {
             registration: Duration::from_secs(60),
-            reregistration: Duration::from_secs(2),
+            // Mesos waits 2 s because its agents register afterwards; ours registers at once, and libraries pause longer.
+            reregistration: Duration::from_secs(15),
             shutdown_grace: Duration::from_secs(5),
         }
     }

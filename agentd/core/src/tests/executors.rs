@@ -481,7 +481,7 @@ fn one_that_does_not_return_is_ended() {
     let mut bench = running();
     bench.restart(config());
     bench.connect();
-    bench.pass(Duration::from_secs(3));
+    bench.pass(Duration::from_secs(16));
     assert_eq!(bench.heard(), ["destroy"]);
     bench.holder_event("e", finished(Outcome::Signal(9)));
     let status = bench.last_status("a");

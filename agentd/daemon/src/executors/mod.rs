@@ -26,6 +26,8 @@ const MAX_BYTES: usize = 4 * 1024 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Control {
     cut: Notify,
+    requests: Cell<u64>,
+    is_executors: Cell<bool>,
     stream: RefCell<Option<(ExecutorKey, u64)>>,
 }
 
@@ -33,6 +35,26 @@ impl Control {
     /// Completes when the connection is to be closed at once.
     pub(crate) async fn was_cut(&self) {
         self.cut.notified().await;
+    }
+
+    /// A request has come.
+    pub(crate) fn count_request(&self) {
+        self.requests.set(self.requests.get() + 1);
+    }
+
+    /// How many requests have come.
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.get()
+    }
+
+    /// An executor speaks on it: clients keep such connections for hours between calls, and fail when they are closed.
+    pub(crate) fn set_executors(&self) {
+        self.is_executors.set(true);
+    }
+
+    /// Whether an executor speaks on it, or listens.
+    pub(crate) fn is_executors(&self) -> bool {
+        self.is_executors.get()
     }
 
     /// The stream that it carries or has carried last.
@@ -123,7 +145,8 @@ impl Streams {
     }
 
     /// Whether this stream is open.
-    pub(crate) fn is_open(&self, number: u64) -> bool {
+    #[cfg(test)]
+    fn is_open(&self, number: u64) -> bool {
         self.open.borrow().contains_key(&number)
     }
 

@@ -55,6 +55,7 @@ async fn judge(context: &Context, request: Request<Incoming>) -> Result<Response
         _ => Format::Json,
     };
     let phase = find(context, &key)?;
+    context.control.set_executors();
     match call {
         None => Err(Refusal::new(
             StatusCode::NOT_IMPLEMENTED,

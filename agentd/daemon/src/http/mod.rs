@@ -34,9 +34,9 @@ mod route;
 
 /// Connections at a time beside the streams of executors: scrapers, people, calls; more are closed at once.
 const MAX_CONNECTIONS: usize = 64;
-/// How long a client may take for its request's head.
+/// How long a client may take for its first request's head.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
-/// How long a connection may live that carries no stream: requests here are short.
+/// How long a connection may live that is not an executor's: requests here are short.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(120);
 /// Largest head; hyper's minimum.
 const MAX_HEAD: usize = 8 * 1024;
@@ -100,7 +100,10 @@ pub(crate) async fn serve(listener: TcpListener, app: Rc<App>) {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        if open.get() < MAX_CONNECTIONS + app.streams.count() {
+        // An executor has a stream, and a connection for its calls.
+        if open.get() < MAX_CONNECTIONS + 2 * app.streams.count() {
+            // An event that waits for an acknowledgement of TCP is late. A connection that has just broken cannot be told.
+            let _ = stream.set_nodelay(true);
             open.set(open.get() + 1);
             let open = open.clone();
             let context = Context {
@@ -120,20 +123,20 @@ pub(crate) async fn serve(listener: TcpListener, app: Rc<App>) {
 /// Serves a connection to its end, and tells the core if an executor has listened on it.
 async fn attend(stream: TcpStream, context: Context) {
     let (app, control) = (context.app.clone(), context.control.clone());
-    let is_streaming = || {
-        control
-            .stream()
-            .is_some_and(|(_, stream)| app.streams.is_open(stream))
-    };
     let mut served = pin!(connection(stream, context));
+    let mut limit = HEAD_LIMIT;
     loop {
         tokio::select! {
             // However it ends, it is over, and nobody is interested in how.
             _ = &mut served => break,
             () = control.was_cut() => break,
-            () = tokio::time::sleep(CONNECTION_LIMIT) => if !is_streaming() {
-                break;
-            },
+            () = tokio::time::sleep(limit) => {
+                let is_late = limit == CONNECTION_LIMIT && !control.is_executors();
+                if is_late || control.requests() == 0 {
+                    break;
+                }
+                limit = CONNECTION_LIMIT;
+            }
         }
     }
     if let Some((key, stream)) = control.stream() {
@@ -148,11 +151,13 @@ async fn connection(stream: TcpStream, context: Context) -> Result<(), hyper::Er
     let context = Rc::new(context);
     let service = service_fn(move |request: Request<Incoming>| {
         let context = context.clone();
+        context.control.count_request();
         async move { Ok::<_, Infallible>(route::dispatch(&context, request).await) }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_LIMIT)
+        // It would end connections that idle between calls; `attend` knows whose they are.
+        .header_read_timeout(None)
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(stream), service)
         .await
