@@ -2,6 +2,7 @@
 //!
 //! Called by masterd for UPDATE events, and by both daemons wherever they show tasks.
 
+use nesos_wire::framework_executor::ExecutorKind;
 use nesos_wire::resource::Scalar;
 use nesos_wire::task::{Reason, Source, TaskSpec, TaskState, TaskStatus};
 use nesos_wire::{AgentId, TaskId};
@@ -96,7 +97,7 @@ pub fn task<'a>(
 ) -> v1::Task {
     // Written by a master of ours; a damaged one leaves the display poorer, nothing else.
     let info = v1::TaskInfo::from_protobuf(&spec.info).unwrap_or_default();
-    let has_executor = info.executor.is_some();
+    let has_executor = spec.kind != ExecutorKind::Command;
     let limit = |amount: &Option<Scalar>| v1::ValueScalar {
         value: amount.map_or(f64::INFINITY, Scalar::to_f64),
     };

@@ -45,7 +45,6 @@ messages! {
 
     /// What is shown of a `TaskInfo` beside what the master goes by: the rest of it is skipped, not decoded.
     message TaskInfoExtras {
-        5 executor: optional Bytes;
         9 container: optional Box<ContainerInfo>;
         8 health_check: optional Box<HealthCheck>;
         10 labels: optional Labels;

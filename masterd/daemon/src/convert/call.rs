@@ -25,7 +25,10 @@ pub(crate) enum Intake {
 /// Converts a call of this type.
 pub(crate) fn intake(kind: CallType, call: scheduler::Call) -> Result<Intake, String> {
     Ok(Intake::Call(match kind {
-        CallType::Accept => accept(call.accept.ok_or_else(|| missing("accept"))?),
+        CallType::Accept => {
+            let framework = call.framework_id.unwrap_or_default().value;
+            accept(call.accept.ok_or_else(|| missing("accept"))?, &framework)
+        }
         CallType::Decline => decline(call.decline.ok_or_else(|| missing("decline"))?),
         CallType::Revive => Call::Revive {
             roles: call.revive.unwrap_or_default().roles,
@@ -39,14 +42,7 @@ pub(crate) fn intake(kind: CallType, call: scheduler::Call) -> Result<Intake, St
             acknowledge(call.acknowledge.ok_or_else(|| missing("acknowledge"))?)?
         }
         CallType::Reconcile => reconcile(call.reconcile.ok_or_else(|| missing("reconcile"))?),
-        CallType::Message => {
-            let message = call.message.ok_or_else(|| missing("message"))?;
-            Call::Message {
-                agent: AgentId::new(message.agent_id.value),
-                executor: ExecutorId::new(message.executor_id.value),
-                data: message.data.0,
-            }
-        }
+        CallType::Message => message(call.message.ok_or_else(|| missing("message"))?),
         CallType::AcceptInverseOffers => {
             let accept = call.accept_inverse_offers;
             let accept = accept.ok_or_else(|| missing("accept_inverse_offers"))?;
@@ -76,9 +72,9 @@ pub(crate) fn intake(kind: CallType, call: scheduler::Call) -> Result<Intake, St
             };
             Call::ReconcileOperations(asked.operations.into_iter().map(one).collect())
         }
-        // There are no custom executors yet; Mesos's allocator ignores REQUEST.
+        CallType::Shutdown => shut_down(call.shutdown.ok_or_else(|| missing("shutdown"))?),
+        // Mesos's allocator ignores it.
         CallType::Request => return ignored(&call.request, "request"),
-        CallType::Shutdown => return ignored(&call.shutdown, "shutdown"),
         CallType::UpdateFramework => {
             let id = call.framework_id.ok_or_else(|| missing("framework_id"))?;
             let member = call.update_framework;
@@ -101,6 +97,21 @@ fn ignored<T>(member: &Option<T>, name: &str) -> Result<Intake, String> {
     match member {
         Some(_) => Ok(Intake::Ignored),
         None => Err(missing(name)),
+    }
+}
+
+fn message(message: scheduler::CallMessage) -> Call {
+    Call::Message {
+        agent: AgentId::new(message.agent_id.value),
+        executor: ExecutorId::new(message.executor_id.value),
+        data: message.data.0,
+    }
+}
+
+fn shut_down(shutdown: scheduler::CallShutdown) -> Call {
+    Call::ShutDownExecutor {
+        agent: AgentId::new(shutdown.agent_id.value),
+        executor: ExecutorId::new(shutdown.executor_id.value),
     }
 }
 
@@ -152,10 +163,14 @@ fn reconcile(reconcile: scheduler::CallReconcile) -> Call {
     }
 }
 
-fn accept(accept: scheduler::CallAccept) -> Call {
+fn accept(accept: scheduler::CallAccept, framework: &str) -> Call {
     Call::Accept {
         offers: offers(&accept.offer_ids),
-        operations: accept.operations.iter().map(operation).collect(),
+        operations: accept
+            .operations
+            .iter()
+            .map(|one| operation(one, framework))
+            .collect(),
         refuse_seconds: refuse_seconds(accept.filters.as_ref()),
     }
 }
@@ -170,43 +185,45 @@ fn refuse_seconds(filters: Option<&v1::Filters>) -> Option<f64> {
     filters.map(v1::Filters::refuse_seconds)
 }
 
-fn operation(operation: &v1::OfferOperation) -> Operation {
-    let unsupported = |tasks: Vec<(TaskId, AgentId)>| Operation::Unsupported {
-        tasks,
-        code: Reason::TaskInvalid,
-        reason: format!(
-            "operation {} is not supported yet",
-            operation.r#type.unwrap_or_default()
-        ),
+fn operation(operation: &v1::OfferOperation, framework: &str) -> Operation {
+    use v1::OfferOperationType as Type;
+    let kind = operation.r#type.unwrap_or_default();
+    let tasks = || {
+        let single = operation
+            .launch
+            .iter()
+            .flat_map(|launch| &launch.task_infos);
+        let group = operation.launch_group.iter();
+        single.chain(group.flat_map(|group| &group.task_group.tasks))
     };
-    match operation.r#type {
-        Some(v1::OfferOperationType::Launch) if operation.id.is_none() => {
+    let unsupported = |code, reason| Operation::Unsupported {
+        tasks: names(tasks()),
+        code,
+        reason,
+    };
+    match (kind, &operation.launch_group) {
+        (Type::Launch | Type::LaunchGroup, _) if operation.id.is_some() => {
+            let code = match kind {
+                Type::LaunchGroup => Reason::TaskGroupInvalid,
+                _ => Reason::TaskInvalid,
+            };
+            unsupported(code, format!("operation {kind} must not have an id"))
+        }
+        (Type::Launch, _) => {
             let tasks = operation
                 .launch
                 .iter()
                 .flat_map(|launch| &launch.task_infos);
-            Operation::Launch(tasks.map(launch::task).collect())
+            Operation::Launch(tasks.map(|info| launch::task(info, framework)).collect())
         }
-        Some(v1::OfferOperationType::Launch) => Operation::Unsupported {
-            tasks: names(
-                operation
-                    .launch
-                    .iter()
-                    .flat_map(|launch| &launch.task_infos),
-            ),
-            code: Reason::TaskInvalid,
-            reason: "operation LAUNCH must not have an id".into(),
-        },
-        Some(v1::OfferOperationType::LaunchGroup) => unsupported(names(
-            operation
-                .launch_group
-                .iter()
-                .flat_map(|group| &group.task_group.tasks),
-        )),
+        (Type::LaunchGroup, Some(group)) => launch::group(group, framework),
         _ if operation::is_change(operation) => {
             Operation::Convert(Box::new(operation::convert(operation)))
         }
-        _ => unsupported(Vec::new()),
+        _ => unsupported(
+            Reason::TaskInvalid,
+            format!("operation {kind} is not supported or has no content"),
+        ),
     }
 }
 
@@ -270,16 +287,22 @@ mod tests {
     }
 
     #[test]
-    fn unsupported_operations_keep_their_tasks_names() {
-        let json = r#"{"accept":{"operations":[{"type":"LAUNCH_GROUP","launch_group":{"executor":{"executor_id":{"value":"e"}},
+    fn launches_with_an_id_keep_their_tasks_names() {
+        let json = r#"{"accept":{"operations":[{"type":"LAUNCH_GROUP","id":{"value":"i"},"launch_group":{"executor":{"executor_id":{"value":"e"}},
             "task_group":{"tasks":[{"name":"n","task_id":{"value":"t"},"agent_id":{"value":"a"}}]}}}]}}"#;
         let Ok(Intake::Call(Call::Accept { operations, .. })) = convert(CallType::Accept, json)
         else {
             panic!()
         };
-        let Operation::Unsupported { tasks, reason, .. } = &operations[0] else {
+        let Operation::Unsupported {
+            tasks,
+            code,
+            reason,
+        } = &operations[0]
+        else {
             panic!()
         };
-        assert_eq!((tasks.len(), reason.contains("LAUNCH_GROUP")), (1, true));
+        assert_eq!((tasks.len(), code), (1, &Reason::TaskGroupInvalid));
+        assert!(reason.contains("LAUNCH_GROUP must not have an id"));
     }
 }

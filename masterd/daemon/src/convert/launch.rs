@@ -6,21 +6,62 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use masterd_core::LaunchTask;
+use masterd_core::{LaunchTask, Operation};
 use nesos_api::v1;
 use nesos_wire::resource::{Resources, Scalar};
 use nesos_wire::task::{Command, Uri};
 use nesos_wire::{AgentId, TaskId};
 
+use super::executor::{self, Use};
 use super::resource;
 
 /// SIGTERM to SIGKILL when the framework says nothing (Mesos's default).
 pub(crate) const DEFAULT_KILL_GRACE_MS: u32 = 3000;
 /// Largest `TaskInfo` in protobuf bytes: it is checkpointed by the agent and comes back in each `Hello`.
-const MAX_TASK_INFO: usize = 256 * 1024;
+pub(super) const MAX_TASK_INFO: usize = 256 * 1024;
+
+/// What holds a task.
+#[derive(Debug, Clone, Copy)]
+enum Host<'a> {
+    /// Nothing that its framework sees.
+    Command,
+    /// The executor that it names.
+    Own,
+    /// That of its group.
+    Group(&'a v1::ExecutorInfo),
+}
 
 /// One task of a LAUNCH.
-pub(crate) fn task(info: &v1::TaskInfo) -> LaunchTask {
+pub(crate) fn task(info: &v1::TaskInfo, framework: &str) -> LaunchTask {
+    let Some(executor) = &info.executor else {
+        return with_host(info, Host::Command);
+    };
+    let executor = executor::complete(executor, framework, Use::Task);
+    let told = executor::executor(&executor, framework, Use::Task);
+    // What its executor is told of the task says who that is.
+    let info = v1::TaskInfo {
+        executor: Some(Box::new(executor)),
+        ..info.clone()
+    };
+    LaunchTask {
+        executor: Some(Box::new(told)),
+        ..with_host(&info, Host::Own)
+    }
+}
+
+/// A LAUNCH_GROUP.
+pub(crate) fn group(group: &v1::OfferOperationLaunchGroup, framework: &str) -> Operation {
+    let executor = executor::complete(&group.executor, framework, Use::Group);
+    let tasks = group.task_group.tasks.iter();
+    Operation::LaunchGroup {
+        tasks: tasks
+            .map(|info| with_host(info, Host::Group(&group.executor)))
+            .collect(),
+        executor: Box::new(executor::executor(&executor, framework, Use::Group)),
+    }
+}
+
+fn with_host(info: &v1::TaskInfo, host: Host<'_>) -> LaunchTask {
     let mut faults = Vec::new();
     let mut note = |fault: Result<(), String>| faults.extend(fault.err());
     note(
@@ -28,7 +69,7 @@ pub(crate) fn task(info: &v1::TaskInfo) -> LaunchTask {
             .map(drop)
             .map_err(|e| e.to_string()),
     );
-    note(check_supported(info));
+    note(check_supported(info, host));
     note(check_kill_policy(info.kill_policy.as_ref()));
     let bytes = info.to_protobuf();
     note(if bytes.len() > MAX_TASK_INFO {
@@ -77,8 +118,12 @@ pub(crate) fn task(info: &v1::TaskInfo) -> LaunchTask {
 
 /// A kill policy's grace period in milliseconds.
 pub(crate) fn kill_grace(policy: Option<&v1::KillPolicy>) -> Option<u32> {
-    let period: Duration = policy?.grace_period.as_ref()?.into();
-    Some(u32::try_from(period.as_millis()).unwrap_or(u32::MAX))
+    policy?.grace_period.as_ref().map(grace_ms)
+}
+
+/// A period in milliseconds.
+pub(super) fn grace_ms(period: &v1::DurationInfo) -> u32 {
+    u32::try_from(Duration::from(period).as_millis()).unwrap_or(u32::MAX)
 }
 
 /// Mesos refuses a negative one with the task; a KILL with one means at once.
@@ -92,20 +137,25 @@ fn check_kill_policy(policy: Option<&v1::KillPolicy>) -> Result<(), String> {
     }
 }
 
-fn check_supported(info: &v1::TaskInfo) -> Result<(), String> {
-    match (&info.executor, &info.command) {
-        (None, None) => return Err(
-            "Task should have at least one (but not both) of CommandInfo or ExecutorInfo present"
-                .into(),
-        ),
-        (Some(_), Some(_)) => return Err(
-            "Task should have at least one (but not both) of CommandInfo or ExecutorInfo present"
-                .into(),
-        ),
-        (Some(_), None) => {
-            return Err("custom executors are not supported yet, only command tasks".into());
+fn check_supported(info: &v1::TaskInfo, host: Host<'_>) -> Result<(), String> {
+    match host {
+        Host::Command | Host::Own if info.executor.is_some() == info.command.is_some() => {
+            return Err(
+                "Task should have at least one (but not both) of CommandInfo or ExecutorInfo present"
+                    .into(),
+            );
         }
-        (None, Some(_)) => {}
+        Host::Group(group) => check_grouped(info, group)?,
+        _ => {}
+    }
+    // Its executor is given the whole of it, and does with it what it can.
+    let is_custom = match host {
+        Host::Command => false,
+        Host::Own => true,
+        Host::Group(group) => group.r#type == Some(v1::ExecutorInfoType::Custom),
+    };
+    if is_custom {
+        return Ok(());
     }
     if info.health_check.is_some() || info.check.is_some() {
         return Err("checks and health checks are not supported yet".into());
@@ -122,8 +172,24 @@ fn check_supported(info: &v1::TaskInfo) -> Result<(), String> {
     }
 }
 
-/// A MESOS container that asks for nothing is what every task gets.
-fn check_container(container: &v1::ContainerInfo) -> Result<(), String> {
+fn check_grouped(info: &v1::TaskInfo, group: &v1::ExecutorInfo) -> Result<(), String> {
+    if info.executor.as_deref().is_some_and(|own| own != group) {
+        return Err("The 'ExecutorInfo' of the task differs from that of its task group".into());
+    }
+    if group.r#type == Some(v1::ExecutorInfoType::Default) && info.command.is_none() {
+        return Err("The task has no command for its 'DEFAULT' executor to run".into());
+    }
+    if !info.limits.is_empty() {
+        return Err(
+            "Resource limits in a task group need 'share_cgroups' to be false, which is not supported yet"
+                .into(),
+        );
+    }
+    Ok(())
+}
+
+/// A MESOS container that asks for nothing is what every task and executor gets.
+pub(super) fn check_container(container: &v1::ContainerInfo) -> Result<(), String> {
     let asked = match container {
         c if c.r#type == v1::ContainerInfoType::Docker || c.docker.is_some() => {
             "Docker containers are"
@@ -143,7 +209,7 @@ fn check_container(container: &v1::ContainerInfo) -> Result<(), String> {
     Err(format!("{asked} not supported yet"))
 }
 
-fn command(info: &v1::CommandInfo) -> Result<Command, String> {
+pub(super) fn command(info: &v1::CommandInfo) -> Result<Command, String> {
     let mut environment = Vec::new();
     for variable in info
         .environment
@@ -225,9 +291,58 @@ mod tests {
         v1::TaskInfo::from_json(text.as_bytes()).unwrap()
     }
 
+    fn command_task(info: &v1::TaskInfo) -> LaunchTask {
+        task(info, "f")
+    }
+
+    #[test]
+    fn a_task_with_an_executor_converts() {
+        let executor = r#","executor":{"executor_id":{"value":"e"},"command":{"value":"./run"}}"#;
+        // What only its executor understands is passed on to it.
+        let rest =
+            format!(r#"{executor},"max_completion_time":{{"nanoseconds":1}},"health_check":{{}}"#);
+        let launch = task(&info(&rest), "f");
+        assert_eq!(launch.invalid, None);
+        let told = launch.executor.unwrap();
+        assert_eq!((told.invalid, told.executor.as_str()), (None, "e"));
+        let told = v1::TaskInfo::from_protobuf(&launch.info).unwrap();
+        assert_eq!(told.executor.unwrap().framework_id, Some("f".into()));
+        let both = format!(r#"{executor},"command":{{"value":"x"}}"#);
+        let invalid = task(&info(&both), "f").invalid.unwrap();
+        assert!(invalid.contains("CommandInfo or ExecutorInfo"));
+    }
+
+    #[test]
+    fn a_group_converts_and_says_what_is_wrong_with_its_tasks() {
+        let read = |kind: &str, task: &str| {
+            let task = format!(
+                r#"{{"name":"t","task_id":{{"value":"t1"}},"agent_id":{{"value":"a"}}{task}}}"#
+            );
+            let text = format!(
+                r#"{{"executor":{{"executor_id":{{"value":"e"}},"type":"{kind}"}},"task_group":{{"tasks":[{task}]}}}}"#
+            );
+            let read = v1::OfferOperationLaunchGroup::from_json(text.as_bytes()).unwrap();
+            let Operation::LaunchGroup { mut tasks, .. } = group(&read, "f") else {
+                panic!("not a group")
+            };
+            tasks.remove(0).invalid
+        };
+        let command = r#","command":{"value":"x"}"#;
+        assert_eq!(read("DEFAULT", command), None);
+        assert_eq!(read("CUSTOM", ""), None);
+        let same =
+            format!(r#"{command},"executor":{{"executor_id":{{"value":"e"}},"type":"DEFAULT"}}"#);
+        assert_eq!(read("DEFAULT", &same), None);
+        let other = format!(r#"{command},"executor":{{"executor_id":{{"value":"o"}}}}"#);
+        assert!(read("DEFAULT", &other).unwrap().contains("differs"));
+        assert!(read("DEFAULT", "").unwrap().contains("no command"));
+        let limits = format!(r#"{command},"limits":{{"mem":{{"value":64}}}}"#);
+        assert!(read("DEFAULT", &limits).unwrap().contains("share_cgroups"));
+    }
+
     #[test]
     fn a_shell_task_converts() {
-        let launch = task(&info(
+        let launch = command_task(&info(
             r#","command":{"value":"sleep 1","environment":{"variables":[{"name":"A","value":"b"}]}},
                "resources":[{"name":"cpus","type":"SCALAR","scalar":{"value":0.1}}],
                "limits":{"cpus":{"value":"Infinity"}},"kill_policy":{"grace_period":{"nanoseconds":1500000000}}"#,
@@ -246,7 +361,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_run_says_why() {
-        let why = |rest: &str| task(&info(rest)).invalid.unwrap();
+        let why = |rest: &str| command_task(&info(rest)).invalid.unwrap();
         assert!(why("").contains("CommandInfo or ExecutorInfo"));
         assert!(why(r#","command":{}"#).contains("no value"));
         let grace = r#","command":{"value":"x"},"kill_policy":{"grace_period":{"nanoseconds":-1}}"#;
@@ -262,6 +377,6 @@ mod tests {
         );
         let mut odd = info(r#","command":{"value":"x"}"#);
         odd.task_id = "a/b".into();
-        assert!(task(&odd).invalid.unwrap().contains('/'));
+        assert!(command_task(&odd).invalid.unwrap().contains('/'));
     }
 }

@@ -6,6 +6,7 @@
 pub(crate) mod call;
 pub(crate) mod constraints;
 pub(crate) mod event;
+pub(crate) mod executor;
 pub(crate) mod launch;
 pub(crate) mod maintenance;
 pub(crate) mod news;

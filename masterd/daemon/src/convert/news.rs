@@ -7,7 +7,9 @@ use masterd_core::{HEARTBEAT_SECONDS, Master, News};
 use nesos_api::operator::master::{
     Event, EventAgentAdded, EventAgentRemoved, EventFrameworkAdded, EventFrameworkRemoved,
     EventFrameworkUpdated, EventSubscribed, EventTaskAdded, EventTaskUpdated, EventType,
+    ResponseGetFrameworksFramework,
 };
+use nesos_wire::FrameworkId;
 
 use super::{operator, status};
 
@@ -51,12 +53,12 @@ pub(crate) fn event(master: &Master, news: &News) -> Option<Event> {
             EventType::AgentRemoved
         }
         News::FrameworkAdded(id) => {
-            let framework = operator::framework(master, master.framework(id)?);
+            let framework = framework(master, id)?;
             event.framework_added = Some(EventFrameworkAdded { framework });
             EventType::FrameworkAdded
         }
         News::FrameworkUpdated(id) => {
-            let framework = operator::framework(master, master.framework(id)?);
+            let framework = framework(master, id)?;
             event.framework_updated = Some(EventFrameworkUpdated { framework });
             EventType::FrameworkUpdated
         }
@@ -70,4 +72,10 @@ pub(crate) fn event(master: &Master, news: &News) -> Option<Event> {
     };
     event.r#type = Some(kind);
     Some(event)
+}
+
+fn framework(master: &Master, id: &FrameworkId) -> Option<ResponseGetFrameworksFramework> {
+    let known = master.framework(id)?;
+    let executors = operator::by_framework(master);
+    Some(operator::framework(master, known, &executors))
 }

@@ -3,7 +3,7 @@
 //! Pure functions of the core's state. Called by the operator's read calls and for the events of its stream. Invariant:
 //! nothing here is shown that the core does not know.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use masterd_core::{Agent, AgentCondition, Framework, Master};
 use nesos_api::operator::master::{
@@ -11,7 +11,9 @@ use nesos_api::operator::master::{
     ResponseGetFrameworks, ResponseGetFrameworksFramework, ResponseGetState, ResponseGetTasks,
 };
 use nesos_api::v1;
+use nesos_wire::FrameworkId;
 use nesos_wire::command::Drain;
+use nesos_wire::framework_executor::FrameworkExecutor;
 use nesos_wire::resource::Resources;
 
 use super::resource::{self, Shape};
@@ -49,14 +51,15 @@ pub(crate) fn agents(master: &Master) -> ResponseGetAgents {
 
 /// All frameworks, and those that have ended.
 pub(crate) fn frameworks(master: &Master) -> ResponseGetFrameworks {
+    let executors = by_framework(master);
     ResponseGetFrameworks {
         frameworks: master
             .frameworks()
-            .map(|known| framework(master, known))
+            .map(|known| framework(master, known, &executors))
             .collect(),
         completed_frameworks: master
             .completed_frameworks()
-            .map(|completed| framework(master, &completed.framework))
+            .map(|completed| framework(master, &completed.framework, &executors))
             .collect(),
         ..ResponseGetFrameworks::default()
     }
@@ -82,32 +85,50 @@ pub(crate) fn tasks(master: &Master) -> ResponseGetTasks {
 
 /// The executors that frameworks brought with their tasks; those made up for plain commands are not listed.
 pub(crate) fn executors(master: &Master) -> ResponseGetExecutors {
-    let mut seen = BTreeSet::new();
-    let mut shown = ResponseGetExecutors::default();
-    let living = master
-        .frameworks()
-        .flat_map(|known| known.tasks.values())
-        .filter(|task| task.is_using_resources());
-    for task in living {
-        let info = v1::TaskInfo::from_protobuf(&task.spec.info).unwrap_or_default();
-        let Some(executor_info) = info.executor else {
-            continue;
-        };
-        let framework = &task.spec.key.framework;
-        if seen.insert((&task.agent, framework, &task.spec.executor)) {
-            shown.executors.push(ResponseGetExecutorsExecutor {
-                executor_info: *executor_info,
-                agent_id: task.agent.as_str().into(),
-            });
-        }
+    let shown = |(agent, executor): (&Agent, &FrameworkExecutor)| ResponseGetExecutorsExecutor {
+        executor_info: executor_info(executor),
+        agent_id: agent.id.as_str().into(),
+    };
+    ResponseGetExecutors {
+        executors: master.executors().map(shown).collect(),
+        ..ResponseGetExecutors::default()
     }
-    shown
+}
+
+/// Executors by their framework, each with its agent.
+pub(crate) type Executors<'a> = BTreeMap<&'a FrameworkId, Vec<(&'a Agent, &'a FrameworkExecutor)>>;
+
+/// The executors that frameworks brought, for whoever asks about many frameworks.
+pub(crate) fn by_framework(master: &Master) -> Executors<'_> {
+    let mut all = Executors::new();
+    for (agent, executor) in master.executors() {
+        let of = all.entry(&executor.key.framework).or_default();
+        of.push((agent, executor));
+    }
+    all
+}
+
+/// What a framework said of its executor, with the role its resources are allocated to.
+pub(crate) fn executor_info(executor: &FrameworkExecutor) -> v1::ExecutorInfo {
+    // Written by this master or one before it; a damaged one leaves the display poorer, nothing else.
+    let info = v1::ExecutorInfo::from_protobuf(&executor.info).unwrap_or_default();
+    let shape = Shape {
+        allocation: Some(&executor.role),
+        ..Shape::default()
+    };
+    v1::ExecutorInfo {
+        resources: resource::list(&executor.resources, &shape),
+        ..info
+    }
 }
 
 /// One agent.
 pub(crate) fn agent(master: &Master, known: &Agent) -> ResponseGetAgentsAgent {
     let tasks = known.tasks.iter().filter_map(|key| master.task(key));
     let allocated = tasks.filter(|task| task.is_using_resources());
+    let allocated = allocated.map(|t| (t.spec.role.as_str(), &t.spec.resources));
+    let executors = known.executors.values();
+    let executors = executors.map(|e| (e.role.as_str(), &e.resources));
     let offers = known.offers.iter().filter_map(|id| master.offer(id));
     let upkeep = master.upkeep(&known.id);
     ResponseGetAgentsAgent {
@@ -121,7 +142,7 @@ pub(crate) fn agent(master: &Master, known: &Agent) -> ResponseGetAgentsAgent {
         registered_time: known.registered_time.map(time),
         reregistered_time: known.reregistered_time.map(time),
         total_resources: resource::list(&known.resources, &Shape::default()),
-        allocated_resources: by_role(allocated.map(|t| (t.spec.role.as_str(), &t.spec.resources))),
+        allocated_resources: by_role(allocated.chain(executors)),
         offered_resources: by_role(offers.map(|offer| (offer.role.as_str(), &offer.resources))),
         capabilities: AGENT_CAPABILITIES
             .into_iter()
@@ -134,8 +155,15 @@ pub(crate) fn agent(master: &Master, known: &Agent) -> ResponseGetAgentsAgent {
 }
 
 /// One framework.
-pub(crate) fn framework(master: &Master, known: &Framework) -> ResponseGetFrameworksFramework {
+pub(crate) fn framework(
+    master: &Master,
+    known: &Framework,
+    executors: &Executors<'_>,
+) -> ResponseGetFrameworksFramework {
     let using = known.tasks.values().filter(|t| t.is_using_resources());
+    let using = using.map(|t| (t.spec.role.as_str(), &t.spec.resources));
+    let executors = executors.get(&known.id).into_iter().flatten();
+    let executors = executors.map(|(_, e)| (e.role.as_str(), &e.resources));
     let inverse = known.inverse_offers.iter();
     let inverse = inverse.filter_map(|id| master.inverse_offer(id));
     let offers = || known.offers.iter().filter_map(|id| master.offer(id));
@@ -149,7 +177,7 @@ pub(crate) fn framework(master: &Master, known: &Framework) -> ResponseGetFramew
         unregistered_time: known.unregistered_time.map(time),
         inverse_offers: inverse.map(maintenance::inverse_offer).collect(),
         offers: offers().map(|offer| event::offer(offer, true)).collect(),
-        allocated_resources: by_role(using.map(|t| (t.spec.role.as_str(), &t.spec.resources))),
+        allocated_resources: by_role(using.chain(executors)),
         offered_resources: by_role(offers().map(|o| (o.role.as_str(), &o.resources))),
         offer_constraints: constraints::shown(&known.constraints),
     }

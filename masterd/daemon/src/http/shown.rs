@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use masterd_core::Task;
 use nesos_api::legacy;
 use nesos_api::v1;
+use nesos_wire::framework_executor::ExecutorKind;
 use nesos_wire::resource::{Resources, Scalar, Value};
 use nesos_wire::task::TaskStatus;
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -75,9 +76,9 @@ impl<'a> From<&'a Task> for ShownTask<'a> {
             id: spec.key.task.as_str(),
             name: &spec.name,
             framework_id: spec.key.framework.as_str(),
-            executor_id: match extras.executor {
-                Some(_) => spec.executor.as_str(),
-                None => "",
+            executor_id: match spec.kind {
+                ExecutorKind::Command => "",
+                _ => spec.executor.as_str(),
             },
             slave_id: task.agent.as_str(),
             state: status::state(task.latest).name(),
@@ -216,6 +217,7 @@ mod tests {
             "container":{"type":"MESOS","hostname":"h"},"health_check":{"grace_period_seconds":1.5},
             "discovery":{"visibility":"CLUSTER","name":"d"},"command":{"value":"x"}}"#;
         for info in [plain, full] {
+            let has_executor = info.contains("executor");
             for resources in [
                 "",
                 "cpus:1.5",
@@ -225,7 +227,10 @@ mod tests {
                 "cpus:1;cpus(db):2",
                 "mem:1;ports:[5-6,8-9]",
             ] {
-                let task = task(info, resources);
+                let mut task = task(info, resources);
+                if has_executor {
+                    task.spec.kind = ExecutorKind::Custom;
+                }
                 let expected = legacy::Task::from(&status::task(&task));
                 let expected = serde_json::to_string(&expected).unwrap();
                 let shown = serde_json::to_string(&ShownTask::from(&task)).unwrap();

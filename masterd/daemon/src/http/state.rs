@@ -8,6 +8,7 @@ use hyper::Response;
 use masterd_core::{Agent, AgentCondition, Framework, Master, Offer, View};
 use nesos_api::legacy;
 use nesos_api::v1;
+use nesos_wire::framework_executor::FrameworkExecutor;
 use nesos_wire::resource::{Entry, Resources};
 use serde::Serialize;
 use serde_json::json;
@@ -20,7 +21,7 @@ use super::query::Query;
 use super::reads;
 use crate::about::{About, MESOS_VERSION, NESOS_VERSION};
 use crate::convert::constraints;
-use crate::convert::operator::{self, is_registered as is_known};
+use crate::convert::operator::{self, Executors, is_registered as is_known};
 use crate::convert::resource::{self, Shape};
 
 const JSON: &str = "application/json";
@@ -204,16 +205,17 @@ fn frameworks_into(
     rendered: &mut Rendered<'_>,
     wanted: Option<&str>,
 ) -> serde_json::Result<()> {
+    let executors = operator::by_framework(view);
     let is_wanted = |framework: &&Framework| wanted.is_none_or(|id| framework.id.as_str() == id);
     out.list("frameworks");
     for known in view.frameworks().filter(is_wanted) {
-        framework_into(out, view, rendered, known)?;
+        framework_into(out, view, rendered, known, &executors)?;
     }
     out.end(b']');
     out.list("completed_frameworks");
     let ended = view.completed_frameworks().map(|ended| &ended.framework);
     for known in ended.filter(is_wanted) {
-        framework_into(out, view, rendered, known)?;
+        framework_into(out, view, rendered, known, &executors)?;
     }
     out.end(b']');
     Ok(())
@@ -224,11 +226,15 @@ fn framework_into(
     view: &View,
     rendered: &mut Rendered<'_>,
     known: &Framework,
+    executors: &Executors<'_>,
 ) -> serde_json::Result<()> {
     let live = rendered.tasks(&known.tasks)?;
-    let used = sum(live.iter().map(|piece| &piece.used));
+    let used = live.iter().map(|piece| &piece.used);
+    let executors = executors.get(&known.id).into_iter().flatten();
+    let used = sum(used.chain(executors.clone().map(|(_, executor)| &executor.resources)));
     out.open(&legacy::Framework {
         offers: offers(view, known).map(offer).collect(),
+        executors: executors.map(shown_executor).collect(),
         ..framework_head(view, known, &used)
     })?;
     out.tasks("tasks", &live);
@@ -236,6 +242,10 @@ fn framework_into(
     out.tasks("completed_tasks", &rendered.ended(&known.completed)?);
     out.end(b'}');
     Ok(())
+}
+
+fn shown_executor((agent, executor): &(&Agent, &FrameworkExecutor)) -> legacy::Executor {
+    legacy::Executor::new(&operator::executor_info(executor), agent.id.as_str())
 }
 
 fn is_unreachable(agent: &Agent) -> bool {
@@ -296,7 +306,7 @@ fn recovered_slave(agent: &Agent) -> legacy::RecoveredSlave {
     }
 }
 
-/// A framework without its tasks, which use `used`, and offers.
+/// A framework without its tasks and executors, which use `used`, and offers.
 pub(super) fn framework_head(
     master: &Master,
     known: &Framework,

@@ -13,7 +13,7 @@ use super::answer::Body;
 use super::state::{framework_head, slave, sum};
 use super::tasks::{self, TaskCounts};
 use super::{Context, reads};
-use crate::convert::operator::is_registered as is_known;
+use crate::convert::operator::{self, is_registered as is_known};
 
 /// Something together with its counters of tasks.
 #[derive(Serialize)]
@@ -35,21 +35,26 @@ pub(super) async fn answer(context: &Context) -> Response<Body> {
         for task in master.frameworks().flat_map(tasks::of) {
             on_agents.entry(&task.agent).or_default().push(task);
         }
+        let executors = operator::by_framework(master);
         let slaves: Vec<_> = master
             .agents()
             .filter(|agent| is_known(agent))
             .map(|agent| {
-                let frameworks: BTreeSet<&str> = agent.tasks.iter().map(|key| key.framework.as_str()).collect();
+                let executors = agent.executors.keys().map(|key| key.framework.as_str());
+                let frameworks: BTreeSet<&str> = agent.tasks.iter().map(|key| key.framework.as_str()).chain(executors).collect();
                 Counted { what: slave(master, agent), ids: json!({ "framework_ids": frameworks }), counts: tasks::count(on_agents.get(&agent.id).into_iter().flatten().copied()) }
             })
             .collect();
         let frameworks: Vec<_> = master
             .frameworks()
             .map(|known| {
-                let slaves: BTreeSet<&str> = known.tasks.values().map(|task| task.agent.as_str()).collect();
+                let executors = || executors.get(&known.id).into_iter().flatten();
+                let hosts = executors().map(|(agent, _)| agent.id.as_str());
+                let slaves: BTreeSet<&str> = known.tasks.values().map(|task| task.agent.as_str()).chain(hosts).collect();
                 let counts = tasks::count(tasks::of(known));
                 let using = known.tasks.values().filter(|task| task.is_using_resources());
-                let used = sum(using.map(|task| &task.spec.resources));
+                let held = executors().map(|(_, executor)| &executor.resources);
+                let used = sum(using.map(|task| &task.spec.resources).chain(held));
                 Counted { what: framework_head(master, known, &used), ids: json!({ "slave_ids": slaves }), counts }
             })
             .collect();
