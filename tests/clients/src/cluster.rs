@@ -3,12 +3,11 @@
 //! Called by the tests. Invariant: a cluster that was started
 //! here is stopped when the value is dropped, its tasks included.
 
-use crate::{SetupError, repository, run};
+use crate::SetupError;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -29,13 +28,15 @@ impl Cluster {
     /// The named cluster, or a new one with `agents` agents.
     ///
     /// # Errors
-    /// The programs do not build or the cluster does not become ready.
+    /// The programs do not start or the cluster does not become ready.
+    ///
+    /// # Panics
+    /// The programs are not built.
     pub fn new(agents: u16) -> Result<Self, SetupError> {
         if let Ok(master) = std::env::var(MASTER_VARIABLE) {
             return Ok(Self::at(&master));
         }
-        let folder = build()?;
-        let program = folder.join("nesos");
+        let program = nesos_cluster_tests::binary("nesos");
         let mut process = Command::new(&program)
             .args([
                 "--output",
@@ -45,7 +46,6 @@ impl Cluster {
                 "--agents",
                 &agents.to_string(),
             ])
-            .env("NESOS_BIN_DIR", &folder)
             .env_remove("NESOS_MASTER")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -53,7 +53,7 @@ impl Cluster {
             .map_err(|source| SetupError::Start {
                 program: program.display().to_string(),
                 source,
-                hint: "it was built just now",
+                hint: "build it with `cargo build --workspace`",
             })?;
         let stdout = process.stdout.take();
         let mut cluster = Self {
@@ -116,32 +116,4 @@ impl Drop for Cluster {
         }
         let _ = process.wait();
     }
-}
-
-/// Builds what a cluster needs, in the profile and folder that the test itself was built in.
-fn build() -> Result<PathBuf, SetupError> {
-    let executable = std::env::current_exe().map_err(|source| SetupError::File {
-        operation: "find",
-        path: "the test itself".into(),
-        source,
-    })?;
-    // <target>/<profile>/deps/<test>
-    let folder = executable
-        .ancestors()
-        .nth(2)
-        .unwrap_or(Path::new("."))
-        .to_owned();
-    let mut command = Command::new(env!("CARGO"));
-    command.current_dir(repository()).args(["build", "--quiet"]);
-    for program in ["nesos", "masterd", "agentd", "nesos-executor"] {
-        command.args(["--bin", program]);
-    }
-    if folder.ends_with("release") {
-        command.arg("--release");
-    }
-    if let Some(target) = folder.parent() {
-        command.arg("--target-dir").arg(target);
-    }
-    run(&mut command, "the programs must build")?;
-    Ok(folder)
 }

@@ -76,8 +76,3 @@ fn run(command: &mut Command, hint: &'static str) -> Result<Output, SetupError> 
         output: String::from_utf8_lossy(&text).into_owned(),
     })
 }
-
-/// The root of the repository.
-fn repository() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
-}

@@ -11,12 +11,15 @@ use nesos_api::legacy;
 use nesos_shell::http::logging::{Wish, wish};
 use nesos_shell::http::metrics::{PROMETHEUS, check_timeout, exposition};
 use nesos_shell::http::query::{self, Query};
-use nesos_shell::http::{Refusal, jsonp};
+use nesos_shell::http::{Refusal, jsonp, path};
 use nesos_shell::log;
 use serde::Serialize;
 
 use super::answer::{self, Body};
 use super::{Context, executor, files, operator};
+
+/// The agent's name as a libprocess actor.
+const ACTOR: &str = "/slave(1)";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Route {
@@ -54,8 +57,8 @@ const ROUTES: &[(&str, Route)] = &[
 /// Answers one request.
 pub(super) async fn dispatch(context: &Context, request: Request<Incoming>) -> Response<Body> {
     let path = query::decode(request.uri().path(), false);
-    let path = normal(&path);
-    let Some(route) = find(path) else {
+    let path = path::normal(&path, ACTOR);
+    let Some(route) = path::route(ROUTES, path) else {
         let sentence = format!("There is nothing at '{}' on an agent", request.uri().path());
         return answer::text(StatusCode::NOT_FOUND, sentence);
     };
@@ -155,27 +158,6 @@ fn padded(response: Response<Body>, query: &Query) -> Result<Response<Body>, Ref
     })
 }
 
-fn find(path: &str) -> Option<Route> {
-    let fits = |prefix: &str| {
-        path.strip_prefix(prefix)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    ROUTES
-        .iter()
-        .filter(|(prefix, _)| fits(prefix))
-        .max_by_key(|(prefix, _)| prefix.len())
-        .map(|(_, route)| *route)
-}
-
-/// Without the actor's name in front and slashes at the end.
-fn normal(path: &str) -> &str {
-    let path = match path.strip_prefix("/slave(1)") {
-        Some(rest) if rest.is_empty() || rest.starts_with('/') => rest,
-        _ => path,
-    };
-    path.trim_end_matches('/')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,7 +176,11 @@ mod tests {
             ("/stateful", None),
             ("/", None),
         ] {
-            assert_eq!(find(normal(path)), route, "{path}");
+            assert_eq!(
+                path::route(ROUTES, path::normal(path, ACTOR)),
+                route,
+                "{path}"
+            );
         }
     }
 }

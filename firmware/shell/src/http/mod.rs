@@ -9,6 +9,7 @@ pub mod jsonp;
 pub mod logging;
 pub mod media;
 pub mod metrics;
+pub mod path;
 pub mod query;
 mod refusal;
 

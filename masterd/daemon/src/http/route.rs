@@ -6,8 +6,8 @@
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use hyper::{Method, Request, Response, StatusCode};
-use nesos_shell::http::jsonp;
 use nesos_shell::http::metrics::stats;
+use nesos_shell::http::{jsonp, path};
 
 use super::answer::{self, Body};
 use super::operator::maintenance;
@@ -16,6 +16,8 @@ use super::{
     Context, files, log, logging, metrics, operator, roles, scheduler, state, summary, tasks,
 };
 
+/// The master's name as a libprocess actor.
+const ACTOR: &str = "/master";
 /// The read-only page.
 const PAGE: &str = include_str!("page.html");
 
@@ -84,11 +86,11 @@ const ROUTES: &[(&str, Route)] = &[
 
 /// Answers one request.
 pub(super) async fn dispatch(context: &Context, request: Request<Incoming>) -> Response<Body> {
-    let path = normal(request.uri().path()).to_string();
+    let path = path::normal(request.uri().path(), ACTOR).to_string();
     if path == "/" {
         return page(request.method());
     }
-    let Some(route) = find(&path) else {
+    let Some(route) = path::route(ROUTES, &path) else {
         return answer::text(
             StatusCode::NOT_FOUND,
             format!("There is nothing at '{}'", request.uri().path()),
@@ -139,30 +141,6 @@ pub(super) async fn dispatch(context: &Context, request: Request<Incoming>) -> R
         _ => answer::empty(StatusCode::OK),
     };
     padded(response, &query).await
-}
-
-fn find(path: &str) -> Option<Route> {
-    let fits = |prefix: &str| {
-        path.strip_prefix(prefix)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    ROUTES
-        .iter()
-        .filter(|(prefix, _)| fits(prefix))
-        .max_by_key(|(prefix, _)| prefix.len())
-        .map(|(_, route)| *route)
-}
-
-/// Without `/master` in front and slashes at the end.
-fn normal(path: &str) -> &str {
-    let path = match path.strip_prefix("/master") {
-        Some(rest) if rest.is_empty() || rest.starts_with('/') => rest,
-        _ => path,
-    };
-    match path.trim_end_matches('/') {
-        "" => "/",
-        path => path,
-    }
 }
 
 fn is_reading(method: &Method) -> bool {
@@ -234,9 +212,13 @@ mod tests {
             ("/metrics/snapshot/", Some(Route::Metrics)),
             ("/metrical", None),
         ] {
-            assert_eq!(find(normal(path)), route, "{path}");
+            assert_eq!(
+                path::route(ROUTES, path::normal(path, ACTOR)),
+                route,
+                "{path}"
+            );
         }
-        assert_eq!(normal("/master"), "/");
+        assert_eq!(path::normal("/master", ACTOR), "/");
     }
 
     #[test]
