@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use masterd_core::LinkId;
 use nesos_shell::tls::common_name;
+use nesos_shell::tls::records::{self, Whole};
 use nesos_wire::join::{ALPN_AGENT, ALPN_JOIN};
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
@@ -97,14 +98,14 @@ impl Server {
             return Ok(Greeted::Plain(stream));
         }
         let stream = TlsAcceptor::from(Arc::clone(&self.tls))
-            .accept(stream)
+            .accept(Whole::new(stream))
             .await?;
         Ok(Greeted::Tls(Box::new(stream)))
     }
 
     async fn secured(
         &self,
-        stream: TlsStream<TcpStream>,
+        mut stream: TlsStream<Whole<TcpStream>>,
         peer: SocketAddr,
         link: LinkId,
         ticket: Ticket,
@@ -114,20 +115,41 @@ impl Server {
             .peer_certificates()
             .and_then(|chain| common_name(chain.first()?));
         match state.alpn_protocol() {
-            Some(ALPN_AGENT) => match certified {
-                Some(certified) => {
-                    drop(ticket);
-                    // A task of its own: this one has room for everything a connection may turn out to be, which ten
-                    // thousand agents would keep for as long as they live.
-                    let engine = self.app.engine.clone();
-                    tokio::spawn(link::serve(stream, link, certified, peer, engine));
-                }
-                None => {
-                    tracing::warn!("agent link from {peer}: it has no certificate of this cluster")
-                }
-            },
-            Some(ALPN_JOIN) => self.doorkeeper.serve(stream, peer).await,
-            _ => self.http(stream, peer, ticket).await,
+            Some(ALPN_AGENT) => {
+                drop(ticket);
+                self.agent(stream, peer, link, certified).await;
+            }
+            Some(ALPN_JOIN) => {
+                stream.get_mut().0.open();
+                self.doorkeeper.serve(stream, peer).await;
+            }
+            _ => {
+                stream.get_mut().0.open();
+                self.http(stream, peer, ticket).await;
+            }
+        }
+    }
+
+    /// Serves an agent's link in a task of its own: the connection's has room for everything that a connection may turn out
+    /// to be, which ten thousand agents would keep for as long as they live.
+    async fn agent(
+        &self,
+        stream: TlsStream<Whole<TcpStream>>,
+        peer: SocketAddr,
+        link: LinkId,
+        certified: Option<String>,
+    ) {
+        let Some(certified) = certified else {
+            tracing::warn!("agent link from {peer}: it has no certificate of this cluster");
+            return;
+        };
+        match tokio::time::timeout(HANDSHAKE_LIMIT, records::take_over(stream)).await {
+            Ok(Ok(stream)) => {
+                let engine = self.app.engine.clone();
+                tokio::spawn(link::serve(stream, link, certified, peer, engine));
+            }
+            Ok(Err(error)) => tracing::warn!("agent link from {peer}: {error}"),
+            Err(_) => tracing::warn!("agent link from {peer}: it sent half a record and no more"),
         }
     }
 
@@ -142,5 +164,5 @@ impl Server {
 
 enum Greeted {
     Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Whole<TcpStream>>>),
 }

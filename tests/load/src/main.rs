@@ -14,6 +14,7 @@ mod table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -42,7 +43,13 @@ enum Subject {
     /// `/state` for one and for twenty clients while scheduling goes on
     State(Size),
     /// What masterd holds in memory
-    Memory,
+    Memory {
+        #[command(flatten)]
+        size: Size,
+        /// Seconds to keep each master up, to look at it with other tools
+        #[arg(long, default_value_t = 0)]
+        hold: u64,
+    },
 }
 
 /// How many stand-ins.
@@ -78,7 +85,9 @@ fn run() -> Result<()> {
             Subject::Launch { tasks } => launch::run(programs, tasks).await,
             Subject::Failover(size) => failover::run(programs, size).await,
             Subject::State(size) => state::run(programs, size).await,
-            Subject::Memory => memory::run(programs).await,
+            Subject::Memory { size, hold } => {
+                memory::run(programs, size, Duration::from_secs(hold)).await
+            }
         }
     })
 }

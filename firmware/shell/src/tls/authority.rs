@@ -95,6 +95,8 @@ impl Authority {
                 what: "the master's certificate",
                 reason: e.to_string(),
             })?;
+        // For `records`, which takes agents' links over.
+        config.enable_secret_extraction = true;
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         // One is enough: each link brings the next.
         config.send_tls13_tickets = 1;

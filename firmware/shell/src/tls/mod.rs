@@ -23,6 +23,8 @@ mod authority;
 mod certificate;
 mod pin;
 mod provider;
+#[cfg(feature = "authority")]
+pub mod records;
 mod session;
 #[cfg(feature = "authority")]
 mod tickets;
