@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use masterd_core::{Answer, Call, CallRefusal, LinkId, Master, Order, StreamId};
 use nesos_wire::message::{AgentToMaster, Hello};
 use nesos_wire::{FrameworkId, TaskKey};
@@ -66,6 +67,8 @@ pub(crate) enum Input {
         stream: StreamId,
         /// Where events go.
         sender: StreamSender,
+        /// Where the state goes that they start from.
+        first: oneshot::Sender<Bytes>,
     },
     /// The stream is gone.
     StreamClosed(StreamId),

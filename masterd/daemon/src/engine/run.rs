@@ -140,11 +140,15 @@ impl Runner {
                 subscription,
                 sender,
             } => self.subscribe(stream, *subscription, sender),
-            Input::Watch { stream, sender } => {
+            Input::Watch {
+                stream,
+                sender,
+                first,
+            } => {
                 // What happened before is in the snapshot, so it must not come as an event too.
                 self.settle();
                 let now = self.clock.now();
-                self.watchers.add(&self.master, stream, sender, now);
+                self.watchers.add(&self.master, stream, sender, first, now);
                 self.master.watch(self.watchers.are_there());
             }
             Input::StreamClosed(stream) if self.watchers.remove(stream) => {

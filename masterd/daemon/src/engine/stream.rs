@@ -6,11 +6,11 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use masterd_core::StreamId;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::Engine;
 use crate::convert::event::Format;
@@ -27,8 +27,6 @@ pub(crate) struct StreamSender {
     records: mpsc::Sender<Bytes>,
     queued: Arc<AtomicUsize>,
     connection: Arc<Control>,
-    /// Bytes that may be queued.
-    bound: usize,
     /// In which form events go out.
     pub(crate) format: Format,
 }
@@ -36,6 +34,8 @@ pub(crate) struct StreamSender {
 /// hyper's end: yields one record per chunk.
 #[derive(Debug)]
 pub(crate) struct StreamBody {
+    /// What comes before all records, while it is being made.
+    first: Option<oneshot::Receiver<Bytes>>,
     records: mpsc::Receiver<Bytes>,
     queued: Arc<AtomicUsize>,
     stream: StreamId,
@@ -52,6 +52,7 @@ pub(crate) fn channel(
     let (sender, receiver) = mpsc::channel(MAX_RECORDS);
     let queued = Arc::new(AtomicUsize::new(0));
     let body = StreamBody {
+        first: None,
         records: receiver,
         queued: Arc::clone(&queued),
         stream,
@@ -62,7 +63,6 @@ pub(crate) fn channel(
             records: sender,
             queued,
             connection,
-            bound: MAX_BYTES,
             format,
         },
         body,
@@ -75,12 +75,7 @@ impl StreamSender {
         let len = record.len();
         let queued = self.queued.fetch_add(len, Ordering::Relaxed);
         // One record always fits: an event larger than the bound must still be deliverable.
-        (queued == 0 || queued + len <= self.bound) && self.records.try_send(record).is_ok()
-    }
-
-    /// Lets this many bytes more be queued: a first record may be large, and what follows it must fit behind it.
-    pub(crate) fn allow(&mut self, more: usize) {
-        self.bound = MAX_BYTES.saturating_add(more);
+        (queued == 0 || queued + len <= MAX_BYTES) && self.records.try_send(record).is_ok()
     }
 
     /// Closes the connection at once, whatever is still queued.
@@ -90,8 +85,18 @@ impl StreamSender {
 }
 
 impl StreamBody {
+    /// Begins with what comes from there; without it the stream ends.
+    pub(crate) fn begin_with(&mut self, first: oneshot::Receiver<Bytes>) {
+        self.first = Some(first);
+    }
+
     /// The next record; `None` when the engine has ended the stream.
     pub(crate) fn poll_record(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Some(first) = &mut self.first {
+            let record = ready!(Pin::new(first).poll(context));
+            self.first = None;
+            return Poll::Ready(record.ok());
+        }
         let record = Pin::new(&mut self.records).get_mut().poll_recv(context);
         if let Poll::Ready(Some(record)) = &record {
             self.queued.fetch_sub(record.len(), Ordering::Relaxed);

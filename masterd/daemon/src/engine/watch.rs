@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use masterd_core::{HEARTBEAT_SECONDS, Master, News, StreamId};
+use masterd_core::{HEARTBEAT_SECONDS, Master, News, StreamId, View};
 use nesos_api::operator::master::{Event, EventType};
 use nesos_api::recordio;
 use nesos_base::time::{Duration, Instant};
+use tokio::sync::{Mutex, oneshot};
 
 use super::StreamSender;
 use crate::convert::event::Format;
@@ -45,6 +46,8 @@ pub(super) struct Watchers {
     open: VecDeque<(StreamId, StreamSender)>,
     heartbeat_at: Option<Instant>,
     counts: Arc<Watching>,
+    /// Whose snapshot is being made.
+    turn: Arc<Mutex<()>>,
 }
 
 impl Watchers {
@@ -55,6 +58,7 @@ impl Watchers {
             open: VecDeque::new(),
             heartbeat_at: None,
             counts: Arc::default(),
+            turn: Arc::default(),
         }
     }
 
@@ -78,7 +82,8 @@ impl Watchers {
         &mut self,
         master: &Master,
         stream: StreamId,
-        mut sender: StreamSender,
+        sender: StreamSender,
+        first: oneshot::Sender<Bytes>,
         now: Instant,
     ) {
         while self.open.len() >= self.most {
@@ -87,9 +92,13 @@ impl Watchers {
                 self.note_cut(oldest, "makes room for a newer one");
             }
         }
-        let snapshot = record(&news::subscribed(master), sender.format);
-        sender.allow(snapshot.len());
-        if sender.push(snapshot) && sender.push(record(&heartbeat(), sender.format)) {
+        tokio::spawn(show(
+            master.view(),
+            sender.format,
+            first,
+            Arc::clone(&self.turn),
+        ));
+        if sender.push(record(&heartbeat(), sender.format)) {
             self.open.push_back((stream, sender));
         }
         self.heartbeat_at
@@ -157,6 +166,20 @@ impl Watchers {
         }
         let open = self.open.len() as u64;
         self.counts.open.store(open, Ordering::Relaxed);
+    }
+}
+
+/// Makes the snapshot on another thread, one at a time: each is as large as the cluster. Ends when its reader has gone, so
+/// that no more wait than connections are open.
+async fn show(view: View, format: Format, mut first: oneshot::Sender<Bytes>, turn: Arc<Mutex<()>>) {
+    let _turn = tokio::select! {
+        () = first.closed() => return,
+        turn = turn.lock() => turn,
+    };
+    let making = move || record(&news::subscribed(&view), format);
+    if let Ok(snapshot) = tokio::task::spawn_blocking(making).await {
+        // The reader may have gone meanwhile.
+        let _ = first.send(snapshot);
     }
 }
 

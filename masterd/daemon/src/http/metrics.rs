@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use hyper::{Response, StatusCode};
-use masterd_core::{Agent, AgentCondition, Master};
+use masterd_core::{Agent, AgentCondition, Master, View};
 use nesos_shell::http::metrics::{PROMETHEUS, Values, check_timeout, exposition, system};
 use nesos_wire::operation::OperationState;
 use nesos_wire::resource::Resources;
@@ -13,8 +13,8 @@ use nesos_wire::task::TaskState;
 
 use super::answer::{self, Body};
 use super::query::Query;
-use super::state::{ask, sum};
-use super::{App, Context};
+use super::state::sum;
+use super::{App, Context, reads};
 
 mod roles;
 
@@ -23,23 +23,36 @@ pub(super) async fn snapshot(context: &Context, query: &Query) -> Response<Body>
     if let Err(refusal) = check_timeout(query) {
         return answer::refusal(refusal);
     }
-    let app = Arc::clone(&context.app);
-    ask(context, move |master| all(master, &app)).await
+    let values = all(&context.app).await;
+    match values.map(|values| serde_json::to_vec(&values)) {
+        Some(Ok(text)) => answer::json(text),
+        Some(Err(error)) => answer::text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+        None => answer::stopping(),
+    }
 }
 
 /// Answers `/metrics`: the same numbers in Prometheus's text format, `master/tasks_running` as `mesos_master_tasks_running`.
 pub(super) async fn prometheus(context: &Context) -> Response<Body> {
-    let app = Arc::clone(&context.app);
-    let values = context.app.engine.query(move |master| all(master, &app));
-    match values.await {
+    match all(&context.app).await {
         Some(values) => answer::answer(StatusCode::OK, PROMETHEUS, exposition(&values)),
         None => answer::stopping(),
     }
 }
 
-/// All metrics by name.
-pub(super) fn all(master: &Master, app: &App) -> Values {
-    let mut values = Values::new();
+/// All metrics by name. Only what the allocator knows is read in the engine's turn. `None`: masterd is stopping.
+pub(super) async fn all(app: &Arc<App>) -> Option<Values> {
+    let look = |master: &Master| {
+        let mut values = Values::new();
+        roles::fill(master, &mut values);
+        (master.view(), values)
+    };
+    let shared = Arc::clone(app);
+    let make = move |(view, values): (View, Values)| with_books(&view, &shared, values);
+    reads::beside(app, look, make).await
+}
+
+/// Adds everything that stands in the master's books.
+fn with_books(master: &Master, app: &App, mut values: Values) -> Values {
     // The clock starts at one second.
     let uptime = app.clock.now().as_micros().saturating_sub(1_000_000) as f64 / 1e6;
     values.insert("master/uptime_secs".into(), uptime);
@@ -47,7 +60,6 @@ pub(super) fn all(master: &Master, app: &App) -> Values {
     agents(master, &mut values);
     frameworks(master, &mut values);
     counters(master, &mut values);
-    roles::fill(master, &mut values);
     let watching = &app.engine.watching;
     values.extend([
         (
@@ -133,10 +145,6 @@ fn frameworks(master: &Master, values: &mut Values) {
         (
             "master/outstanding_inverse_offers".into(),
             master.inverse_offers().count() as f64,
-        ),
-        (
-            "allocator/mesos/offer_filters/active".into(),
-            master.active_filters() as f64,
         ),
     ]);
     let now = [

@@ -7,14 +7,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::{Response, StatusCode};
-use masterd_core::View;
+use masterd_core::{Master, View};
 use serde::Serialize;
-use tokio::sync::{Notify, OnceCell, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Mutex, Notify, OnceCell, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 
 use super::answer::{self, Body};
@@ -40,10 +40,12 @@ type Reply = oneshot::Sender<Result<Arc<Rendering>, String>>;
 /// All questions under way.
 #[derive(Debug)]
 pub(crate) struct Reads {
-    waiting: Mutex<Waiting>,
+    waiting: StdMutex<Waiting>,
     /// Something waits.
     asked: Notify,
     slots: Arc<Semaphore>,
+    /// Held by who looks at more than a view.
+    turn: Mutex<()>,
     cut: Arc<AtomicU64>,
 }
 
@@ -82,9 +84,10 @@ pub(super) struct Reader {
 impl Default for Reads {
     fn default() -> Self {
         Self {
-            waiting: Mutex::default(),
+            waiting: StdMutex::default(),
             asked: Notify::new(),
             slots: Arc::new(Semaphore::new(MAX_VIEWS)),
+            turn: Mutex::default(),
             cut: Arc::default(),
         }
     }
@@ -149,6 +152,18 @@ pub(super) async fn parts(
     }
 }
 
+/// What `make` makes, on another thread, of what `look` sees in the engine's turn: for what needs more than a view. One at
+/// a time, so that one moment is in memory however many ask. `None`: masterd is stopping.
+pub(super) async fn beside<S: Send + 'static, T: Send + 'static>(
+    app: &App,
+    look: impl FnOnce(&Master) -> S + Send + 'static,
+    make: impl FnOnce(S) -> T + Send + 'static,
+) -> Option<T> {
+    let _turn = app.reads.turn.lock().await;
+    let seen = app.engine.query(look).await?;
+    tokio::task::spawn_blocking(move || make(seen)).await.ok()
+}
+
 /// Answers questions until none has come for a while.
 async fn serve(app: Arc<App>) {
     let reads = &app.reads;
@@ -174,7 +189,7 @@ async fn serve(app: Arc<App>) {
             continue;
         }
         // Taken after the questions: whoever asks from now on gets a later one.
-        let Some(view) = app.engine.query(masterd_core::Master::view).await else {
+        let Some(view) = app.engine.query(Master::view).await else {
             reads.lock().is_served = false;
             return;
         };

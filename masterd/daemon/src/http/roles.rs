@@ -10,13 +10,14 @@ use nesos_wire::resource::Resources;
 
 use super::Context;
 use super::answer::Body;
-use super::state::{ask, sum};
+use super::reads;
+use super::state::sum;
 use crate::convert::resource::{self, Shape};
 use crate::convert::shares::floats;
 
 /// `/roles`
 pub(super) async fn list(context: &Context) -> Response<Body> {
-    ask(context, |master| {
+    reads::json(context, ("/roles", String::new()), |master| {
         let roles = master.roles().into_iter();
         legacy::Roles {
             roles: roles

@@ -1,6 +1,6 @@
 //! The allocator's numbers by role: quota, decline filters, shares.
 //!
-//! Called when all metrics are gathered. Names are Mesos's.
+//! Called when all metrics are gathered, in the engine's turn: a view has no allocator. Names are Mesos's.
 
 use masterd_core::Master;
 use nesos_shell::http::metrics::Values;
@@ -19,6 +19,8 @@ pub(super) fn fill(master: &Master, values: &mut Values) {
             }
         }
     }
+    let active = master.active_filters() as f64;
+    values.insert(format!("{ALLOCATOR}/offer_filters/active"), active);
     let filters = master.active_filters_of_roles();
     for (role, share) in master.role_shares() {
         values.insert(format!("{ALLOCATOR}/roles/{role}/shares/dominant"), share);

@@ -15,7 +15,6 @@ use nesos_shell::http::Refusal;
 use nesos_shell::http::files::Part;
 use nesos_shell::log;
 
-use super::cluster::ask;
 use super::{Done, Refused, bad};
 use crate::about::MESOS_VERSION;
 use crate::http::{Context, answer, log as files, metrics as values};
@@ -57,16 +56,17 @@ pub(super) async fn metrics(context: &Context, call: &CallGetMetrics) -> Result<
             "get_metrics.timeout: expected a duration of zero or more",
         ));
     }
-    let app = std::sync::Arc::clone(&context.app);
-    ask(context, Type::GetMetrics, move |master, out| {
-        let metric = |(name, value)| Metric {
-            name,
-            value: Some(value),
-        };
-        let metrics = values::all(master, &app).into_iter().map(metric).collect();
-        out.get_metrics = Some(ResponseGetMetrics { metrics });
-    })
-    .await
+    let Some(values) = values::all(&context.app).await else {
+        return Err(Box::new(answer::stopping()));
+    };
+    let metric = |(name, value)| Metric {
+        name,
+        value: Some(value),
+    };
+    let mut out = response(Type::GetMetrics);
+    let metrics = values.into_iter().map(metric).collect();
+    out.get_metrics = Some(ResponseGetMetrics { metrics });
+    Ok(Done::Answer(out))
 }
 
 /// GET_LOGGING_LEVEL

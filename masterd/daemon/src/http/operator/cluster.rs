@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use hyper::Response as HttpResponse;
-use masterd_core::{Master, View};
+use masterd_core::{Agent, Master, View};
 use nesos_api::operator::common::Operation;
 use nesos_api::operator::master::{
     CallType, Response, ResponseGetMaster, ResponseGetOperations, ResponseGetRoles,
@@ -19,7 +19,7 @@ use crate::http::answer::Body;
 use crate::http::pieces::Pieces;
 use crate::http::{Context, answer, reads, roles};
 
-/// GET_STATE and its parts, which grow with the cluster. `None`: another call.
+/// GET_STATE and its parts and the like, which grow with the cluster. `None`: another call.
 pub(super) async fn large(
     context: &Context,
     call: CallType,
@@ -41,6 +41,14 @@ pub(super) async fn large(
         CallType::GetTasks => (Type::GetTasks, |master, out| {
             out.get_tasks = Some(operator::tasks(master));
         }),
+        CallType::GetOperations => (Type::GetOperations, |master, out| {
+            out.get_operations = Some(operations(master));
+        }),
+        CallType::GetRoles => (Type::GetRoles, |master, out| {
+            out.get_roles = Some(ResponseGetRoles {
+                roles: roles::messages(master),
+            });
+        }),
         _ => return None,
     };
     let render = move |view: &View, _: &mut Pieces| {
@@ -53,31 +61,6 @@ pub(super) async fn large(
     };
     let key = (kind.name(), form.media_type().to_owned());
     Some(reads::parts(context, key, form.media_type(), render).await)
-}
-
-/// GET_OPERATIONS
-pub(super) async fn operations(context: &Context) -> Result<Done, Refused> {
-    ask(context, Type::GetOperations, |master, out| {
-        let on = |agent: &masterd_core::Agent| -> Vec<Operation> {
-            let reports = agent.operations.values();
-            reports
-                .map(|report| operation::shown(&agent.id, report))
-                .collect()
-        };
-        let operations = master.agents().flat_map(on).collect();
-        out.get_operations = Some(ResponseGetOperations { operations });
-    })
-    .await
-}
-
-/// GET_ROLES
-pub(super) async fn roles(context: &Context) -> Result<Done, Refused> {
-    ask(context, Type::GetRoles, |master, out| {
-        out.get_roles = Some(ResponseGetRoles {
-            roles: roles::messages(master),
-        });
-    })
-    .await
 }
 
 /// GET_MASTER
@@ -107,6 +90,18 @@ pub(super) async fn ask(
     match response {
         Some(response) => Ok(Done::Answer(response)),
         None => Err(Box::new(answer::stopping())),
+    }
+}
+
+fn operations(master: &Master) -> ResponseGetOperations {
+    let on = |agent: &Agent| -> Vec<Operation> {
+        let reports = agent.operations.values();
+        reports
+            .map(|report| operation::shown(&agent.id, report))
+            .collect()
+    };
+    ResponseGetOperations {
+        operations: master.agents().flat_map(on).collect(),
     }
 }
 

@@ -101,8 +101,6 @@ async fn dispatch(
         }
         CallType::ListFiles => about::list_files(&member(call.list_files, "list_files")?),
         CallType::ReadFile => about::read_file(&member(call.read_file, "read_file")?),
-        CallType::GetOperations => cluster::operations(context).await,
-        CallType::GetRoles => cluster::roles(context).await,
         CallType::GetMaster => cluster::master(context).await,
         kind if maintenance::CALLS.contains(&kind) => {
             maintenance::dispatch(context, headers, kind, call).await

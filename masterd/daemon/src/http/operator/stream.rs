@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use hyper::{Response, StatusCode};
+use tokio::sync::oneshot;
 
 use super::{Refused, refuse};
 use crate::convert::event::Format;
@@ -22,8 +23,15 @@ pub(super) async fn open(context: &Context, format: Format) -> Result<Response<B
     })?;
     let engine = &context.app.engine;
     let control = Arc::clone(&context.control);
-    let (sender, body) = engine::stream_channel(stream, format, control, engine.clone());
-    if !engine.send(Input::Watch { stream, sender }).await {
+    let (sender, mut body) = engine::stream_channel(stream, format, control, engine.clone());
+    let (first, state) = oneshot::channel();
+    body.begin_with(state);
+    let watch = Input::Watch {
+        stream,
+        sender,
+        first,
+    };
+    if !engine.send(watch).await {
         return Err(Box::new(answer::stopping()));
     }
     let body = Body::stream(body);
