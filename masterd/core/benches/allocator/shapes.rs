@@ -20,6 +20,17 @@ pub(crate) fn give_back(allocator: &mut Allocator, offers: Vec<Allocation>) {
 
 /// Mesos's shape: cpus:24;mem:4096;disk:4096;ports, of which 16 cpus, 2014 MB, 1024 MB and 16 port ranges are in use.
 pub(crate) fn cluster(agents: usize, frameworks: usize) -> Allocator {
+    let mut allocator = with_frameworks(frameworks);
+    let (total, used) = board();
+    for at in 0..agents {
+        allocator.add_agent(&agent(at), total.clone());
+        allocator.allocated(&framework(at % frameworks), "*", &agent(at), &used);
+    }
+    allocator
+}
+
+/// No agents yet; all frameworks in one role.
+pub(crate) fn with_frameworks(frameworks: usize) -> Allocator {
     let mut allocator = empty();
     for at in 0..frameworks {
         let subscription = Subscription {
@@ -29,18 +40,21 @@ pub(crate) fn cluster(agents: usize, frameworks: usize) -> Allocator {
         };
         allocator.put_framework(&framework(at), subscription);
     }
-    let total = parse("cpus:24;mem:4096;disk:4096;ports:[31000-32000]").unwrap();
+    allocator
+}
+
+/// What an agent has, and what of it is in use.
+pub(crate) fn board() -> (Resources, Resources) {
     let ranges: Vec<String> = (0..16)
         .map(|at| format!("{}-{}", 31_000 + at * 60, 31_010 + at * 60))
         .collect();
     let used = format!("cpus:16;mem:2014;disk:1024;ports:[{}]", ranges.join(","));
-    let used: Resources = parse(&used).unwrap();
-    for at in 0..agents {
-        let id = AgentId::new(format!("m-S{at}"));
-        allocator.add_agent(&id, total.clone());
-        allocator.allocated(&framework(at % frameworks), "*", &id, &used);
-    }
-    allocator
+    let total = parse("cpus:24;mem:4096;disk:4096;ports:[31000-32000]").unwrap();
+    (total, parse(&used).unwrap())
+}
+
+pub(crate) fn agent(at: usize) -> AgentId {
+    AgentId::new(format!("m-S{at}"))
 }
 
 pub(crate) fn framework(at: usize) -> FrameworkId {

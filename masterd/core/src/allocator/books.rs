@@ -139,8 +139,8 @@ impl Allocator {
         let is_scalar = |entry: &Entry| matches!(entry.value(), Value::Scalar(_));
         slot.is_scalar = total.entries().iter().all(is_scalar);
         slot.is_plain = total.entries().iter().all(Entry::is_plain);
-        let old_sums = std::mem::replace(&mut slot.total_sums, sums.clone());
         let old = std::mem::replace(&mut slot.total, total.clone());
+        let old_sums = self.names.sum(&old, |_| true);
         if old_sums != sums {
             self.tree.totals.subtract(&old_sums);
             self.tree.totals.add(&sums);
@@ -218,7 +218,7 @@ impl Allocator {
     fn recount(&mut self, at: u32) {
         let slot = &mut self.slots.slots[at as usize];
         let mut used = Resources::new();
-        for holding in &slot.holdings {
+        for holding in slot.holdings.iter() {
             used.add(&holding.resources.filter(|entry| !entry.is_shared()));
         }
         slot.is_overcommitted = !slot.total.contains(&used);

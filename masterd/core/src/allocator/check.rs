@@ -25,7 +25,7 @@ impl Allocator {
     /// All that is allocated on an agent.
     pub fn allocated_on(&self, agent: &AgentId) -> Resources {
         let slot = self.slots.find(agent).map(|at| self.slots.get(at));
-        let held = slot.into_iter().flat_map(|slot| &slot.holdings);
+        let held = slot.into_iter().flat_map(|slot| slot.holdings.iter());
         held.fold(Resources::new(), |mut sum, holding| {
             sum.add(&holding.resources);
             sum
@@ -39,7 +39,7 @@ impl Allocator {
         let mut free = Quantities::default();
         for slot in self.slots.iter() {
             let mut available = slot.total.clone();
-            for holding in &slot.holdings {
+            for holding in slot.holdings.iter() {
                 available.subtract(&holding.resources.filter(|entry| !entry.is_shared()));
             }
             if available != slot.available {
@@ -65,7 +65,7 @@ impl Allocator {
         let mut agents: BTreeMap<u32, u32> = BTreeMap::new();
         for slot in self.slots.iter() {
             self.add_up(slot, &mut sums);
-            for holding in &slot.holdings {
+            for holding in slot.holdings.iter() {
                 let node = self.tree.clients[holding.client as usize].node;
                 let top = self.tree.nodes[node as usize].top;
                 let part = self.names.sum(&holding.resources, is_common);
@@ -104,7 +104,7 @@ impl Allocator {
 
     fn add_up(&self, slot: &Slot, sums: &mut BTreeMap<Owner, Quantities>) {
         let mut counted: Vec<(Owner, &Entry)> = Vec::new();
-        for holding in &slot.holdings {
+        for holding in slot.holdings.iter() {
             let mut node = self.tree.clients[holding.client as usize].node;
             let mut owners = vec![Owner::Client(holding.client), Owner::Own(node)];
             while node != ROOT {

@@ -11,14 +11,17 @@ use nesos_base::time::Instant;
 use nesos_wire::resource::Resources;
 
 use super::bits::Bits;
+use super::few::Few;
 
 /// Filters per client and agent. A client that keeps refusing growing bundles loses the filter that would end first.
 const MAX_PER_AGENT: usize = 16;
 /// Dead queue entries tolerated beyond the living ones before the queue is made anew.
 const MAX_DEAD: usize = 4096;
+/// The same of a client's list of agents, of which there may be a thousand.
+const MAX_DEAD_AGENTS: usize = 64;
 
 /// What was refused on an agent, and by whom.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Bundle {
     refused: Resources,
     pub(super) clients: Bits,
@@ -37,13 +40,16 @@ impl Bundle {
     /// Refuses it at least as long as this; says how long that is now.
     fn put(&mut self, client: u32, expires: Instant) -> Instant {
         match self.position(client) {
-            Ok(at) => self.until[at].1 = self.until[at].1.max(expires),
+            Ok(at) => {
+                self.until[at].1 = self.until[at].1.max(expires);
+                self.until[at].1
+            }
             Err(at) => {
                 self.until.insert(at, (client, expires));
                 self.clients.insert(client);
+                expires
             }
         }
-        self.until(client).unwrap_or(expires)
     }
 
     fn drop(&mut self, client: u32) {
@@ -64,11 +70,20 @@ impl Bundle {
     }
 }
 
+/// What a client refused.
+#[derive(Debug, Default)]
+struct Refuser {
+    /// Agents on which it may have filters, in the order in which they came, some twice. Only appended to: a set would
+    /// have to be looked through at a new place for every agent.
+    agents: Vec<u32>,
+    /// How many filters it has.
+    living: usize,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Filters {
-    agents: Vec<Vec<Bundle>>,
-    /// Per client, the agents on which it may have filters.
-    clients: Vec<Bits>,
+    agents: Vec<Few<Bundle, 1>>,
+    clients: Vec<Refuser>,
     queue: BTreeMap<Instant, Vec<(u32, u32)>>,
     queued: usize,
     living: usize,
@@ -79,16 +94,9 @@ impl Filters {
         self.living
     }
 
-    /// How many each client has, by its number. Looks at every filter: for whoever looks seldom.
-    pub(super) fn counts(&self) -> Vec<usize> {
-        let mut counts = vec![0; self.clients.len()];
-        for bundle in self.agents.iter().flatten() {
-            bundle
-                .clients
-                .iter()
-                .for_each(|client| counts[client as usize] += 1);
-        }
-        counts
+    /// How many each client has, by its number.
+    pub(super) fn counts(&self) -> impl Iterator<Item = usize> {
+        self.clients.iter().map(|client| client.living)
     }
 
     pub(super) fn next_expiry(&self) -> Option<Instant> {
@@ -103,7 +111,7 @@ impl Filters {
         grow(&mut self.clients, client);
         let bundles = &mut self.agents[agent as usize];
         let before: usize = bundles.iter().map(Bundle::len).sum();
-        let same = match bundles.as_slice() {
+        let same = match &**bundles {
             [only] if only.refused == refused => Some(0),
             _ => make_room(bundles, client, &refused, expires),
         };
@@ -124,9 +132,14 @@ impl Filters {
         };
         let until = bundles[at].put(client, expires);
         bundles.retain(|bundle| bundle.len() > 0);
-        self.living += bundles.iter().map(Bundle::len).sum::<usize>();
-        self.living -= before;
-        self.clients[client as usize].insert(agent);
+        let after: usize = bundles.iter().map(Bundle::len).sum();
+        self.living = self.living + after - before;
+        let refuser = &mut self.clients[client as usize];
+        refuser.living = refuser.living + after - before;
+        refuser.agents.push(agent);
+        if refuser.agents.len() > 2 * refuser.living + MAX_DEAD_AGENTS {
+            self.tidy_refuser(client);
+        }
         self.queue.entry(until).or_default().push((agent, client));
         self.queued += 1;
         self.tidy_queue();
@@ -148,7 +161,9 @@ impl Filters {
 
     /// What was refused on an agent.
     pub(super) fn bundles(&self, agent: u32) -> &[Bundle] {
-        self.agents.get(agent as usize).map_or(&[], Vec::as_slice)
+        self.agents
+            .get(agent as usize)
+            .map_or(&[], |bundles| bundles)
     }
 
     /// Drops what has expired; names the agents that may be offered again.
@@ -171,10 +186,10 @@ impl Filters {
 
     /// Drops all of a client's filters.
     pub(super) fn clear_client(&mut self, client: u32) {
-        let Some(agents) = self.clients.get_mut(client as usize) else {
+        let Some(refuser) = self.clients.get_mut(client as usize) else {
             return;
         };
-        for agent in std::mem::take(agents).iter() {
+        for agent in std::mem::take(&mut refuser.agents) {
             self.drop_where(agent, client, |_| true);
         }
         self.tidy_queue();
@@ -184,7 +199,10 @@ impl Filters {
     pub(super) fn clear_agent(&mut self, agent: u32) {
         if let Some(bundles) = self.agents.get_mut(agent as usize) {
             let dropped = std::mem::take(bundles);
-            self.living -= dropped.iter().map(Bundle::len).sum::<usize>();
+            for (client, _) in dropped.iter().flat_map(|bundle| &bundle.until) {
+                self.clients[*client as usize].living -= 1;
+                self.living -= 1;
+            }
         }
         self.tidy_queue();
     }
@@ -202,7 +220,19 @@ impl Filters {
         }
         bundles.retain(|bundle| bundle.len() > 0);
         self.living -= dropped;
+        self.clients[client as usize].living -= dropped;
         dropped > 0
+    }
+
+    fn tidy_refuser(&mut self, client: u32) {
+        let mut agents = std::mem::take(&mut self.clients[client as usize].agents);
+        agents.sort_unstable();
+        agents.dedup();
+        agents.retain(|agent| {
+            let mut bundles = self.bundles(*agent).iter();
+            bundles.any(|bundle| bundle.clients.contains(client))
+        });
+        self.clients[client as usize].agents = agents;
     }
 
     /// Frameworks that decline for a year and revive every second must not fill the memory.
@@ -339,6 +369,7 @@ mod tests {
         }
         assert_eq!(filters.len(), 0);
         assert!(filters.queued <= MAX_DEAD + 2, "{}", filters.queued);
+        assert!(filters.clients[1].agents.len() <= MAX_DEAD_AGENTS + 3);
         filters.add(1, 0, parse("cpus:1").unwrap(), secs(500));
         filters.clear_agent(0);
         assert!(filters.len() == 0 && !hides(&filters, 1, "cpus:1"));

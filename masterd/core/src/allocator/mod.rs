@@ -11,6 +11,7 @@
 mod bits;
 mod books;
 mod check;
+mod few;
 mod filters;
 mod order;
 mod quantities;
@@ -308,7 +309,7 @@ impl Allocator {
     /// How many filters each role has; roles without any are left out.
     pub fn active_filters_of_roles(&self) -> BTreeMap<&str, usize> {
         let mut roles = BTreeMap::new();
-        for (count, identity) in self.filters.counts().into_iter().zip(&self.identities) {
+        for (count, identity) in self.filters.counts().zip(&self.identities) {
             if count > 0 {
                 *roles.entry(identity.role.as_ref()).or_default() += count;
             }
@@ -360,8 +361,8 @@ impl Allocator {
     /// The client and the agent of these names.
     fn look_up(&self, of: Holder<'_>) -> Option<(u32, u32)> {
         let known = self.identities.get(of.handle.client as usize);
-        let is_client =
-            known.is_some_and(|known| known.framework == *of.framework && *known.role == *of.role);
+        let is_client = known
+            .is_some_and(|known| known.framework == *of.framework && is_same(&known.role, of.role));
         let slot = self.slots.slots.get(of.handle.agent as usize);
         let is_agent = slot.is_some_and(|slot| slot.id == *of.agent);
         let client = match is_client {
@@ -498,6 +499,11 @@ impl Allocator {
             }
         }
     }
+}
+
+/// Mostly it is the very same text, which need not be read then.
+fn is_same(one: &str, other: &str) -> bool {
+    std::ptr::eq(one, other) || one == other
 }
 
 /// How long a refusal lasts: `None` and nonsense mean Mesos's 5 s, at most 365 days.

@@ -245,8 +245,5 @@ impl Tree {
 
 fn key(scale: &Scale, held: &Held, weight: f64) -> Key {
     let share = scale.share(&held.allocated) / weight;
-    Key {
-        share: share.to_bits(),
-        count: held.count,
-    }
+    Key::new(share.to_bits(), held.count)
 }

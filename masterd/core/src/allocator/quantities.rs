@@ -11,12 +11,16 @@ use nesos_wire::resource::{Entry, Resources, Scalar, Value};
 const FIRST: [&str; FEW] = ["cpus", "mem", "disk", "gpus"];
 const FEW: usize = 4;
 
-/// Amounts by the place of their name; what is not there is zero.
+/// Amounts by the place of their name; what is not there is zero. Every holding of every agent has one, so what is seldom
+/// there takes one word.
 #[derive(Debug, Clone, Default, Eq)]
 pub(super) struct Quantities {
     few: [i64; FEW],
-    more: Vec<i64>,
+    more: Option<Box<More>>,
 }
+
+/// The amounts beyond the first few.
+type More = [Vec<i64>; 1];
 
 impl PartialEq for Quantities {
     fn eq(&self, other: &Self) -> bool {
@@ -29,26 +33,27 @@ impl Quantities {
     pub(super) fn get(&self, at: usize) -> i64 {
         match at.checked_sub(FEW) {
             None => self.few[at],
-            Some(at) => self.more.get(at).copied().unwrap_or(0),
+            Some(at) => self.more().get(at).copied().unwrap_or(0),
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        FEW + self.more.len()
+        FEW + self.more().len()
     }
 
     pub(super) fn is_zero(&self) -> bool {
-        self.few == [0; FEW] && self.more.iter().all(|amount| *amount == 0)
+        self.few == [0; FEW] && self.more().iter().all(|amount| *amount == 0)
     }
 
     pub(super) fn set(&mut self, at: usize, amount: i64) {
         match at.checked_sub(FEW) {
             None => self.few[at] = amount,
             Some(at) => {
-                if at >= self.more.len() {
-                    self.more.resize(at + 1, 0);
+                let more = self.more_mut();
+                if at >= more.len() {
+                    more.resize(at + 1, 0);
                 }
-                self.more[at] = amount;
+                more[at] = amount;
             }
         }
     }
@@ -74,7 +79,12 @@ impl Quantities {
         let mut surplus = self.clone();
         surplus.combine(other, |own, other| own.saturating_sub(other).max(0));
         surplus.few = surplus.few.map(|amount| amount.max(0));
-        surplus.more.iter_mut().for_each(|at| *at = (*at).max(0));
+        if surplus.more.is_some() {
+            surplus
+                .more_mut()
+                .iter_mut()
+                .for_each(|at| *at = (*at).max(0));
+        }
         surplus
     }
 
@@ -83,15 +93,29 @@ impl Quantities {
         for (own, other) in self.few.iter_mut().zip(&other.few) {
             *own = with(*own, *other);
         }
-        if other.more.is_empty() {
-            return;
+        if other.more.is_some() {
+            self.combine_more(other.more(), with);
         }
-        if self.more.len() < other.more.len() {
-            self.more.resize(other.more.len(), 0);
+    }
+
+    #[cold]
+    fn combine_more(&mut self, others: &[i64], with: impl Fn(i64, i64) -> i64) {
+        let more = self.more_mut();
+        if more.len() < others.len() {
+            more.resize(others.len(), 0);
         }
-        for (own, other) in self.more.iter_mut().zip(&other.more) {
+        for (own, other) in more.iter_mut().zip(others) {
             *own = with(*own, *other);
         }
+    }
+
+    fn more(&self) -> &[i64] {
+        self.more.as_deref().map_or(&[], |[more]| more)
+    }
+
+    fn more_mut(&mut self) -> &mut Vec<i64> {
+        let [more] = self.more.get_or_insert_default().as_mut();
+        more
     }
 }
 
@@ -156,7 +180,7 @@ impl Scale {
     /// floats and the order is the exact one up to 2^-53. No other arithmetic is done on floats but the weight's.
     pub(super) fn share(&self, allocated: &Quantities) -> f64 {
         let few = self.few.iter().zip(&allocated.few);
-        let more = self.more.iter().zip(&allocated.more);
+        let more = self.more.iter().zip(allocated.more());
         let greatest = few.fold(0.0_f64, |greatest, (total, amount)| {
             greatest.max(*amount as f64 / total)
         });

@@ -6,18 +6,18 @@
 //! is empty only if nobody takes part.
 
 /// What competitors are compared by: share (bits of a non-negative float, which order as it does), then the number of
-/// allocations.
+/// allocations. One number, since rankings do little but compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Key {
-    pub(super) share: u64,
-    pub(super) count: u64,
+pub(super) struct Key(u128);
+
+impl Key {
+    pub(super) fn new(share: u64, count: u64) -> Self {
+        Self(u128::from(share) << 64 | u128::from(count))
+    }
 }
 
 /// The key of who takes no part.
-pub(super) const NOBODY: Key = Key {
-    share: u64::MAX,
-    count: u64::MAX,
-};
+pub(super) const NOBODY: Key = Key(u128::MAX);
 
 /// So many are kept sorted at least, if there are so many.
 const MIN_FRONT: usize = 64;
@@ -30,8 +30,12 @@ pub(super) struct Ranking {
     numbers: Vec<u32>,
     /// Places.
     front: Vec<u32>,
+    /// So many are kept sorted at least, if so many take part.
+    wanted: usize,
     /// How many take part.
     present: usize,
+    /// Scratch space of `refill`: keys beside their places, so that sorting looks nowhere else.
+    sorting: Vec<(Key, u32)>,
 }
 
 /// How far a walk through a ranking has come.
@@ -54,6 +58,7 @@ impl Ranking {
             self.numbers.push(number);
             self.keys.push(key);
         }
+        self.wanted = MIN_FRONT.max(8 * self.keys.len().isqrt());
         self.refill();
     }
 
@@ -96,7 +101,7 @@ impl Ranking {
             self.enter_front(place, key);
         }
         // Those at the very front may be the ones to whom everything is hidden: a short front is not worth walking.
-        if self.front.len() < self.present.min(self.wanted() / 4) {
+        if self.front.len() < self.present.min(self.wanted / 4) {
             self.refill();
         }
     }
@@ -156,29 +161,24 @@ impl Ranking {
         }
         let at = self.front.partition_point(is_before);
         self.front.insert(at, place);
-        let wanted = self.wanted();
-        if self.front.len() > 2 * wanted {
-            self.front.truncate(wanted);
+        if self.front.len() > 2 * self.wanted {
+            self.front.truncate(self.wanted);
         }
-    }
-
-    fn wanted(&self) -> usize {
-        MIN_FRONT.max(8 * self.keys.len().isqrt())
     }
 
     fn refill(&mut self) {
-        let keys = &self.keys;
-        let by_key = |place: &u32| (keys[*place as usize], *place);
-        self.front.clear();
-        let present = (0u32..).zip(keys).filter(|(_, key)| **key != NOBODY);
-        self.front.extend(present.map(|(place, _)| place));
-        self.present = self.front.len();
-        let wanted = self.wanted();
-        if self.front.len() > wanted {
-            self.front.select_nth_unstable_by_key(wanted, by_key);
-            self.front.truncate(wanted);
+        let sorting = &mut self.sorting;
+        sorting.clear();
+        let present = self.keys.iter().copied().zip(0u32..);
+        sorting.extend(present.filter(|(key, _)| *key != NOBODY));
+        self.present = sorting.len();
+        if sorting.len() > self.wanted {
+            sorting.select_nth_unstable(self.wanted);
+            sorting.truncate(self.wanted);
         }
-        self.front.sort_unstable_by_key(by_key);
+        sorting.sort_unstable();
+        self.front.clear();
+        self.front.extend(sorting.iter().map(|(_, place)| *place));
     }
 }
 
@@ -206,7 +206,7 @@ mod tests {
             changes in prop::collection::vec((0usize..300, 0u64..6), 0..400),
         ) {
             let mut keys = keys;
-            let key = |share: u64| if share == 5 { NOBODY } else { Key { share, count: 0 } };
+            let key = |share: u64| if share == 5 { NOBODY } else { Key::new(share, 0) };
             let mut ranking = Ranking::default();
             ranking.fill((0u32..).zip(keys.iter().map(|share| key(*share))));
             for (at, share) in changes {
@@ -228,7 +228,7 @@ mod tests {
             grows in prop::collection::vec(any::<bool>(), 300),
         ) {
             let mut ranking = Ranking::default();
-            ranking.fill((0u32..).zip(keys.iter().map(|share| Key { share: *share, count: 0 })));
+            ranking.fill((0u32..).zip(keys.iter().map(|share| Key::new(*share, 0))));
             let expected = order(&ranking);
             let mut walk = Walk::default();
             let mut passed = Vec::new();
@@ -237,8 +237,7 @@ mod tests {
                 passed.push(place);
                 if grows {
                     ranking.detach(&mut walk);
-                    let key = Key { share: 100, ..ranking.key(place) };
-                    ranking.update(place, key);
+                    ranking.update(place, Key::new(100, 0));
                 }
             }
             prop_assert_eq!(passed, expected);

@@ -279,10 +279,11 @@ impl Allocator {
         run.clients.listed = None;
         let hidden = self.hidden(run, at);
         // Only what hides most of them is worth counting.
-        let is_many = run.hiding.map_or(!hidden.is_empty(), |bundle| {
-            2 * self.filters.bundles(at)[bundle].len() > active as usize
-        });
-        if active > 8 && is_many {
+        let is_many = || match run.hiding {
+            None => !hidden.is_empty(),
+            Some(bundle) => 2 * self.filters.bundles(at)[bundle].len() > active as usize,
+        };
+        if active > 8 && is_many() {
             let open = node.clients.count_without(hidden);
             // One of active / open steps of a walk succeeds.
             if open.saturating_mul(open) < active {

@@ -10,6 +10,7 @@ use nesos_base::time::Instant;
 use nesos_wire::resource::Resources;
 use nesos_wire::{AgentId, FrameworkId};
 
+use super::few::Few;
 use super::order::Kind;
 use super::quantities::{Names, Quantities, Sums};
 use super::{Allocator, Handle, Holder};
@@ -37,7 +38,7 @@ impl Default for AgentFacts {
 
 /// What one client has on an agent, or the part of it that was given as it was free: that part may well come back as it
 /// is.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Holding {
     pub(super) client: u32,
     pub(super) resources: Resources,
@@ -59,10 +60,9 @@ pub(super) struct Slot {
     /// What of that is neither reserved nor revocable.
     pub(super) common: Quantities,
     /// By client, ascending; at most [`MAX_PER_CLIENT`] each.
-    pub(super) holdings: Vec<Holding>,
+    pub(super) holdings: Few<Holding, 2>,
     pub(super) id: AgentId,
     pub(super) total: Resources,
-    pub(super) total_sums: Quantities,
 }
 
 /// What is in use, and what was offered last.
@@ -93,13 +93,10 @@ impl Slot {
     pub(super) fn merge(&mut self, client: u32, names: &Names) -> Option<usize> {
         let places = self.places(client);
         if places.len() > 1 {
-            let mut parts = self.holdings.drain(places.start + 1..places.end);
-            let part = parts.next();
-            drop(parts);
-            if let (Some(first), Some(part)) = (self.holdings.get_mut(places.start), part) {
-                first.resources.add(&part.resources);
-                first.sums = names.sums(&first.resources);
-            }
+            let part = self.holdings.remove(places.start + 1);
+            let first = &mut self.holdings[places.start];
+            first.resources.add(&part.resources);
+            first.sums = names.sums(&first.resources);
         }
         (!places.is_empty()).then_some(places.start)
     }
@@ -318,7 +315,7 @@ impl Allocator {
     /// Frameworks with anything offered or in use on an agent.
     pub fn holders(&self, agent: &AgentId) -> std::collections::BTreeSet<FrameworkId> {
         let slot = self.slots.find(agent).map(|at| self.slots.get(at));
-        let holdings = slot.into_iter().flat_map(|slot| &slot.holdings);
+        let holdings = slot.into_iter().flat_map(|slot| slot.holdings.iter());
         holdings
             .map(|holding| self.identities[holding.client as usize].framework.clone())
             .collect()
