@@ -132,7 +132,8 @@ pub fn task<'a>(
     }
 }
 
-fn source(source: Source) -> v1::TaskStatusSource {
+/// The public form of who made a status.
+pub fn source(source: Source) -> v1::TaskStatusSource {
     match source {
         Source::Master => v1::TaskStatusSource::Master,
         Source::Agent => v1::TaskStatusSource::Agent,
@@ -140,7 +141,8 @@ fn source(source: Source) -> v1::TaskStatusSource {
     }
 }
 
-fn reason(reason: Reason) -> v1::TaskStatusReason {
+/// The public form of why a status has its state.
+pub fn reason(reason: Reason) -> v1::TaskStatusReason {
     use v1::TaskStatusReason as R;
     match reason {
         Reason::CommandExecutorFailed => R::CommandExecutorFailed,

@@ -43,7 +43,7 @@ impl TaskState {
 }
 
 /// Who made a status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub enum Source {
     Master,
@@ -52,7 +52,7 @@ pub enum Source {
 }
 
 /// Why a status has its state (the `REASON_*` names of Mesos without the prefix).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub enum Reason {
     CommandExecutorFailed,

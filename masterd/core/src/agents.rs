@@ -258,6 +258,9 @@ impl Master {
 
     fn register(&mut self, link: LinkId, id: &AgentId, record: &AgentRecord, mut hello: Hello) {
         let before = self.agents.get(id).map(|agent| agent.condition);
+        if before == Some(AgentCondition::Disconnected) {
+            self.metrics.slave_unreachable_canceled += 1;
+        }
         match before {
             None => {
                 self.metrics.messages_register_slave += 1;

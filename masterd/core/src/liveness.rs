@@ -145,6 +145,12 @@ impl Master {
     pub(crate) fn remove_agent(&mut self, id: &AgentId, parting: Parting) {
         self.drop_link(id);
         self.metrics.slave_removals += 1;
+        if self.agents.get(id).is_some_and(|a| a.gone_at.is_some()) {
+            self.metrics.slave_unreachable_canceled += 1;
+        }
+        if matches!(parting, Parting::Goodbye) {
+            self.metrics.removed_by_goodbye += 1;
+        }
         let keys: Vec<_> = self
             .agents
             .get(id)
@@ -191,6 +197,7 @@ impl Master {
         self.forget_maintenance(id);
         self.metrics.slave_unreachable_completed += 1;
         self.metrics.slave_removals += 1;
+        self.metrics.removed_as_unreachable += 1;
         self.allocator.remove_agent(id);
         for key in keys {
             let framework = self.frameworks.get_mut(&key.framework);

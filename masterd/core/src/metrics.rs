@@ -43,6 +43,11 @@ pub struct Metrics {
     pub slave_removals: u64,
     pub slave_unreachable_scheduled: u64,
     pub slave_unreachable_completed: u64,
+    pub slave_unreachable_canceled: u64,
+    /// Of `slave_removals`: `slave_removals/reason_unhealthy`.
+    pub removed_as_unreachable: u64,
+    /// Of `slave_removals`: `slave_removals/reason_unregistered`.
+    pub removed_by_goodbye: u64,
     pub tasks_launched: u64,
     pub offers_sent: u64,
     pub offers_rescinded: u64,
@@ -55,7 +60,7 @@ pub struct Metrics {
     /// Operations by the state they ended in: `master/operations/<state>`.
     pub operations: BTreeMap<u8, u64>,
     /// Terminal statuses by state, source and reason: `master/task_<state>/source_<source>/reason_<reason>`.
-    pub terminal: BTreeMap<(u8, u8, u8), u64>,
+    pub terminal: BTreeMap<(TaskState, Source, Option<Reason>), u64>,
 }
 
 impl Metrics {
@@ -63,7 +68,7 @@ impl Metrics {
     pub fn ended(&self, state: TaskState) -> u64 {
         self.terminal
             .iter()
-            .filter(|((s, _, _), _)| *s == state as u8)
+            .filter(|((s, _, _), _)| *s == state)
             .map(|(_, count)| count)
             .sum()
     }
@@ -78,10 +83,6 @@ impl Metrics {
     }
 
     pub(crate) fn count_end(&mut self, state: TaskState, source: Source, reason: Option<Reason>) {
-        let reason = reason.map_or(u8::MAX, |reason| reason as u8);
-        *self
-            .terminal
-            .entry((state as u8, source as u8, reason))
-            .or_default() += 1;
+        *self.terminal.entry((state, source, reason)).or_default() += 1;
     }
 }

@@ -163,6 +163,13 @@ impl Engine {
         self.inputs.send(input).await.is_ok()
     }
 
+    /// Events and questions that wait now.
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        let events = self.inputs.max_capacity() - self.inputs.capacity();
+        let questions = self.queries.max_capacity() - self.queries.capacity();
+        (events, questions)
+    }
+
     /// Reads from the master's state.
     pub(crate) async fn query<T: Send + 'static>(
         &self,

@@ -8,14 +8,14 @@ use hyper::{Response, StatusCode};
 use masterd_core::{Agent, AgentCondition, Master, View};
 use nesos_shell::http::metrics::{PROMETHEUS, Values, check_timeout, exposition, system};
 use nesos_wire::operation::OperationState;
-use nesos_wire::resource::Resources;
 use nesos_wire::task::TaskState;
 
 use super::answer::{self, Body};
 use super::query::Query;
-use super::state::sum;
 use super::{App, Context, reads};
 
+mod ends;
+mod resources;
 mod roles;
 
 /// Answers `/metrics/snapshot?timeout=`. No metric has to be waited for, so the timeout never ends anything early.
@@ -60,6 +60,12 @@ fn with_books(master: &Master, app: &App, mut values: Values) -> Values {
     agents(master, &mut values);
     frameworks(master, &mut values);
     counters(master, &mut values);
+    ends::fill(master, &mut values);
+    resources::fill(master, &mut values);
+    roles::given(master, &mut values);
+    let (events, questions) = app.engine.waiting();
+    values.insert("master/event_queue_messages".into(), events as f64);
+    values.insert("master/event_queue_dispatches".into(), questions as f64);
     let watching = &app.engine.watching;
     values.extend([
         (
@@ -100,31 +106,6 @@ fn agents(master: &Master, values: &mut Values) {
             count(|agent| agent.condition == AgentCondition::Recovered),
         ),
     ]);
-    let total = sum(master
-        .agents()
-        .filter(|agent| agent.is_connected())
-        .map(|agent| &agent.resources));
-    let mut used = Resources::new();
-    master
-        .agents()
-        .filter(|agent| agent.is_connected())
-        .for_each(|agent| used.add(&master.used_resources(agent)));
-    let offered = sum(master.offers().map(|offer| &offer.resources));
-    for name in ["cpus", "gpus", "mem", "disk"] {
-        let (all, taken) = (total.scalar(name).to_f64(), used.scalar(name).to_f64());
-        values.insert(format!("master/{name}_total"), all);
-        values.insert(format!("master/{name}_used"), taken);
-        values.insert(
-            format!("master/{name}_percent"),
-            if all > 0.0 { taken / all } else { 0.0 },
-        );
-        let busy = taken + offered.scalar(name).to_f64();
-        values.insert(format!("allocator/mesos/resources/{name}/total"), all);
-        values.insert(
-            format!("allocator/mesos/resources/{name}/offered_or_allocated"),
-            busy,
-        );
-    }
 }
 
 fn frameworks(master: &Master, values: &mut Values) {
@@ -228,6 +209,7 @@ fn counters(master: &Master, values: &mut Values) {
         slave_removals
         slave_unreachable_scheduled
         slave_unreachable_completed
+        slave_unreachable_canceled
         tasks_launched
         offers_sent
         offers_rescinded
