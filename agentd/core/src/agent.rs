@@ -195,7 +195,8 @@ impl Agent {
             return;
         };
         let was_taken = task.stream.push(status.clone());
-        self.history.count(status.state, was_taken);
+        let is_command = task.spec.kind == ExecutorKind::Command;
+        self.history.count(status.state, was_taken, is_command);
         if was_taken && task.is_stored {
             self.out.persist.push(Record::Updated {
                 key: key.clone(),

@@ -39,6 +39,8 @@ pub struct Completed {
 pub struct Counters {
     /// Tasks by their last state.
     pub ended: BTreeMap<TaskState, u64>,
+    /// Executors that have ended: those of frameworks, and one for each command task.
+    pub executors: u64,
     /// Statuses taken into a stream.
     pub updates: u64,
     /// Statuses for which there was no room, or that came after the last one.
@@ -82,6 +84,7 @@ impl History {
         executor: FrameworkExecutor,
         container: ContainerId,
     ) {
+        self.counters.executors += 1;
         if executor_bytes(&executor) > MAX_COMPLETED_BYTES / MAX_COMPLETED_EXECUTORS {
             return;
         }
@@ -91,7 +94,8 @@ impl History {
         self.executors.push_back((executor, container));
     }
 
-    pub(crate) fn count(&mut self, state: TaskState, was_taken: bool) {
+    /// `has_own_executor`: it is a command task's.
+    pub(crate) fn count(&mut self, state: TaskState, was_taken: bool, has_own_executor: bool) {
         if !was_taken {
             self.counters.refused_updates += 1;
             return;
@@ -99,6 +103,7 @@ impl History {
         self.counters.updates += 1;
         if state.is_terminal() {
             *self.counters.ended.entry(state).or_default() += 1;
+            self.counters.executors += u64::from(has_own_executor);
         }
     }
 }

@@ -122,6 +122,7 @@ fn story(form: Form) {
         assert_eq!(update.status.container.unwrap().as_str(), container);
         later_task(&mut link, &executor, &mut stream).await;
         messages(&mut link, &executor, &mut stream).await;
+        group(&mut link, &mut stream).await;
         check_process(&master, hello.port);
         shown(hello.port, form, &container).await;
         link.send(&MasterToAgent::ShutdownExecutor {
@@ -251,6 +252,26 @@ fn check_process(master: &Master, port: u16) {
     assert_ne!(group, own);
 }
 
+/// Tasks that are launched together come in one event; a kill of one that waits is not for those it has.
+async fn group(link: &mut Link, stream: &mut common::executor::Stream) {
+    let executor = Box::new(custom("e"));
+    let tasks = vec![given("g", 4), given("h", 5)];
+    link.send(&MasterToAgent::LaunchExecutor {
+        executor,
+        start: false,
+        tasks,
+        group: true,
+    })
+    .await;
+    let launched = stream.expect(EventType::LaunchGroup).await.launch_group;
+    let tasks = launched.unwrap().task_group.tasks;
+    let names: Vec<_> = tasks
+        .iter()
+        .map(|task| task.task_id.value.as_str())
+        .collect();
+    assert_eq!(names, ["g", "h"]);
+}
+
 /// In GET_EXECUTORS, GET_CONTAINERS, GET_TASKS, `/state` and `/containers`.
 async fn shown(port: u16, form: Form, container: &str) {
     use nesos_api::operator::agent as api;
@@ -295,7 +316,7 @@ async fn shown(port: u16, form: Form, container: &str) {
     let tasks = ask(api::CallType::GetTasks).await.get_tasks.unwrap();
     assert_eq!(
         (tasks.launched_tasks.len(), tasks.queued_tasks.len()),
-        (2, 0)
+        (4, 0)
     );
     let state = common::http::get(port, "/state").await.json();
     let executor = &state["frameworks"][0]["executors"][0];
@@ -303,8 +324,10 @@ async fn shown(port: u16, form: Form, container: &str) {
         (&executor["container"], &executor["type"]),
         (&container.into(), &"CUSTOM".into())
     );
-    assert_eq!(executor["tasks"].as_array().unwrap().len(), 2);
+    assert_eq!(executor["tasks"].as_array().unwrap().len(), 4);
     assert_eq!(state["frameworks"][0]["name"], "demo");
+    let metrics = common::http::get(port, "/metrics/snapshot").await.json();
+    assert_eq!(metrics["slave/executors_running"], 1.0);
     let containers = common::http::get(port, "/containers").await.json();
     assert_eq!(
         (&containers[0]["executor_id"], &containers[0]["source"]),
@@ -339,16 +362,22 @@ async fn two_ends(link: &mut Link) -> Vec<(String, TaskState, Option<Reason>)> {
 }
 
 #[test]
-fn executors_outlive_a_killed_agentd_and_return() {
-    run(async {
-        let mut master = Master::new()
-            .await
-            .with_fixed_port()
-            .with_flag("--executor_reregistration_timeout=15secs".into());
+fn executors_outlive_a_killed_agentd_and_return_in_json() {
+    outlive(Form::Json);
+}
+
+#[test]
+fn executors_outlive_a_killed_agentd_and_return_in_protobuf() {
+    outlive(Form::Protobuf);
+}
+
+fn outlive(form: Form) {
+    run(async move {
+        let mut master = Master::new().await.with_fixed_port();
         master.start_agent();
         let (mut link, hello) = master.link().await;
         launch(&mut link, vec![given("a", 1), given("b", 2)], true).await;
-        let executor = Executor::new("e", hello.port, Form::Json);
+        let executor = Executor::new("e", hello.port, form);
         let mut stream = executor.subscribe().await;
         stream.expect(EventType::Subscribed).await;
         stream.expect(EventType::Launch).await;
@@ -495,4 +524,93 @@ fn a_command_that_is_not_there_fails_the_tasks() {
             update.status.message
         );
     });
+}
+
+/// kill -9, a new agentd, and its link.
+async fn crash(master: &mut Master) -> Link {
+    master.kill_agent();
+    master.start_agent();
+    master.link().await.0
+}
+
+#[test]
+fn agentd_may_be_killed_between_any_two_steps() {
+    run(async {
+        let mut master = Master::new().await.with_fixed_port();
+        master.start_agent();
+        let (mut link, hello) = master.link().await;
+        let executor = Executor::new("e", hello.port, Form::Json);
+        launch(&mut link, vec![given("a", 1), given("b", 2)], true).await;
+        until("the executor's process", || {
+            master.sandbox("e").join("stdout").exists().then_some(())
+        })
+        .await;
+        // Before it has subscribed: its tasks wait for it.
+        let mut link = crash(&mut master).await;
+        let mut stream = executor.subscribe().await;
+        stream.expect(EventType::Subscribed).await;
+        stream.expect(EventType::Launch).await;
+        stream.expect(EventType::Launch).await;
+        // It has them: it says so, and they are not handed over again.
+        drop(link);
+        link = crash(&mut master).await;
+        let mut stream = returned(&executor, &["a", "b"], &[]).await;
+        executor.says("a", Public::Running, 1).await;
+        stream.expect(EventType::Acknowledged).await;
+        // A status is on disk before it is acknowledged, so it need not be said again.
+        drop(link);
+        link = crash(&mut master).await;
+        let (states, _) = link.until(TaskState::Running).await;
+        assert_eq!(states, [TaskState::Running]);
+        let mut stream = returned(&executor, &["b"], &[]).await;
+        link.send(&MasterToAgent::Kill {
+            key: key("a"),
+            grace_ms: None,
+        })
+        .await;
+        stream.expect(EventType::Kill).await;
+        // A kill that it may not have heard is said again; a repeated status is told once.
+        drop(link);
+        link = crash(&mut master).await;
+        let mut stream = returned(&executor, &["b"], &[("a", Public::Running, 1)]).await;
+        stream.expect(EventType::Acknowledged).await;
+        stream.expect(EventType::Kill).await;
+        executor.says("a", Public::Killed, 2).await;
+        let (states, _) = link.until(TaskState::Killed).await;
+        assert_eq!(states, [TaskState::Killed]);
+        // Its end goes on where it was.
+        link.send(&MasterToAgent::ShutdownExecutor {
+            key: custom("e").key,
+        })
+        .await;
+        link.settle().await;
+        drop(link);
+        link = crash(&mut master).await;
+        assert!(matches!(ended(&mut link).await, 9 | 15));
+        let (_, update) = link.until(TaskState::Failed).await;
+        assert_eq!(update.key, key("b"));
+    });
+}
+
+/// Subscribes again with these tasks and updates unacknowledged.
+async fn returned(
+    executor: &Executor,
+    tasks: &[&str],
+    updates: &[(&str, Public, u8)],
+) -> common::executor::Stream {
+    let task = |name: &&str| v1::TaskInfo {
+        name: (*name).into(),
+        task_id: (*name).into(),
+        ..v1::TaskInfo::default()
+    };
+    let update = |(task, state, number): &(&str, Public, u8)| {
+        executor.update(task, *state, *number).update.unwrap()
+    };
+    let subscribe = CallSubscribe {
+        unacknowledged_tasks: tasks.iter().map(task).collect(),
+        unacknowledged_updates: updates.iter().map(update).collect(),
+    };
+    let mut stream = executor.subscribe_with(subscribe).await;
+    stream.expect(EventType::Subscribed).await;
+    stream
 }

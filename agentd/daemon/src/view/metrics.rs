@@ -2,7 +2,11 @@
 //!
 //! Called by `http`. Invariant: every value is a finite number.
 
+use std::collections::BTreeSet;
+
+use agentd_core::{Agent, ExecutorPhase, Phase};
 use nesos_shell::http::metrics::{Values, system};
+use nesos_wire::framework_executor::ExecutorKind;
 use nesos_wire::task::TaskState;
 
 use super::View;
@@ -53,30 +57,11 @@ impl View {
         ] {
             values.insert(format!("slave/tasks_{name}"), count(state));
         }
-        let mut frameworks: Vec<_> = agent
-            .tasks()
-            .map(|v| v.spec.key.framework.clone())
-            .collect();
-        frameworks.dedup();
-        let count = |wanted: fn(agentd_core::Phase) -> bool| {
-            agent.tasks().filter(|view| wanted(view.phase)).count() as f64
-        };
-        use agentd_core::Phase;
-        values.extend([
-            ("slave/frameworks_active".into(), frameworks.len() as f64),
-            (
-                "slave/executors_registering".into(),
-                count(|phase| matches!(phase, Phase::Launching | Phase::Starting)),
-            ),
-            (
-                "slave/executors_running".into(),
-                count(|phase| phase == Phase::Running),
-            ),
-            (
-                "slave/executors_terminating".into(),
-                count(|phase| matches!(phase, Phase::Aborting { .. } | Phase::Killing { .. })),
-            ),
-        ]);
+        let of_tasks = agent.tasks().map(|view| &view.spec.key.framework);
+        let of_executors = agent.executors().map(|view| &view.spec.key.framework);
+        let frameworks: BTreeSet<_> = of_tasks.chain(of_executors).collect();
+        values.insert("slave/frameworks_active".into(), frameworks.len() as f64);
+        executors(&agent, values);
     }
 
     fn counters(&self, values: &mut Values) {
@@ -94,9 +79,11 @@ impl View {
         ] {
             values.insert(format!("slave/tasks_{name}"), ended(state));
         }
-        let total: u64 = counters.ended.values().sum();
         values.extend([
-            ("slave/executors_terminated".into(), total as f64),
+            (
+                "slave/executors_terminated".into(),
+                counters.executors as f64,
+            ),
             ("slave/executors_preempted".into(), 0.0),
             ("slave/valid_status_updates".into(), counters.updates as f64),
             (
@@ -109,4 +96,33 @@ impl View {
             ),
         ]);
     }
+}
+
+/// Those of frameworks, and one for each command task.
+fn executors(agent: &Agent, values: &mut Values) {
+    let own = |wanted: fn(Phase) -> bool| {
+        let commands = agent
+            .tasks()
+            .filter(|view| view.spec.kind == ExecutorKind::Command);
+        commands.filter(|view| wanted(view.phase)).count()
+    };
+    let brought = |wanted: fn(ExecutorPhase) -> bool| {
+        agent.executors().filter(|view| wanted(view.phase)).count()
+    };
+    let registering = own(|phase| matches!(phase, Phase::Launching | Phase::Starting))
+        + brought(|phase| matches!(phase, ExecutorPhase::Registering { .. }));
+    let running = own(|phase| phase == Phase::Running)
+        + brought(|phase| {
+            matches!(
+                phase,
+                ExecutorPhase::Running | ExecutorPhase::Returning { .. }
+            )
+        });
+    let terminating = own(|phase| matches!(phase, Phase::Aborting { .. } | Phase::Killing { .. }))
+        + brought(|phase| matches!(phase, ExecutorPhase::Terminating { .. }));
+    values.extend([
+        ("slave/executors_registering".into(), registering as f64),
+        ("slave/executors_running".into(), running as f64),
+        ("slave/executors_terminating".into(), terminating as f64),
+    ]);
 }
