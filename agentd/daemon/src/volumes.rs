@@ -94,7 +94,7 @@ pub(crate) fn leftovers(work_dir: &Path, resources: &Resources) -> Vec<PathBuf> 
     roots.iter().map(|root| root.join(REMOVED)).collect()
 }
 
-/// Links the task's volumes into its new sandbox, and gives them to its user.
+/// Links the task's volumes into its sandbox, and gives them to its user. Links that are there already stay.
 pub(crate) fn link(
     work_dir: &Path,
     resources: &Resources,
@@ -116,6 +116,9 @@ pub(crate) fn link(
                 .map_err(io("give to its user", &directory))?;
         }
         let link = sandbox.join(&volume.container_path);
+        if fs::read_link(&link).is_ok_and(|target| target == directory) {
+            continue;
+        }
         if let Some(parent) = link.parent() {
             fs::create_dir_all(parent).map_err(io("create", parent))?;
         }

@@ -118,6 +118,26 @@ pub(super) async fn launch(
     start_helper(context, directory.as_path(), &setup)
 }
 
+/// Links volumes that have come with later tasks of an executor.
+pub(super) fn add_volumes(
+    context: &Context,
+    container: &ContainerId,
+    spec: &TaskSpec,
+    agent: &AgentId,
+) -> Result<(), LaunchError> {
+    let settings = &context.settings;
+    let (_, credentials) = user_of(spec, &settings.flags)?;
+    match sandbox::of_container(&settings.work_dir, agent, spec, container, None) {
+        Some(sandbox) if sandbox.is_dir() => Ok(volumes::link(
+            &settings.work_dir,
+            &spec.resources,
+            &sandbox,
+            credentials.as_ref(),
+        )?),
+        _ => Ok(()),
+    }
+}
+
 fn write_spec(directory: &Path, bytes: &[u8]) -> Result<(), LaunchError> {
     let fail = |path: &Path, source| LaunchError::Write {
         path: path.display().to_string(),

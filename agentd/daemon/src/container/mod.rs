@@ -119,8 +119,12 @@ impl Containerizer {
         tokio::task::spawn_local(life.launch(request));
     }
 
-    /// What a container may use from now on; the usage of one without a cgroup is only shown.
-    pub(crate) fn resize(&self, container: &ContainerId, spec: &TaskSpec) {
+    /// What a container may use from now on. The usage of one without a cgroup is only shown; volumes of new tasks join those
+    /// that are in its sandbox.
+    pub(crate) fn resize(&self, container: &ContainerId, spec: &TaskSpec, agent: &AgentId) {
+        if let Err(error) = launch::add_volumes(&self.context, container, spec, agent) {
+            tracing::warn!("container {container}: {error}");
+        }
         let isolators = &self.context.isolators;
         if let (Some(cgroups), Some(limits)) = (isolators.cgroups(), isolators.prepare(spec).limits)
             && let Err(error) = cgroups.resize(container, &limits)

@@ -44,7 +44,10 @@ impl Daemon {
                 grace_ms,
             } => self.containers.borrow().kill(&container, grace_ms),
             Action::Resize { container, spec } => {
-                self.containers.borrow().resize(&container, &spec)
+                if let Some(agent) = self.agent.borrow().id() {
+                    let containers = self.containers.borrow();
+                    containers.resize(&container, &spec, agent);
+                }
             }
             Action::TellExecutor { stream, event } => {
                 let event = convert::event(event, || self.view.agent_info());

@@ -8,8 +8,13 @@ use nesos_api::v1;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::LIMIT;
+use nesos_wire::framework_executor::{ExecutorKind, FrameworkExecutor};
+use nesos_wire::message::{AgentToMaster, MasterToAgent};
+use nesos_wire::task::{Command, TaskSpec};
+use nesos_wire::{Attempt, ExecutorId, ExecutorKey, FrameworkId, resource_text};
+
 use super::http::{Answer, request};
+use super::{LIMIT, Link, shell};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
@@ -236,5 +241,82 @@ impl Stream {
             .read_buf(&mut self.buffer)
             .await
             .is_ok_and(|read| read > 0)
+    }
+}
+
+/// Writes what it was started with, then waits for somebody to end it.
+const PROCESS: &str = "echo begun; env > environment; ps -o pgid= -p $$ > group 2>/dev/null || cut -d' ' -f5 /proc/$$/stat > group; exec sleep 1000";
+
+/// A custom executor with little grace.
+pub fn custom(id: &str) -> FrameworkExecutor {
+    let info = v1::ExecutorInfo {
+        executor_id: id.into(),
+        data: Some(nesos_api::message::Bytes(b"own".to_vec())),
+        ..v1::ExecutorInfo::default()
+    };
+    let framework = v1::FrameworkInfo {
+        name: "demo".into(),
+        ..v1::FrameworkInfo::default()
+    };
+    FrameworkExecutor {
+        key: ExecutorKey {
+            framework: FrameworkId::new("f"),
+            executor: ExecutorId::new(id),
+        },
+        attempt: Attempt(1),
+        kind: ExecutorKind::Custom,
+        name: "the executor".into(),
+        source: "tests".into(),
+        role: "*".into(),
+        resources: resource_text::parse("cpus:0.1;mem:32").unwrap(),
+        command: Command {
+            shell: true,
+            value: PROCESS.into(),
+            ..Command::default()
+        },
+        shutdown_grace_ms: Some(300),
+        checkpoint: true,
+        partition_aware: true,
+        info: info.to_protobuf(),
+        framework_info: framework.to_protobuf(),
+    }
+}
+
+/// A task for it.
+pub fn given(task: &str, attempt: u64) -> TaskSpec {
+    let info = v1::TaskInfo {
+        name: task.into(),
+        task_id: task.into(),
+        data: Some(nesos_api::message::Bytes(b"for the task".to_vec())),
+        ..v1::TaskInfo::default()
+    };
+    TaskSpec {
+        attempt: Attempt(attempt),
+        executor: ExecutorId::new("e"),
+        kind: ExecutorKind::Custom,
+        info: info.to_protobuf(),
+        ..shell(task, "")
+    }
+}
+
+pub async fn launch(link: &mut Link, tasks: Vec<TaskSpec>, start: bool) {
+    let executor = Box::new(custom("e"));
+    let message = MasterToAgent::LaunchExecutor {
+        executor,
+        start,
+        tasks,
+        group: false,
+    };
+    link.send(&message).await;
+}
+
+/// The status with which an executor ends.
+pub async fn ended(link: &mut Link) -> i32 {
+    loop {
+        if let AgentToMaster::ExecutorEnded { status, .. } =
+            link.next().await.expect("the link is open")
+        {
+            return status;
+        }
     }
 }
