@@ -31,9 +31,9 @@ fn check_agent(master: &Master, agent: &Agent, found: &mut Vec<String>) {
     let offered = master.offered_resources(agent);
     let mut committed = used.clone();
     committed.add(&offered);
-    // An agent may come back with less than its tasks use; then nothing of what is short may be offered.
+    // An agent may come back with less than its tasks use: what is short is not offered. Nobody uses up what is shared.
     let mut unused = agent.resources.clone();
-    unused.subtract(&used);
+    unused.subtract(&used.filter(|entry| !entry.is_shared()));
     if !unused.contains(&offered) {
         found.push(format!(
             "agent {id} is over-committed: {committed:?} of {:?}",

@@ -5,14 +5,17 @@
 use agentd_core::checkpoint::Record;
 use agentd_core::{Action, Agent, Config, Event, Moment, Ready, Seed};
 use nesos_base::time::{Duration, Instant};
+use nesos_wire::domain::Domain;
 use nesos_wire::message::{AgentToMaster, FileError};
-use nesos_wire::resource::Resources;
+use nesos_wire::resource::{Entry, Resources, Scalar, Terms, Value};
 use nesos_wire::resource_text;
 use nesos_wire::{ContainerId, NodeId};
 
 use crate::container::Stage;
+use crate::laws::Laws;
 use crate::net::Frame;
 use crate::rng::Rng;
+use crate::suiting::domain;
 use crate::world::{Planned, World};
 
 /// A board.
@@ -20,6 +23,7 @@ use crate::world::{Planned, World};
 pub(crate) struct Board {
     pub(crate) index: usize,
     pub(crate) resources: Resources,
+    domain: Option<Domain>,
     pub(crate) agent: Option<Agent>,
     /// How many agent processes there have been.
     pub(crate) generation: u64,
@@ -37,10 +41,11 @@ pub(crate) struct Board {
 }
 
 impl Board {
-    pub(crate) fn new(index: usize, rng: &mut Rng) -> Self {
+    pub(crate) fn new(index: usize, laws: &Laws, rng: &mut Rng) -> Self {
         Self {
             index,
             resources: draw_resources(rng),
+            domain: laws.has_domains.then(|| domain(rng.chance(50))),
             agent: None,
             generation: 0,
             conn: None,
@@ -81,7 +86,7 @@ impl World {
             software: "0".into(),
             resources: known.resources.clone(),
             attributes: Vec::new(),
-            domain: None,
+            domain: known.domain.clone(),
             executors: Default::default(),
         };
         known.agent = Some(Agent::recover(config, seed, known.disk.clone(), moment));
@@ -323,5 +328,13 @@ impl World {
 fn draw_resources(rng: &mut Rng) -> Resources {
     let (cpus, mem) = (rng.between(1, 4), rng.between(1, 8) * 128);
     let text = format!("cpus:{cpus};mem:{mem};disk:1000;ports:[31000-31009]");
-    resource_text::parse(&text).unwrap_or_default()
+    let mut resources = resource_text::parse(&text).unwrap_or_default();
+    if rng.chance(20) {
+        let terms = Terms {
+            is_revocable: true,
+            ..Terms::default()
+        };
+        resources.put(Entry::new("cpus", terms, Value::Scalar(Scalar(1500))));
+    }
+    resources
 }

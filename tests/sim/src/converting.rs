@@ -7,7 +7,7 @@ use masterd_core::{
     Call, Change, ChangeOrder, Convert, Operation, OperationUpdate, Order, ReconcileOperation,
 };
 use nesos_wire::operation::OperationState;
-use nesos_wire::resource::{Disk, Entry, Reservation, Resources, Terms, Value, Volume};
+use nesos_wire::resource::{Disk, Entry, Reservation, Resources, Scalar, Terms, Value, Volume};
 use nesos_wire::{AgentId, Uuid, resource_text};
 
 use crate::world::World;
@@ -34,11 +34,17 @@ impl World {
             return operations;
         }
         for _ in 0..self.rng.between(0, 2) {
-            let Some((change, taken, made)) = self.draw_change(Some(role), left) else {
+            let can_share = self.schedulers[scheduler]
+                .facts
+                .is_capable("SHARED_RESOURCES");
+            let Some((change, taken, made)) = self.draw_change(Some(role), can_share, left) else {
                 continue;
             };
             left.subtract(&taken);
-            left.add(&made);
+            // What is made of a volume that changes its size comes with the next offer.
+            if !matches!(change, Change::Grow { .. } | Change::Shrink { .. }) {
+                left.add(&made);
+            }
             let id = self
                 .rng
                 .chance(60)
@@ -59,7 +65,7 @@ impl World {
     pub(crate) fn operator_change(&mut self, agent: AgentId) -> Option<Order> {
         let core = self.master.core.as_ref()?;
         let resources = core.agent(&agent)?.resources.clone();
-        let (change, _, _) = self.draw_change(None, &resources)?;
+        let (change, _, _) = self.draw_change(None, true, &resources)?;
         Some(Order::Change(Box::new(ChangeOrder {
             agent,
             principal: None,
@@ -138,6 +144,7 @@ impl World {
     fn draw_change(
         &mut self,
         role: Option<&str>,
+        can_share: bool,
         there: &Resources,
     ) -> Option<(Change, Resources, Resources)> {
         let made: Vec<Entry> = there
@@ -149,6 +156,9 @@ impl World {
         let pick = self.rng.next() as usize;
         let picked = (!made.is_empty()).then(|| made[pick % made.len()].clone());
         match (picked, self.rng.chance(50)) {
+            (Some(entry), true) if entry.terms().volume().is_some() && self.rng.chance(50) => {
+                self.draw_resize(&entry, there)
+            }
             (Some(entry), true) if entry.terms().volume().is_some() => {
                 let taken = one(entry.clone());
                 Some((
@@ -168,6 +178,7 @@ impl World {
                         is_read_only: false,
                     }),
                 });
+                terms.is_shared = can_share && self.rng.chance(40);
                 let volume = one(entry.under(terms));
                 Some((Change::Create(volume.clone()), one(entry), volume))
             }
@@ -183,6 +194,42 @@ impl World {
             }
             _ => self.draw_reservation(role),
         }
+    }
+
+    /// GROW_VOLUME by disk of the same reservation, or SHRINK_VOLUME; of a shared volume neither is allowed.
+    fn draw_resize(
+        &mut self,
+        volume: &Entry,
+        there: &Resources,
+    ) -> Option<(Change, Resources, Resources)> {
+        let sized = |entry: &Entry, amount: i64| {
+            let terms = entry.terms().clone();
+            Entry::new(entry.name(), terms, Value::Scalar(Scalar(amount)))
+        };
+        let size = volume.scalar().0;
+        let plain = volume.under(plain_disk(volume));
+        let mut entries = there.entries().iter();
+        let more = entries.find(|entry| entry.terms() == plain.terms() && entry.name() == "disk");
+        if let Some(more) = more.filter(|_| self.rng.chance(60)) {
+            let addition = sized(more, self.rng.between(1, more.scalar().0 as u64) as i64);
+            let made = one(sized(volume, size + addition.scalar().0));
+            let change = Change::Grow {
+                volume: one(volume.clone()),
+                addition: one(addition.clone()),
+            };
+            let mut taken = one(volume.clone());
+            taken.put(addition);
+            return Some((change, taken, made));
+        }
+        // Sometimes by all of it, which is refused.
+        let subtract = self.rng.between(1, size as u64) as i64;
+        let mut made = one(sized(volume, size - subtract));
+        made.put(sized(&plain, subtract));
+        let change = Change::Shrink {
+            volume: one(volume.clone()),
+            subtract: Scalar(subtract),
+        };
+        Some((change, one(volume.clone()), made))
     }
 
     fn draw_reservation(&mut self, role: Option<&str>) -> Option<(Change, Resources, Resources)> {
@@ -235,6 +282,7 @@ fn one(entry: Entry) -> Resources {
 fn plain_disk(entry: &Entry) -> Terms {
     Terms {
         disk: None,
+        is_shared: false,
         ..entry.terms().clone()
     }
 }

@@ -6,116 +6,19 @@
 //! agent that somebody would take. With quota the last two give way to those of `quota`. Invariant: it asks the core for
 //! its books and its configuration, never for a decision.
 
-use std::collections::BTreeMap;
-
 use masterd_core::{Agent, AgentCondition, FrameworkEvent, Master, Offer, Ready};
 use nesos_base::time::{Duration, Instant};
-use nesos_wire::resource::Resources;
-use nesos_wire::{FrameworkId, resource_text};
+use nesos_wire::resource::{Entry, Resources};
+use nesos_wire::resource_text;
 
+use crate::books::{Books, amount};
 use crate::converting::amounts;
 use crate::quota;
 use crate::refusals::{Client, Refusals};
+use crate::suiting::{fitting, suits};
 
 /// How long a new master with quota waits for agents: the flag's value here. Nothing is promised that long.
 pub(crate) const RECOVERY: Duration = Duration::from_secs(60);
-
-/// Who holds what, tasks and offers.
-#[derive(Debug, Default)]
-struct Books {
-    held: BTreeMap<Client, Resources>,
-    total: Resources,
-}
-
-impl Books {
-    /// As they were before `fresh` was offered.
-    fn before(core: &Master, fresh: &[&Offer]) -> Self {
-        let mut books = Self::default();
-        for agent in core.agents() {
-            if !is_here(agent) {
-                continue;
-            }
-            books.total.add(&agent.resources);
-            for task in agent
-                .tasks
-                .iter()
-                .filter_map(|key| core.task(key))
-                .filter(|task| !task.latest.is_terminal())
-            {
-                books.hold(
-                    &task.spec.key.framework,
-                    &task.spec.role,
-                    &task.spec.resources,
-                );
-            }
-        }
-        for offer in core
-            .offers()
-            .filter(|offer| !fresh.iter().any(|new| new.id == offer.id))
-        {
-            books.hold(&offer.framework, &offer.role, &offer.resources);
-        }
-        books
-    }
-
-    fn hold(&mut self, framework: &FrameworkId, role: &str, resources: &Resources) {
-        self.held
-            .entry((framework.clone(), role.to_owned()))
-            .or_default()
-            .add(resources);
-    }
-
-    fn text(&self) -> String {
-        let held = self.held.iter().map(|((framework, role), held)| {
-            format!("{framework} in {role}: {}", resource_text::text(held))
-        });
-        let total = format!("all: {}", resource_text::text(&self.total));
-        held.chain([total]).collect::<Vec<_>>().join("\n")
-    }
-
-    /// The dominant share of all clients that `is_meant`.
-    fn share(&self, is_meant: impl Fn(&Client) -> bool) -> f64 {
-        let mut sum = Resources::new();
-        self.held
-            .iter()
-            .filter(|(client, _)| is_meant(client))
-            .for_each(|(_, held)| sum.add(held));
-        let (sum, total) = (amounts(&sum), amounts(&self.total));
-        total.iter().fold(0.0, |most: f64, (name, total)| {
-            most.max(amount(&sum, name) as f64 / (*total).max(1) as f64)
-        })
-    }
-
-    /// Whether fairness puts `first` before `second`, leaving no doubt.
-    fn is_before(&self, core: &Master, first: &Client, second: &Client) -> bool {
-        if first.1 == second.1 {
-            return self.share(|client| client == first) < self.share(|client| client == second);
-        }
-        // Siblings in the tree of roles are compared, a role with sub-roles being one more child of itself.
-        let (one, other): (Vec<&str>, Vec<&str>) =
-            (first.1.split('/').collect(), second.1.split('/').collect());
-        let common = one.iter().zip(&other).take_while(|(a, b)| a == b).count();
-        self.branch(core, &one, common) < self.branch(core, &other, common)
-    }
-
-    fn branch(&self, core: &Master, path: &[&str], common: usize) -> f64 {
-        let below = |client: &Client, depth: usize| {
-            client
-                .1
-                .split('/')
-                .take(depth)
-                .eq(path[..depth].iter().copied())
-        };
-        if path.len() == common {
-            let own = path.join("/");
-            return self.share(|client| client.1 == own);
-        }
-        let weight = core.registry().weight(&path[..=common].join("/"));
-        let share =
-            self.share(|client| below(client, common + 1) && client.1.split('/').count() > common);
-        share / weight.unwrap_or(1.0)
-    }
-}
 
 /// What is wrong with the offers of this batch, or (`is_thorough`) with there being no others; none: nothing.
 pub(crate) fn complaint(
@@ -137,31 +40,37 @@ pub(crate) fn complaint(
     if fresh.is_empty() && !is_thorough {
         return None;
     }
-    let clients: Vec<Client> = core
-        .frameworks()
-        .filter(|known| known.is_connected())
-        .flat_map(|known| {
-            let wanted = known
-                .facts
-                .roles
-                .iter()
-                .filter(|role| !known.suppressed.contains(*role));
-            wanted.map(|role| (known.id.clone(), role.clone()))
-        })
-        .collect();
+    let clients = wanting(core);
     let has_quota = core.registry().quotas().next().is_some();
     let mut books = Books::before(core, &fresh);
+    // Who comes first is settled when an agent's turn comes, and within a role when the role's turn comes there.
+    let (mut at_agent, mut at_role) = (books.clone(), books.clone());
+    let mut last: Option<&Offer> = None;
     for offer in &fresh {
+        let is_same = last.is_some_and(|last| last.agent == offer.agent);
+        if !is_same {
+            at_agent = books.clone();
+        }
+        if !is_same || last.is_some_and(|last| last.role != offer.role) {
+            at_role = books.clone();
+        }
+        last = Some(offer);
         let client = (offer.framework.clone(), offer.role.clone());
         if let Some(what) = misplaced(core, offer, &client, &clients, refusals, now) {
             return Some(what);
         }
         let passed = clients.iter().find(|other| {
-            let fitting = fitting(&offer.resources, &other.1);
+            let fitting = fitting(core, &offer.resources, other);
+            let agent = core.agent(&offer.agent);
+            let then = match other.1 == client.1 {
+                true => &at_role,
+                false => &at_agent,
+            };
             **other != client
+                && agent.is_some_and(|agent| suits(core, other, agent))
                 && is_enough(core, &fitting)
                 && !refusals.hide(other, &offer.agent, &fitting, now)
-                && books.is_before(core, other, &client)
+                && then.is_before(core, other, &client)
         });
         // With quota others come first who lack what they are guaranteed.
         if let Some(passed) = passed.filter(|_| !has_quota) {
@@ -172,15 +81,26 @@ pub(crate) fn complaint(
                 books.text()
             ));
         }
-        books.hold(&offer.framework, &offer.role, &offer.resources);
-        if let Some(what) = quota::beyond(core, offer, &books.held) {
+        books.hold(offer);
+        if let Some(what) = quota::beyond(core, offer, &books) {
             return Some(what);
         }
     }
     match has_quota {
-        true => quota::unmet(core, &clients, &books.held, refusals, now),
+        true => quota::unmet(core, &clients, &books, refusals, now),
         false => idle(core, &clients, refusals, now),
     }
+}
+
+/// Roles of connected frameworks that want offers.
+fn wanting(core: &Master) -> Vec<Client> {
+    let connected = core.frameworks().filter(|known| known.is_connected());
+    let clients = connected.flat_map(|known| {
+        let roles = known.facts.roles.iter();
+        let wanted = roles.filter(|role| !known.suppressed.contains(*role));
+        wanted.map(|role| (known.id.clone(), role.clone()))
+    });
+    clients.collect()
 }
 
 fn misplaced(
@@ -198,6 +118,17 @@ fn misplaced(
         return Some(format!(
             "{} of {} goes to {client:?}, who or which is not active",
             offer.id, offer.agent
+        ));
+    }
+    let is_suitable = core
+        .agent(&offer.agent)
+        .is_some_and(|agent| suits(core, client, agent));
+    if !is_suitable || fitting(core, &offer.resources, client) != offer.resources {
+        return Some(format!(
+            "{} of {} on {} goes to {client:?}, who cannot have it",
+            offer.id,
+            resource_text::text(&offer.resources),
+            offer.agent
         ));
     }
     refusals
@@ -219,9 +150,18 @@ fn idle(core: &Master, clients: &[Client], refusals: &Refusals, now: Instant) ->
         }
         let mut free = agent.resources.clone();
         free.subtract(&committed);
+        // What is shared is given to one client a run, so that there may or may not be some beside the rest.
+        let single = free.filter(|entry| !entry.is_shared());
+        let mut all = single.clone();
+        all.add(&agent.resources.filter(Entry::is_shared));
         if let Some(wanting) = clients.iter().find(|client| {
-            let fitting = fitting(&free, &client.1);
-            is_enough(core, &fitting) && !refusals.hide(client, &agent.id, &fitting, now)
+            let is_hidden = |free: &Resources| {
+                refusals.hide(client, &agent.id, &fitting(core, free, client), now)
+            };
+            suits(core, client, agent)
+                && is_enough(core, &fitting(core, &single, client))
+                && !is_hidden(&single)
+                && !is_hidden(&all)
         }) {
             return Some(format!(
                 "{} lies idle on {}, {wanting:?} would take it",
@@ -241,11 +181,6 @@ pub(crate) fn is_here(agent: &Agent) -> bool {
     )
 }
 
-/// What a role may be offered of a bag.
-fn fitting(resources: &Resources, role: &str) -> Resources {
-    resources.filter(|entry| entry.is_allocatable_to(role))
-}
-
 /// Whether it is worth an offer.
 pub(crate) fn is_enough(core: &Master, resources: &Resources) -> bool {
     let sums = amounts(resources);
@@ -256,12 +191,6 @@ pub(crate) fn is_enough(core: &Master, resources: &Resources) -> bool {
             .all(|(name, least)| amount(&sums, name) >= *least)
     };
     core.config().min_allocatable.iter().any(holds)
-}
-
-/// One of the sums that `amounts` makes.
-pub(crate) fn amount(sums: &[(String, i64)], name: &str) -> i64 {
-    let found = sums.iter().find(|(known, _)| known == name);
-    found.map_or(0, |(_, amount)| *amount)
 }
 
 fn number(offer: &Offer) -> u64 {

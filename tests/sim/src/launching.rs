@@ -83,7 +83,7 @@ impl World {
             let made: Vec<_> = left
                 .entries()
                 .iter()
-                .filter(|entry| entry.is_made())
+                .filter(|entry| entry.is_made() || entry.terms().is_revocable)
                 .cloned()
                 .collect();
             if !made.is_empty() && self.rng.chance(40) {
@@ -94,7 +94,8 @@ impl World {
             if !left.contains(&resources) && !self.rng.chance(5) {
                 continue;
             }
-            left.subtract(&resources);
+            // What is shared is there for the next task too.
+            left.subtract(&resources.filter(|entry| !entry.is_shared()));
             let task = self.next_task_id(scheduler);
             let belief = Belief {
                 state: None,

@@ -13,6 +13,8 @@ pub(crate) struct Laws {
     pub(crate) has_weights: bool,
     /// Frameworks and operators reserve resources and make volumes.
     pub(crate) has_operations: bool,
+    /// Some boards are in another region than the master.
+    pub(crate) has_domains: bool,
 }
 
 impl Laws {
@@ -21,6 +23,7 @@ impl Laws {
             has_quota: rng.chance(30),
             has_weights: rng.chance(30),
             has_operations: rng.chance(40),
+            has_domains: rng.chance(25),
         }
     }
 }

@@ -6,6 +6,7 @@
 //! protobuf (tests/cluster), and what the kernel does (tests/qemu). Called by `tests/seeds.rs`.
 
 mod board;
+mod books;
 mod check;
 mod container;
 mod converting;
@@ -23,6 +24,7 @@ mod quota;
 mod refusals;
 mod rng;
 mod scheduler;
+mod suiting;
 mod temper;
 mod thinking;
 mod world;

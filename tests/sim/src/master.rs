@@ -12,6 +12,7 @@ use nesos_wire::command::Command;
 use crate::fairness;
 use crate::net::Frame;
 use crate::rng::Rng;
+use crate::suiting;
 use crate::world::{Planned, World};
 
 /// The master process and its disk.
@@ -67,6 +68,7 @@ impl World {
         self.refusals.begin(self.now);
         config.framework_recovery_timeout = Duration::from_secs(120);
         config.allocator_recovery_timeout = fairness::RECOVERY;
+        config.domain = self.laws.has_domains.then(|| suiting::domain(true));
         config.offer_timeout = self.master.offer_timeout;
         config.agent_removal_pause = self.master.removal_pause;
         self.master.core = Some(Master::new(config, registry, self.now, self.wall()));

@@ -3,24 +3,22 @@
 //! Called by `fairness`, and like it not the allocator's code. What a role consumes: what it holds of what is not reserved,
 //! and all that is reserved for it or a sub-role, used or not.
 
-use std::collections::BTreeMap;
-
 use masterd_core::{Agent, AgentCondition, Master, Offer};
 use nesos_base::time::Instant;
-use nesos_wire::resource::Resources;
+use nesos_wire::resource::{Entry, Resources};
 
+use crate::books::{Books, Sums, add_up, amount};
 use crate::converting::amounts;
-use crate::fairness::{amount, is_enough, is_here};
+use crate::fairness::{is_enough, is_here};
 use crate::refusals::{Client, Refusals};
-
-type Held = BTreeMap<Client, Resources>;
+use crate::suiting::{is_common, suits};
 
 /// The offer takes its role beyond a limit.
-pub(crate) fn beyond(core: &Master, offer: &Offer, held: &Held) -> Option<String> {
+pub(crate) fn beyond(core: &Master, offer: &Offer, books: &Books) -> Option<String> {
     let top = top(&offer.role);
     let quota = core.registry().quota(top)?;
-    let consumed = consumed(core, top, held);
-    let offered = amounts(&offer.resources.filter(|entry| entry.owner().is_none()));
+    let consumed = consumed(core, top, books);
+    let offered = amounts(&offer.resources.filter(is_common));
     let broken = quota
         .limits
         .iter()
@@ -39,7 +37,7 @@ pub(crate) fn beyond(core: &Master, offer: &Offer, held: &Held) -> Option<String
 pub(crate) fn unmet(
     core: &Master,
     clients: &[Client],
-    held: &Held,
+    books: &Books,
     refusals: &Refusals,
     now: Instant,
 ) -> Option<String> {
@@ -56,7 +54,7 @@ pub(crate) fn unmet(
         let Some(quota) = core.registry().quota(top) else {
             continue;
         };
-        let consumed = consumed(core, top, held);
+        let consumed = consumed(core, top, books);
         let missing = |name: &str| {
             let guaranteed = quota.guarantees.get(name).map_or(0, |amount| amount.0);
             guaranteed - amount(&consumed, name)
@@ -64,7 +62,7 @@ pub(crate) fn unmet(
         let names = quota.guarantees.keys();
         let lacking: Vec<&String> = names.filter(|name| missing(name) > 0).collect();
         for agent in core.agents().filter(|agent| core.is_active(agent)) {
-            let Some(free) = free(core, agent) else {
+            let Some(free) = free(core, agent).filter(|_| suits(core, client, agent)) else {
                 continue;
             };
             let sums = amounts(&free);
@@ -94,23 +92,17 @@ fn free(core: &Master, agent: &Agent) -> Option<Resources> {
     }
     let mut free = agent.resources.clone();
     free.subtract(&committed);
-    Some(free.filter(|entry| entry.owner().is_none()))
+    Some(free.filter(is_common))
 }
 
-fn consumed(core: &Master, top_role: &str, held: &Held) -> Vec<(String, i64)> {
-    let mut sum = Resources::new();
-    for (_, resources) in held.iter().filter(|((_, role), _)| top(role) == top_role) {
-        sum.add(&resources.filter(|entry| entry.owner().is_none()));
-    }
+fn consumed(core: &Master, top_role: &str, books: &Books) -> Sums {
+    let mut sums = books.sums(|(_, role)| top(role) == top_role, is_common);
+    let is_own = |owner: &str| top(owner) == top_role;
     for agent in core.agents().filter(|agent| is_here(agent)) {
-        let is_own = |owner: &str| top(owner) == top_role;
-        sum.add(
-            &agent
-                .resources
-                .filter(|entry| entry.owner().is_some_and(is_own)),
-        );
+        let reserved = |entry: &Entry| entry.owner().is_some_and(is_own);
+        add_up(&mut sums, &agent.resources.filter(reserved));
     }
-    amounts(&sum)
+    sums
 }
 
 fn top(role: &str) -> &str {

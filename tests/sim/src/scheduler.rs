@@ -12,7 +12,9 @@ use nesos_wire::task::TaskState;
 use nesos_wire::{AgentId, FrameworkId, OfferId, TaskId, Uuid};
 
 use crate::converting::OperationBelief;
+use crate::laws::Laws;
 use crate::rng::Rng;
+use crate::suiting::{avoiding, constraints};
 use crate::temper::Temper;
 use crate::world::{Planned, World};
 
@@ -57,11 +59,25 @@ pub(crate) struct Scheduler {
 }
 
 impl Scheduler {
-    pub(crate) fn new(index: usize, rng: &mut Rng) -> Self {
+    pub(crate) fn new(index: usize, laws: &Laws, rng: &mut Rng) -> Self {
         let temper = Temper::draw(rng);
         let mut capabilities = Vec::new();
         if rng.chance(50) {
             capabilities.push("PARTITION_AWARE".to_owned());
+        }
+        let talents = [
+            ("REGION_AWARE", laws.has_domains),
+            ("SHARED_RESOURCES", laws.has_operations),
+            ("REVOCABLE_RESOURCES", true),
+        ];
+        for (talent, is_of_use) in talents {
+            if is_of_use && rng.chance(50) {
+                capabilities.push(talent.to_owned());
+            }
+        }
+        let mut name = format!("scheduler{index}");
+        if rng.chance(15) {
+            name = avoiding(&name, rng.between(0, 4) as usize);
         }
         let count = match temper {
             Temper::Moody => rng.between(1, 3),
@@ -78,7 +94,7 @@ impl Scheduler {
             index,
             temper,
             facts: FrameworkFacts {
-                name: format!("scheduler{index}"),
+                name,
                 user: "root".into(),
                 roles: roles.into_iter().map(str::to_owned).collect(),
                 principal: None,
@@ -198,7 +214,7 @@ impl World {
             info: vec![known.index as u8],
             suppressed_roles: suppressed,
             min_allocatable: BTreeMap::new(),
-            constraints: Default::default(),
+            constraints: constraints(&known.facts.name, &known.facts.roles),
         };
         let after = self.rng.latency();
         self.plan(

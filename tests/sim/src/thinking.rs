@@ -10,6 +10,7 @@ use nesos_wire::task::TaskState;
 use nesos_wire::{FrameworkId, TaskId};
 
 use crate::scheduler::Belief;
+use crate::suiting::constraints;
 use crate::temper::Temper;
 use crate::world::{Planned, World};
 
@@ -157,7 +158,7 @@ impl World {
             facts: facts.clone(),
             info: vec![known.index as u8],
             min_allocatable: BTreeMap::new(),
-            constraints: Default::default(),
+            constraints: constraints(&facts.name, &facts.roles),
         };
         self.call(scheduler, Call::UpdateFramework(Box::new(update)));
     }

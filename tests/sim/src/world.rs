@@ -180,10 +180,10 @@ impl World {
         let mut rng = Rng::new(seed);
         let laws = Laws::draw(&mut rng);
         let boards = (0..rng.between(1, 5) as usize)
-            .map(|index| Board::new(index, &mut rng))
+            .map(|index| Board::new(index, &laws, &mut rng))
             .collect();
         let schedulers = (0..rng.between(1, 5) as usize)
-            .map(|index| Scheduler::new(index, &mut rng))
+            .map(|index| Scheduler::new(index, &laws, &mut rng))
             .collect();
         let master = MasterNode::new(&mut rng);
         Self {
