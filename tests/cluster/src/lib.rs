@@ -7,6 +7,7 @@
 mod command;
 mod dev;
 pub mod http;
+pub mod scheduler;
 mod wait;
 
 pub use command::{Ended, Nesos, Running, binary};
