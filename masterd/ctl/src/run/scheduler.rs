@@ -7,14 +7,9 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use nesos_api::scheduler::{
-    Call, CallAccept, CallAcknowledge, CallDecline, CallKill, CallReconcile, CallReconcileTask,
-    CallSubscribe, CallType, Event,
+    Call, CallAcknowledge, CallReconcile, CallReconcileTask, CallSubscribe, CallType, Event,
 };
-use nesos_api::v1::{
-    AgentID, Filters, FrameworkID, Offer, OfferID, OfferOperation, OfferOperationLaunch,
-    OfferOperationType,
-};
-use nesos_api::v1::{TaskID, TaskInfo, TaskState, TaskStatus};
+use nesos_api::v1::{AgentID, FrameworkID, Offer, TaskState, TaskStatus};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -22,18 +17,16 @@ use super::ending::Ending;
 use super::job::{FAILOVER_SECONDS, Job};
 use super::stream::EventStream;
 use super::{RunError, Stage};
-use crate::http::{Client, HttpError};
+use crate::http::Client;
 use crate::output::Progress;
 use crate::signals::Stop;
+
+mod calls;
 
 /// Pause between attempts to reach a lost master: it restarts within a second or two.
 const RETRY: Duration = Duration::from_millis(400);
 /// How long a master may be "not ready yet" at the first contact. Seconds.
 const FIRST_CONTACT_SECONDS: u64 = 10;
-/// How long an offer that does not fit is not shown again: short, since other tasks end.
-const REFUSE_UNFIT: f64 = 5.0;
-/// How long offers are not wanted while the task runs; SUPPRESS says the same, this covers those under way.
-const REFUSE_DONE: f64 = 600.0;
 /// Launches that got lost before the agent had them (offer withdrawn, agent gone) and are tried again.
 const MAX_DROPS: u32 = 5;
 
@@ -246,49 +239,6 @@ impl<'a> Scheduler<'a> {
         }
     }
 
-    async fn accept(&mut self, offer: Offer, task: TaskInfo) -> Result<(), RunError> {
-        self.agent = Some(offer.agent_id);
-        self.node = offer.hostname;
-        self.progress
-            .borrow_mut()
-            .step(&format!("starting {} on {}", self.job.task_id, self.node));
-        let launch = OfferOperation {
-            r#type: Some(OfferOperationType::Launch),
-            launch: Some(OfferOperationLaunch {
-                task_infos: vec![task],
-            }),
-            ..OfferOperation::default()
-        };
-        let accept = CallAccept {
-            offer_ids: vec![offer.id],
-            operations: vec![launch],
-            filters: Some(refuse(REFUSE_DONE)),
-        };
-        self.post(&Call {
-            accept: Some(accept),
-            ..self.call(CallType::Accept)
-        })
-        .await?;
-        self.post(&self.call(CallType::Suppress)).await
-    }
-
-    async fn decline(&self, offer_ids: Vec<OfferID>) -> Result<(), RunError> {
-        let seconds = if self.agent.is_some() {
-            REFUSE_DONE
-        } else {
-            REFUSE_UNFIT
-        };
-        let decline = CallDecline {
-            offer_ids,
-            filters: Some(refuse(seconds)),
-        };
-        self.post(&Call {
-            decline: Some(decline),
-            ..self.call(CallType::Decline)
-        })
-        .await
-    }
-
     async fn on_update(&mut self, status: TaskStatus) -> Result<Option<Ending>, RunError> {
         let is_last = is_terminal(status.state) && status.task_id == self.task_id();
         if let (Some(uuid), Some(agent_id)) = (status.uuid.clone(), status.agent_id.clone()) {
@@ -378,50 +328,6 @@ impl<'a> Scheduler<'a> {
             return false;
         }
         true
-    }
-
-    async fn kill(&self) -> Result<(), RunError> {
-        let kill = CallKill {
-            task_id: self.task_id(),
-            agent_id: self.agent.clone(),
-            ..CallKill::default()
-        };
-        self.post(&Call {
-            kill: Some(kill),
-            ..self.call(CallType::Kill)
-        })
-        .await
-    }
-
-    async fn post(&self, call: &Call) -> Result<(), RunError> {
-        match &self.stream {
-            Some(stream) => Ok(stream.post(self.client, call).await?),
-            None => Err(HttpError::Unreachable {
-                master: self.client.master(),
-                reason: "not subscribed".to_owned(),
-            }
-            .into()),
-        }
-    }
-
-    fn call(&self, kind: CallType) -> Call {
-        Call {
-            framework_id: self.framework.clone(),
-            r#type: Some(kind),
-            ..Call::default()
-        }
-    }
-
-    fn task_id(&self) -> TaskID {
-        TaskID {
-            value: self.job.task_id.clone(),
-        }
-    }
-}
-
-fn refuse(seconds: f64) -> Filters {
-    Filters {
-        refuse_seconds: Some(seconds),
     }
 }
 
