@@ -5,7 +5,7 @@
 //! limit for a socket's path is 107 bytes.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -13,6 +13,7 @@ use std::path::Path;
 use nesos_wire::executor::ExecutorSpec;
 use nesos_wire::frame::{HEADER, MAX_FRAME, decode};
 use nix::sys::stat::{Mode, umask};
+use nix::unistd::dup2_stdout;
 
 /// Only the helper's own user may give orders.
 const SOCKET_UMASK: Mode = Mode::from_bits_truncate(0o177);
@@ -36,7 +37,8 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Enters the directory and makes it this process's own.
+/// Enters the directory and makes it this process's own. Standard output is closed when that is done: whoever waits to
+/// connect reads its end.
 pub(crate) fn take(directory: &Path) -> Result<UnixListener, Failure> {
     std::env::set_current_dir(directory).map_err(Failure::of("enter the run directory"))?;
     let before = umask(SOCKET_UMASK);
@@ -48,6 +50,9 @@ pub(crate) fn take(directory: &Path) -> Result<UnixListener, Failure> {
     listener
         .set_nonblocking(true)
         .map_err(Failure::of("make `socket` non-blocking"))?;
+    let null = OpenOptions::new().write(true).open("/dev/null");
+    let null = null.map_err(Failure::of("open /dev/null"))?;
+    dup2_stdout(null).map_err(|errno| Failure::of("close standard output")(errno.into()))?;
     Ok(listener)
 }
 

@@ -12,8 +12,9 @@ use nesos_sys::pidfd::PidFd;
 use nesos_wire::executor::{ExitRecord, FromExecutor, ToExecutor};
 use nesos_wire::frame;
 use nix::sys::signal::Signal;
+use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf, pipe};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Largest message of a helper: an exit record with its reason.
@@ -58,6 +59,8 @@ pub(super) struct Helper {
     directory: PathBuf,
     process: Option<PidFd>,
     pid: Option<u32>,
+    /// Ends when its socket is there, or it is not any more.
+    opened: Option<pipe::Receiver>,
 }
 
 impl Helper {
@@ -67,15 +70,17 @@ impl Helper {
             directory,
             process: None,
             pid: None,
+            opened: None,
         }
     }
 
-    /// One that was just started.
-    pub(super) fn started(directory: PathBuf, process: PidFd) -> Self {
+    /// One that was just started; `opened` ends when its socket is there.
+    pub(super) fn started(directory: PathBuf, process: PidFd, opened: pipe::Receiver) -> Self {
         Self {
             directory,
             process: Some(process),
             pid: None,
+            opened: Some(opened),
         }
     }
 
@@ -88,6 +93,10 @@ impl Helper {
     pub(super) async fn connect(&mut self) -> Option<Connection> {
         let begin = tokio::time::Instant::now();
         let mut pause = FIRST_PAUSE;
+        if let Some(mut opened) = self.opened.take() {
+            // However it ends, and if it does not: what follows finds out what there is.
+            let _ = tokio::time::timeout(OPEN_LIMIT, opened.read(&mut [0])).await;
+        }
         loop {
             if let Some(connection) = self.try_connect() {
                 return Some(connection);

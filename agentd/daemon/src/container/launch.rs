@@ -14,6 +14,7 @@ use nesos_sys::container::{SpawnPlan, spawn};
 use nesos_sys::user::{self, Credentials, UserError};
 use nesos_wire::task::TaskSpec;
 use nesos_wire::{AgentId, ContainerId, frame};
+use tokio::net::unix::pipe;
 
 use super::Context;
 use super::helper::Helper;
@@ -47,6 +48,8 @@ pub(super) enum LaunchError {
         path: String,
         source: std::io::Error,
     },
+    #[error("make a pipe: {0}")]
+    Pipe(std::io::Error),
     #[error("the executor helper: {0}")]
     Spawn(#[from] nesos_sys::container::SpawnError),
 }
@@ -164,15 +167,19 @@ fn start_helper(context: &Context, directory: &Path, setup: &Setup) -> Result<He
         .map(|cgroups| cgroups.executors().directory())
         .transpose()?;
     let arguments = vec!["nesos-executor".into(), directory.display().to_string()];
+    // Ends when the helper's socket is there.
+    let (opened, opening) = std::io::pipe().map_err(LaunchError::Pipe)?;
     let plan = SpawnPlan {
         directory: directory.into(),
         namespaces: setup.namespaces,
         cgroup,
+        stdout: Some(opening.into()),
         stderr: Some(log.into()),
         ..SpawnPlan::new(context.settings.executor.display().to_string(), arguments)
     };
     let spawned = spawn(&plan)?;
-    Ok(Helper::started(directory.into(), spawned.pidfd))
+    let opened = pipe::Receiver::from_owned_fd(opened.into()).map_err(LaunchError::Pipe)?;
+    Ok(Helper::started(directory.into(), spawned.pidfd, opened))
 }
 
 /// The user the task runs as, by name and looked up: the command's, else its framework's, as Mesos. Only root can switch;
