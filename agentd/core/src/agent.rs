@@ -216,7 +216,7 @@ impl Agent {
             uuid,
             agent: self.id.clone(),
             executor: task.map(|task| task.spec.executor.clone()),
-            container: task.and_then(|task| task.container.clone()),
+            container: task.and_then(Task::shown_container),
             healthy: None,
             data: Vec::new(),
             unreachable_time: None,

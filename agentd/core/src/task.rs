@@ -121,6 +121,15 @@ impl Task {
         self.stream.latest()
     }
 
+    /// Its container as statuses name it: inside a pod's as `OUTER.INNER`.
+    pub(crate) fn shown_container(&self) -> Option<ContainerId> {
+        let own = self.container.as_ref()?;
+        Some(match &self.ties.parent {
+            Some(outer) => ContainerId::new(format!("{outer}.{own}")),
+            None => own.clone(),
+        })
+    }
+
     pub(crate) fn report(&self) -> TaskReport {
         TaskReport {
             spec: self.spec.clone(),

@@ -51,6 +51,17 @@ pub fn wire_state(state: v1::TaskState) -> TaskState {
     }
 }
 
+/// A container's public id: inside another one it is written `OUTER.INNER`, as Mesos prints it.
+pub fn container_id(text: &str) -> v1::ContainerID {
+    match text.rsplit_once('.') {
+        Some((outer, inner)) => v1::ContainerID {
+            parent: Some(Box::new(container_id(outer))),
+            ..inner.into()
+        },
+        None => text.into(),
+    }
+}
+
 /// A status's public form.
 pub fn status(task: &TaskId, status: &TaskStatus) -> v1::TaskStatus {
     // Written by an agent of ours; a damaged one leaves the status poorer, nothing else.
@@ -62,7 +73,7 @@ pub fn status(task: &TaskId, status: &TaskStatus) -> v1::TaskStatus {
         None => extra.container_status,
         Some(container) => {
             let mut shown = extra.container_status.unwrap_or_default();
-            shown.container_id = Some(container.as_str().into());
+            shown.container_id = Some(container_id(container.as_str()));
             Some(shown)
         }
     };
@@ -222,5 +233,19 @@ pub fn wire_reason(reason: v1::TaskStatusReason) -> Reason {
         R::TaskHealthCheckStatusUpdated => Reason::TaskHealthCheckStatusUpdated,
         R::InvalidFrameworkid => Reason::InvalidFrameworkId,
         R::MasterDisconnected => Reason::MasterDisconnected,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_inside_another_says_so() {
+        let plain = container_id("a");
+        assert_eq!((plain.value.as_str(), plain.parent), ("a", None));
+        let inner = container_id("a.b");
+        let outer = inner.parent.map(|outer| outer.value);
+        assert_eq!((inner.value.as_str(), outer.as_deref()), ("b", Some("a")));
     }
 }

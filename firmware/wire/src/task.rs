@@ -111,7 +111,7 @@ pub struct TaskStatus {
     pub agent: Option<AgentId>,
     /// Whose executor reports.
     pub executor: Option<ExecutorId>,
-    /// The container, from RUNNING on.
+    /// The container, from RUNNING on; `OUTER.INNER` for one inside another.
     pub container: Option<ContainerId>,
     /// Result of the latest health check.
     pub healthy: Option<bool>,

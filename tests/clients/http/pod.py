@@ -78,6 +78,8 @@ def main():
             status = event["update"]["status"]
             print(status["task_id"]["value"], status["state"], status.get("message", ""), file=sys.stderr, flush=True)
             states.setdefault(status["task_id"]["value"], []).append([status["state"], status["executor_id"]["value"]])
+            container = status["container_status"]["container_id"]
+            assert container["value"] != container["parent"]["value"], container
             acknowledge = {key: status[key] for key in ("agent_id", "task_id", "uuid") if key in status}
             if "uuid" in status:
                 framework.call("ACKNOWLEDGE", acknowledge=acknowledge)

@@ -71,6 +71,8 @@ fn each_task_has_a_container_inside_the_executors() {
     let status = bench.last_status("a");
     assert_eq!(status.executor, Some(ExecutorId::new("p")));
     assert_ne!(bench.container("a"), bench.container("b"));
+    let nested = format!("{around}.{}", bench.container("a"));
+    assert_eq!(status.container, Some(ContainerId::new(nested)));
 }
 
 #[test]

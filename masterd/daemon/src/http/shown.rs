@@ -59,6 +59,29 @@ struct ShownContainer<'a> {
 #[derive(Debug, serde::Serialize)]
 struct ShownId<'a> {
     value: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<ShownOuter<'a>>,
+}
+
+#[derive(Debug, serde::Serialize)]
+struct ShownOuter<'a> {
+    value: &'a str,
+}
+
+impl<'a> ShownId<'a> {
+    /// `OUTER.INNER` is a container inside another one.
+    fn of(text: &'a str) -> Self {
+        match text.split_once('.') {
+            Some((outer, value)) => Self {
+                value,
+                parent: Some(ShownOuter { value: outer }),
+            },
+            None => Self {
+                value: text,
+                parent: None,
+            },
+        }
+    }
 }
 
 /// A bag by name, with zeros for the four that are always there.
@@ -108,7 +131,7 @@ impl<'a> From<&'a TaskStatus> for ShownStatus<'a> {
             state: status::state(known.state).name(),
             timestamp: known.timestamp,
             container_status: container.map(|id| ShownContainer {
-                container_id: ShownId { value: id.as_str() },
+                container_id: ShownId::of(id.as_str()),
             }),
             healthy: known.healthy,
         }
