@@ -82,10 +82,6 @@ impl Master {
                 ));
             }
         }
-        let mut needed = match start {
-            true => executor.resources.clone(),
-            false => Resources::new(),
-        };
         let mut seen: BTreeSet<&TaskId> = BTreeSet::new();
         let framework = self.frameworks.get(&offer.framework);
         let about_it = framework.map_or(0, |known| known.info.len());
@@ -96,7 +92,6 @@ impl Master {
             if !seen.insert(&task.task) {
                 return Err(because(format!("Task has duplicate ID: {}", task.task)));
             }
-            needed.add(&task.resources);
             bytes += estimate(&task.command, task.info.len() + about_it);
         }
         if bytes > MAX_LAUNCH_BYTES {
@@ -104,7 +99,9 @@ impl Master {
                 "The task group has about {bytes} bytes, at most {MAX_LAUNCH_BYTES} are allowed"
             ));
         }
-        check_room("Task group and its executor use", &needed, remaining)?;
+        let first = start.then_some(&executor.resources);
+        let needed = first.into_iter().chain(tasks.iter().map(|t| &t.resources));
+        check_room("Task group and its executor use", needed, remaining)?;
         Ok(start)
     }
 }

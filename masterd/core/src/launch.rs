@@ -66,15 +66,13 @@ impl Master {
     ) -> Result<bool, String> {
         self.check_task(offer, task)?;
         let Some(executor) = &task.executor else {
-            check_room("Task uses", &task.resources, remaining)?;
+            check_room("Task uses", [&task.resources], remaining)?;
             return Ok(false);
         };
         let start = self.check_executor(offer, executor)?;
-        let mut needed = task.resources.clone();
-        if start {
-            needed.add(&executor.resources);
-        }
-        check_room("Task and its executor use", &needed, remaining)?;
+        let first = start.then_some(&executor.resources);
+        let needed = first.into_iter().chain([&task.resources]);
+        check_room("Task and its executor use", needed, remaining)?;
         Ok(start)
     }
 

@@ -87,23 +87,31 @@ impl Master {
     }
 }
 
-/// Whether what is left of an offer has room for `needed`. `whose` begins the sentence: `Task uses`.
-pub(crate) fn check_room(
+/// Whether what is left of an offer has room for all of `parts`, each with what is its own alone. `whose` begins the
+/// sentence: `Task uses`.
+pub(crate) fn check_room<'a>(
     whose: &str,
-    needed: &Resources,
+    parts: impl IntoIterator<Item = &'a Resources>,
     remaining: &Resources,
 ) -> Result<(), String> {
-    if let Some(name) = mixed_name(needed) {
+    // Not the sum: of two parts that want the same port it would hold that port once.
+    let (mut left, mut needed, mut fits) = (remaining.clone(), Resources::new(), true);
+    for part in parts {
+        fits &= left.contains(part);
+        left.subtract(&part.filter(|entry| !entry.is_shared()));
+        needed.add(part);
+    }
+    if let Some(name) = mixed_name(&needed) {
         return Err(format!(
             "{whose} revocable and non-revocable {name} at once"
         ));
     }
-    if remaining.contains(needed) {
+    if fits {
         return Ok(());
     }
     Err(format!(
         "{whose} more resources {} than available {}",
-        resource_text::text(needed),
+        resource_text::text(&needed),
         resource_text::text(remaining)
     ))
 }

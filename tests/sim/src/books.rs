@@ -1,4 +1,4 @@
-//! Who holds what, tasks and offers, added up anew for the checkers.
+//! Who holds what, tasks, executors and offers, added up anew for the checkers.
 //!
 //! Not the allocator's sums in any part. Called by `fairness` and `quota`. Invariant: what is shared counts once per agent
 //! in every sum, however many of those summed up hold it.
@@ -32,6 +32,10 @@ impl Books {
             for task in tasks.filter(|task| !task.latest.is_terminal()) {
                 let client = (task.spec.key.framework.clone(), task.spec.role.clone());
                 books.put(&agent.id, client, &task.spec.resources);
+            }
+            for executor in agent.executors.values() {
+                let client = (executor.key.framework.clone(), executor.role.clone());
+                books.put(&agent.id, client, &executor.resources);
             }
         }
         let is_fresh = |offer: &Offer| fresh.iter().any(|new| new.id == offer.id);

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use agentd_core::Agent;
 use agentd_core::checkpoint::Record;
+use masterd_core::Master;
 use masterd_core::check::violations;
 use nesos_wire::FrameworkId;
 use nesos_wire::resource::Resources;
@@ -164,6 +165,7 @@ impl World {
                         tasks.map(|task| format!("master: {} {:?}", task.key(), task.state)),
                     );
                 }
+                lines.extend(self.idling(core));
                 if !core.schedule().windows().is_empty() {
                     lines.push("machines are scheduled for maintenance".into());
                 }
@@ -187,6 +189,13 @@ impl World {
             }
         }
         lines.join("\n")
+    }
+
+    /// A default executor ends with its last task.
+    fn idling<'a>(&'a self, core: &'a Master) -> impl Iterator<Item = String> + 'a {
+        let living = core.executors();
+        let claimed = living.filter(|(_, known)| !self.is_abandoned(&known.key.framework));
+        claimed.map(|(agent, known)| format!("master: executor {} on {}", known.key, agent.id))
     }
 
     /// No scheduler claims this framework any more (its TEARDOWN was lost), and its failover timeout is still running.

@@ -10,7 +10,7 @@ use crate::world::World;
 
 impl World {
     pub(crate) fn be_hostile(&mut self, scheduler: usize) {
-        let call = match self.rng.between(0, 9) {
+        let call = match self.rng.between(0, 10) {
             0..=3 => self.wrong_accept(scheduler),
             4 => Call::Decline {
                 offers: self.wrong_offers(scheduler),
@@ -37,6 +37,10 @@ impl World {
             },
             8 => Call::Revive {
                 roles: vec!["foreign".to_owned()],
+            },
+            9 => Call::ShutDownExecutor {
+                agent: self.some_agent(),
+                executor: ExecutorId::new("pod1"),
             },
             _ => Call::Message {
                 agent: self.some_agent(),

@@ -4,11 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use masterd_core::{Call, LaunchTask, Offer, Operation};
+use masterd_core::{Call, LaunchExecutor, LaunchTask, Offer, Operation};
+use nesos_wire::framework_executor::ExecutorKind;
 use nesos_wire::resource::Resources;
 use nesos_wire::resource_text;
 use nesos_wire::task::Command;
-use nesos_wire::{AgentId, OfferId, TaskId};
+use nesos_wire::{AgentId, ExecutorId, OfferId, TaskId};
 
 use crate::scheduler::Belief;
 use crate::world::World;
@@ -39,8 +40,7 @@ impl World {
                 let mut total = Resources::new();
                 offers.iter().for_each(|offer| total.add(&offer.resources));
                 let mut operations = self.conversions(scheduler, &agent, &role, &mut total);
-                let tasks = self.tasks_for(scheduler, &agent, total);
-                operations.push(Operation::Launch(tasks));
+                operations.push(self.launch_for(scheduler, &agent, total));
                 Call::Accept {
                     offers: ids,
                     operations,
@@ -56,6 +56,20 @@ impl World {
             if wants && self.rng.once_in(60) {
                 return self.scheduler_crash(scheduler);
             }
+        }
+    }
+
+    /// Tasks one by one, or as a group with an executor that may live already.
+    fn launch_for(&mut self, scheduler: usize, agent: &AgentId, mut left: Resources) -> Operation {
+        if !self.laws.has_pods || !self.rng.chance(50) {
+            return Operation::Launch(self.tasks_for(scheduler, agent, left));
+        }
+        let executor = pod(self.rng.between(0, 2));
+        left.subtract(&executor.resources);
+        let tasks = self.tasks_for(scheduler, agent, left);
+        Operation::LaunchGroup {
+            executor: Box::new(executor),
+            tasks,
         }
     }
 
@@ -140,5 +154,22 @@ impl World {
                 TaskId::new(format!("t{}", known.next_task))
             }
         }
+    }
+}
+
+/// One of the few default executors that all frameworks use.
+fn pod(number: u64) -> LaunchExecutor {
+    let id = format!("pod{number}");
+    LaunchExecutor {
+        name: id.clone(),
+        kind: ExecutorKind::Default,
+        source: String::new(),
+        role: None,
+        resources: resource_text::parse("cpus:0.1;mem:32").unwrap_or_default(),
+        command: Command::default(),
+        shutdown_grace_ms: None,
+        info: id.clone().into_bytes(),
+        executor: ExecutorId::new(id),
+        invalid: None,
     }
 }

@@ -1,4 +1,4 @@
-//! What a run is about beside its faults: whether there are quotas, weights, operations on resources.
+//! What a run is about beside its faults: whether there are quotas, weights, operations on resources, pods.
 //!
 //! Drawn once per seed. Runs without them are needed too: some rules can only be checked to the letter without quota.
 
@@ -15,6 +15,8 @@ pub(crate) struct Laws {
     pub(crate) has_operations: bool,
     /// Some boards are in another region than the master.
     pub(crate) has_domains: bool,
+    /// Frameworks launch task groups with default executors, too.
+    pub(crate) has_pods: bool,
 }
 
 impl Laws {
@@ -24,6 +26,7 @@ impl Laws {
             has_weights: rng.chance(30),
             has_operations: rng.chance(40),
             has_domains: rng.chance(25),
+            has_pods: rng.chance(40),
         }
     }
 }
