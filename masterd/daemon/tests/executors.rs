@@ -5,7 +5,7 @@
 mod common;
 
 use common::agent::{Agent, board};
-use common::form::{FORMS, Form, Scheduler};
+use common::form::{FORMS, Form, Scheduler, Watcher};
 use common::http::get;
 use common::{Master, run};
 use nesos_api::v1;
@@ -217,6 +217,12 @@ async fn shown(address: &str, form: Form, agent: &str, framework: &Value) {
         (&json!("CUSTOM"), &json!(64.0))
     );
     assert_eq!(state["frameworks"][0]["tasks"][0]["executor_id"], "e:1");
+    let snapshot = Watcher::open(form, address).await.event().await;
+    let snapshot = &snapshot["subscribed"]["get_state"]["get_executors"]["executors"];
+    assert_eq!(*snapshot, json!(listed));
+    let slaves = get(address, "/slaves").await.json();
+    let used = &slaves["slaves"][0]["used_resources_full"][0];
+    assert_eq!(used["scalar"]["value"], 1.5);
 }
 
 /// The agent comes back with the executor alone: its tasks are lost, it is not.
