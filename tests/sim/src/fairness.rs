@@ -88,6 +88,7 @@ pub(crate) fn complaint(
     }
     match has_quota {
         true => quota::unmet(core, &clients, &books, refusals, now),
+        false if refusals.is_waiting(now) => None,
         false => idle(core, &clients, refusals, now),
     }
 }

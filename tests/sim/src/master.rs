@@ -65,7 +65,8 @@ impl World {
             self.fail("the registry that was loaded is not the one that was written".into());
         }
         let mut config = Config::new(MasterId::new(format!("m{generation}")), "sim");
-        self.refusals.begin(self.now);
+        self.refusals
+            .begin(self.now, registry.quotas().next().is_some());
         config.framework_recovery_timeout = Duration::from_secs(120);
         config.allocator_recovery_timeout = fairness::RECOVERY;
         config.domain = self.laws.has_domains.then(|| suiting::domain(true));

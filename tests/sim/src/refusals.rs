@@ -35,15 +35,17 @@ pub(crate) struct Refusals {
     refused: BTreeMap<(Client, AgentId), Vec<Refusal>>,
     /// Until when the present master may wait for agents before it offers anything.
     early_until: Option<Instant>,
+    has_quota: bool,
     /// What the master is taking in.
     pub(crate) pending: Option<Pending>,
 }
 
 impl Refusals {
-    /// A master starts: it knows of no refusal.
-    pub(crate) fn begin(&mut self, now: Instant) {
+    /// A master starts: it knows of no refusal. If it finds quotas it waits for agents, whatever becomes of the quotas.
+    pub(crate) fn begin(&mut self, now: Instant, has_quota: bool) {
         *self = Self {
             early_until: Some(now + RECOVERY + SETTLING),
+            has_quota,
             ..Self::default()
         };
     }
@@ -51,6 +53,11 @@ impl Refusals {
     /// Whether that was a moment ago.
     pub(crate) fn is_early(&self, now: Instant) -> bool {
         self.early_until.is_some_and(|until| now < until)
+    }
+
+    /// Whether it may be waiting for agents.
+    pub(crate) fn is_waiting(&self, now: Instant) -> bool {
+        self.has_quota && self.is_early(now)
     }
 
     pub(crate) fn put(&mut self, client: Client, agent: AgentId, refusal: Refusal, now: Instant) {
