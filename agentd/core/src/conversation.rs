@@ -1,7 +1,7 @@
 //! What is said on the link: the greeting, the master's messages, and what a lost link means for what was sent.
 //!
-//! Called by `agent`. Invariant: after a link is lost nothing of it is left in the outbox, and every stream starts again with
-//! its head.
+//! Called by `agent`. Invariants: after a link is lost nothing of it is left in the outbox, and every stream starts again with
+//! its head; work that crossed a greeting on its way is not taken, for the master has counted it as dropped.
 
 use nesos_base::time::Duration;
 use nesos_wire::framework_executor::ExecutorKind;
@@ -40,6 +40,7 @@ impl Agent {
             executors: self.executors().map(|view| view.spec.clone()).collect(),
         };
         self.out.send.push(AgentToMaster::Hello(hello));
+        self.link.greeted();
     }
 
     pub(crate) fn link_down(&mut self, link: u64, error: &LinkError) {
@@ -77,6 +78,10 @@ impl Agent {
     }
 
     pub(crate) fn message(&mut self, message: MasterToAgent) {
+        if self.link.is_behind() && is_new_work(&message) {
+            // It crossed a greeting that could not tell of it, and by which the master takes it for dropped.
+            return;
+        }
         match message {
             MasterToAgent::Welcome(welcome) => self.welcome(welcome),
             MasterToAgent::Refused { reason } => {
@@ -182,4 +187,14 @@ impl Agent {
             self.drop_task(key);
         }
     }
+}
+
+/// Whether the message gives the agent something that it has not had before.
+fn is_new_work(message: &MasterToAgent) -> bool {
+    matches!(
+        message,
+        MasterToAgent::Launch { .. }
+            | MasterToAgent::LaunchExecutor { .. }
+            | MasterToAgent::Apply(_)
+    )
 }

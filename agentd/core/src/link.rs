@@ -54,6 +54,8 @@ enum State {
 pub(crate) struct Link {
     state: State,
     number: u64,
+    /// Greetings on this link that no Welcome has answered.
+    unanswered: u32,
     leader: Option<String>,
     failed: Backoff,
     refused: Backoff,
@@ -66,6 +68,7 @@ impl Link {
                 until: Instant::MIN,
             },
             number: 0,
+            unanswered: 0,
             leader: None,
             failed: Backoff::new(DIAL_FIRST, DIAL_LAST),
             refused: Backoff::new(REFUSED_FIRST, REFUSED_LAST),
@@ -114,6 +117,7 @@ impl Link {
     pub(crate) fn up(&mut self, now: Instant) -> bool {
         let dialling = self.state == State::Dialling;
         if dialling {
+            self.unanswered = 0;
             self.state = State::Greeting {
                 until: now + GREETING_TIMEOUT,
             };
@@ -121,8 +125,18 @@ impl Link {
         dialling
     }
 
+    pub(crate) fn greeted(&mut self) {
+        self.unanswered += 1;
+    }
+
+    /// Whether what is heard now was said before the master read the newest greeting.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.unanswered > 0
+    }
+
     pub(crate) fn welcomed(&mut self, now: Instant, silence: Duration) {
         self.refused.reset();
+        self.unanswered = self.unanswered.saturating_sub(1);
         self.state = State::Live {
             since: now,
             heard: now,

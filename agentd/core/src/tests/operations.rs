@@ -106,6 +106,24 @@ fn what_is_in_use_or_absent_is_not_converted_and_the_master_hears_the_truth() {
 }
 
 #[test]
+fn work_that_crossed_a_greeting_is_not_taken() {
+    let mut bench = Bench::live();
+    let too_much = order(1, mem(999, Terms::default()), mem(999, reserved()));
+    bench.message(too_much);
+    assert_eq!(bench.hello().operations.len(), 1, "the truth is told anew");
+    let reserve = order(2, mem(100, Terms::default()), mem(100, reserved()));
+    bench.message(reserve.clone());
+    bench.message(MasterToAgent::Launch {
+        tasks: vec![spec("late", 1)],
+    });
+    assert_eq!(bench.agent.operations().count(), 1);
+    assert_eq!(bench.agent.tasks().count(), 0);
+    bench.message(MasterToAgent::Welcome(welcome()));
+    bench.message(reserve);
+    assert_eq!(bench.agent.operations().count(), 2);
+}
+
+#[test]
 fn volumes_come_and_go_with_their_operations() {
     let mut bench = Bench::live();
     bench.message(order(1, mem(64, Terms::default()), mem(64, reserved())));
