@@ -69,6 +69,11 @@ macro_rules! ids {
                 Self(text.into())
             }
 
+            /// The text, not copied: for an id of another kind that reads the same.
+            pub fn to_shared(&self) -> Arc<str> {
+                Arc::clone(&self.0)
+            }
+
             /// The text.
             pub fn as_str(&self) -> &str {
                 &self.0

@@ -9,7 +9,6 @@ use nesos_base::time::Duration;
 use nesos_wire::command::{AgentRecord, Command, Upkeep};
 use nesos_wire::domain::Domain;
 use nesos_wire::message::{AgentToMaster, Hello, MasterToAgent, TaskReport, Welcome};
-use nesos_wire::task::TaskState;
 use nesos_wire::{AgentId, FrameworkId, TaskKey, version};
 
 use crate::allocator::AgentFacts;
@@ -19,7 +18,7 @@ use crate::master::Master;
 use crate::news::News;
 use crate::outgoing::FrameworkEvent;
 use crate::ready::Answer;
-use crate::state::{Agent, AgentCondition, Task};
+use crate::state::{Agent, AgentCondition};
 use crate::timers::Timer;
 
 /// How long an operator's question to an agent may take. A read of 64 KB takes milliseconds, a busy SD card seconds.
@@ -405,29 +404,6 @@ impl Agent {
             ping_sequence: 0,
             missed_pings: 0,
             gone_at: None,
-        }
-    }
-}
-
-impl Task {
-    /// A task in the books: what only its agent needs is left out of `spec`.
-    pub(crate) fn new(mut spec: nesos_wire::task::TaskSpec, agent: AgentId) -> Self {
-        // The framework has the one, the agent the other; a hundred thousand copies would be most of what a master holds.
-        spec.framework_info = Vec::new();
-        spec.command = nesos_wire::task::Command {
-            user: spec.command.user,
-            ..Default::default()
-        };
-        Self {
-            spec,
-            agent,
-            state: TaskState::Staging,
-            latest: TaskState::Staging,
-            statuses: Vec::new(),
-            unacknowledged: None,
-            confirmed: false,
-            kill: None,
-            acknowledged: None,
         }
     }
 }

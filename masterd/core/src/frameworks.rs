@@ -366,6 +366,7 @@ fn blank(id: &FrameworkId, facts: FrameworkFacts, info: Vec<u8>) -> Framework {
         completed: Default::default(),
         offers: BTreeSet::new(),
         inverse_offers: BTreeSet::new(),
+        patterns: Default::default(),
         heartbeat_at: None,
         removal_at: None,
     }

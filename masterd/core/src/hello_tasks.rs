@@ -11,7 +11,7 @@ use nesos_wire::{AgentId, TaskId, TaskKey};
 
 use crate::master::Master;
 use crate::news::News;
-use crate::state::Task;
+use crate::task::Task;
 
 /// What a `Hello` leads to besides the `Welcome`.
 #[derive(Default)]
@@ -156,7 +156,8 @@ impl Master {
         let back = framework.unreachable.remove(&key.task);
         let is_news = back.is_some() || !framework.tasks.contains_key(&key.task);
         if is_news {
-            let mut task = back.unwrap_or_else(|| Task::new(spec, agent.clone()));
+            let mut task =
+                back.unwrap_or_else(|| Task::new(spec, agent.clone(), &mut framework.patterns));
             // Whatever it was when it went away: the agent knows better. Whether the status is acknowledged only the
             // agent knows; it repeats it if it has to.
             task.state = TaskState::Staging;

@@ -13,7 +13,7 @@ use crate::call::{LaunchExecutor, LaunchTask};
 use crate::master::Master;
 use crate::news::News;
 use crate::outgoing::Offer;
-use crate::state::Task;
+use crate::task::Task;
 use crate::task_check::check_room;
 
 /// Most bytes of specs in one message, estimated: a quarter of the frame limit, because the estimate is rough.
@@ -145,9 +145,8 @@ impl Master {
             info: task.info,
             framework_info: framework.info.clone(),
         };
-        framework
-            .tasks
-            .insert(task.task, Task::new(spec.clone(), offer.agent.clone()));
+        let booked = Task::new(spec.clone(), offer.agent.clone(), &mut framework.patterns);
+        framework.tasks.insert(task.task, booked);
         if let Some(agent) = self.agents.get_mut(&offer.agent) {
             agent.tasks.insert(spec.key.clone());
         }

@@ -14,7 +14,8 @@ use crate::event::LinkId;
 use crate::master::Master;
 use crate::news::News;
 use crate::outgoing::FrameworkEvent;
-use crate::state::{Agent, AgentCondition, Task};
+use crate::state::{Agent, AgentCondition};
+use crate::task::Task;
 use crate::timers::Timer;
 
 /// How an agent leaves for ever.

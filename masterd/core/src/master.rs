@@ -22,7 +22,8 @@ use crate::outgoing::{FrameworkEvent, InverseOffer, Offer};
 use crate::ready::{Answer, Ready};
 use crate::registry::Registry;
 use crate::shelf::Shelf;
-use crate::state::{Agent, Completed, Framework, Task};
+use crate::state::{Agent, Completed, Framework};
+use crate::task::Task;
 use crate::timers::{Timer, Timers};
 
 /// The master. See the crate's documentation for the contract with the shell.

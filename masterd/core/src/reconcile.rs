@@ -8,7 +8,8 @@ use nesos_wire::{AgentId, FrameworkId, TaskKey};
 
 use crate::call::ReconcileTask;
 use crate::master::Master;
-use crate::state::{AgentCondition, Task};
+use crate::state::AgentCondition;
+use crate::task::Task;
 
 impl Master {
     pub(crate) fn reconcile(&mut self, framework: &FrameworkId, tasks: Vec<ReconcileTask>) {
@@ -56,7 +57,10 @@ impl Master {
             "Reconciliation: Latest task state".into(),
         );
         // UNREACHABLE, or LOST to frameworks that know no better.
-        status.unreachable_time = task.statuses.last().and_then(|last| last.unreachable_time);
+        status.unreachable_time = task
+            .statuses()
+            .last()
+            .and_then(|last| last.unreachable_time);
         status
     }
 

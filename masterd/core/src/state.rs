@@ -11,15 +11,13 @@ use nesos_wire::domain::Domain;
 use nesos_wire::framework_executor::FrameworkExecutor;
 use nesos_wire::operation::OperationReport;
 use nesos_wire::resource::Resources;
-use nesos_wire::task::{Attribute, TaskSpec, TaskState, TaskStatus};
+use nesos_wire::task::Attribute;
 use nesos_wire::{AgentId, ExecutorKey, FrameworkId, NodeId, OfferId, TaskId, TaskKey, Uuid};
 
 use crate::constraints::Constraints;
 use crate::event::{LinkId, StreamId};
 use crate::shelf::Shelf;
-
-/// Statuses remembered per task: more than a task has states, unless it flaps.
-pub(crate) const MAX_STATUSES: usize = 16;
+use crate::task::{Patterns, Task};
 
 /// Where an agent stands with this master.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -99,41 +97,6 @@ pub struct Kill {
     pub grace_ms: Option<u32>,
 }
 
-/// A task.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Task {
-    /// What was launched.
-    pub spec: TaskSpec,
-    /// Where.
-    pub agent: AgentId,
-    /// State of the newest status sent on to the framework; STAGING before the first.
-    pub state: TaskState,
-    /// Newest state the agent knows: what accounting goes by.
-    pub latest: TaskState,
-    /// Statuses, oldest first, one per run of equal states, without `data`; at most 16.
-    pub statuses: Vec<TaskStatus>,
-    /// The status that the framework has still to acknowledge, whole.
-    pub unacknowledged: Option<TaskStatus>,
-    /// The agent has been heard to know this launch.
-    pub confirmed: bool,
-    /// It is to be killed.
-    pub kill: Option<Kill>,
-    /// Uuid of the last acknowledged terminal status.
-    pub acknowledged: Option<Uuid>,
-}
-
-impl Task {
-    /// The full name.
-    pub fn key(&self) -> &TaskKey {
-        &self.spec.key
-    }
-
-    /// Whether it still uses its resources.
-    pub fn is_using_resources(&self) -> bool {
-        !self.latest.is_terminal()
-    }
-}
-
 /// A framework.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Framework {
@@ -167,6 +130,8 @@ pub struct Framework {
     pub offers: BTreeSet<OfferId>,
     /// Its outstanding inverse offers.
     pub inverse_offers: BTreeSet<OfferId>,
+    /// What its newest tasks are like.
+    pub(crate) patterns: Patterns,
     pub(crate) heartbeat_at: Option<Instant>,
     pub(crate) removal_at: Option<Instant>,
 }

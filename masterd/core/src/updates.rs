@@ -10,37 +10,7 @@ use nesos_wire::{AgentId, FrameworkId, TaskId, TaskKey, Uuid};
 
 use crate::master::Master;
 use crate::outgoing::FrameworkEvent;
-use crate::state::{MAX_STATUSES, Task};
-
-impl Task {
-    /// Notes a status that goes to the framework.
-    pub(crate) fn record(&mut self, mut status: TaskStatus) {
-        // The same texts, but in memory once.
-        if status.agent.as_ref() == Some(&self.agent) {
-            status.agent = Some(self.agent.clone());
-        }
-        if status.executor.as_ref() == Some(&self.spec.executor) {
-            status.executor = Some(self.spec.executor.clone());
-        }
-        self.state = status.state;
-        if self
-            .statuses
-            .last()
-            .is_some_and(|last| last.state == status.state)
-        {
-            self.statuses.pop();
-        } else if self.statuses.len() >= MAX_STATUSES {
-            self.statuses.remove(0);
-        }
-        // Most tasks live with one or two statuses: a vector's usual room for four would double a task's size.
-        self.statuses.reserve_exact(1);
-        // The executor's bytes are not kept for history, as in Mesos: they may be large.
-        self.statuses.push(TaskStatus {
-            data: Vec::new(),
-            ..status
-        });
-    }
-}
+use crate::task::Task;
 
 impl Master {
     pub(crate) fn update(&mut self, agent: &AgentId, update: TaskUpdate) {
@@ -87,7 +57,7 @@ impl Master {
         if !task.state.is_terminal() {
             task.record(status.clone());
         }
-        task.unacknowledged = status.uuid.is_some().then(|| status.clone());
+        task.unacknowledged = status.uuid.is_some().then(|| Box::new(status.clone()));
         if frees {
             let (role, resources) = (task.spec.role.clone(), task.spec.resources.clone());
             self.allocator
@@ -154,7 +124,7 @@ impl Master {
             return;
         };
         let waiting = known.tasks.values().filter_map(|task| {
-            let status = task.unacknowledged.clone()?;
+            let status = TaskStatus::clone(task.unacknowledged.as_deref()?);
             Some((task.spec.key.clone(), status))
         });
         for (key, status) in waiting.collect::<Vec<_>>() {
@@ -243,7 +213,8 @@ impl Master {
         reason: Reason,
         message: String,
     ) -> TaskStatus {
-        let last = task.statuses.last();
+        let statuses = task.statuses();
+        let last = statuses.last();
         TaskStatus {
             state,
             source: Source::Master,
@@ -270,7 +241,7 @@ impl Master {
         match framework.tasks.get(&key.task) {
             Some(task) if task.agent != *agent => true,
             // On one link updates stay in order, so that after a launch's first status no older one comes.
-            Some(task) if !task.statuses.is_empty() => false,
+            Some(task) if task.has_statuses() => false,
             _ => {
                 let mut launches = framework
                     .completed

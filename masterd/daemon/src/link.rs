@@ -44,38 +44,43 @@ enum Fault {
 }
 
 /// Serves a link until it ends. `certified` is the common name of the agent's certificate.
-pub(crate) async fn serve<S>(
+///
+/// Not an `async fn`: that would keep room for its arguments beside what became of them.
+pub(crate) fn serve<S>(
     stream: S,
     link: LinkId,
     certified: String,
     peer: SocketAddr,
     engine: Engine,
-) where
-    S: AsyncRead + AsyncWrite + Unpin,
+) -> impl Future<Output = ()> + Send
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let (read, mut write) = tokio::io::split(stream);
     let mut reader = FrameReader::new(read);
-    // In boxes, here and below: what a link needs for a moment must not stay with it as long as it lives.
-    let greeting = Box::pin(greet(
-        &mut reader,
-        &mut write,
-        link,
-        &certified,
-        peer,
-        &engine,
-    ));
-    let Some(outgoing) = greeting.await else {
-        return;
-    };
-    let ended = tokio::select! {
-        ended = read_all(&mut reader, link, &engine) => ended,
-        ended = write_all(&mut write, &outgoing) => ended,
-    };
-    match ended {
-        Ok(()) => tracing::info!("agent link {} of node {certified} was closed", link.0),
-        Err(fault) => tracing::warn!("agent link {} of node {certified} ends: {fault}", link.0),
+    async move {
+        // In boxes, here and below: what a link needs for a moment must not stay with it as long as it lives.
+        let greeting = Box::pin(greet(
+            &mut reader,
+            &mut write,
+            link,
+            &certified,
+            peer,
+            &engine,
+        ));
+        let Some(outgoing) = greeting.await else {
+            return;
+        };
+        let ended = tokio::select! {
+            ended = read_all(&mut reader, link, &engine) => ended,
+            ended = write_all(&mut write, &outgoing) => ended,
+        };
+        match ended {
+            Ok(()) => tracing::info!("agent link {} of node {certified} was closed", link.0),
+            Err(fault) => tracing::warn!("agent link {} of node {certified} ends: {fault}", link.0),
+        }
+        Box::pin(engine.send(Input::Closed(link))).await;
     }
-    Box::pin(engine.send(Input::Closed(link))).await;
 }
 
 /// Hands the agent's `Hello` to the engine. Gives what will be sent; `None`: the link is over.

@@ -291,7 +291,7 @@ impl Script {
         let framework = self.frameworks[name].id.clone().expect("subscribed");
         let task = TaskId::new(task);
         let known = self.master.find_task(&TaskKey { framework, task });
-        let since = known.and_then(|task| task.statuses.last()?.unreachable_time);
+        let since = known.and_then(|task| task.statuses().last()?.unreachable_time);
         self.say(&format!("{since:?}"));
     }
 

@@ -10,6 +10,6 @@ pub(crate) use nesos_api::tasks::{state, status};
 pub(crate) fn task(task: &masterd_core::Task) -> v1::Task {
     v1::Task {
         status_update_state: Some(state(task.state)),
-        ..tasks::task(&task.spec, &task.agent, task.latest, &task.statuses)
+        ..tasks::task(&task.open(), &task.agent, task.latest, &task.statuses())
     }
 }

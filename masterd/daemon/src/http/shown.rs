@@ -28,7 +28,7 @@ pub(super) struct ShownTask<'a> {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     limits: BTreeMap<&'a str, f64>,
     role: &'a str,
-    statuses: Vec<ShownStatus<'a>>,
+    statuses: Vec<ShownStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,42 +42,44 @@ pub(super) struct ShownTask<'a> {
 }
 
 #[derive(Debug, serde::Serialize)]
-struct ShownStatus<'a> {
+struct ShownStatus {
     state: &'static str,
     timestamp: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    container_status: Option<ShownContainer<'a>>,
+    container_status: Option<ShownContainer>,
     #[serde(skip_serializing_if = "Option::is_none")]
     healthy: Option<bool>,
 }
 
 #[derive(Debug, serde::Serialize)]
-struct ShownContainer<'a> {
-    container_id: ShownId<'a>,
+struct ShownContainer {
+    container_id: ShownId,
 }
 
 #[derive(Debug, serde::Serialize)]
-struct ShownId<'a> {
-    value: &'a str,
+struct ShownId {
+    value: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    parent: Option<ShownOuter<'a>>,
+    parent: Option<ShownOuter>,
 }
 
 #[derive(Debug, serde::Serialize)]
-struct ShownOuter<'a> {
-    value: &'a str,
+struct ShownOuter {
+    value: String,
 }
 
-impl<'a> ShownId<'a> {
+impl ShownId {
     /// `OUTER.INNER` is a container inside another one.
-    fn of(text: &'a str) -> Self {
+    fn of(text: &str) -> Self {
         match text.split_once('.') {
             Some((outer, value)) => Self {
-                value,
-                parent: Some(ShownOuter { value: outer }),
+                value: value.to_owned(),
+                parent: Some(ShownOuter {
+                    value: outer.to_owned(),
+                }),
             },
             None => Self {
-                value: text,
+                value: text.to_owned(),
                 parent: None,
             },
         }
@@ -92,7 +94,7 @@ impl<'a> From<&'a Task> for ShownTask<'a> {
     fn from(task: &'a Task) -> Self {
         let spec = &task.spec;
         // Written by this master or one before it; a damaged one leaves the display poorer, nothing else.
-        let extras = v1::TaskInfoExtras::from_protobuf(&spec.info).unwrap_or_default();
+        let extras = v1::TaskInfoExtras::from_protobuf(&task.info()).unwrap_or_default();
         let limit = |amount: &Option<Scalar>| amount.map_or(f64::INFINITY, Scalar::to_f64);
         let limits = spec.limits.iter();
         Self {
@@ -114,8 +116,8 @@ impl<'a> From<&'a Task> for ShownTask<'a> {
             } else {
                 &spec.role
             },
-            statuses: task.statuses.iter().map(ShownStatus::from).collect(),
-            user: spec.command.user.as_deref(),
+            statuses: task.statuses().into_iter().map(ShownStatus::from).collect(),
+            user: spec.user.as_deref(),
             labels: extras.labels.map(|labels| labels.labels),
             discovery: extras.discovery,
             container: extras.container,
@@ -124,13 +126,12 @@ impl<'a> From<&'a Task> for ShownTask<'a> {
     }
 }
 
-impl<'a> From<&'a TaskStatus> for ShownStatus<'a> {
-    fn from(known: &'a TaskStatus) -> Self {
-        let container = known.container.as_ref();
+impl From<TaskStatus> for ShownStatus {
+    fn from(known: TaskStatus) -> Self {
         Self {
             state: status::state(known.state).name(),
             timestamp: known.timestamp,
-            container_status: container.map(|id| ShownContainer {
+            container_status: known.container.map(|id| ShownContainer {
                 container_id: ShownId::of(id.as_str()),
             }),
             healthy: known.healthy,
@@ -166,7 +167,7 @@ impl Serialize for ShownResources<'_> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use masterd_core::Task;
+    use masterd_core::{Patterns, Task};
     use nesos_wire::task::{Command, Source, TaskSpec, TaskState};
     use nesos_wire::{AgentId, Attempt, ContainerId, ExecutorId, FrameworkId, TaskId, TaskKey};
     use nesos_wire::{Uuid, resource_text};
@@ -189,47 +190,43 @@ mod tests {
             unreachable_time: None,
             extra: Vec::new(),
         };
+        let kind = match info.contains("executor") {
+            true => ExecutorKind::Custom,
+            false => ExecutorKind::Command,
+        };
         let info = v1::TaskInfo::from_json(info.as_bytes()).unwrap();
-        Task {
-            spec: TaskSpec {
-                key: TaskKey {
-                    framework: FrameworkId::new("f"),
-                    task: TaskId::new("t\"1"),
-                },
-                attempt: Attempt(1),
-                name: "web \u{e4}\n".into(),
-                executor: ExecutorId::new("e"),
-                kind: Default::default(),
-                role: "lab".into(),
-                resources: resource_text::parse(resources).unwrap(),
-                limits: [
-                    ("cpus".to_owned(), None),
-                    ("mem".to_owned(), Some(Scalar(5))),
-                ]
-                .into(),
-                command: Command {
-                    user: Some("nobody".into()),
-                    ..Command::default()
-                },
-                kill_grace_ms: 1,
-                partition_aware: false,
-                task_killing: false,
-                checkpoint: false,
-                info: info.to_protobuf(),
-                framework_info: Vec::new(),
+        let spec = TaskSpec {
+            key: TaskKey {
+                framework: FrameworkId::new("f"),
+                task: TaskId::new("t\"1"),
             },
-            agent: AgentId::new("a"),
-            state: TaskState::Starting,
-            latest: TaskState::Running,
-            statuses: vec![
-                known(TaskState::Starting, None),
-                known(TaskState::Running, Some("c")),
-            ],
-            unacknowledged: None,
-            confirmed: true,
-            kill: None,
-            acknowledged: None,
-        }
+            attempt: Attempt(1),
+            name: "web \u{e4}\n".into(),
+            executor: ExecutorId::new("e"),
+            kind,
+            role: "lab".into(),
+            resources: resource_text::parse(resources).unwrap(),
+            limits: [
+                ("cpus".to_owned(), None),
+                ("mem".to_owned(), Some(Scalar(5))),
+            ]
+            .into(),
+            command: Command {
+                user: Some("nobody".into()),
+                ..Command::default()
+            },
+            kill_grace_ms: 1,
+            partition_aware: false,
+            task_killing: false,
+            checkpoint: false,
+            info: info.to_protobuf(),
+            framework_info: Vec::new(),
+        };
+        let mut task = Task::new(spec, AgentId::new("a"), &mut Patterns::default());
+        task.record(known(TaskState::Starting, None));
+        task.record(known(TaskState::Running, Some("c")));
+        (task.state, task.latest) = (TaskState::Starting, TaskState::Running);
+        task
     }
 
     #[test]
@@ -240,7 +237,6 @@ mod tests {
             "container":{"type":"MESOS","hostname":"h"},"health_check":{"grace_period_seconds":1.5},
             "discovery":{"visibility":"CLUSTER","name":"d"},"command":{"value":"x"}}"#;
         for info in [plain, full] {
-            let has_executor = info.contains("executor");
             for resources in [
                 "",
                 "cpus:1.5",
@@ -250,10 +246,7 @@ mod tests {
                 "cpus:1;cpus(db):2",
                 "mem:1;ports:[5-6,8-9]",
             ] {
-                let mut task = task(info, resources);
-                if has_executor {
-                    task.spec.kind = ExecutorKind::Custom;
-                }
+                let task = task(info, resources);
                 let expected = legacy::Task::from(&status::task(&task));
                 let expected = serde_json::to_string(&expected).unwrap();
                 let shown = serde_json::to_string(&ShownTask::from(&task)).unwrap();

@@ -46,7 +46,7 @@ pub(super) async fn list(context: &Context, query: &Query) -> Response<Body> {
         let completed = master
             .completed_frameworks()
             .map(|completed| &completed.framework);
-        let mut found: Vec<&Task> = master
+        let mut found: Vec<(f64, &Task)> = master
             .frameworks()
             .chain(completed)
             .filter(|known| {
@@ -59,9 +59,10 @@ pub(super) async fn list(context: &Context, query: &Query) -> Response<Body> {
                 task.as_deref()
                     .is_none_or(|id| known.spec.key.task.as_str() == id)
             })
+            .map(|known| (age(known), known))
             .collect();
-        found.sort_by(|a, b| {
-            let order = age(a).partial_cmp(&age(b)).unwrap_or(Ordering::Equal);
+        found.sort_by(|(a, _), (b, _)| {
+            let order = a.partial_cmp(b).unwrap_or(Ordering::Equal);
             if is_ascending { order } else { order.reverse() }
         });
         let (offset, limit) = (
@@ -73,7 +74,7 @@ pub(super) async fn list(context: &Context, query: &Query) -> Response<Body> {
                 .into_iter()
                 .skip(offset)
                 .take(limit)
-                .map(shown)
+                .map(|(_, task)| shown(task))
                 .collect(),
         }
     })
@@ -124,7 +125,7 @@ pub(super) fn count<'a>(tasks: impl Iterator<Item = &'a Task>) -> TaskCounts {
 }
 
 fn age(task: &Task) -> f64 {
-    task.statuses
+    task.statuses()
         .first()
         .map_or(f64::INFINITY, |status| status.timestamp)
 }

@@ -1,0 +1,121 @@
+//! What is packed opens to what it was.
+use nesos_wire::task::{Reason, Source};
+use nesos_wire::{ContainerId, FrameworkId, TaskId};
+use proptest::prelude::*;
+
+use super::*;
+
+fn text() -> impl Strategy<Value = Vec<u8>> {
+    // Few letters, so that much is in common.
+    proptest::collection::vec(b'a'..=b'c', 0..40)
+}
+
+fn spec(task: &str, executor: &str, role: &str, name: &str, info: Vec<u8>) -> TaskSpec {
+    TaskSpec {
+        key: TaskKey {
+            framework: FrameworkId::new("f"),
+            task: TaskId::new(task),
+        },
+        attempt: Attempt(3),
+        name: name.to_owned(),
+        executor: ExecutorId::new(executor),
+        kind: ExecutorKind::default(),
+        role: role.to_owned(),
+        resources: Resources::new(),
+        limits: [("mem".to_owned(), None)].into(),
+        command: Command {
+            user: Some("nobody".to_owned()),
+            ..Command::default()
+        },
+        kill_grace_ms: 5,
+        partition_aware: true,
+        task_killing: false,
+        checkpoint: true,
+        info,
+        framework_info: Vec::new(),
+    }
+}
+
+prop_compose! {
+    fn status()(
+        state in prop_oneof![Just(TaskState::Starting), Just(TaskState::Running), Just(TaskState::Unreachable)],
+        message in "[a-c]{0,3}",
+        agent in proptest::option::of("[ab]"),
+        executor in proptest::option::of("[ab]"),
+        container in proptest::option::of("[ab]"),
+        timestamp in 0u16..100,
+        uuid in proptest::option::of(any::<[u8; 16]>()),
+        data in text(),
+    ) -> TaskStatus {
+        TaskStatus {
+            state,
+            source: Source::Executor,
+            reason: uuid.map(|_| Reason::Reconciliation),
+            message,
+            timestamp: f64::from(timestamp),
+            uuid: uuid.map(Uuid),
+            agent: agent.map(AgentId::new),
+            executor: executor.map(ExecutorId::new),
+            container: container.map(ContainerId::new),
+            healthy: None,
+            unreachable_time: Some(1.5),
+            extra: data.clone(),
+            data,
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_difference_makes_the_text_again(text in text(), base in text()) {
+        prop_assert_eq!(apply(&difference(&text, &base), base), text);
+    }
+
+    #[test]
+    fn specs_open_to_what_was_launched(
+        launched in proptest::collection::vec(("[ab]", "[ab]", "[a-z]", "[ab]", text()), 1..60)
+    ) {
+        let mut patterns = Patterns::default();
+        for (task, executor, role, name, info) in launched {
+            let spec = spec(&task, &executor, &role, &name, info);
+            let packed = Task::new(spec.clone(), AgentId::new("a"), &mut patterns);
+            prop_assert_eq!(packed.open(), spec);
+            prop_assert!(patterns.0.len() <= MAX_PATTERNS);
+        }
+    }
+
+    #[test]
+    fn statuses_open_to_what_was_recorded(recorded in proptest::collection::vec(status(), 0..40)) {
+        let spec = spec("a", "a", "r", "n", Vec::new());
+        let mut task = Task::new(spec, AgentId::new("a"), &mut Patterns::default());
+        let mut expected: Vec<TaskStatus> = Vec::new();
+        for status in recorded {
+            task.record(status.clone());
+            expected.pop_if(|last| last.state == status.state);
+            expected.push(TaskStatus { data: Vec::new(), ..status });
+            if expected.len() > MAX_STATUSES {
+                expected.remove(0);
+            }
+            prop_assert_eq!(task.statuses(), expected.clone());
+            prop_assert!(task.has_statuses());
+        }
+    }
+}
+
+#[test]
+fn tasks_that_differ_in_their_ids_share_the_rest() {
+    let mut patterns = Patterns::default();
+    let info = |id: &str, agent: &AgentId| format!("task {id} on {agent}, and more").into_bytes();
+    let mut launch = |number: u32| {
+        let id = format!("t{number}");
+        let agent = AgentId::new(format!("agent-{number}"));
+        let spec = spec(&id, &id, "r", "worker", info(&id, &agent));
+        Task::new(spec, agent, &mut patterns).spec
+    };
+    let (first, second) = (launch(1), launch(23456));
+    assert!(Arc::ptr_eq(&first.pattern, &second.pattern));
+    assert!(Arc::ptr_eq(&first.name, &second.name));
+    assert_eq!((first.info.len(), second.info.len()), (0, 0));
+    let shared = Arc::as_ptr(&second.key.task.to_shared());
+    assert_eq!(shared.addr(), second.executor.as_str().as_ptr().addr());
+}
