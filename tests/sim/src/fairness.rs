@@ -28,15 +28,7 @@ pub(crate) fn complaint(
     now: Instant,
     is_thorough: bool,
 ) -> Option<String> {
-    let events = ready
-        .to_frameworks
-        .iter()
-        .filter_map(|(_, event)| match event {
-            FrameworkEvent::Offers(offers) => Some(offers),
-            _ => None,
-        });
-    let mut fresh: Vec<&Offer> = events.flatten().collect();
-    fresh.sort_by_key(|offer| number(offer));
+    let fresh = fresh_offers(ready);
     if fresh.is_empty() && !is_thorough {
         return None;
     }
@@ -91,6 +83,20 @@ pub(crate) fn complaint(
         false if refusals.is_waiting(now) => None,
         false => idle(core, &clients, refusals, now),
     }
+}
+
+/// The offers of this batch, in the order in which they were made.
+fn fresh_offers(ready: &Ready) -> Vec<&Offer> {
+    let events = ready
+        .to_frameworks
+        .iter()
+        .filter_map(|(_, event)| match event {
+            FrameworkEvent::Offers(offers) => Some(offers),
+            _ => None,
+        });
+    let mut fresh: Vec<&Offer> = events.flatten().collect();
+    fresh.sort_by_key(|offer| number(offer));
+    fresh
 }
 
 /// Roles of connected frameworks that want offers.
