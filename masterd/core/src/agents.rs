@@ -5,11 +5,10 @@
 
 use std::collections::BTreeSet;
 
-use nesos_base::time::Duration;
 use nesos_wire::command::{AgentRecord, Command, Upkeep};
 use nesos_wire::domain::Domain;
 use nesos_wire::message::{AgentToMaster, Hello, MasterToAgent, TaskReport, Welcome};
-use nesos_wire::{AgentId, FrameworkId, TaskKey, version};
+use nesos_wire::{AgentId, FrameworkId, version};
 
 use crate::allocator::AgentFacts;
 use crate::event::{LinkId, RequestId};
@@ -17,12 +16,8 @@ use crate::liveness::Parting;
 use crate::master::Master;
 use crate::news::News;
 use crate::outgoing::FrameworkEvent;
-use crate::ready::Answer;
 use crate::state::{Agent, AgentCondition};
 use crate::timers::Timer;
-
-/// How long an operator's question to an agent may take. A read of 64 KB takes milliseconds, a busy SD card seconds.
-const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 
 impl Master {
     pub(crate) fn agent_hello(&mut self, link: LinkId, hello: Hello) {
@@ -84,11 +79,7 @@ impl Master {
             AgentToMaster::Update(update) => self.update(&id, update),
             AgentToMaster::OperationUpdate(report) => self.operation_update(&id, report),
             AgentToMaster::FileData { request, result } => {
-                let request = RequestId(request);
-                if self.requests.get(&request) == Some(&link) {
-                    self.requests.remove(&request);
-                    self.answer(request, Answer::File(result));
-                }
+                self.file_read(link, RequestId(request), result);
             }
             AgentToMaster::FrameworkMessage {
                 framework,
@@ -122,67 +113,6 @@ impl Master {
     pub(crate) fn agent_closed(&mut self, link: LinkId) {
         if let Some(id) = self.links.get(&link).cloned() {
             self.disconnect(&id);
-        }
-    }
-
-    pub(crate) fn read_file(
-        &mut self,
-        request: RequestId,
-        key: TaskKey,
-        path: String,
-        offset: u64,
-        length: u32,
-    ) {
-        let Some(agent) = self.find_task(&key).map(|task| task.agent.clone()) else {
-            self.answer(
-                request,
-                Answer::NotFound(format!("No task found with ID {key}")),
-            );
-            return;
-        };
-        let Some(link) = self.agents.get(&agent).and_then(Agent::link) else {
-            self.answer(
-                request,
-                Answer::Unavailable(format!("The agent of this task, {agent}, is not connected")),
-            );
-            return;
-        };
-        self.requests.insert(request, link);
-        self.timers
-            .arm(self.now + REQUEST_LIMIT, Timer::Request(request));
-        let message = MasterToAgent::ReadFile {
-            request: request.0,
-            key,
-            path,
-            offset,
-            length,
-        };
-        self.out.to_agents.push((link, message));
-    }
-
-    pub(crate) fn request_due(&mut self, request: RequestId) {
-        if self.requests.remove(&request).is_some() {
-            self.answer(
-                request,
-                Answer::Unavailable("The agent did not answer in time".to_owned()),
-            );
-        }
-    }
-
-    /// Questions that went out on a link which is gone.
-    pub(crate) fn fail_requests(&mut self, link: LinkId) {
-        let lost: Vec<RequestId> = self
-            .requests
-            .iter()
-            .filter(|(_, on)| **on == link)
-            .map(|(id, _)| *id)
-            .collect();
-        for request in lost {
-            self.requests.remove(&request);
-            self.answer(
-                request,
-                Answer::Unavailable("The agent's link broke".to_owned()),
-            );
         }
     }
 

@@ -40,6 +40,7 @@ mod quota;
 mod ready;
 mod reconcile;
 pub mod registry;
+mod requests;
 mod roles;
 pub mod schedule;
 mod shelf;

@@ -1,0 +1,133 @@
+//! What was written loads again; damage is named.
+#![allow(clippy::unwrap_used)]
+use super::*;
+use crate::schedule::Mode;
+use nesos_wire::command::FrameworkFacts;
+use nesos_wire::maintenance::Unavailability;
+
+fn agent(n: u32) -> AgentRecord {
+    AgentRecord {
+        agent: AgentId::new(format!("m-S{n}")),
+        node: NodeId::new(format!("node{n}")),
+        hostname: "h".into(),
+        ip: "10.0.0.1".into(),
+        port: 5051,
+        unreachable_since: None,
+        upkeep: Upkeep::default(),
+    }
+}
+
+fn framework(n: u32) -> FrameworkRecord {
+    FrameworkRecord {
+        framework: FrameworkId::new(format!("m-{n:04}")),
+        info: vec![1, 2],
+        facts: FrameworkFacts {
+            name: "f".into(),
+            user: "root".into(),
+            roles: vec!["*".into()],
+            principal: None,
+            failover_timeout: 0.0,
+            checkpoint: false,
+            capabilities: Vec::new(),
+        },
+    }
+}
+
+/// Two machines are scheduled, one goes down and one was brought up.
+fn maintenance() -> Vec<Command> {
+    let machines: Vec<MachineId> = (0..3)
+        .map(|n| MachineId {
+            hostname: format!("h{n}"),
+            ip: String::new(),
+        })
+        .collect();
+    let unavailability = Unavailability {
+        start_ns: 5,
+        duration_ns: None,
+    };
+    let window = Window {
+        machines: machines.clone(),
+        unavailability,
+    };
+    let windows = vec![window];
+    vec![
+        Command::SetSchedule { windows },
+        Command::StartMaintenance {
+            machines: machines[..2].to_vec(),
+        },
+        Command::StopMaintenance {
+            machines: machines[..1].to_vec(),
+        },
+    ]
+}
+
+#[test]
+fn what_was_written_loads_again() {
+    let mut registry = Registry::default();
+    let mut database = std::collections::BTreeMap::new();
+    let mut commands = vec![Command::MasterStarted { start: 3 }];
+    commands.extend((0..3).map(|n| Command::AdmitAgent(agent(n))));
+    commands.push(Command::MarkUnreachable {
+        agent: agent(1).agent,
+        since: 5.5,
+    });
+    commands.push(Command::RemoveAgent {
+        agent: agent(2).agent,
+    });
+    commands.push(Command::AdmitAgent(agent(3)));
+    commands.push(Command::MarkGone {
+        agent: agent(3).agent,
+        since: 7.0,
+    });
+    let upkeep = Upkeep {
+        deactivated: true,
+        drain: None,
+    };
+    commands.push(Command::SetUpkeep {
+        agent: agent(1).agent,
+        upkeep,
+    });
+    commands.extend((0..60).map(|n| Command::PutFramework(framework(n))));
+    commands.extend((0..59).map(|n| Command::RemoveFramework {
+        framework: framework(n).framework,
+    }));
+    commands.push(Command::MarkReachable {
+        agent: AgentId::new("nobody"),
+    });
+    commands.extend(maintenance());
+    for command in &commands {
+        for change in registry.apply(command) {
+            match change.value {
+                Some(value) => database.insert(change.key, value),
+                None => database.remove(&change.key),
+            };
+        }
+    }
+    let loaded = Registry::load(database.iter().map(|(k, v)| (k.as_str(), v.as_slice()))).unwrap();
+    assert_eq!(loaded, registry);
+    assert_eq!(
+        (
+            loaded.start(),
+            loaded.agents().count(),
+            loaded.frameworks().count()
+        ),
+        (3, 2, 1)
+    );
+    assert_eq!(
+        loaded.agent(&agent(1).agent).unwrap().unreachable_since,
+        Some(5.5)
+    );
+    assert_eq!(loaded.upkeep(&agent(1).agent), upkeep);
+    let modes = [Mode::Draining, Mode::Down].map(|mode| loaded.schedule().machines(mode).count());
+    assert_eq!(modes, [1, 1]);
+    assert!(loaded.is_gone(&agent(3).agent) && !loaded.is_gone(&agent(2).agent));
+    assert!(
+        !loaded.is_removed(&framework(0).framework) && loaded.is_removed(&framework(58).framework)
+    );
+}
+
+#[test]
+fn a_damaged_record_is_named() {
+    let error = Registry::load([("start", &[0xff_u8, 1][..])]).unwrap_err();
+    assert!(error.to_string().contains("\"start\""), "{error}");
+}
