@@ -83,7 +83,8 @@ pub fn descendants(root: u32) -> Vec<(u32, Stat)> {
 }
 
 /// Living processes in whose initial environment `entry` stands, as `NAME=value`. Reads all of /proc: meant for what an
-/// accident has left behind. Processes of other users are seen by root only.
+/// accident has left behind. Processes of other users are seen by root only; one that is about to start (`execve` under way)
+/// has no environment for a moment, so who wants all looks again.
 pub fn with_environment(entry: &[u8]) -> Vec<(u32, Stat)> {
     let mut found = living();
     found.retain(|(pid, _)| {
@@ -181,7 +182,12 @@ mod tests {
             .spawn()
             .expect("sleep");
         let entry = format!("NESOS_TEST_CONTAINER={}", std::process::id());
-        let found = with_environment(entry.as_bytes());
+        // `spawn` may return a moment before the new program's environment can be seen.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        let mut found = Vec::new();
+        while found.is_empty() && std::time::Instant::now() < deadline {
+            found = with_environment(entry.as_bytes());
+        }
         let part = with_environment(
             entry
                 .trim_end_matches(|c: char| c.is_ascii_digit())
