@@ -11,6 +11,8 @@ pub const MAX_URIS: usize = 64;
 pub const MAX_URI_LEN: usize = 4096;
 /// Longest file name (Linux NAME_MAX).
 const MAX_NAME_LEN: usize = 255;
+/// What a URI ends with that says the SHA-256 of the file, in hexadecimal.
+const CHECKSUM: &str = "#sha256=";
 /// Names that the sandbox itself uses.
 const RESERVED: [&str; 2] = ["stdout", "stderr"];
 
@@ -23,7 +25,7 @@ pub enum Source {
     Http(String),
 }
 
-/// Archive formats that are unpacked: Mesos's.
+/// Archive formats that are unpacked: Mesos's, and Zstandard's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Archive {
     /// `.tar`
@@ -34,15 +36,34 @@ pub enum Archive {
     TarBz2,
     /// `.tar.xz`, `.txz`
     TarXz,
+    /// `.tar.zst`, `.tzst`
+    TarZst,
     /// `.gz`: one compressed file.
     Gz,
     /// `.zip`
     Zip,
 }
 
+impl Archive {
+    /// What the fetcher's helper calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Archive::Tar => "tar",
+            Archive::TarGz => "tar.gz",
+            Archive::TarBz2 => "tar.bz2",
+            Archive::TarXz => "tar.xz",
+            Archive::TarZst => "tar.zst",
+            Archive::Gz => "gz",
+            Archive::Zip => "zip",
+        }
+    }
+}
+
 /// One file to fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetch {
+    /// The URI as the task gives it: for messages, and the cache's key.
+    pub uri: String,
     /// From where.
     pub source: Source,
     /// To where, relative to the sandbox.
@@ -51,6 +72,10 @@ pub struct Fetch {
     pub executable: bool,
     /// Unpack into the sandbox afterwards.
     pub extract: Option<Archive>,
+    /// Keep it for later tasks.
+    pub cache: bool,
+    /// What the file's SHA-256 must be.
+    pub sha256: Option<[u8; 32]>,
 }
 
 /// Why a URI cannot be fetched.
@@ -77,6 +102,14 @@ pub enum FetchError {
         uri: String,
         /// The offending name.
         name: String,
+    },
+    /// `#sha256=` is not followed by a checksum.
+    #[error(
+        "cannot fetch '{uri}': after #sha256= come 64 hexadecimal digits, the checksum of the file"
+    )]
+    Checksum {
+        /// The URI.
+        uri: String,
     },
     /// Two URIs of one task have the same target.
     #[error("cannot fetch '{uri}': '{name}' is the target of another URI too")]
@@ -113,10 +146,18 @@ pub fn is_plain_path(path: &str) -> bool {
 }
 
 fn plan_one(uri: &Uri) -> Result<Fetch, FetchError> {
-    let value = uri.value.trim();
-    if value.len() > MAX_URI_LEN {
-        return Err(FetchError::TooLong(value.len()));
+    let whole = uri.value.trim();
+    if whole.len() > MAX_URI_LEN {
+        return Err(FetchError::TooLong(whole.len()));
     }
+    let (value, sha256) = match whole.rsplit_once(CHECKSUM) {
+        Some((value, digits)) => {
+            let sha256 = hexadecimal(digits);
+            let wrong = || FetchError::Checksum { uri: whole.into() };
+            (value, Some(sha256.ok_or_else(wrong)?))
+        }
+        None => (whole, None),
+    };
     let (source, tail) = source(value).ok_or_else(|| FetchError::Scheme { uri: value.into() })?;
     let default_name = tail.rsplit('/').next().unwrap_or_default();
     let target = uri.output_file.as_deref().unwrap_or(default_name);
@@ -132,11 +173,25 @@ fn plan_one(uri: &Uri) -> Result<Fetch, FetchError> {
         None
     };
     Ok(Fetch {
+        uri: whole.into(),
         source,
         target: target.into(),
         executable: uri.executable,
         extract,
+        cache: uri.cache,
+        sha256,
     })
+}
+
+fn hexadecimal(digits: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if digits.len() != 64 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(digits.get(2 * at..2 * at + 2)?, 16).ok()?;
+    }
+    Some(bytes)
 }
 
 /// The source, and the part of the URI whose last segment names the file.
@@ -172,7 +227,7 @@ fn is_plain_name(name: &str) -> bool {
 
 fn archive(name: &str) -> Option<Archive> {
     // `.gz` after `.tar.gz`: the first that fits counts.
-    const KNOWN: [(&str, Archive); 9] = [
+    const KNOWN: [(&str, Archive); 11] = [
         (".tar", Archive::Tar),
         (".tar.gz", Archive::TarGz),
         (".tgz", Archive::TarGz),
@@ -180,6 +235,8 @@ fn archive(name: &str) -> Option<Archive> {
         (".tbz2", Archive::TarBz2),
         (".tar.xz", Archive::TarXz),
         (".txz", Archive::TarXz),
+        (".tar.zst", Archive::TarZst),
+        (".tzst", Archive::TarZst),
         (".gz", Archive::Gz),
         (".zip", Archive::Zip),
     ];
@@ -264,6 +321,25 @@ mod tests {
             plan(&vec![uri("/a/x"); MAX_URIS + 1]),
             Err(FetchError::TooMany(MAX_URIS + 1))
         );
+    }
+
+    #[test]
+    fn a_fragment_says_the_checksum() {
+        let digits = "0123456789abcdefABCDEF00112233445566778899aabbccddeeff0000000000";
+        for start in ["/a/x.tgz", "https://h/x.tgz?v=1"] {
+            let planned = plan(&[uri(&format!("{start}#sha256={digits}"))]).expect("valid");
+            let sha256 = planned[0].sha256.expect("a checksum");
+            assert_eq!((sha256[0], sha256[1], sha256[31]), (0x01, 0x23, 0));
+            assert_eq!(planned[0].target, "x.tgz");
+            assert_eq!(planned[0].extract, Some(Archive::TarGz));
+        }
+        for wrong in ["", "00", &digits[1..], &digits.replace('0', "g")] {
+            let planned = plan(&[uri(&format!("/a/x#sha256={wrong}"))]);
+            assert!(
+                matches!(planned, Err(FetchError::Checksum { .. })),
+                "{wrong}"
+            );
+        }
     }
 
     #[test]

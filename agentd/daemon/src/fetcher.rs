@@ -1,40 +1,35 @@
-//! Brings a task's files into its sandbox: copies of local files, and downloads over HTTP and HTTPS.
+//! Brings a task's files into its sandbox: copies of local files, downloads over HTTP and HTTPS, what archives hold.
 //!
-//! Called by the containerizer before the task starts, with a plan from `agentd_core::fetch`. Not yet: the cache (a URI
-//! that asks for it is fetched anew). Invariant: bounded in size, in time without progress and
-//! in redirects; nothing is written outside the sandbox.
+//! Called by the containerizer before the task starts, with a plan from `agentd_core::fetch`. Downloads happen here, on
+//! the agent's own loop and connections; whatever reads a local path or the inside of an archive is a process of the
+//! task's user (`helper`). Invariant: bounded in size by the task's disk and the room on the machine's, in time without
+//! progress, and in redirects; nothing is written outside the sandbox.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use agentd_core::fetch::{Fetch, Source};
-use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
-use hyper::header::{HOST, LOCATION, USER_AGENT};
-use hyper::{Request, Response, StatusCode, Uri, body::Incoming};
-use hyper_util::rt::TokioIo;
-use nesos_shell::tls::web;
+use hyper::header::HeaderMap;
+use nesos_sys::disk;
 use nesos_sys::fs::{Access, give_to, open_beneath};
-use nesos_sys::user::Credentials;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 pub(crate) mod authorities;
+pub(crate) mod cache;
+pub(crate) mod client;
+pub(crate) mod helper;
+pub(crate) mod options;
 #[cfg(test)]
 mod secure;
-mod unpack;
 
-/// A connection, plain or not.
-trait Stream: AsyncRead + AsyncWrite + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
+use cache::{Cache, Miss, Reservation};
+use client::Client;
+use helper::Helper;
 
-/// Largest file fetched: more than any board has to spare for one task.
-const MAX_SIZE: u64 = 2 * 1024 * 1024 * 1024;
-/// Redirects followed, as curl does by default for tools.
-const MAX_REDIRECTS: usize = 5;
+/// Kept free on the machine's disk, whatever a task may use: checkpoints and logs need it.
+const KEEP_FREE: u64 = 16 * 1024 * 1024;
+/// Bytes hashed at once.
+const CHUNK: usize = 64 * 1024;
 
 /// Why a file could not be fetched. Names the URI.
 #[derive(Debug, thiserror::Error)]
@@ -48,171 +43,197 @@ pub(crate) struct FetchFailure {
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub(crate) sandbox: PathBuf,
-    pub(crate) user: Option<Credentials>,
-    pub(crate) stall_timeout: Duration,
-    /// Where the CAs of HTTPS servers are.
-    pub(crate) authorities: Option<PathBuf>,
-    /// The time at which their certificates are judged, seconds since 1970.
-    pub(crate) unix: f64,
+    pub(crate) helper: Helper,
+    pub(crate) client: Client,
+    /// The task's disk, bytes; none: as much as there is.
+    pub(crate) disk: Option<u64>,
 }
 
+/// A file that is there and is to be unpacked.
+type Waiting<'a> = (&'a Fetch, File);
+
 /// Fetches everything in order.
-pub(crate) async fn fetch_all(plan: &[Fetch], target: &Target) -> Result<(), FetchFailure> {
+pub(crate) async fn fetch_all(
+    plan: &[Fetch],
+    target: &Target,
+    cache: &Cache,
+) -> Result<(), FetchFailure> {
+    if plan.is_empty() {
+        return Ok(());
+    }
+    let mut fetching = Fetching {
+        target,
+        cache,
+        left: room(target),
+    };
+    let failed = |fetch: &Fetch| {
+        let uri = fetch.uri.clone();
+        move |reason| FetchFailure { uri, reason }
+    };
+    let mut waiting: Vec<Waiting<'_>> = Vec::new();
     for fetch in plan {
-        let uri = match &fetch.source {
-            Source::Path(path) | Source::Http(path) => path.clone(),
-        };
-        fetch_one(fetch, target)
-            .await
-            .map_err(|reason| FetchFailure { uri, reason })?;
+        let archive = fetching.fetch(fetch).await.map_err(failed(fetch))?;
+        waiting.extend(archive.map(|archive| (fetch, archive)));
     }
     // After all fetching: what is unpacked may hold links, and nothing is fetched through those.
-    for fetch in plan {
-        if let Some(archive) = fetch.extract {
-            let uri = fetch.target.clone();
-            unpack::unpack(archive, &fetch.target, target)
-                .await
-                .map_err(|reason| FetchFailure { uri, reason })?;
-        }
+    for (fetch, archive) in waiting {
+        fetching
+            .unpack(fetch, archive)
+            .await
+            .map_err(failed(fetch))?;
     }
     Ok(())
 }
 
-async fn fetch_one(fetch: &Fetch, target: &Target) -> Result<(), String> {
-    match &fetch.source {
-        Source::Path(path) => {
-            let (path, target, fetch) = (path.clone(), target.clone(), fetch.clone());
-            // Copying may take long on a memory card; the loop must go on.
-            let copied = tokio::task::spawn_blocking(move || copy(&path, &fetch, &target)).await;
-            copied.map_err(|e| e.to_string())?
-        }
-        Source::Http(url) => download(url, fetch, target).await,
-    }
+/// The fetching of one task.
+struct Fetching<'a> {
+    target: &'a Target,
+    cache: &'a Cache,
+    /// Bytes that it may still write.
+    left: u64,
 }
 
-fn copy(path: &str, fetch: &Fetch, target: &Target) -> Result<(), String> {
-    let source = File::open(path).map_err(|e| e.to_string())?;
-    let metadata = source.metadata().map_err(|e| e.to_string())?;
-    if !metadata.is_file() {
-        return Err("it is not a regular file".into());
+impl Fetching<'_> {
+    /// Answers with the file if it is to be unpacked.
+    async fn fetch(&mut self, fetch: &Fetch) -> Result<Option<File>, String> {
+        if fetch.cache {
+            match self.fetch_cached(fetch).await {
+                Err(Miss::Bypass) => {}
+                Err(Miss::Failed(reason)) => return Err(reason),
+                Ok(file) if fetch.extract.is_some() => return Ok(Some(file)),
+                Ok(file) => {
+                    self.place(fetch, file).await?;
+                    return Ok(None);
+                }
+            }
+        }
+        let mut file = create(fetch, self.target)?;
+        let size = match &fetch.source {
+            Source::Path(path) => {
+                let copy = file.try_clone().map_err(said)?;
+                self.target.helper.copy(path, copy, self.left).await?;
+                file.metadata().map_err(said)?.len()
+            }
+            Source::Http(url) => {
+                let (client, left) = (&self.target.client, self.left);
+                let headers = HeaderMap::new();
+                client
+                    .download(url, &headers, &mut file, &mut |_| Ok(left))
+                    .await?
+            }
+        };
+        self.left = self.left.saturating_sub(size);
+        let path = Path::new(&fetch.target);
+        let reopen = || open_beneath(&self.target.sandbox, path, Access::Read).map_err(said);
+        if let Some(sha256) = fetch.sha256 {
+            verify(reopen()?, sha256).await?;
+        }
+        fetch.extract.map(|_| reopen()).transpose()
     }
-    if metadata.len() > MAX_SIZE {
-        return Err(too_large());
+
+    async fn fetch_cached(&self, fetch: &Fetch) -> Result<File, Miss> {
+        let user = self.target.helper.user.as_ref().map(|user| user.uid);
+        let key = (user, fetch.uri.clone());
+        self.cache
+            .obtain(key, async |reservation| self.fill(fetch, reservation).await)
+            .await
     }
-    let mut file = create(fetch, target)?;
-    let copied = io::copy(&mut source.take(MAX_SIZE + 1), &mut file).map_err(|e| e.to_string())?;
-    if copied > MAX_SIZE {
-        Err(too_large())
-    } else {
+
+    async fn fill(&self, fetch: &Fetch, reservation: &mut Reservation<'_>) -> Result<(), Miss> {
+        let path = reservation.path().to_owned();
+        let fail = |error: io::Error| Miss::Failed(error.to_string());
+        match &fetch.source {
+            Source::Path(source) => {
+                let size = fs::metadata(source).map_err(fail)?.len();
+                reservation.reserve(size)?;
+                let file = File::create(&path).map_err(fail)?;
+                let copied = self.target.helper.copy(source, file, size).await;
+                copied.map_err(Miss::Failed)?;
+            }
+            Source::Http(url) => {
+                let mut file = File::create(&path).map_err(fail)?;
+                let mut bypass = false;
+                let mut room = |size: Option<u64>| {
+                    let reserved = size.ok_or(Miss::Bypass).and_then(|size| {
+                        reservation.reserve(size)?;
+                        Ok(size)
+                    });
+                    bypass = reserved.is_err();
+                    reserved.map_err(|_| String::new())
+                };
+                let headers = HeaderMap::new();
+                let client = &self.target.client;
+                let done = client.download(url, &headers, &mut file, &mut room).await;
+                done.map_err(|reason| {
+                    if bypass {
+                        Miss::Bypass
+                    } else {
+                        Miss::Failed(reason)
+                    }
+                })?;
+            }
+        }
+        if let Some(sha256) = fetch.sha256 {
+            let file = File::open(&path).map_err(fail)?;
+            verify(file, sha256).await.map_err(Miss::Failed)?;
+        }
+        Ok(())
+    }
+
+    /// Copies a file of the cache into the sandbox.
+    async fn place(&mut self, fetch: &Fetch, mut from: File) -> Result<(), String> {
+        let size = from.metadata().map_err(said)?.len();
+        let left = self.left.checked_sub(size);
+        self.left = left.ok_or_else(|| client::too_large(self.left))?;
+        let mut file = create(fetch, self.target)?;
+        // Copying may take long on a memory card; the loop must go on.
+        let copied = tokio::task::spawn_blocking(move || io::copy(&mut from, &mut file)).await;
+        copied.map_err(said)?.map(drop).map_err(said)
+    }
+
+    async fn unpack(&mut self, fetch: &Fetch, archive: File) -> Result<(), String> {
+        let Some(format) = fetch.extract else {
+            return Ok(());
+        };
+        let (into, left) = (&self.target.sandbox, self.left);
+        let helper = &self.target.helper;
+        let used = helper.unpack(archive, (format, &fetch.target), into, left);
+        self.left = left.saturating_sub(used.await?);
         Ok(())
     }
 }
 
-async fn download(url: &str, fetch: &Fetch, target: &Target) -> Result<(), String> {
-    let mut url = url.to_string();
-    for _ in 0..=MAX_REDIRECTS {
-        let response = stalling(target, get(&url, target)).await??;
-        match response.status() {
-            StatusCode::OK => return save(response, fetch, target).await,
-            status if status.is_redirection() => url = redirect(&url, &response)?,
-            status => return Err(format!("the server answers {status}")),
-        }
-    }
-    Err(format!("more than {MAX_REDIRECTS} redirects"))
+/// The task's disk, or what is free if that is less.
+fn room(target: &Target) -> u64 {
+    let free = disk::space(&target.sandbox).map_or(0, |space| space.available);
+    let free = free.saturating_sub(KEEP_FREE);
+    target.disk.map_or(free, |disk| disk.min(free))
 }
 
-async fn get(url: &str, target: &Target) -> Result<Response<Incoming>, String> {
-    let uri: Uri = url.parse().map_err(|e| format!("{e}"))?;
-    let is_secure = match uri.scheme_str() {
-        Some("http") => false,
-        Some("https") => true,
-        _ => return Err(format!("only http and https are supported, not {url}")),
+async fn verify(mut file: File, expected: [u8; 32]) -> Result<(), String> {
+    let hash = move || {
+        let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            match file.read(&mut buffer) {
+                Ok(0) => return Ok(context.finish()),
+                Ok(count) => context.update(&buffer[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
     };
-    let authority = uri.authority().ok_or("the URL has no host")?.clone();
-    let port = authority
-        .port_u16()
-        .unwrap_or(if is_secure { 443 } else { 80 });
-    let host = authority.host().trim_matches(['[', ']']);
-    let roots = is_secure
-        .then(|| authorities::load(target.authorities.as_deref()))
-        .transpose()?;
-    let stream = TcpStream::connect((host, port))
-        .await
-        .map_err(|e| e.to_string())?;
-    let stream: Box<dyn Stream> = match roots {
-        Some(roots) => {
-            let secure = web::connect(roots, target.unix as u64, host, stream).await;
-            Box::new(secure.map_err(|e| e.to_string())?)
-        }
-        None => Box::new(stream),
-    };
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|e| e.to_string())?;
-    // Ends with the body or with the sender.
-    tokio::task::spawn_local(connection);
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let request = Request::get(path)
-        .header(HOST, authority.as_str())
-        .header(
-            USER_AGENT,
-            concat!("nesos-agentd/", env!("CARGO_PKG_VERSION")),
-        )
-        .body(Empty::<Bytes>::new())
-        .map_err(|e| e.to_string())?;
-    sender
-        .send_request(request)
-        .await
-        .map_err(|e| e.to_string())
-}
-
-async fn save(response: Response<Incoming>, fetch: &Fetch, target: &Target) -> Result<(), String> {
-    let mut file = create(fetch, target)?;
-    let mut body = response.into_body();
-    let mut size = 0u64;
-    while let Some(frame) = stalling(target, body.frame()).await? {
-        let Ok(data) = frame.map_err(|e| e.to_string())?.into_data() else {
-            continue;
-        };
-        size += data.len() as u64;
-        if size > MAX_SIZE {
-            return Err(too_large());
-        }
-        file.write_all(&data).map_err(|e| e.to_string())?;
+    let found = tokio::task::spawn_blocking(hash).await.map_err(said)?;
+    let found = found.map_err(said)?;
+    if found.as_ref() == expected {
+        return Ok(());
     }
-    Ok(())
-}
-
-async fn stalling<T>(target: &Target, future: impl Future<Output = T>) -> Result<T, String> {
-    let limit = target.stall_timeout;
-    timeout(limit, future)
-        .await
-        .map_err(|_| format!("nothing came for {} s", limit.as_secs()))
-}
-
-fn redirect(url: &str, response: &Response<Incoming>) -> Result<String, String> {
-    let location = response
-        .headers()
-        .get(LOCATION)
-        .and_then(|value| value.to_str().ok());
-    let location = location.ok_or("the server redirects to nowhere")?;
-    let uri: Uri = url.parse().map_err(|e| format!("{e}"))?;
-    let scheme = uri.scheme_str().unwrap_or("http");
-    if location.contains("://") {
-        return if scheme == "https" && !location.starts_with("https://") {
-            Err("the server redirects from https to something less safe".into())
-        } else {
-            Ok(location.to_string())
-        };
-    }
-    let authority = uri.authority().ok_or("the URL has no host")?;
-    match location.starts_with('/') {
-        true => Ok(format!("{scheme}://{authority}{location}")),
-        false => {
-            let folder = uri.path().rsplit_once('/').map_or("", |(folder, _)| folder);
-            Ok(format!("{scheme}://{authority}{folder}/{location}"))
-        }
-    }
+    let digits: String = found
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    Err(format!("its SHA-256 is {digits}, the URI says otherwise"))
 }
 
 fn create(fetch: &Fetch, target: &Target) -> Result<File, String> {
@@ -222,125 +243,29 @@ fn create(fetch: &Fetch, target: &Target) -> Result<File, String> {
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
     {
-        fs::create_dir_all(target.sandbox.join(folder)).map_err(|e| e.to_string())?;
+        let mut path = target.sandbox.clone();
+        for name in folder {
+            path.push(name);
+            match fs::create_dir(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                other => other.map_err(said)?,
+            }
+            if let Some(user) = &target.helper.user {
+                std::os::unix::fs::chown(&path, Some(user.uid), Some(user.gid)).map_err(said)?;
+            }
+        }
     }
     let mode = if fetch.executable { 0o755 } else { 0o644 };
-    let file = open_beneath(&target.sandbox, relative, Access::Replace(mode))
-        .map_err(|e| e.to_string())?;
-    if let Some(user) = &target.user {
-        give_to(&file, user.uid, user.gid).map_err(|e| e.to_string())?;
+    let file = open_beneath(&target.sandbox, relative, Access::Replace(mode)).map_err(said)?;
+    if let Some(user) = &target.helper.user {
+        give_to(&file, user.uid, user.gid).map_err(said)?;
     }
     Ok(file)
 }
 
-fn too_large() -> String {
-    format!("it is larger than {} MB", MAX_SIZE / 1024 / 1024)
+fn said(error: impl ToString) -> String {
+    error.to_string()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use agentd_core::fetch::plan;
-    use std::os::unix::fs::PermissionsExt;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
-
-    fn run<T>(future: impl Future<Output = T>) -> T {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("runtime");
-        tokio::task::LocalSet::new().block_on(&runtime, future)
-    }
-
-    fn target(sandbox: &Path) -> Target {
-        Target {
-            sandbox: sandbox.into(),
-            user: None,
-            stall_timeout: Duration::from_secs(5),
-            authorities: None,
-            unix: nesos_shell::clock::Clock::wall(),
-        }
-    }
-
-    fn fetch(value: &str, executable: bool, output_file: Option<&str>) -> Vec<Fetch> {
-        let uri = nesos_wire::task::Uri {
-            value: value.into(),
-            executable,
-            extract: true,
-            cache: false,
-            output_file: output_file.map(Into::into),
-        };
-        plan(&[uri]).expect("valid")
-    }
-
-    async fn serve(answers: Vec<&'static str>) -> u16 {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
-        let port = listener.local_addr().expect("address").port();
-        tokio::task::spawn_local(async move {
-            for answer in answers {
-                let (mut stream, _) = listener.accept().await.expect("accept");
-                let mut request = [0; 1024];
-                let _ = stream.read(&mut request).await;
-                stream.write_all(answer.as_bytes()).await.expect("answer");
-            }
-        });
-        port
-    }
-
-    #[test]
-    fn a_local_file_is_copied_and_made_executable() {
-        let folder = tempfile::tempdir().expect("scratch folder");
-        let sandbox = folder.path().join("s");
-        fs::create_dir(&sandbox).expect("mkdir");
-        let source = folder.path().join("tool");
-        fs::write(&source, "#!/bin/sh\n").expect("write");
-        let plan = fetch(source.to_str().expect("text"), true, Some("bin/tool"));
-        run(fetch_all(&plan, &target(&sandbox))).expect("fetched");
-        let mode = fs::metadata(sandbox.join("bin/tool"))
-            .expect("there")
-            .permissions()
-            .mode();
-        assert_eq!(mode & 0o777, 0o755);
-        let missing = fetch("/nowhere/x", false, None);
-        let error = run(fetch_all(&missing, &target(&sandbox)))
-            .expect_err("missing")
-            .to_string();
-        assert!(
-            error.starts_with("cannot fetch '/nowhere/x': No such file"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn a_download_follows_redirects_and_stops_at_errors() {
-        let folder = tempfile::tempdir().expect("scratch folder");
-        run(async {
-            let answers = vec![
-                "HTTP/1.1 302 Found\r\nLocation: /other\r\nContent-Length: 0\r\n\r\n",
-                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
-                "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
-                "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhalf",
-            ];
-            let port = serve(answers).await;
-            let url = format!("http://127.0.0.1:{port}/file");
-            fetch_all(&fetch(&url, false, None), &target(folder.path()))
-                .await
-                .expect("fetched");
-            assert_eq!(
-                fs::read_to_string(folder.path().join("file")).expect("there"),
-                "hello"
-            );
-            let error = fetch_all(&fetch(&url, false, None), &target(folder.path()))
-                .await
-                .expect_err("404");
-            assert!(error.to_string().contains("404"), "{error}");
-            assert!(
-                fetch_all(&fetch(&url, false, None), &target(folder.path()))
-                    .await
-                    .is_err(),
-                "cut off"
-            );
-        });
-    }
-}
+mod tests;

@@ -99,6 +99,12 @@ pub(crate) const TABLE: Table = Table {
             "the executor helper; default: nesos-executor beside agentd",
         ),
         flag(
+            "fetcher",
+            Kind::Path,
+            None,
+            "the fetcher's helper; default: nesos-fetcher beside agentd",
+        ),
+        flag(
             "switch_user",
             Kind::Bool,
             Some("true"),
@@ -181,6 +187,18 @@ pub(crate) const TABLE: Table = Table {
             Kind::Text,
             Some("0.1"),
             "part of the disk to keep free, 0 to 1",
+        ),
+        flag(
+            "fetcher_cache_dir",
+            Kind::Path,
+            None,
+            "where fetched files are kept that tasks ask to keep; emptied at start; default: fetch in work_dir",
+        ),
+        flag(
+            "fetcher_cache_size",
+            Kind::Text,
+            Some("2GB"),
+            "most bytes kept there",
         ),
         flag(
             "fetcher_stall_timeout",

@@ -20,7 +20,7 @@ use nesos_wire::resource::Resources;
 use nesos_wire::resource_text;
 use nesos_wire::task::Attribute;
 
-use crate::fetcher::authorities;
+use crate::fetcher::{authorities, options};
 use crate::identity;
 use crate::resources;
 
@@ -66,6 +66,7 @@ pub(crate) struct Settings {
     pub(crate) domain: Option<Domain>,
     pub(crate) isolation: Vec<String>,
     pub(crate) executor: PathBuf,
+    pub(crate) fetcher: options::Options,
     pub(crate) gc_delay: Duration,
     pub(crate) gc_headroom: f64,
     pub(crate) stall_timeout: Duration,
@@ -121,7 +122,8 @@ impl Settings {
                 .split(',')
                 .map(|name| name.trim().to_string())
                 .collect(),
-            executor: executor(&flags)?,
+            executor: program(&flags, "executor", "nesos-executor")?,
+            fetcher: options::Options::new(&flags, &work_dir)?,
             gc_delay: flags
                 .duration("gc_delay")
                 .unwrap_or(Duration::from_secs(7 * 86_400)),
@@ -312,18 +314,20 @@ fn hostname(flags: &Values, configured: Option<String>) -> String {
     given.unwrap_or_else(|| "localhost".into())
 }
 
-fn executor(flags: &Values) -> Result<PathBuf, SettingsError> {
-    let path = match flags.path("executor") {
+/// The helper that `flag` names, else the one called `name` beside agentd.
+pub(crate) fn program(flags: &Values, flag: &str, name: &str) -> Result<PathBuf, SettingsError> {
+    let place = format!("--{flag}");
+    let path = match flags.path(flag) {
         Some(path) => path,
         None => {
-            let own = std::env::current_exe().map_err(|e| SettingsError::new("--executor", e))?;
-            own.with_file_name("nesos-executor")
+            let own = std::env::current_exe().map_err(|e| SettingsError::new(&place, e))?;
+            own.with_file_name(name)
         }
     };
-    let path = std::path::absolute(&path).map_err(|e| SettingsError::new("--executor", e))?;
+    let path = std::path::absolute(&path).map_err(|e| SettingsError::new(&place, e))?;
     let fail = |what: &str| {
         let reason = format!("{what} {}", path.display());
-        Err(SettingsError::new("--executor", reason))
+        Err(SettingsError::new(&place, reason))
     };
     match std::fs::metadata(&path) {
         Ok(file) if !file.is_file() => fail("expected a program, found something else at"),
@@ -331,6 +335,6 @@ fn executor(flags: &Values) -> Result<PathBuf, SettingsError> {
             fail("expected a program, found a file that is not executable:")
         }
         Ok(_) => Ok(path),
-        Err(_) => fail("there is no executor helper at"),
+        Err(_) => fail("there is no helper at"),
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 mod text;
 
-pub use text::parse_duration;
+pub use text::{parse_bytes, parse_duration};
 
 /// What a flag takes.
 #[derive(Debug, Clone, Copy, PartialEq)]

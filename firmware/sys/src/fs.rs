@@ -17,7 +17,8 @@ use nix::fcntl::OFlag;
 /// linux/openat2.h
 const RESOLVE_NO_MAGICLINKS: u64 = 0x02;
 const RESOLVE_NO_SYMLINKS: u64 = 0x04;
-const RESOLVE_BENEATH: u64 = 0x08;
+pub(crate) const RESOLVE_BENEATH: u64 = 0x08;
+pub(crate) const RESOLVE_IN_ROOT: u64 = 0x10;
 
 /// What a file beneath a directory is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,6 +154,9 @@ pub fn give_to(file: impl AsFd, uid: u32, gid: u32) -> io::Result<()> {
     std::os::unix::fs::fchown(file, Some(uid), Some(gid))
 }
 
+/// For whoever opens what may be a pipe.
+pub const NONBLOCK: i32 = libc::O_NONBLOCK | libc::O_NOCTTY;
+
 /// `struct open_how` of linux/openat2.h.
 #[repr(C)]
 struct OpenHow {
@@ -162,7 +166,7 @@ struct OpenHow {
 }
 
 /// Flags, permission bits, and what is resolved.
-type How = (libc::c_int, u32, u64);
+pub(crate) type How = (libc::c_int, u32, u64);
 
 impl Access {
     fn how(self) -> How {
@@ -176,12 +180,22 @@ impl Access {
 }
 
 fn openat2(base: &OwnedFd, relative: &Path, how: How) -> Result<OwnedFd, Errno> {
-    let common = libc::O_CLOEXEC | libc::O_NOCTTY | libc::O_NONBLOCK;
     let (flags, mode, links) = how;
+    openat2_resolving(base, relative, (flags, mode, RESOLVE_BENEATH | links))
+}
+
+/// As `openat2`, with all the `RESOLVE_` bits but the one against magic links, which is always set.
+pub(crate) fn openat2_resolving(
+    base: &OwnedFd,
+    relative: &Path,
+    how: How,
+) -> Result<OwnedFd, Errno> {
+    let common = libc::O_CLOEXEC | libc::O_NOCTTY | libc::O_NONBLOCK;
+    let (flags, mode, resolve) = how;
     let how = OpenHow {
         flags: (flags | common) as u64,
         mode: u64::from(mode),
-        resolve: RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | links,
+        resolve: RESOLVE_NO_MAGICLINKS | resolve,
     };
     use nix::NixPath;
     // SAFETY: `path` is a C string and `how` a valid open_how of the given size, both for the length of the call.

@@ -1,4 +1,4 @@
-//! All kernel contact of the board and the only unsafe code of the workspace. Callers: `init`, `agentd`, `nesos-executor`.
+//! All kernel contact of the board and the only unsafe code of the workspace. Callers: `init`, `agentd` and its helpers.
 //!
 //! Knows no policy: a module here wraps one kernel interface, returns owned types, and names operation and path or
 //! id in its errors. Invariant: every `unsafe` block has a `SAFETY` comment, and nothing here logs or retries.
@@ -7,6 +7,7 @@
 pub mod block;
 pub mod cgroup;
 pub mod clock;
+pub mod confine;
 pub mod console;
 pub mod container;
 pub mod disk;
@@ -26,5 +27,6 @@ pub mod reap;
 pub mod reboot;
 pub mod signal;
 pub mod spawn;
+pub mod tree;
 pub mod user;
 pub mod watchdog;

@@ -16,7 +16,13 @@ pub(crate) const TARGET: &str = "aarch64-unknown-linux-musl";
 /// How they are compiled; see Cargo.toml.
 pub(crate) const PROFILE: &str = "board";
 /// Packages to compile; each has one program of its own name.
-pub(crate) const PROGRAMS: [&str; 4] = ["init", "masterd", "agentd", "nesos-executor"];
+pub(crate) const PROGRAMS: [&str; 5] = [
+    "init",
+    "masterd",
+    "agentd",
+    "nesos-executor",
+    "nesos-fetcher",
+];
 /// zig 0.15.2 links the real musl 1.2.5; later ones replace its allocator by their own.
 const ZIG: &str = "0.15.2";
 const ZIGBUILD: &str = "0.24.0";

@@ -46,6 +46,7 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         ("masterd", Some(3 * MB)),
         ("agentd", Some(2 * MB)),
         ("nesos-executor", Some(300 * KB)),
+        ("nesos-fetcher", Some(400 * KB)),
     ] {
         let path = programs.join(name);
         let bytes = std::fs::metadata(&path)

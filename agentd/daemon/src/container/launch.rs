@@ -19,6 +19,8 @@ use tokio::net::unix::pipe;
 use super::Context;
 use super::helper::Helper;
 use super::isolator::Setup;
+use crate::fetcher::client::Client;
+use crate::fetcher::helper::Helper as FetchHelper;
 use crate::fetcher::{self, Target};
 use crate::{sandbox, volumes};
 
@@ -93,12 +95,18 @@ pub(super) async fn launch(
     )?;
     let target = Target {
         sandbox: sandbox.clone(),
-        user: credentials,
-        stall_timeout: settings.stall_timeout,
-        authorities: settings.authorities.clone(),
-        unix: context.clocks.unix(),
+        helper: FetchHelper {
+            program: settings.fetcher.program.clone(),
+            user: credentials,
+        },
+        client: Client {
+            stall_timeout: settings.stall_timeout,
+            authorities: settings.authorities.clone(),
+            unix: context.clocks.unix(),
+        },
+        disk: disk_of(&spec),
     };
-    fetcher::fetch_all(&plan, &target).await?;
+    fetcher::fetch_all(&plan, &target, &context.cache).await?;
     let setup = context.isolators.prepare(&spec);
     let cgroup_procs = match (context.isolators.cgroups(), &setup.limits) {
         (Some(cgroups), Some(limits)) => Some(cgroups.create(container, limits)?.procs_file()),
@@ -119,6 +127,12 @@ pub(super) async fn launch(
     let directory = context.run_directory(container);
     write_spec(&directory, &frame::encode(&executor_spec(&spec, place))?)?;
     start_helper(context, directory.as_path(), &setup)
+}
+
+/// The task's share of the disk, bytes; none: it was given none, and may write as Mesos lets it.
+fn disk_of(spec: &TaskSpec) -> Option<u64> {
+    let disk = spec.resources.scalar("disk").to_f64();
+    (disk > 0.0).then_some((disk * 1024.0 * 1024.0) as u64)
 }
 
 /// Links volumes that have come with later tasks of an executor.

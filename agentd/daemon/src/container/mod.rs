@@ -27,6 +27,7 @@ use nesos_wire::{AgentId, ContainerId};
 use tokio::sync::mpsc;
 
 use crate::clock::Clocks;
+use crate::fetcher::cache::Cache;
 use crate::identity;
 use crate::settings::{Settings, SettingsError};
 use cgroups::Cgroups;
@@ -52,6 +53,8 @@ struct Context {
     settings: Rc<Settings>,
     clocks: Rc<Clocks>,
     isolators: Isolators,
+    /// Fetched files that are kept.
+    cache: Cache,
     events: mpsc::Sender<Event>,
     /// The helpers that live, by container: for displays.
     helpers: RefCell<BTreeMap<ContainerId, u32>>,
@@ -89,11 +92,15 @@ impl Containerizer {
         events: mpsc::Sender<Event>,
     ) -> Result<Self, SettingsError> {
         let isolators = Isolators::new(&settings)?;
+        let fetched = &settings.fetcher;
+        let cache = Cache::new(fetched.cache_directory.clone(), fetched.cache_size)
+            .map_err(|e| SettingsError::new("--fetcher_cache_dir", e))?;
         Ok(Self {
             context: Rc::new(Context {
                 settings,
                 clocks,
                 isolators,
+                cache,
                 events,
                 helpers: RefCell::default(),
             }),
@@ -196,6 +203,11 @@ impl Containerizer {
                 ..Usage::default()
             })
         })
+    }
+
+    /// Bytes that the fetcher's cache may hold, and that it holds.
+    pub(crate) fn fetched_sizes(&self) -> (u64, u64) {
+        self.context.cache.sizes()
     }
 
     /// Process id of the container's helper, while it lives.

@@ -14,6 +14,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
+use super::cache::Cache;
+use super::client::Client;
+use super::helper::Helper;
 use super::{Target, fetch_all};
 
 struct Server {
@@ -76,12 +79,20 @@ async fn fetch(url: &str, sandbox: &Path, ca: Option<PathBuf>, unix: f64) -> Res
     };
     let target = Target {
         sandbox: sandbox.into(),
-        user: None,
-        stall_timeout: Duration::from_secs(5),
-        authorities: ca,
-        unix,
+        helper: Helper {
+            program: "/not/needed".into(),
+            user: None,
+        },
+        client: Client {
+            stall_timeout: Duration::from_secs(5),
+            authorities: ca,
+            unix,
+        },
+        disk: None,
     };
-    let fetched = fetch_all(&plan(&[uri]).expect("valid"), &target).await;
+    let folder = tempfile::tempdir().expect("scratch folder");
+    let cache = Cache::new(folder.path().join("cache"), 0).expect("made");
+    let fetched = fetch_all(&plan(&[uri]).expect("valid"), &target, &cache).await;
     fetched.map_err(|error| error.to_string())
 }
 

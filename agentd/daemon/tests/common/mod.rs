@@ -51,7 +51,14 @@ fn helper() -> PathBuf {
     BUILD.call_once(|| {
         let mut cargo = Command::new(env!("CARGO"));
         let built = cargo
-            .args(["build", "--quiet", "-p", "nesos-executor"])
+            .args([
+                "build",
+                "--quiet",
+                "-p",
+                "nesos-executor",
+                "-p",
+                "nesos-fetcher",
+            ])
             .status()
             .unwrap();
         assert!(

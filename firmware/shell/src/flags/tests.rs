@@ -147,3 +147,18 @@ fn durations_read_like_mesos() {
         assert_eq!(parse_duration(bad), None, "{bad}");
     }
 }
+
+#[test]
+fn sizes_have_mesoss_units() {
+    for (text, bytes) in [
+        ("0B", 0),
+        ("2GB", 2 << 30),
+        ("1.5KB", 1536),
+        ("10 MB", 10 << 20),
+    ] {
+        assert_eq!(parse_bytes(text), Some(bytes), "{text}");
+    }
+    for wrong in ["", "2", "GB", "2gb", "-1B", "1..2B", "99999999999999TB"] {
+        assert_eq!(parse_bytes(wrong), None, "{wrong}");
+    }
+}

@@ -24,6 +24,17 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(number.parse::<f64>().ok()? * factor).ok()
 }
 
+/// Reads `<number><unit>` with Mesos's units (`B KB MB GB TB`, each 1024 times the one before).
+pub fn parse_bytes(text: &str) -> Option<u64> {
+    let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
+    let (number, unit) = text.split_at(split);
+    let power = ["B", "KB", "MB", "GB", "TB"]
+        .iter()
+        .position(|known| *known == unit.trim())?;
+    let bytes = number.parse::<f64>().ok()? * 1024f64.powi(power as i32);
+    (bytes.is_finite() && bytes < u64::MAX as f64).then_some(bytes as u64)
+}
+
 /// The value in its kept form, or what was expected.
 pub(super) fn check(kind: Kind, value: &str) -> Result<String, String> {
     let expected = |what: String| Err(format!("expected {what}, found '{value}'"));

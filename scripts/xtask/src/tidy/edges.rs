@@ -40,6 +40,7 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("nesos-executor", &["nesos-wire", "nesos-sys"]),
+    ("nesos-fetcher", &["nesos-sys"]),
     ("nesos-image", &["nesos-wire", "nesos-base"]),
     (
         "nesos",
