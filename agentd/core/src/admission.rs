@@ -269,6 +269,7 @@ fn is_about(record: &Record, key: &TaskKey) -> bool {
         | Record::ExecutorLaunched { .. }
         | Record::ExecutorSubscribed { .. }
         | Record::ExecutorShutdown { .. }
-        | Record::ExecutorEnded { .. } => false,
+        | Record::ExecutorEnded { .. }
+        | Record::Configured { .. } => false,
     }
 }

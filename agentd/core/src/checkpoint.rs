@@ -11,6 +11,8 @@ use nesos_wire::task::{TaskSpec, TaskStatus};
 use nesos_wire::{AgentId, Attempt, ContainerId, ExecutorKey, TaskKey, Uuid};
 use serde::{Deserialize, Serialize};
 
+use crate::reconfiguration::Configuration;
+
 /// One change of the agent's durable state.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Record {
@@ -118,19 +120,38 @@ pub enum Record {
         /// Which, oldest first.
         uuids: Vec<Uuid>,
     },
+    /// What the agent is configured with from now on.
+    Configured {
+        /// All of it.
+        configuration: Box<Configuration>,
+    },
 }
 
 impl Record {
     /// Whether it must have reached the disk before the rest of its `Ready` is done. The others may be lost with the
-    /// power: then an acknowledged status is told again, which frameworks must bear in any case.
+    /// power: what they tell of processes is over then anyway, and who launched them is told so by the master, as this agent
+    /// does not know them; an acknowledged status is told again, which frameworks must bear in any case. The end of a task
+    /// is kept: a framework that has heard of it must not hear of another one.
     pub fn must_sync(&self) -> bool {
-        !matches!(
-            self,
-            Self::Acknowledged { .. }
-                | Self::Forgotten { .. }
-                | Self::ExecutorEnded { .. }
-                | Self::Seen { .. }
-        )
+        match self {
+            Self::Admitted { .. }
+            | Self::Boot { .. }
+            | Self::Configured { .. }
+            | Self::Made { .. }
+            | Self::Applied { .. }
+            | Self::OperationAcknowledged { .. } => true,
+            Self::Updated { status, .. } => status.state.is_terminal(),
+            Self::Launched { .. }
+            | Self::KillRequested { .. }
+            | Self::Acknowledged { .. }
+            | Self::Forgotten { .. }
+            | Self::ExecutorLaunched { .. }
+            | Self::ExecutorSubscribed { .. }
+            | Self::ExecutorShutdown { .. }
+            | Self::ExecutorEnded { .. }
+            | Self::Given { .. }
+            | Self::Seen { .. } => false,
+        }
     }
 }
 

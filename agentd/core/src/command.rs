@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use nesos_wire::executor::ExecutorSpec;
+use nesos_wire::executor::{ExecutorSpec, TaskUser};
 use nesos_wire::framework_executor::ExecutorKind;
 use nesos_wire::task::TaskSpec;
 use nesos_wire::{AgentId, ContainerId};
@@ -27,7 +27,7 @@ pub struct Place {
     /// Absolute path of the sandbox.
     pub sandbox: String,
     /// User to run as, already looked up; none: the agent's own.
-    pub user: Option<String>,
+    pub user: Option<TaskUser>,
     /// `cgroup.procs` of the task's cgroup.
     pub cgroup_procs: Option<String>,
     /// The helper is PID 1 of a new PID namespace.

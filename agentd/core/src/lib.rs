@@ -20,6 +20,7 @@ mod history;
 mod kill;
 mod link;
 mod operations;
+mod reconfiguration;
 mod recovery;
 mod repeat;
 mod rng;
@@ -41,6 +42,7 @@ pub use history::{
 };
 pub use link::{GREETING_TIMEOUT, LinkView};
 pub use operations::{MAX_OPERATIONS, VolumePlace, volume_places};
+pub use reconfiguration::{Configuration, Reconfiguration, may_follow};
 pub use repeat::{RETRY_FIRST, RETRY_LAST};
 pub use task::Phase;
 

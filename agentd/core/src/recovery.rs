@@ -17,6 +17,7 @@ use crate::event::{Action, Config, Level, Moment, Ready, Seed};
 use crate::history::{Counters, History};
 use crate::link::Link;
 use crate::operations::Operations;
+use crate::reconfiguration::Configuration;
 use crate::rng::Rng;
 use crate::stream::Acknowledged;
 use crate::task::{Phase, Task};
@@ -43,6 +44,8 @@ impl Agent {
             history: History::default(),
         };
         let mut boot_id = None;
+        let configuration = Configuration::of(&agent.config);
+        let is_as_before = Configuration::last(&records) == Some(&configuration);
         for record in records {
             agent.replay(record, &mut boot_id);
         }
@@ -57,6 +60,11 @@ impl Agent {
                 boot_id: agent.config.boot_id.clone(),
             });
         }
+        if !is_as_before {
+            agent.out.persist.push(Record::Configured {
+                configuration: Box::new(configuration),
+            });
+        }
         agent.adopt_executors(has_rebooted);
         agent.adopt_all(has_rebooted);
         agent.settle_executors();
@@ -68,9 +76,12 @@ impl Agent {
 
     /// The fewest records that lead to the present state: what a long log is replaced with.
     pub fn snapshot(&self) -> Vec<Record> {
-        let mut records = vec![Record::Boot {
-            boot_id: self.config.boot_id.clone(),
-        }];
+        let boot_id = self.config.boot_id.clone();
+        let configuration = Box::new(Configuration::of(&self.config));
+        let mut records = vec![
+            Record::Boot { boot_id },
+            Record::Configured { configuration },
+        ];
         records.extend(self.id.clone().map(|agent| Record::Admitted { agent }));
         records.extend(self.operations.snapshot());
         for (key, attempt) in &self.finished {
@@ -90,6 +101,8 @@ impl Agent {
         match record {
             Record::Admitted { agent } => self.id = Some(agent),
             Record::Boot { boot_id: id } => *boot_id = Some(id),
+            // Compared by who recovers; the agent is what it is configured to be now.
+            Record::Configured { .. } => {}
             Record::Launched { spec, container } => {
                 self.replay_task(Task::new(*spec, Some(container)));
             }

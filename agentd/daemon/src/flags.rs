@@ -37,6 +37,12 @@ pub(crate) const TABLE: Table = Table {
             "directory for checkpoints and sandboxes; required",
         ),
         flag(
+            "runtime_dir",
+            Kind::Path,
+            None,
+            "directory for what runs, lost with a reboot; best in memory, such as /run/nesos/agentd; default: run in work_dir",
+        ),
+        flag(
             "config",
             Kind::Path,
             None,
@@ -169,6 +175,12 @@ pub(crate) const TABLE: Table = Table {
             Kind::Duration(0, DAY),
             Some("5secs"),
             "from asking an executor to end to killing it, unless it has a period of its own",
+        ),
+        flag(
+            "reconfiguration_policy",
+            Kind::Choice(&["equal", "additive", "any"]),
+            Some("any"),
+            "what may change of hostname, port, domain, resources and attributes from one start to the next",
         ),
         flag(
             "recovery_timeout",

@@ -1,7 +1,7 @@
 //! The work directory's skeleton, its lock, and the machine's identity.
 //!
-//! Called once at start. Layout: `meta/` (checkpoint log, key, credentials, node id; mode 0700), `run/<container>/` (one
-//! helper each; mode 0700), `slaves/<agent>/…` (sandboxes, as Mesos lays them out).
+//! Called once at start. Layout: `meta/` (checkpoint log, key, credentials, node id; mode 0700), `slaves/<agent>/…` (sandboxes,
+//! as Mesos lays them out), and, unless `--runtime_dir` says where else, `run/<container>/` (one helper each; mode 0700).
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -25,24 +25,16 @@ pub(crate) fn meta(work_dir: &Path) -> PathBuf {
     work_dir.join("meta")
 }
 
-pub(crate) fn runs(work_dir: &Path) -> PathBuf {
-    work_dir.join("run")
-}
-
-pub(crate) fn make_directories(work_dir: &Path) -> Result<(), SettingsError> {
-    let make = |path: &Path, mode: u32| {
+/// Makes what is missing; where helpers live needs to outlast agentd, not the machine's power.
+pub(crate) fn make_directories(work_dir: &Path, runtime_dir: &Path) -> Result<(), SettingsError> {
+    let make = |flag: &str, path: &Path, mode: u32| {
         let made = DirBuilder::new().recursive(true).mode(mode).create(path);
-        made.map_err(|e| {
-            SettingsError::new(
-                "--work_dir",
-                format!("cannot create {}: {e}", path.display()),
-            )
-        })
+        made.map_err(|e| SettingsError::new(flag, format!("cannot create {}: {e}", path.display())))
     };
-    make(work_dir, 0o755)?;
-    make(&meta(work_dir), 0o700)?;
-    make(&runs(work_dir), 0o700)?;
-    make(&work_dir.join("slaves"), 0o755)
+    make("--work_dir", work_dir, 0o755)?;
+    make("--work_dir", &meta(work_dir), 0o700)?;
+    make("--work_dir", &work_dir.join("slaves"), 0o755)?;
+    make("--runtime_dir", runtime_dir, 0o700)
 }
 
 /// Keeps a second agentd out of the work directory for as long as the value lives.

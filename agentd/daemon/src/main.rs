@@ -30,6 +30,9 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
+/// A running task takes two: a connection and its process. The rest is links, executors' streams and people.
+const MAX_OPEN_FILES: u64 = 16_384;
+
 fn main() -> ExitCode {
     let values = flags::TABLE.from_process();
     let level = nesos_shell::log::Level::parse(values.text_or_empty("logging_level"));
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     nesos_shell::log::init("agentd", level);
+    nesos_sys::container::open_files::raise(MAX_OPEN_FILES);
     match settings::Settings::new(values)
         .map_err(run::RunError::from)
         .and_then(run::run)

@@ -8,7 +8,8 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-use agentd_core::{Agent, Config, Event, Level, Ready, Seed};
+use agentd_core::checkpoint::Record;
+use agentd_core::{Agent, Config, Configuration, Event, Level, Ready, Seed, may_follow};
 use nesos_base::time::Instant;
 use nesos_sys::machine;
 use nesos_wire::ContainerId;
@@ -126,12 +127,9 @@ impl Daemon {
                 replay.skipped
             );
         }
-        let agent = Agent::recover(
-            config(&settings, port),
-            seed()?,
-            replay.records,
-            clocks.moment(),
-        );
+        let config = config(&settings, port);
+        check_configuration(&settings, &config, &replay.records)?;
+        let agent = Agent::recover(config, seed()?, replay.records, clocks.moment());
         let agent = Rc::new(RefCell::new(agent));
         let links = Links::new(settings.clone(), sender.clone());
         let streams = Rc::new(Streams::default());
@@ -310,6 +308,24 @@ impl Daemon {
             }
         });
     }
+}
+
+/// A board that has become another one is not taken for the old one without its owner's word.
+fn check_configuration(
+    settings: &Settings,
+    config: &Config,
+    records: &[Record],
+) -> Result<(), SettingsError> {
+    let Some(before) = Configuration::last(records) else {
+        return Ok(());
+    };
+    let now = Configuration::of(config);
+    may_follow(settings.reconfiguration, before, &now).map_err(|reason| {
+        let meta = identity::meta(&settings.work_dir);
+        let way_out = "start with --reconfiguration_policy=any, or as a new agent by removing";
+        let reason = format!("{reason}; {way_out} {}", meta.display());
+        SettingsError::new("--reconfiguration_policy", reason)
+    })
 }
 
 fn config(settings: &Settings, port: u16) -> Config {

@@ -116,6 +116,11 @@ fn make_one(sandbox: &Path, user: Option<&Credentials>) -> Result<(), SandboxErr
 
 /// Makes `link` lead to `target`, whatever it led to before.
 fn point(link: &Path, target: &Path) -> Result<(), SandboxError> {
+    match symlink(target, link) {
+        Ok(()) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(self::io("link", link)(error)),
+    }
     let name = link.file_name().unwrap_or_default();
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(name);

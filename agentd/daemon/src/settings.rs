@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use agentd_core::ExecutorTimes;
+use agentd_core::{ExecutorTimes, Reconfiguration};
 use nesos_base::cluster_config::{self, ClusterConfig};
 use nesos_base::token::JoinToken;
 use nesos_shell::flags::Values;
@@ -51,6 +51,8 @@ pub(crate) struct Settings {
     pub(crate) flags: Values,
     /// Absolute.
     pub(crate) work_dir: PathBuf,
+    /// Where helpers live: a folder for each container. Absolute.
+    pub(crate) runtime_dir: PathBuf,
     pub(crate) node: NodeId,
     /// `host:port`; none: mDNS.
     pub(crate) master: Option<String>,
@@ -72,6 +74,8 @@ pub(crate) struct Settings {
     pub(crate) stall_timeout: Duration,
     pub(crate) executors: ExecutorTimes,
     pub(crate) recovery_timeout: Duration,
+    /// What may change from one start to the next.
+    pub(crate) reconfiguration: Reconfiguration,
     /// Where the CAs of HTTPS servers are, if anywhere.
     pub(crate) authorities: Option<PathBuf>,
     /// Who may change something through the HTTP server.
@@ -87,7 +91,13 @@ impl Settings {
             .ok_or_else(|| SettingsError::new("--work_dir", "is required"))?;
         let work_dir =
             std::path::absolute(&work_dir).map_err(|e| SettingsError::new("--work_dir", e))?;
-        identity::make_directories(&work_dir)?;
+        let runtime_dir = match flags.path("runtime_dir") {
+            Some(path) => {
+                std::path::absolute(&path).map_err(|e| SettingsError::new("--runtime_dir", e))?
+            }
+            None => work_dir.join("run"),
+        };
+        identity::make_directories(&work_dir, &runtime_dir)?;
         let (token, is_local) = token(&flags, &config)?;
         let mdns = Mode::parse(flags.text_or_empty("mdns"));
         let master = master(&flags, is_local)?;
@@ -137,9 +147,15 @@ impl Settings {
             recovery_timeout: flags
                 .duration("recovery_timeout")
                 .unwrap_or(Duration::from_secs(15 * 60)),
+            reconfiguration: match flags.text_or_empty("reconfiguration_policy") {
+                "equal" => Reconfiguration::Equal,
+                "additive" => Reconfiguration::Additive,
+                _ => Reconfiguration::Any,
+            },
             authorities: authorities(&flags)?,
             access: access(&flags)?,
             work_dir,
+            runtime_dir,
             flags,
         })
     }

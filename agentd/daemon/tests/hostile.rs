@@ -68,3 +68,29 @@ fn a_helper_killed_while_the_agent_is_away_takes_its_task_with_it() {
         until_gone(&pids).await;
     });
 }
+
+#[test]
+fn a_board_that_has_become_another_one_is_named_and_refused() {
+    run(async {
+        let mut master = Master::new()
+            .await
+            .with_fixed_port()
+            .with_flag("--reconfiguration_policy=additive".into());
+        master.start_agent();
+        let _link = master.link().await;
+        master.kill_agent();
+        let mut master = master.with_resources("cpus:2;mem:512");
+        master.start_agent();
+        assert!(!master.agent_ends().await.success());
+        let log = master.log();
+        assert!(
+            log.contains("--reconfiguration_policy: the resources changed from"),
+            "{log}"
+        );
+        assert!(log.contains("--reconfiguration_policy=any"), "{log}");
+        let mut master = master.with_resources("cpus:8;mem:1024");
+        master.start_agent();
+        let _link = master.link().await;
+        master.kill_agent();
+    });
+}

@@ -30,17 +30,18 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
+    /// Takes in who was connected before anybody could be accepted.
+    pub(crate) fn begin(&mut self, stream: UnixStream) {
+        self.list.push(Client::new(stream));
+    }
+
     /// Takes in everybody who waits and tells them `state`. How many were told.
     pub(crate) fn accept(&mut self, listener: &UnixListener, state: &FromExecutor) -> usize {
         let mut told = 0;
         while let Ok((stream, _)) = listener.accept() {
             // Dropping the stream is the answer to a fifth one.
             if self.list.len() < MAX_CLIENTS && stream.set_nonblocking(true).is_ok() {
-                let mut client = Client {
-                    stream,
-                    input: [0; MAX_MESSAGE],
-                    filled: 0,
-                };
+                let mut client = Client::new(stream);
                 told += usize::from(client.send(state));
                 // One that has left its order and gone cannot be told, but is to be obeyed.
                 self.list.push(client);
@@ -67,6 +68,14 @@ impl Clients {
 }
 
 impl Client {
+    fn new(stream: UnixStream) -> Self {
+        Self {
+            stream,
+            input: [0; MAX_MESSAGE],
+            filled: 0,
+        }
+    }
+
     /// False if the client is to be dropped. A message is far smaller than an empty socket buffer, so one that does
     /// not fit at once means a client that has stopped reading long ago.
     fn send(&mut self, message: &FromExecutor) -> bool {

@@ -1,6 +1,6 @@
 //! The loop that holds a task: reap, obey, record, tell. Called by `main`.
 //!
-//! One thread, one `poll`. Invariant: the record is on disk before a client hears of the end; if it cannot be stored,
+//! One thread, one `poll`. Invariant: the record is written before a client hears of the end; if it cannot be stored,
 //! clients hear of it all the same and storing is tried again until one of them has taken it.
 
 use std::os::fd::AsFd;
@@ -29,6 +29,12 @@ const STORE_AGAIN: Duration = Duration::from_secs(1);
 /// Holds the task of this run directory until all is over.
 pub(crate) fn run(directory: &Path) -> Result<(), Failure> {
     let listener = run_directory::take(directory)?;
+    let mut clients = Clients::default();
+    if let Some(first) = run_directory::first_client() {
+        clients.begin(first);
+    }
+    let spec = run_directory::read_spec();
+    run_directory::close_standard_files()?;
     let reserved = record::reserve().map_err(Failure::of("create `exit.tmp`"))?;
     // SIGHUP and SIGINT are taken to be ignored: the task's end is not decided by a terminal.
     let taken = [
@@ -42,9 +48,9 @@ pub(crate) fn run(directory: &Path) -> Result<(), Failure> {
     let mut door = Door {
         listener,
         signals,
-        clients: Clients::default(),
+        clients,
     };
-    let record = match run_directory::read_spec() {
+    let record = match spec {
         Ok(spec) => {
             let grace = Duration::from_millis(spec.kill_grace_ms.into());
             match task::start(spec) {
@@ -94,6 +100,7 @@ impl Door {
 fn hold(door: &mut Door, tree: &Tree, default_grace: Duration) -> ExitRecord {
     let mut life = Life::new(tree.main);
     let running = FromExecutor::Running { pid: tree.main };
+    door.clients.tell(&running);
     loop {
         let now = Instant::now();
         let mut graces = Vec::new();
@@ -134,8 +141,8 @@ fn reap_all(life: &mut Life, now: Instant) -> bool {
 }
 
 /// Stores and tells; ends when somebody has heard of it, or the record is stored and nobody has come.
-fn finish(mut door: Door, mut reserved: Reserved, record: ExitRecord) {
-    let mut stored = store(&mut reserved, &record);
+fn finish(mut door: Door, reserved: Reserved, record: ExitRecord) {
+    let mut stored = store(&reserved, &record);
     let state = FromExecutor::Exited(record.clone());
     let linger_until = Instant::now() + LINGER;
     let mut told = door.clients.tell(&state);
@@ -153,11 +160,11 @@ fn finish(mut door: Door, mut reserved: Reserved, record: ExitRecord) {
         } else {
             now + STORE_AGAIN
         }));
-        stored = stored || store(&mut reserved, &record);
+        stored = stored || store(&reserved, &record);
     }
 }
 
-fn store(reserved: &mut Reserved, record: &ExitRecord) -> bool {
+fn store(reserved: &Reserved, record: &ExitRecord) -> bool {
     match reserved.store(record) {
         Ok(()) => true,
         Err(error) => {

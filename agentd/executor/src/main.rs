@@ -1,7 +1,7 @@
 //! `nesos-executor RUN_DIRECTORY`: holds one task and outlives agentd.
 //!
-//! Started by `agentd` (one per task), told what to run by the file `spec` of its run directory, spoken to over the
-//! unix socket `socket` there. Not a supervisor: it never restarts the task. Invariants: at most one helper ever runs
+//! Started by `agentd` (one per task), told what to run through standard input, spoken to over standard output, if that is a
+//! socket, and over the unix socket `socket` of its run directory. Not a supervisor: it never restarts the task. Invariants: at most one helper ever runs
 //! a task for a run directory; the file `exit` appears there before anybody is told that the task has ended.
 
 mod client;

@@ -1,10 +1,12 @@
 //! The exit record: the file `exit` of the run directory. Called by `hold`.
 //!
-//! Format: a frame of `ExitRecord`, then the CRC-32 (IEEE) of that frame as 4 little-endian bytes. Invariant: the room
+//! It is there for an agentd that comes back, not for one after a loss of power, which takes the task with it: nothing is
+//! synchronised, and a record that the power tore is found out by its checksum. Format: a frame of `ExitRecord`, then the CRC-32 (IEEE) of that frame as 4 little-endian bytes. Invariant: the room
 //! for it is reserved while the task runs, so that a task that fills the disk does not lose its own exit status.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io;
+use std::os::unix::fs::FileExt;
 
 use nesos_wire::executor::{ExitRecord, Outcome};
 use nesos_wire::frame;
@@ -36,14 +38,11 @@ pub(crate) fn reserve() -> io::Result<Reserved> {
 }
 
 impl Reserved {
-    /// Makes the record durable under its final name. May be tried again after an error.
-    pub(crate) fn store(&mut self, record: &ExitRecord) -> io::Result<()> {
+    /// Writes the record and gives it its final name. May be tried again after an error.
+    pub(crate) fn store(&self, record: &ExitRecord) -> io::Result<()> {
         let bytes = encode(record)?;
-        self.file.seek(SeekFrom::Start(0))?;
-        self.file.write_all(&bytes)?;
-        self.file.sync_all()?;
-        fs::rename(TEMPORARY, FINAL)?;
-        File::open(".")?.sync_all()
+        self.file.write_all_at(&bytes, 0)?;
+        fs::rename(TEMPORARY, FINAL)
     }
 }
 

@@ -6,14 +6,14 @@
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::net::UnixListener;
+use std::io::{self, Read, stdin, stdout};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 use nesos_wire::executor::ExecutorSpec;
 use nesos_wire::frame::{HEADER, MAX_FRAME, decode};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::dup2_stdout;
+use nix::unistd::{dup, dup2_stdin, dup2_stdout};
 
 /// Only the helper's own user may give orders.
 const SOCKET_UMASK: Mode = Mode::from_bits_truncate(0o177);
@@ -37,8 +37,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Enters the directory and makes it this process's own. Standard output is closed when that is done: whoever waits to
-/// connect reads its end.
+/// Enters the directory and makes it this process's own.
 pub(crate) fn take(directory: &Path) -> Result<UnixListener, Failure> {
     std::env::set_current_dir(directory).map_err(Failure::of("enter the run directory"))?;
     let before = umask(SOCKET_UMASK);
@@ -50,27 +49,39 @@ pub(crate) fn take(directory: &Path) -> Result<UnixListener, Failure> {
     listener
         .set_nonblocking(true)
         .map_err(Failure::of("make `socket` non-blocking"))?;
-    let null = OpenOptions::new().write(true).open("/dev/null");
-    let null = null.map_err(Failure::of("open /dev/null"))?;
-    dup2_stdout(null).map_err(|errno| Failure::of("close standard output")(errno.into()))?;
     Ok(listener)
 }
 
-/// Reads the spec; the sentence says why it cannot be used.
+/// The connection that was brought along as standard output, if it is one: who started this process need not wait for
+/// the socket.
+pub(crate) fn first_client() -> Option<UnixStream> {
+    let stream = UnixStream::from(dup(stdout()).ok()?);
+    let is_socket = stream.local_addr().is_ok();
+    (is_socket && stream.set_nonblocking(true).is_ok()).then_some(stream)
+}
+
+/// What was needed of standard input and output has been taken: neither memory nor a connection is held by them any more.
+pub(crate) fn close_standard_files() -> Result<(), Failure> {
+    let null = OpenOptions::new().read(true).write(true).open("/dev/null");
+    let null = null.map_err(Failure::of("open /dev/null"))?;
+    let closed = dup2_stdin(&null).and_then(|()| dup2_stdout(&null));
+    closed.map_err(|errno| Failure::of("close standard input and output")(errno.into()))
+}
+
+/// Reads the spec from standard input; the sentence says why it cannot be used.
 pub(crate) fn read_spec() -> Result<ExecutorSpec, String> {
     let mut bytes = Vec::new();
     // One byte more than allowed tells too long from just long enough.
     let limit = (HEADER + MAX_FRAME + 1) as u64;
-    let read = File::open("spec").and_then(|file| file.take(limit).read_to_end(&mut bytes));
-    read.map_err(|error| format!("read the file spec: {error}"))?;
+    // A descriptor of its own: the standard library's would keep a buffer for ever.
+    let input = dup(stdin()).map_err(|errno| format!("read the spec: {errno}"))?;
+    let read = File::from(input).take(limit).read_to_end(&mut bytes);
+    read.map_err(|error| format!("read the spec: {error}"))?;
     match decode::<ExecutorSpec>(&bytes) {
-        None => Err(format!(
-            "the file spec is cut off after {} bytes",
-            bytes.len()
-        )),
-        Some(Err(error)) => Err(format!("the file spec is damaged: {error}")),
+        None => Err(format!("the spec is cut off after {} bytes", bytes.len())),
+        Some(Err(error)) => Err(format!("the spec is damaged: {error}")),
         Some(Ok((_, used))) if used != bytes.len() => {
-            Err("the file spec has bytes behind its frame".to_owned())
+            Err("the spec has bytes behind its frame".to_owned())
         }
         Some(Ok((spec, _))) => Ok(spec),
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use nesos_sys::cgroup::Cgroup;
 use nesos_sys::container::{SpawnPlan, cgroup_of_procs_file, spawn};
 use nesos_sys::fs::{Access, give_to, open_beneath};
-use nesos_sys::user::{Credentials, lookup};
+use nesos_sys::user::Credentials;
 use nesos_sys::{namespace, process};
 use nesos_wire::executor::ExecutorSpec;
 
@@ -35,12 +35,11 @@ pub(crate) fn start(spec: ExecutorSpec) -> Result<Tree, String> {
         None => None,
     };
     set_up_surroundings(&spec, &sandbox)?;
-    let user = spec
-        .user
-        .as_deref()
-        .map(lookup)
-        .transpose()
-        .map_err(|e| e.to_string())?;
+    let user = spec.user.map(|user| Credentials {
+        uid: user.uid,
+        gid: user.gid,
+        groups: user.groups,
+    });
     let plan = SpawnPlan {
         environment: spec.environment,
         cgroup: cgroup_directory,

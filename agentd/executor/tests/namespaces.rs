@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::{Helper, Place, until};
 use nesos_sys::container::{Namespaces, SpawnPlan, spawn};
 use nesos_sys::signal::Signal;
-use nesos_wire::executor::{ExecutorSpec, FromExecutor, Outcome};
+use nesos_wire::executor::{ExecutorSpec, FromExecutor, Outcome, TaskUser};
 
 /// Whether this machine lets us make namespaces.
 fn allowed() -> bool {
@@ -148,7 +148,7 @@ fn mounts_never_reach_a_caller_that_made_no_namespace() {
     // The caller is a shell in a namespace of the test's, so that a failure stays in there.
     let (run, table) = (place.run(), "cat /proc/self/mountinfo");
     let script = format!(
-        "mount --make-rprivate / && cd {0} && {table} > before && {1} {0}; {table} > after",
+        "mount --make-rprivate / && cd {0} && {table} > before && {1} {0} < spec; {table} > after",
         run.display(),
         common::program()
     );
@@ -239,7 +239,12 @@ fn the_task_becomes_the_user_it_was_given() {
     let helper = start(
         "id -u; id -G | wc -w; grep -e ^Groups /proc/self/status; echo mine > /tmp/x; stat -c %u stdout",
         |spec| {
-            spec.user = Some("nobody".to_owned());
+            let nobody = nesos_sys::user::lookup("nobody").unwrap();
+            spec.user = Some(TaskUser {
+                uid: nobody.uid,
+                gid: nobody.gid,
+                groups: nobody.groups,
+            });
             // The scratch folder is root's alone; a real sandbox belongs to the user.
             for folder in [spec.sandbox.clone(), format!("{}/..", spec.sandbox)] {
                 let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -282,8 +287,8 @@ fn a_full_disk_does_not_lose_the_exit_status() {
     )
     .unwrap();
     let script = format!(
-        "mount -t tmpfs -o size=64k tmpfs {base}/sandbox && mkdir {base}/sandbox/run && cp {base}/run/spec {base}/sandbox/run \
-         && {} {base}/sandbox/run; cp {base}/sandbox/run/exit {base}/run; test -s {base}/sandbox/more || touch {base}/run/full",
+        "mount -t tmpfs -o size=64k tmpfs {base}/sandbox && mkdir {base}/sandbox/run \
+         && {} {base}/sandbox/run < {base}/run/spec; cp {base}/sandbox/run/exit {base}/run; test -s {base}/sandbox/more || touch {base}/run/full",
         common::program()
     );
     let mut plan = SpawnPlan::new("sh", ["sh", "-c", &script].map(str::to_owned).to_vec());

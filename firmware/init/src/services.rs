@@ -129,6 +129,7 @@ fn daemons(config: &ClusterConfig, file: bool) -> Vec<Definition> {
             "/usr/bin/agentd",
             &[
                 format!("--isolation={ISOLATION}"),
+                "--runtime_dir=/run/nesos/agentd".to_owned(),
                 // A board has two users, root and nobody; frameworks come with the names of people.
                 "--unknown_framework_user=self".to_owned(),
             ],

@@ -5,16 +5,17 @@
 //! can fail early (NUL bytes, opening files, looking up users) has failed before the clone.
 
 mod child;
+mod clone;
+pub mod open_files;
+mod signals;
 
 use std::ffi::{CString, NulError};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
-use std::mem::size_of;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 
 use crate::pidfd::PidFd;
 use crate::user::Credentials;
@@ -23,8 +24,6 @@ pub use child::Step;
 
 /// Where a program without a slash is looked for when its environment has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// `CLONE_INTO_CGROUP` of linux/sched.h; the crate libc lacks it for musl.
-const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// Which namespaces the process gets anew; the others are shared with the caller.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -64,7 +63,7 @@ impl Namespaces {
     }
 }
 
-/// What to start and how. The process always has its own session, /dev/null as standard input, default signal
+/// What to start and how. The process always has its own session, default signal
 /// handling, an empty signal mask, umask 022, and no descriptor above 2.
 #[derive(Debug)]
 pub struct SpawnPlan {
@@ -82,6 +81,8 @@ pub struct SpawnPlan {
     pub cgroup: Option<OwnedFd>,
     /// The user to become; none: the caller's.
     pub user: Option<Credentials>,
+    /// Standard input; none: /dev/null.
+    pub stdin: Option<OwnedFd>,
     /// Standard output; none: /dev/null.
     pub stdout: Option<OwnedFd>,
     /// Standard error; none: /dev/null.
@@ -103,6 +104,7 @@ impl SpawnPlan {
             namespaces: Namespaces::NONE,
             cgroup: None,
             user: None,
+            stdin: None,
             stdout: None,
             stderr: None,
             oom_score: None,
@@ -181,7 +183,9 @@ pub fn spawn(plan: &SpawnPlan) -> Result<Spawned, SpawnError> {
         argv: &pointers(&strings.argv),
         envp: &pointers(&strings.envp),
         directory: &strings.directory,
-        stdio: [null, raw_or(&plan.stdout, null), raw_or(&plan.stderr, null)],
+        stdio: [&plan.stdin, &plan.stdout, &plan.stderr].map(|file| raw_or(file, null)),
+        ignored: signals::ignored(),
+        open_files: open_files::before(),
         oom_score: strings.oom_score.as_deref(),
         user: plan.user.as_ref(),
         parent: plan.die_with_parent.then(|| {
@@ -193,7 +197,7 @@ pub fn spawn(plan: &SpawnPlan) -> Result<Spawned, SpawnError> {
         }),
         report: writer.as_raw_fd(),
     };
-    let spawned = clone(plan, &prepared).map_err(|errno| SpawnError::Clone {
+    let spawned = clone::clone(plan, &prepared).map_err(|errno| SpawnError::Clone {
         program: plan.program.clone(),
         errno,
     })?;
@@ -297,61 +301,6 @@ fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
 
 fn raw_or(fd: &Option<OwnedFd>, otherwise: RawFd) -> RawFd {
     fd.as_ref().map_or(otherwise, |fd| fd.as_raw_fd())
-}
-
-/// `struct clone_args` of linux/sched.h, version 2 (88 bytes).
-#[repr(C)]
-#[derive(Default)]
-struct CloneArgs {
-    flags: u64,
-    pidfd: u64,
-    child_tid: u64,
-    parent_tid: u64,
-    exit_signal: u64,
-    stack: u64,
-    stack_size: u64,
-    tls: u64,
-    set_tid: u64,
-    set_tid_size: u64,
-    cgroup: u64,
-}
-
-fn clone(plan: &SpawnPlan, prepared: &Prepared<'_>) -> Result<Spawned, Errno> {
-    let mut pidfd: RawFd = -1;
-    let mut args = CloneArgs {
-        flags: libc::CLONE_PIDFD as u64 | plan.namespaces.flags(),
-        pidfd: (&raw mut pidfd) as u64,
-        exit_signal: libc::SIGCHLD as u64,
-        ..CloneArgs::default()
-    };
-    if let Some(cgroup) = &plan.cgroup {
-        args.flags |= CLONE_INTO_CGROUP;
-        args.cgroup = cgroup.as_raw_fd() as u64;
-    }
-    // A handler of the caller must not run in the child: it would write into the caller's descriptors.
-    let mut before = SigSet::empty();
-    pthread_sigmask(
-        SigmaskHow::SIG_SETMASK,
-        Some(&SigSet::all()),
-        Some(&mut before),
-    )?;
-    // SAFETY: `args` is a valid clone_args of the given size and `pidfd` outlives the call. Without CLONE_VM the child
-    // has its own copy of this memory, and it only runs `child::run`, which never returns.
-    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) };
-    if pid == 0 {
-        // SAFETY: this is the new process, single-threaded, with all signals blocked; `prepared` points into memory
-        // that the caller's copy keeps alive.
-        unsafe { child::run(prepared) }
-    }
-    let errno = Errno::last();
-    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
-    let pid = u32::try_from(pid).map_err(|_| errno)?;
-    // SAFETY: the kernel has stored a new descriptor there that nobody else owns.
-    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    Ok(Spawned {
-        pid,
-        pidfd: PidFd::from(pidfd),
-    })
 }
 
 #[cfg(test)]

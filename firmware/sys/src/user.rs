@@ -1,6 +1,6 @@
 //! Users by /etc/passwd and /etc/group. No NSS: the appliance has none, and a static binary could not load it.
 //!
-//! Called by `agentd` (owner of a sandbox) and `nesos-executor` (user of a task). Invariant: a broken line is skipped,
+//! Called by `agentd`: owner of a sandbox and user of a task. Invariant: a broken line is skipped,
 //! never half used.
 
 use std::fs;
@@ -18,8 +18,6 @@ pub struct Credentials {
     pub gid: u32,
     /// All groups, the primary one first.
     pub groups: Vec<u32>,
-    /// Home directory.
-    pub home: String,
 }
 
 /// Why a user name means nothing here.
@@ -99,13 +97,11 @@ fn name_of(file: &str, id: u32) -> String {
 
 fn find(name: &str, passwd: &str, group: &str) -> Option<Credentials> {
     let by_id = name.parse::<u32>().ok();
-    let (login, uid, gid, home) = passwd.lines().find_map(|line| {
+    let (login, uid, gid) = passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
         let (login, _password) = (fields.next()?, fields.next()?);
         let (uid, gid): (u32, u32) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-        let home = fields.nth(1)?;
-        (!login.is_empty() && (login == name || by_id == Some(uid)))
-            .then_some((login, uid, gid, home))
+        (!login.is_empty() && (login == name || by_id == Some(uid))).then_some((login, uid, gid))
     })?;
     let mut groups = vec![gid];
     for line in group.lines() {
@@ -121,12 +117,7 @@ fn find(name: &str, passwd: &str, group: &str) -> Option<Credentials> {
             groups.push(id);
         }
     }
-    Some(Credentials {
-        uid,
-        gid,
-        groups,
-        home: home.to_owned(),
-    })
+    Some(Credentials { uid, gid, groups })
 }
 
 #[cfg(test)]
@@ -142,7 +133,6 @@ mod tests {
             uid: 1000,
             gid: 100,
             groups: vec![100, 997],
-            home: "/home/ada".to_owned(),
         };
         assert_eq!(find("ada", PASSWD, GROUP), Some(ada.clone()));
         assert_eq!(find("1000", PASSWD, GROUP), Some(ada));

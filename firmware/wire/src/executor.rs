@@ -7,7 +7,7 @@ use alloc::{string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
-/// What the helper is told to run: file `spec` of its run directory, a frame.
+/// What the helper is told to run: a frame on its standard input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecutorSpec {
     /// Program and its argv (`/bin/sh`, `sh`, `-c`, text for a shell command).
@@ -18,8 +18,8 @@ pub struct ExecutorSpec {
     pub environment: Vec<(String, String)>,
     /// Working directory and place of `stdout` and `stderr`; absolute.
     pub sandbox: String,
-    /// User name to run as; none: the helper's own.
-    pub user: Option<String>,
+    /// User to run as; none: the helper's own.
+    pub user: Option<TaskUser>,
     /// `cgroup.procs` of the task's cgroup, absolute; none: no cgroup.
     pub cgroup_procs: Option<String>,
     /// The helper is PID 1 of a new PID namespace and must mount a `/proc` of its own and reap.
@@ -28,6 +28,17 @@ pub struct ExecutorSpec {
     pub mount_namespace: bool,
     /// SIGTERM to SIGKILL when no other grace period is given, milliseconds.
     pub kill_grace_ms: u32,
+}
+
+/// A user in the kernel's terms.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskUser {
+    /// User id.
+    pub uid: u32,
+    /// Primary group.
+    pub gid: u32,
+    /// All groups, the primary one first.
+    pub groups: Vec<u32>,
 }
 
 /// agentd to helper.
@@ -48,7 +59,7 @@ pub enum FromExecutor {
         /// Its process id, in the helper's own PID namespace.
         pid: u32,
     },
-    /// It has ended; the exit record is on disk before this is sent.
+    /// It has ended; the exit record is written before this is sent.
     Exited(ExitRecord),
 }
 

@@ -128,6 +128,27 @@ impl Scheduler {
         self.wait("OFFERS")["offers"]["offers"][0].take()
     }
 
+    /// The next offer that has not been rescinded since it came.
+    ///
+    /// # Panics
+    /// The stream ends.
+    pub fn standing_offer(&mut self) -> Value {
+        loop {
+            let all = self.aside.iter();
+            let rescinded = all.map(|event| &event["rescind"]["offer_id"]);
+            let rescinded: Vec<&Value> = rescinded.filter(|id| !id.is_null()).collect();
+            let stands = |event: &Value| {
+                event["type"] == "OFFERS"
+                    && !rescinded.contains(&&event["offers"]["offers"][0]["id"])
+            };
+            if let Some(at) = self.aside.iter().position(stands) {
+                return self.aside.remove(at).expect("an event")["offers"]["offers"][0].take();
+            }
+            let event = self.read().expect("the stream ended before an offer");
+            self.aside.push_back(event);
+        }
+    }
+
     /// The next status of a task.
     pub fn status(&mut self) -> Value {
         self.wait("UPDATE")["update"]["status"].take()

@@ -17,6 +17,8 @@ use tokio::time::{Instant, sleep};
 
 /// How long a daemon may take until it listens.
 const UP: Duration = Duration::from_secs(20);
+/// A file system in memory, on every Linux that people use.
+const MEMORY: &str = "/dev/shm";
 /// Pause between two tries to connect: well below what is measured.
 const POLL: Duration = Duration::from_millis(1);
 
@@ -29,6 +31,8 @@ pub(crate) struct Cluster {
     pub(crate) key: ClusterKey,
     programs: PathBuf,
     home: TempDir,
+    /// Where agents keep what a reboot ends, in memory as on a board; none: this machine has no such place.
+    runtime: Option<TempDir>,
     master: Option<Process>,
 }
 
@@ -45,6 +49,11 @@ impl Drop for Process {
 }
 
 impl Process {
+    /// Its id.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Resident memory, MB.
     pub(crate) fn resident(&self) -> Result<f64> {
         let path = format!("/proc/{}/status", self.0.id());
@@ -97,6 +106,10 @@ impl Cluster {
             key,
             programs: programs.to_owned(),
             home,
+            runtime: tempfile::Builder::new()
+                .prefix("nesos-load-")
+                .tempdir_in(MEMORY)
+                .ok(),
             master: None,
         };
         cluster.start_master().await?;
@@ -131,11 +144,14 @@ impl Cluster {
 
     /// Starts a real agentd with these resources.
     pub(crate) fn start_agent(&self, resources: &str) -> Result<Process> {
-        let flags = [
+        let mut flags = vec![
             format!("--master={}", self.address),
             format!("--resources={resources}"),
             "--hostname=agent".to_owned(),
         ];
+        if let Some(runtime) = &self.runtime {
+            flags.push(format!("--runtime_dir={}", runtime.path().display()));
+        }
         self.spawn("agentd", "agent", 0, &flags)
     }
 

@@ -1,8 +1,9 @@
-//! `nesos-load`: measures masterd as a whole, from outside, and prints a table with the targets.
+//! `nesos-load`: measures masterd and agentd as wholes, from outside, and prints a table with the targets.
 //!
 //! Not a test: it asserts nothing about time. Called by `cargo xtask bench`. Invariant: what it measures is a release-built
 //! daemon that is spoken to only through its port, with the protocols of agents and frameworks.
 
+mod agent;
 mod agents;
 mod daemon;
 mod failover;
@@ -38,6 +39,8 @@ enum Subject {
         #[arg(long, default_value_t = 300)]
         tasks: usize,
     },
+    /// What a container, a crowd of tasks and an idle agent cost
+    Agent(agent::Arguments),
     /// All agents again, after masterd was killed and started
     Failover(Size),
     /// `/state` for one and for twenty clients while scheduling goes on
@@ -83,6 +86,7 @@ fn run() -> Result<()> {
     runtime.block_on(async {
         match arguments.subject {
             Subject::Launch { tasks } => launch::run(programs, tasks).await,
+            Subject::Agent(arguments) => agent::run(programs, &arguments).await,
             Subject::Failover(size) => failover::run(programs, size).await,
             Subject::State(size) => state::run(programs, size).await,
             Subject::Memory { size, hold } => {

@@ -7,6 +7,8 @@ pub(crate) struct Row {
     pub(crate) value: f64,
     pub(crate) unit: &'static str,
     pub(crate) target: Option<f64>,
+    /// The target is the least, not the most.
+    pub(crate) is_least: bool,
     pub(crate) mesos: &'static str,
 }
 
@@ -18,6 +20,7 @@ impl Row {
             value,
             unit,
             target: None,
+            is_least: false,
             mesos: "-",
         }
     }
@@ -25,6 +28,12 @@ impl Row {
     /// With what was promised.
     pub(crate) fn target(mut self, most: f64) -> Self {
         self.target = Some(most);
+        self
+    }
+
+    /// With the least that was promised.
+    pub(crate) fn at_least(mut self, least: f64) -> Self {
+        (self.target, self.is_least) = (Some(least), true);
         self
     }
 
@@ -46,7 +55,8 @@ pub(crate) fn print(rows: &[Row]) {
             .target
             .map_or_else(|| "-".to_owned(), |most| format!("{most}"));
         let verdict = match row.target {
-            Some(most) if row.value > most => "ABOVE",
+            Some(least) if row.is_least && row.value < least => "BELOW",
+            Some(most) if !row.is_least && row.value > most => "ABOVE",
             Some(_) => "ok",
             None => "",
         };

@@ -37,6 +37,8 @@ pub(crate) struct Board {
     is_stopping: bool,
     boot: u32,
     disk: Vec<Record>,
+    /// How many records of `disk` a loss of power leaves for certain.
+    synced: usize,
     deadline: Option<Instant>,
 }
 
@@ -56,6 +58,7 @@ impl Board {
             is_stopping: false,
             boot: 1,
             disk: Vec::new(),
+            synced: 0,
             deadline: None,
         }
     }
@@ -122,7 +125,7 @@ impl World {
             container.watcher = None;
             let is_lost = match container.stage {
                 Stage::Launching => is_power || luck,
-                Stage::Running => is_power,
+                Stage::Starting | Stage::Running => is_power,
                 Stage::Ended(_) => false,
             };
             if is_lost {
@@ -131,6 +134,9 @@ impl World {
         }
         if is_power {
             self.boards[board].boot += 1;
+            let (synced, written) = (self.boards[board].synced, self.boards[board].disk.len());
+            let left = self.rng.between(synced as u64, written as u64) as usize;
+            self.boards[board].disk.truncate(left);
         }
         let after = self.rng.millis(100, 60_000);
         self.plan(after, Planned::BoardStart { board });
@@ -144,6 +150,7 @@ impl World {
         self.board_crash(board, true);
         self.trace(&format!("board {board} is erased"));
         self.boards[board].disk.clear();
+        self.boards[board].synced = 0;
         self.containers
             .retain(|_, container| container.board != board);
     }
@@ -209,12 +216,17 @@ impl World {
             return;
         }
         if !ready.persist.is_empty() {
+            let is_synced = ready.persist.iter().any(Record::must_sync);
             for record in ready.persist {
                 self.check_record(board, &record);
                 self.boards[board].disk.push(record);
             }
+            if is_synced {
+                self.boards[board].synced = self.boards[board].disk.len();
+            }
             if !self.is_healed && self.rng.once_in(150) {
-                return self.board_crash(board, false);
+                let is_power = self.rng.once_in(4);
+                return self.board_crash(board, is_power);
             }
         }
         for action in ready.actions {
@@ -231,7 +243,9 @@ impl World {
         if let Some(agent) = &self.boards[board].agent
             && self.boards[board].disk.len() > 400
         {
-            self.boards[board].disk = agent.snapshot();
+            let snapshot = agent.snapshot();
+            let known = &mut self.boards[board];
+            (known.synced, known.disk) = (snapshot.len(), snapshot);
         }
     }
 

@@ -23,7 +23,10 @@ pub(crate) enum Exit {
 /// Where a container is.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Stage {
+    /// Its files are fetched.
     Launching,
+    /// Its helper is there.
+    Starting,
     Running,
     Ended(ExitRecord),
 }
@@ -86,6 +89,7 @@ impl World {
                 known.watcher = Some(generation);
                 match &known.stage {
                     Stage::Launching => return,
+                    Stage::Starting => ContainerEvent::Started,
                     Stage::Running => ContainerEvent::Running,
                     Stage::Ended(record) => ContainerEvent::Finished(Finish {
                         record: record.clone(),
@@ -121,12 +125,27 @@ impl World {
     }
 
     pub(crate) fn container_starts(&mut self, container: &ContainerId) {
+        let after = self.rng.millis(0, 200);
+        let Some(known) = self
+            .containers
+            .get_mut(container)
+            .filter(|c| c.stage == Stage::Launching)
+        else {
+            return;
+        };
+        known.stage = Stage::Starting;
+        let container = container.clone();
+        self.tell(&container, ContainerEvent::Started);
+        self.plan(after, Planned::ContainerRuns { container });
+    }
+
+    pub(crate) fn container_runs(&mut self, container: &ContainerId) {
         let length = self.rng.millis(50, 40_000);
         let code = if self.rng.chance(80) { 0 } else { 1 };
         let Some(known) = self
             .containers
             .get_mut(container)
-            .filter(|c| c.stage == Stage::Launching)
+            .filter(|c| c.stage == Stage::Starting)
         else {
             return;
         };
@@ -138,8 +157,24 @@ impl World {
                 exit: Exit::Code(code),
             },
         );
-        self.tell(container, ContainerEvent::Started);
         self.tell(container, ContainerEvent::Running);
+    }
+
+    /// The helper is killed, and with it what it held; nothing is left that says how the task ended.
+    pub(crate) fn container_vanishes(&mut self, container: &ContainerId) {
+        let Some(known) = self.containers.remove(container) else {
+            return;
+        };
+        let event = match known.stage {
+            Stage::Launching => ContainerEvent::LaunchFailed {
+                message: "the helper was killed".into(),
+            },
+            Stage::Starting | Stage::Running | Stage::Ended(_) => ContainerEvent::Vanished,
+        };
+        if known.watcher == Some(self.boards[known.board].generation) {
+            let container = container.clone();
+            self.board_event(known.board, Event::Container { container, event });
+        }
     }
 
     pub(crate) fn container_ends(&mut self, container: &ContainerId, exit: Exit) {
@@ -156,7 +191,7 @@ impl World {
             (Stage::Ended(_), _) => return,
             (Stage::Launching, _) => record(Outcome::NotStarted("no such program".into())),
             (Stage::Running, Exit::Code(code)) => record(Outcome::Exit(code)),
-            (Stage::Running, _) => record(Outcome::Signal(15)),
+            (Stage::Starting | Stage::Running, _) => record(Outcome::Signal(15)),
         };
         known.stage = Stage::Ended(record.clone());
         self.tell(

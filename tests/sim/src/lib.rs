@@ -3,7 +3,7 @@
 //! Everything that happens follows from one seed, so that a failing run replays exactly. First a phase with faults
 //! (broken links, partitions, crashes, reboots, full disks), checked after every step; then everything heals, and within
 //! a bounded virtual time every task must have come to an end that its framework knows of. Not here: sockets, TLS, HTTP,
-//! protobuf (tests/cluster), and what the kernel does (tests/qemu). Called by `tests/seeds.rs`.
+//! protobuf (tests/cluster), and what the kernel does (tests/qemu). Called by `tests/seeds.rs` and `tests/kill_matrix.rs`.
 
 mod board;
 mod books;
@@ -20,6 +20,7 @@ mod master;
 mod net;
 mod noting;
 mod operator;
+mod plot;
 mod quota;
 mod refusals;
 mod rng;
@@ -29,4 +30,5 @@ mod temper;
 mod thinking;
 mod world;
 
-pub use world::{Outcome, World, run};
+pub use plot::{Hour, Victim};
+pub use world::{Outcome, World, run, run_plot};

@@ -17,6 +17,7 @@ use crate::fault::Fault;
 use crate::laws::Laws;
 use crate::master::MasterNode;
 use crate::net::{Conn, Frame};
+use crate::plot::{Hour, Plot, Victim};
 use crate::refusals::Refusals;
 use crate::rng::Rng;
 use crate::scheduler::Scheduler;
@@ -69,8 +70,11 @@ pub(crate) enum Planned {
         conn: usize,
         frame: Frame<MasterToAgent>,
     },
-    /// A container's process starts, or ends by itself or because it was told to.
+    /// A container's helper starts, then its process; that ends by itself or because it was told to.
     ContainerStarts {
+        container: ContainerId,
+    },
+    ContainerRuns {
         container: ContainerId,
     },
     ContainerEnds {
@@ -131,6 +135,8 @@ pub struct Outcome {
     pub steps: u64,
     /// How many tasks were launched in containers.
     pub launches: usize,
+    /// How often a plot was carried out.
+    pub strikes: usize,
     /// What was wrong; none: nothing.
     pub failure: Option<String>,
 }
@@ -165,6 +171,8 @@ pub struct World {
     /// Which board each agent id was given to.
     pub(crate) board_of: BTreeMap<AgentId, usize>,
     pub(crate) failure: Option<String>,
+    /// What is to be killed, and when.
+    pub(crate) plot: Option<Plot>,
     trace: u64,
     pub(crate) steps: u64,
     is_printing: bool,
@@ -173,6 +181,13 @@ pub struct World {
 /// Runs one seed to its end.
 pub fn run(seed: u64, is_printing: bool) -> Outcome {
     World::new(seed, is_printing).run()
+}
+
+/// Runs one seed whose only faults are those of the plot.
+pub fn run_plot(seed: u64, victim: Victim, hour: Hour, is_printing: bool) -> Outcome {
+    let mut world = World::new(seed, is_printing);
+    world.plot = Some(Plot::new(victim, hour));
+    world.run()
 }
 
 impl World {
@@ -207,6 +222,7 @@ impl World {
             next_request: 0,
             board_of: BTreeMap::new(),
             failure: None,
+            plot: None,
             trace: 0xcbf2_9ce4_8422_2325,
             steps: 0,
             is_printing,
@@ -223,7 +239,9 @@ impl World {
             let after = self.rng.millis(0, 5000);
             self.plan(after, Planned::SchedulerStart { scheduler });
         }
-        self.plan_fault();
+        if self.plot.is_none() {
+            self.plan_fault();
+        }
         self.plan_operator();
         self.plan(FAULTS, Planned::Heal);
         let limit = self.now + FAULTS + HEALING;
@@ -245,6 +263,7 @@ impl World {
                 break;
             }
             self.happen(planned);
+            self.strike();
             // Without faults little can go wrong any more, and most of a run's time is this.
             if !self.is_healed || self.steps.is_multiple_of(8) {
                 self.check();
@@ -254,6 +273,7 @@ impl World {
             trace: self.trace,
             steps: self.steps,
             launches: self.launched.len(),
+            strikes: self.plot.map_or(0, |plot| plot.strikes),
             failure: self.failure,
         }
     }
@@ -310,6 +330,7 @@ impl World {
             Planned::ToMaster { conn, frame } => self.master_hears(conn, frame),
             Planned::ToBoard { conn, frame } => self.board_hears(conn, frame),
             Planned::ContainerStarts { container } => self.container_starts(&container),
+            Planned::ContainerRuns { container } => self.container_runs(&container),
             Planned::ContainerEnds { container, exit } => self.container_ends(&container, exit),
             Planned::Subscribe {
                 scheduler,

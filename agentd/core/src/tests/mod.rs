@@ -12,6 +12,7 @@ use nesos_wire::{
 use crate::checkpoint::Record;
 use crate::{Action, Agent, Config, ContainerEvent, Event, Finish, LinkError, Moment, Ready, Seed};
 
+mod damage;
 mod executor_property;
 mod executors;
 mod lifecycle;

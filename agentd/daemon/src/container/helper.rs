@@ -2,19 +2,21 @@
 //!
 //! Called by `life`. Invariant: a record is believed only if its checksum is right.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek};
+use std::os::unix::net::UnixStream as StdStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nesos_shell::framed::{self, FrameReader};
+use nesos_sys::container::Spawned;
 use nesos_sys::fs::connect_unix;
 use nesos_sys::pidfd::PidFd;
 use nesos_wire::executor::{ExitRecord, FromExecutor, ToExecutor};
 use nesos_wire::frame;
 use nix::sys::signal::Signal;
-use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf, pipe};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Largest message of a helper: an exit record with its reason.
@@ -23,6 +25,8 @@ const MAX_MESSAGE: usize = 16 * 1024;
 const MAX_RECORD: u64 = 64 * 1024;
 /// First pause between two attempts to connect; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
+/// Most of a helper's own words that are shown.
+const MAX_WORDS: u64 = 1000;
 /// How long a started helper may take to open its socket: a board under load.
 const OPEN_LIMIT: Duration = Duration::from_secs(5);
 /// Longest pause between two looks whether a helper has ended that has said its last word.
@@ -38,6 +42,15 @@ pub(super) struct Connection {
 }
 
 impl Connection {
+    fn new(stream: StdStream) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        let (reader, writer) = UnixStream::from_std(stream)?.into_split();
+        Ok(Self {
+            reader: FrameReader::with_limit(reader, MAX_MESSAGE),
+            writer,
+        })
+    }
+
     /// The helper's next word; `None` when it is gone or talks nonsense. Cancel-safe.
     pub(super) async fn next(&mut self) -> Option<FromExecutor> {
         self.reader.read().await.ok().flatten()
@@ -59,8 +72,10 @@ pub(super) struct Helper {
     directory: PathBuf,
     process: Option<PidFd>,
     pid: Option<u32>,
-    /// Ends when its socket is there, or it is not any more.
-    opened: Option<pipe::Receiver>,
+    /// The connection that it was started with.
+    first: Option<StdStream>,
+    /// Its standard error, as long as it may have to be told.
+    words: Option<File>,
 }
 
 impl Helper {
@@ -70,21 +85,42 @@ impl Helper {
             directory,
             process: None,
             pid: None,
-            opened: None,
+            first: None,
+            words: None,
         }
     }
 
-    /// One that was just started; `opened` ends when its socket is there.
-    pub(super) fn started(directory: PathBuf, process: PidFd, opened: pipe::Receiver) -> Self {
+    /// One that was just started, with a connection, and a file for its words.
+    pub(super) fn started(
+        directory: PathBuf,
+        spawned: Spawned,
+        first: StdStream,
+        words: File,
+    ) -> Self {
         Self {
             directory,
-            process: Some(process),
-            pid: None,
-            opened: Some(opened),
+            process: Some(spawned.pidfd),
+            pid: Some(spawned.pid),
+            first: Some(first),
+            words: Some(words),
         }
     }
 
-    /// Its process id, once somebody has connected to it; another process's when it has ended.
+    /// Nobody will ask for its words: it has done what it was started for.
+    pub(super) fn forget_words(&mut self) {
+        self.words = None;
+    }
+
+    /// What it has written to standard error, once.
+    pub(super) fn take_words(&mut self) -> Option<String> {
+        let mut words = self.words.take()?;
+        let mut text = String::new();
+        words.rewind().ok()?;
+        words.take(MAX_WORDS).read_to_string(&mut text).ok()?;
+        Some(text)
+    }
+
+    /// Its process id, once it was started or connected to; another process's when it has ended.
     pub(super) fn pid(&self) -> Option<u32> {
         self.pid
     }
@@ -93,9 +129,10 @@ impl Helper {
     pub(super) async fn connect(&mut self) -> Option<Connection> {
         let begin = tokio::time::Instant::now();
         let mut pause = FIRST_PAUSE;
-        if let Some(mut opened) = self.opened.take() {
-            // However it ends, and if it does not: what follows finds out what there is.
-            let _ = tokio::time::timeout(OPEN_LIMIT, opened.read(&mut [0])).await;
+        if let Some(first) = self.first.take()
+            && let Ok(connection) = Connection::new(first)
+        {
+            return Some(connection);
         }
         loop {
             if let Some(connection) = self.try_connect() {
@@ -124,18 +161,13 @@ impl Helper {
 
     fn try_connect(&mut self) -> Option<Connection> {
         let stream = connect_unix(&self.directory, "socket").ok()?;
-        stream.set_nonblocking(true).ok()?;
-        let stream = UnixStream::from_std(stream).ok()?;
-        let pid = u32::try_from(stream.peer_cred().ok()?.pid()?).ok()?;
+        let connection = Connection::new(stream).ok()?;
+        let pid = u32::try_from(connection.writer.as_ref().peer_cred().ok()?.pid()?).ok()?;
         self.pid = Some(pid);
         if self.process.is_none() {
             self.process = PidFd::open(pid).ok();
         }
-        let (reader, writer) = stream.into_split();
-        Some(Connection {
-            reader: FrameReader::with_limit(reader, MAX_MESSAGE),
-            writer,
-        })
+        Some(connection)
     }
 
     /// What the helper left behind, if it has ended in order.

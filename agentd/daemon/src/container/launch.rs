@@ -2,8 +2,10 @@
 //!
 //! Called by `life`. Invariant: after an error no process of the container exists.
 
-use std::fs::{self, DirBuilder, File};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use agentd_core::command::{Place, executor_spec};
@@ -12,9 +14,10 @@ use nesos_api::v1;
 use nesos_shell::flags::Values;
 use nesos_sys::container::{SpawnPlan, spawn};
 use nesos_sys::user::{self, Credentials, UserError};
+use nesos_wire::executor::TaskUser;
 use nesos_wire::task::TaskSpec;
 use nesos_wire::{AgentId, ContainerId, frame};
-use tokio::net::unix::pipe;
+use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::Context;
 use super::helper::Helper;
@@ -45,13 +48,13 @@ pub(super) enum LaunchError {
     Cgroup(#[from] nesos_sys::cgroup::CgroupError),
     #[error("the task's command: {0}")]
     Frame(#[from] frame::FrameError),
-    #[error("cannot write {path}: {source}")]
-    Write {
-        path: String,
-        source: std::io::Error,
+    #[error("cannot create {path}: {source}")]
+    Directory { path: String, source: io::Error },
+    #[error("cannot prepare {what} of the executor helper: {source}")]
+    Files {
+        what: &'static str,
+        source: io::Error,
     },
-    #[error("make a pipe: {0}")]
-    Pipe(std::io::Error),
     #[error("the executor helper: {0}")]
     Spawn(#[from] nesos_sys::container::SpawnError),
 }
@@ -80,7 +83,7 @@ pub(super) async fn launch(
         endpoint,
     } = request;
     let settings = &context.settings;
-    let (user, credentials) = user_of(&spec, &settings.flags)?;
+    let credentials = user_of(&spec, &settings.flags)?;
     let plan = fetch::plan(&spec.command.uris)?;
     let (work_dir, owner) = (&settings.work_dir, credentials.as_ref());
     let sandbox = match &parent {
@@ -93,6 +96,11 @@ pub(super) async fn launch(
         &sandbox,
         credentials.as_ref(),
     )?;
+    let user = credentials.as_ref().map(|user| TaskUser {
+        uid: user.uid,
+        gid: user.gid,
+        groups: user.groups.clone(),
+    });
     let target = Target {
         sandbox: sandbox.clone(),
         helper: FetchHelper {
@@ -124,9 +132,8 @@ pub(super) async fn launch(
         recovery_timeout: settings.recovery_timeout,
         environment: setup.environment.clone(),
     };
-    let directory = context.run_directory(container);
-    write_spec(&directory, &frame::encode(&executor_spec(&spec, place))?)?;
-    start_helper(context, directory.as_path(), &setup)
+    let spec = frame::encode(&executor_spec(&spec, place))?;
+    start_helper(context, &context.run_directory(container), &setup, &spec)
 }
 
 /// The task's share of the disk, bytes; none: it was given none, and may write as Mesos lets it.
@@ -143,7 +150,7 @@ pub(super) fn add_volumes(
     agent: &AgentId,
 ) -> Result<(), LaunchError> {
     let settings = &context.settings;
-    let (_, credentials) = user_of(spec, &settings.flags)?;
+    let credentials = user_of(spec, &settings.flags)?;
     match sandbox::of_container(&settings.work_dir, agent, spec, container, None) {
         Some(sandbox) if sandbox.is_dir() => Ok(volumes::link(
             &settings.work_dir,
@@ -155,71 +162,73 @@ pub(super) fn add_volumes(
     }
 }
 
-fn write_spec(directory: &Path, bytes: &[u8]) -> Result<(), LaunchError> {
-    let fail = |path: &Path, source| LaunchError::Write {
-        path: path.display().to_string(),
-        source,
-    };
+/// All it needs it is born with: its spec as standard input, a connection to here as standard output. So the launch touches
+/// the disk for the sandbox only, and waits for no socket.
+fn start_helper(
+    context: &Context,
+    directory: &Path,
+    setup: &Setup,
+    spec: &[u8],
+) -> Result<Helper, LaunchError> {
     DirBuilder::new()
         .mode(0o700)
         .create(directory)
-        .map_err(|e| fail(directory, e))?;
-    let path = directory.join("spec");
-    // Not synchronised: after a loss of power nobody starts a task from it.
-    fs::write(&path, bytes).map_err(|e| fail(&path, e))
-}
-
-fn start_helper(context: &Context, directory: &Path, setup: &Setup) -> Result<Helper, LaunchError> {
-    let path = directory.join("log");
-    let log = File::create(&path).map_err(|source| LaunchError::Write {
-        path: path.display().to_string(),
-        source,
-    })?;
+        .map_err(|source| LaunchError::Directory {
+            path: directory.display().to_string(),
+            source,
+        })?;
+    let files = |what| move |source| LaunchError::Files { what, source };
+    let input = in_memory(spec).map_err(files("the spec"))?;
+    let words = in_memory(b"").map_err(files("standard error"))?;
+    let error = words.try_clone().map_err(files("standard error"))?;
+    let (here, there) = UnixStream::pair().map_err(files("the connection"))?;
     let cgroup = context
         .isolators
         .cgroups()
         .map(|cgroups| cgroups.executors().directory())
         .transpose()?;
     let arguments = vec!["nesos-executor".into(), directory.display().to_string()];
-    // Ends when the helper's socket is there.
-    let (opened, opening) = std::io::pipe().map_err(LaunchError::Pipe)?;
     let plan = SpawnPlan {
         directory: directory.into(),
         namespaces: setup.namespaces,
         cgroup,
-        stdout: Some(opening.into()),
-        stderr: Some(log.into()),
+        stdin: Some(input.into()),
+        stdout: Some(there.into()),
+        stderr: Some(error.into()),
         ..SpawnPlan::new(context.settings.executor.display().to_string(), arguments)
     };
     let spawned = spawn(&plan)?;
-    let opened = pipe::Receiver::from_owned_fd(opened.into()).map_err(LaunchError::Pipe)?;
-    Ok(Helper::started(directory.into(), spawned.pidfd, opened))
+    Ok(Helper::started(directory.into(), spawned, here, words))
 }
 
-/// The user the task runs as, by name and looked up: the command's, else its framework's, as Mesos. Only root can switch;
+/// A file without a name that holds `bytes` and is read from its beginning.
+fn in_memory(bytes: &[u8]) -> io::Result<File> {
+    let file = File::from(memfd_create("nesos-executor", MFdFlags::MFD_CLOEXEC)?);
+    file.write_all_at(bytes, 0)?;
+    Ok(file)
+}
+
+/// The user the task runs as: the command's, else its framework's, as Mesos. Only root can switch;
 /// others run everything as themselves.
-fn user_of(
-    spec: &TaskSpec,
-    flags: &Values,
-) -> Result<(Option<String>, Option<Credentials>), LaunchError> {
+fn user_of(spec: &TaskSpec, flags: &Values) -> Result<Option<Credentials>, LaunchError> {
     if !flags.is_on("switch_user") || !nix::unistd::geteuid().is_root() {
-        return Ok((None, None));
+        return Ok(None);
     }
     if let Some(name) = spec.command.user.as_ref().filter(|name| !name.is_empty()) {
-        return Ok((Some(name.clone()), Some(user::lookup(name)?)));
+        return Ok(Some(user::lookup(name)?));
     }
     // Written by a master of ours; a damaged one names nobody.
     let framework = v1::FrameworkInfo::from_protobuf(&spec.framework_info).unwrap_or_default();
     let name = framework.user;
     if name.is_empty() {
-        return Ok((None, None));
+        return Ok(None);
     }
     match user::lookup(&name) {
-        Ok(credentials) => Ok((Some(name), Some(credentials))),
+        Ok(credentials) => Ok(Some(credentials)),
         Err(UserError::Unknown { .. })
             if flags.text_or_empty("unknown_framework_user") == "self" =>
         {
-            Ok((None, None))
+            Ok(None)
         }
         Err(error) => Err(LaunchError::FrameworkUser(error)),
     }

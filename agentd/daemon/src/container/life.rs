@@ -100,7 +100,7 @@ impl Life {
                 let container = self.container.clone();
                 self.context.helpers.borrow_mut().insert(container, pid);
             }
-            word = self.converse(connection, &helper, is_new).await;
+            word = self.converse(connection, &mut helper, is_new).await;
             if word.is_some() {
                 break;
             }
@@ -111,6 +111,7 @@ impl Life {
             helper.kill_process();
         }
         let word = word.or_else(|| helper.exit_record());
+        let words = helper.take_words();
         if word.is_none() && self.context.isolators.cgroups().is_none() {
             strays::end(&self.container).await;
         }
@@ -118,9 +119,7 @@ impl Life {
         match word {
             Some(record) => self.finished(record),
             None if is_new && !self.has_run => {
-                let log = self.context.run_directory(&self.container).join("log");
-                let text = std::fs::read_to_string(log).unwrap_or_default();
-                let text: String = text.trim().chars().take(300).collect();
+                let text: String = words.unwrap_or_default().trim().chars().take(300).collect();
                 let text = if text.is_empty() {
                     "it left no message; is the disk full?"
                 } else {
@@ -138,7 +137,7 @@ impl Life {
     async fn converse(
         &mut self,
         mut connection: Connection,
-        helper: &Helper,
+        helper: &mut Helper,
         is_new: bool,
     ) -> Option<ExitRecord> {
         let mut first = None;
@@ -162,6 +161,7 @@ impl Life {
                 word = next => match word? {
                     FromExecutor::Running { .. } => {
                         self.has_run = true;
+                        helper.forget_words();
                         self.context.tell(&self.container, ContainerEvent::Running).await;
                     }
                     FromExecutor::Exited(record) => return Some(record),

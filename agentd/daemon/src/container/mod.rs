@@ -28,7 +28,6 @@ use tokio::sync::mpsc;
 
 use crate::clock::Clocks;
 use crate::fetcher::cache::Cache;
-use crate::identity;
 use crate::settings::{Settings, SettingsError};
 use cgroups::Cgroups;
 use isolator::Isolators;
@@ -62,7 +61,7 @@ struct Context {
 
 impl Context {
     fn run_directory(&self, container: &ContainerId) -> PathBuf {
-        identity::runs(&self.settings.work_dir).join(container.as_str())
+        self.settings.runtime_dir.join(container.as_str())
     }
 
     async fn tell(&self, container: &ContainerId, event: ContainerEvent) {
@@ -157,6 +156,13 @@ impl Containerizer {
     pub(crate) fn release(&mut self, container: &ContainerId) {
         self.orders.remove(container);
         let directory = self.context.run_directory(container);
+        // By name first, which is all there is in general.
+        for name in ["exit", "socket"] {
+            let _ = fs::remove_file(directory.join(name));
+        }
+        if fs::remove_dir(&directory).is_ok() {
+            return;
+        }
         if let Err(error) = fs::remove_dir_all(&directory)
             && error.kind() != std::io::ErrorKind::NotFound
         {
@@ -166,7 +172,7 @@ impl Containerizer {
 
     /// Ends what runs in run directories and cgroups that no checkpoint speaks of. `known`: containers that one does.
     pub(crate) fn bury_strangers(&mut self, known: &[ContainerId]) {
-        let runs = identity::runs(&self.context.settings.work_dir);
+        let runs = &self.context.settings.runtime_dir;
         let entries = fs::read_dir(runs).into_iter().flatten().flatten();
         let mut names: BTreeSet<String> = entries
             .filter_map(|entry| entry.file_name().into_string().ok())

@@ -93,6 +93,9 @@ pub fn spawn_in(place: &Place, namespaces: Namespaces, cgroup: Option<OwnedFd>) 
     let mut plan = SpawnPlan::new(program(), vec!["nesos-executor".to_owned(), run]);
     plan.cgroup = cgroup;
     plan.namespaces = namespaces;
+    plan.stdin = fs::File::open(place.run().join("spec"))
+        .ok()
+        .map(Into::into);
     let log = fs::OpenOptions::new()
         .create(true)
         .append(true)

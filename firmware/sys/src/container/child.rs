@@ -1,7 +1,7 @@
 //! What a cloned process does until its `exec`. Called by the parent module only, in the new process.
 //!
 //! Invariant: only raw system calls and memory prepared before the clone. No allocation, no lock, no libc function
-//! that keeps state: musl's `setuid`, for one, would wait for threads that this copy of the process does not have.
+//! that keeps state: musl's `setuid`, for one, would wait for threads that this process does not have.
 
 use std::ffi::CStr;
 use std::fmt;
@@ -10,12 +10,11 @@ use std::os::fd::RawFd;
 
 use nix::errno::Errno;
 
+use super::signals::LAST_SIGNAL;
 use crate::user::Credentials;
 
 /// Bytes of a failure report: the step, then errno.
 pub(super) const REPORT_SIZE: usize = 5;
-/// The highest signal number of Linux.
-const LAST_SIGNAL: libc::c_int = 64;
 /// Exit code after a failed step; nobody sees it, the report has the reason.
 const FAILED: libc::c_int = 127;
 
@@ -73,6 +72,10 @@ pub(super) struct Prepared<'a> {
     pub directory: &'a CStr,
     /// Descriptors to become 0, 1 and 2; all above 2, for std opens those three at start.
     pub stdio: [RawFd; 3],
+    /// Signals that the caller ignores, signal n as bit n - 1.
+    pub ignored: u64,
+    /// Limit of open files, if it is not to be the caller's.
+    pub open_files: Option<&'static libc::rlimit>,
     /// Text for oom_score_adj.
     pub oom_score: Option<&'a str>,
     /// Who to become.
@@ -86,7 +89,8 @@ pub(super) struct Prepared<'a> {
 /// Runs all steps; the last one replaces the process.
 ///
 /// # Safety
-/// Only in a process that was just cloned without CLONE_VM; every pointer in `p` must point to live, terminated memory.
+/// Only in a process that was just cloned, without CLONE_VM or on a stack of its own; every pointer in `p` must point to
+/// live, terminated memory.
 pub(super) unsafe fn run(p: &Prepared<'_>) -> ! {
     // SAFETY: the contract is passed on unchanged.
     let (step, errno) = unsafe { steps(p) };
@@ -144,7 +148,17 @@ unsafe fn steps(p: &Prepared<'_>) -> (Step, i32) {
                 return (Step::ParentDeath, libc::ESRCH);
             }
         }
-        default_signals();
+        default_signals(p.ignored);
+        if let Some(limit) = p.open_files {
+            // Lowering what was raised cannot fail.
+            libc::syscall(
+                libc::SYS_prlimit64,
+                0,
+                libc::RLIMIT_NOFILE,
+                std::ptr::from_ref(limit),
+                std::ptr::null_mut::<libc::rlimit>(),
+            );
+        }
         // The report pipe among them: it closes by a successful exec, which is how the parent learns of it.
         libc::syscall(
             libc::SYS_close_range,
@@ -193,7 +207,7 @@ unsafe fn switch_user(user: &Credentials) -> bool {
 ///
 /// # Safety
 /// As for [`run`].
-unsafe fn default_signals() {
+unsafe fn default_signals(ignored: u64) {
     // The kernel's own structure: default action, no flags, no restorer, empty mask. By number because the C library
     // refuses the signals that it uses itself, which may be ignored just as well.
     let default = [0u64; 4];
@@ -202,8 +216,7 @@ unsafe fn default_signals() {
     let none = std::ptr::null_mut::<u64>();
     // SAFETY: both arguments are live and at least as large as the kernel reads (32 and 8 bytes).
     unsafe {
-        for signal in 1..=LAST_SIGNAL {
-            // Refused for SIGKILL and SIGSTOP, which cannot be otherwise anyway.
+        for signal in (1..=LAST_SIGNAL).filter(|signal| ignored & (1 << (signal - 1)) != 0) {
             libc::syscall(
                 libc::SYS_rt_sigaction,
                 signal,

@@ -1,0 +1,240 @@
+//! One container from its start until it is reaped: as agentd does it with its helper, as the least program that makes the
+//! same namespaces and cgroup would, and as `crun run` does it.
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use nesos_sys::cgroup::Cgroup;
+use nesos_sys::container::{Namespaces, SpawnPlan, spawn};
+use nesos_sys::reap::Exit;
+use nesos_wire::executor::{ExecutorSpec, FromExecutor, Outcome};
+use nesos_wire::frame;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use tempfile::TempDir;
+
+use super::crun::Crun;
+use crate::table::{Row, quantile};
+
+/// Of each kind before the measurement: page cache.
+const WARM_UP: usize = 5;
+/// What every container runs.
+pub(super) const PROGRAM: &str = "/bin/true";
+/// Where cgroups are mounted.
+const CGROUPS: &str = "/sys/fs/cgroup";
+/// `crun` is slow: one of its runs for so many of the others.
+const CRUN_EVERY: usize = 4;
+
+/// Where containers are made.
+struct Place {
+    helper: String,
+    folder: TempDir,
+    cgroups: Option<Cgroup>,
+}
+
+/// The rows of all kinds.
+pub(super) fn run(programs: &Path, count: usize) -> Result<Vec<Row>> {
+    if let Err(error) = one_hierarchy() {
+        eprintln!("the cgroups stay as this machine has them: {error:#}");
+    }
+    let place = Place {
+        helper: programs.join("nesos-executor").display().to_string(),
+        folder: scratch()?,
+        cgroups: own_group(),
+    };
+    let crun = Crun::find(place.folder.path());
+    let (mut floor, mut ours, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
+    for number in 0..WARM_UP + count {
+        let floor_ms = time(|| place.floor(number))?;
+        let ours_ms = time(|| place.container(number))?;
+        if number < WARM_UP {
+            continue;
+        }
+        floor.push(floor_ms);
+        ours.push(ours_ms);
+        if let Ok(crun) = &crun
+            && number % CRUN_EVERY == 0
+        {
+            theirs.push(time(|| crun.run(number))?);
+        }
+    }
+    let [floor, ours] = [&mut floor, &mut ours].map(|all| quantile(all, 0.5));
+    let groups = if place.cgroups.is_some() {
+        "cgroup + "
+    } else {
+        ""
+    };
+    let mut rows = vec![
+        Row::new(
+            format!("floor: {groups}pid, mount, uts, ipc; p50"),
+            floor,
+            "ms",
+        ),
+        Row::new("container, start to reaped; p50", ours, "ms"),
+        Row::new("container to floor", ours / floor, "x").target(1.5),
+    ];
+    match crun {
+        Ok(_) => {
+            let theirs = quantile(&mut theirs, 0.5);
+            rows.push(Row::new("crun run; p50", theirs, "ms"));
+            rows.push(Row::new("crun run to container", theirs / ours, "x").at_least(3.5));
+        }
+        Err(reason) => eprintln!("crun is not measured: {reason:#}"),
+    }
+    Ok(rows)
+}
+
+fn time(work: impl FnOnce() -> Result<()>) -> Result<f64> {
+    let begin = Instant::now();
+    work()?;
+    Ok(begin.elapsed().as_secs_f64() * 1e3)
+}
+
+/// In memory where there is such a place: what is measured is not a disk.
+fn scratch() -> Result<TempDir> {
+    let mut named = tempfile::Builder::new();
+    let named = named.prefix("nesos-load-");
+    Ok(named.tempdir_in("/dev/shm").or_else(|_| named.tempdir())?)
+}
+
+/// On hosts with both kinds of cgroups: a mount table of this process's own in which there is the second kind only, as on
+/// boards. crun refuses a mixture.
+fn one_hierarchy() -> Result<()> {
+    let is_mixed = Path::new(CGROUPS).join("unified").exists();
+    if !is_mixed {
+        return Ok(());
+    }
+    let none = None::<&str>;
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    mount(none, "/", none, MsFlags::MS_PRIVATE | MsFlags::MS_REC, none)?;
+    mount(
+        Some("cgroup2"),
+        CGROUPS,
+        Some("cgroup2"),
+        MsFlags::empty(),
+        none,
+    )?;
+    Ok(())
+}
+
+/// A group of this process in the cgroup v2 tree, if there is one, with or without controllers.
+fn own_group() -> Option<Cgroup> {
+    let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
+    // The newest one: it may lie over others.
+    let mut mounts = mounts.lines().rev().map(|line| line.split(' '));
+    let root = mounts.find_map(|mut fields| {
+        let place = fields.nth(1)?.to_owned();
+        (fields.next() == Some("cgroup2")).then_some(place)
+    })?;
+    let group = Cgroup::at(root).child(&format!("nesos-load-{}", std::process::id()));
+    group.create().ok().map(|()| group)
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(group) = &self.cgroups {
+            // What is left is empty and shows.
+            let _ = group.remove();
+        }
+    }
+}
+
+impl Place {
+    /// A new group, empty.
+    fn group(&self, number: usize) -> Result<Option<Cgroup>> {
+        let group = self
+            .cgroups
+            .as_ref()
+            .map(|all| all.child(&format!("c{number}")));
+        if let Some(group) = &group {
+            group.create()?;
+        }
+        Ok(group)
+    }
+
+    /// clone3 with namespaces, into a cgroup, and exec.
+    fn floor(&self, number: usize) -> Result<()> {
+        let group = self.group(number)?;
+        let plan = SpawnPlan {
+            namespaces: Namespaces::TASK,
+            cgroup: group.as_ref().map(Cgroup::directory).transpose()?,
+            ..SpawnPlan::new(PROGRAM, vec![PROGRAM.to_owned()])
+        };
+        let exit = spawn(&plan)?.pidfd.wait()?;
+        ensure!(exit == Exit::Code(0), "{PROGRAM} ended with {exit:?}");
+        Ok(group.map_or(Ok(()), |group| fs::remove_dir(group.path()))?)
+    }
+
+    /// What agentd does for a task, from the sandbox to the removal of the run directory.
+    fn container(&self, number: usize) -> Result<()> {
+        let group = self.group(number)?;
+        let [sandbox, run] = ["sandbox", "run"].map(|name| self.fresh(name, number));
+        let (sandbox, run) = (sandbox?, run?);
+        let spec = ExecutorSpec {
+            program: PROGRAM.to_owned(),
+            arguments: vec![PROGRAM.to_owned()],
+            environment: Vec::new(),
+            sandbox: sandbox.display().to_string(),
+            user: None,
+            cgroup_procs: group
+                .as_ref()
+                .map(|group| group.procs_file().display().to_string()),
+            pid_namespace: true,
+            mount_namespace: true,
+            kill_grace_ms: 3000,
+        };
+        let flags = nix::sys::memfd::MFdFlags::MFD_CLOEXEC;
+        let input = fs::File::from(nix::sys::memfd::memfd_create("spec", flags)?);
+        input.write_all_at(&frame::encode(&spec)?, 0)?;
+        let (mut here, there) = UnixStream::pair()?;
+        let run_name = run.display().to_string();
+        let plan = SpawnPlan {
+            directory: run.clone(),
+            namespaces: Namespaces::TASK,
+            cgroup: self.cgroups.as_ref().map(Cgroup::directory).transpose()?,
+            stdin: Some(input.into()),
+            stdout: Some(there.into()),
+            ..SpawnPlan::new(
+                self.helper.clone(),
+                vec!["nesos-executor".to_owned(), run_name],
+            )
+        };
+        let helper = spawn(&plan)?;
+        drop(plan);
+        loop {
+            match next(&mut here)? {
+                FromExecutor::Running { .. } => {}
+                FromExecutor::Exited(record) => {
+                    ensure!(record.outcome == Outcome::Exit(0), "it ended: {record:?}");
+                    break;
+                }
+            }
+        }
+        helper.pidfd.wait()?;
+        group.map_or(Ok(()), |group| group.remove())?;
+        fs::remove_file(run.join("exit"))?;
+        fs::remove_file(run.join("socket"))?;
+        Ok(fs::remove_dir(run)?)
+    }
+
+    fn fresh(&self, kind: &str, number: usize) -> Result<PathBuf> {
+        let path = self.folder.path().join(format!("{kind}-{number}"));
+        fs::create_dir(&path)?;
+        Ok(path)
+    }
+}
+
+fn next(stream: &mut UnixStream) -> Result<FromExecutor> {
+    let mut header = [0; frame::HEADER];
+    stream
+        .read_exact(&mut header)
+        .context("the helper said nothing")?;
+    let mut body = vec![0; frame::body_len(header)?];
+    stream.read_exact(&mut body)?;
+    Ok(frame::decode_body(&body)?)
+}

@@ -1,0 +1,43 @@
+//! What the agent costs: one container from its start until it is reaped, a thousand tasks at once, an idle agent.
+//!
+//! Called by `main`. Invariant: what is compared is measured in turn in the same run, so that the ratio holds on a machine on
+//! which others work.
+
+mod container;
+mod crowd;
+mod crun;
+mod idle;
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::table::{self, Row};
+
+/// Flags of the subject.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Number of containers of each kind
+    #[arg(long, default_value_t = 200)]
+    containers: usize,
+    /// Number of tasks at once; 0: none
+    #[arg(long, default_value_t = 1000)]
+    tasks: usize,
+    /// Seconds to watch an idle agent; 0: not at all
+    #[arg(long, default_value_t = 60)]
+    idle: u64,
+}
+
+/// Measures all three.
+pub(crate) async fn run(programs: &Path, arguments: &Arguments) -> Result<()> {
+    let mut rows: Vec<Row> = container::run(programs, arguments.containers)?;
+    if arguments.tasks > 0 {
+        rows.extend(crowd::run(programs, arguments.tasks).await?);
+    }
+    if arguments.idle > 0 {
+        rows.extend(idle::run(programs, Duration::from_secs(arguments.idle)).await?);
+    }
+    table::print(&rows);
+    Ok(())
+}
