@@ -111,7 +111,7 @@ pub enum FetchError {
         /// The URI.
         uri: String,
     },
-    /// Two URIs of one task have the same target.
+    /// Two different URIs of one task have the same target.
     #[error("cannot fetch '{uri}': '{name}' is the target of another URI too")]
     Twice {
         /// The URI.
@@ -129,6 +129,10 @@ pub fn plan(uris: &[Uri]) -> Result<Vec<Fetch>, FetchError> {
     let mut fetches: Vec<Fetch> = Vec::with_capacity(uris.len());
     for uri in uris {
         let fetch = plan_one(uri)?;
+        // As in Mesos, the same may be wanted twice.
+        if fetches.contains(&fetch) {
+            continue;
+        }
         if fetches.iter().any(|other| other.target == fetch.target) {
             return Err(FetchError::Twice {
                 uri: uri.value.clone(),
@@ -317,6 +321,8 @@ mod tests {
             plan(&[uri("/a/x"), uri("/b/x")]),
             Err(FetchError::Twice { .. })
         ));
+        let same = plan(&[uri("/a/x"), uri("/a/x")]).expect("valid");
+        assert_eq!(same.len(), 1);
         assert_eq!(
             plan(&vec![uri("/a/x"); MAX_URIS + 1]),
             Err(FetchError::TooMany(MAX_URIS + 1))

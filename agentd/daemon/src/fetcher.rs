@@ -61,6 +61,16 @@ pub(crate) async fn fetch_all(
     if plan.is_empty() {
         return Ok(());
     }
+    let fetched = fetch_and_unpack(plan, target, cache).await;
+    cache.count(fetched.is_ok());
+    fetched
+}
+
+async fn fetch_and_unpack(
+    plan: &[Fetch],
+    target: &Target,
+    cache: &Cache,
+) -> Result<(), FetchFailure> {
     let mut fetching = Fetching {
         target,
         cache,

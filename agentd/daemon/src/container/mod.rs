@@ -211,9 +211,16 @@ impl Containerizer {
         })
     }
 
-    /// Bytes that the fetcher's cache may hold, and that it holds.
-    pub(crate) fn fetched_sizes(&self) -> (u64, u64) {
-        self.context.cache.sizes()
+    /// The fetcher's numbers by their names in Mesos.
+    pub(crate) fn fetcher_numbers(&self) -> [(&'static str, u64); 4] {
+        let (total, used) = self.context.cache.sizes();
+        let (succeeded, failed) = self.context.cache.tasks();
+        [
+            ("cache_size_total_bytes", total),
+            ("cache_size_used_bytes", used),
+            ("task_fetches_succeeded", succeeded),
+            ("task_fetches_failed", failed),
+        ]
     }
 
     /// Process id of the container's helper, while it lives.

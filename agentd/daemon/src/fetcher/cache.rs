@@ -23,6 +23,8 @@ pub(crate) struct Cache {
     directory: PathBuf,
     limit: u64,
     used: Cell<u64>,
+    /// Tasks whose files were all fetched, and others: for metrics, and kept or not.
+    tasks: Cell<(u64, u64)>,
     /// Counts uses and names files.
     turn: Cell<u64>,
     slots: RefCell<BTreeMap<Key, Rc<Slot>>>,
@@ -70,6 +72,7 @@ impl Cache {
             directory,
             limit,
             used: Cell::new(0),
+            tasks: Cell::default(),
             turn: Cell::new(0),
             slots: RefCell::default(),
         })
@@ -78,6 +81,18 @@ impl Cache {
     /// Bytes allowed and bytes used, for metrics.
     pub(crate) fn sizes(&self) -> (u64, u64) {
         (self.limit, self.used.get())
+    }
+
+    /// Tasks whose files were all fetched, and those for which that failed.
+    pub(crate) fn tasks(&self) -> (u64, u64) {
+        self.tasks.get()
+    }
+
+    /// The files of one more task are fetched, or cannot be.
+    pub(super) fn count(&self, is_done: bool) {
+        let (done, failed) = self.tasks.get();
+        self.tasks
+            .set((done + u64::from(is_done), failed + u64::from(!is_done)));
     }
 
     /// The file, open; fetched by `fill` if it is not there.

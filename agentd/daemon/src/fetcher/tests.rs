@@ -284,6 +284,7 @@ fn kept_files_are_downloaded_once() {
         place.fetch(&plan).await.expect("from the cache");
         assert_eq!(place.text("file"), "kept");
         assert_eq!(place.cache.sizes(), (1000, 4));
+        assert_eq!(place.cache.tasks(), (3, 0));
         asked.try_recv().expect("one question");
         asked.try_recv().expect_err("and no more");
     });

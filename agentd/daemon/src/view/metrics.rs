@@ -11,8 +11,6 @@ use nesos_wire::task::TaskState;
 
 use super::View;
 
-const CACHE: &str = "containerizer/fetcher/cache_size";
-
 impl View {
     /// All metrics by name.
     pub(crate) fn metrics(&self) -> Values {
@@ -27,11 +25,9 @@ impl View {
         self.resources(&mut values);
         self.tasks(&mut values);
         self.counters(&mut values);
-        let (total, used) = self.containers.borrow().fetched_sizes();
-        values.extend([
-            (format!("{CACHE}_total_bytes"), total as f64),
-            (format!("{CACHE}_used_bytes"), used as f64),
-        ]);
+        let fetcher = self.containers.borrow().fetcher_numbers();
+        let named = |(name, value)| (format!("containerizer/fetcher/{name}"), value as f64);
+        values.extend(fetcher.map(named));
         system(&mut values);
         values
     }
