@@ -10,7 +10,7 @@ mod upkeep;
 
 use nesos_wire::command::{AgentRecord, Command, FrameworkFacts, FrameworkRecord, Upkeep};
 use nesos_wire::domain::Domain;
-use nesos_wire::executor::{ExecutorSpec, ExitRecord, FromExecutor, Outcome, ToExecutor};
+use nesos_wire::executor::{ExecutorSpec, ExitRecord, FromExecutor, Outcome, TaskUser, ToExecutor};
 use nesos_wire::frame;
 use nesos_wire::framework_executor::ExecutorKind;
 use nesos_wire::join::{JoinAnswer, JoinRequest};
@@ -235,7 +235,11 @@ fn executor_and_join() -> Vec<Sample> {
         arguments: vec!["sh".into(), "-c".into(), "true".into()],
         environment: vec![("A".into(), "1".into())],
         sandbox: "/s".into(),
-        user: Some("nobody".into()),
+        user: Some(TaskUser {
+            uid: 7,
+            gid: 8,
+            groups: vec![8, 9],
+        }),
         cgroup_procs: Some("/c".into()),
         pid_namespace: true,
         mount_namespace: true,
