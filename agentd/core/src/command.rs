@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 
 use nesos_wire::executor::{ExecutorSpec, TaskUser};
+use nesos_wire::file_system::FileSystem;
 use nesos_wire::framework_executor::ExecutorKind;
+use nesos_wire::rights::Rights;
 use nesos_wire::task::TaskSpec;
 use nesos_wire::{AgentId, ContainerId};
 
@@ -32,8 +34,12 @@ pub struct Place {
     pub cgroup_procs: Option<String>,
     /// The helper is PID 1 of a new PID namespace.
     pub pid_namespace: bool,
-    /// The helper has a mount namespace of its own.
-    pub mount_namespace: bool,
+    /// What the task sees as its files, in a mount namespace of its own; none: the host's.
+    pub file_system: Option<FileSystem>,
+    /// Host name of the task's own UTS namespace.
+    pub hostname: Option<String>,
+    /// What the task is left with.
+    pub rights: Rights,
     /// How long executors are told to wait for an agent that is away.
     pub recovery_timeout: std::time::Duration,
     /// From the isolators: below the task's own environment.
@@ -59,18 +65,24 @@ pub fn executor_spec(spec: &TaskSpec, place: Place) -> ExecutorSpec {
         user: place.user,
         cgroup_procs: place.cgroup_procs,
         pid_namespace: place.pid_namespace,
-        mount_namespace: place.mount_namespace,
+        file_system: place.file_system,
+        hostname: place.hostname,
+        rights: place.rights,
         kill_grace_ms: spec.kill_grace_ms,
     }
 }
 
 /// Precedence, high to low: the command's, the isolators', the agent's (mesos.md 7.6).
 fn environment(spec: &TaskSpec, place: &Place) -> Vec<(String, String)> {
+    let sandbox = match &place.file_system {
+        Some(file_system) => &file_system.sandbox,
+        None => &place.sandbox,
+    };
     let checkpoint = if spec.checkpoint { "1" } else { "0" };
     let own = [
         ("PATH", DEFAULT_PATH),
-        ("MESOS_SANDBOX", &place.sandbox),
-        ("MESOS_DIRECTORY", &place.sandbox),
+        ("MESOS_SANDBOX", sandbox),
+        ("MESOS_DIRECTORY", sandbox),
         ("MESOS_FRAMEWORK_ID", spec.key.framework.as_str()),
         ("MESOS_EXECUTOR_ID", spec.executor.as_str()),
         ("MESOS_SLAVE_ID", place.agent.as_str()),
@@ -161,7 +173,9 @@ mod tests {
             user: None,
             cgroup_procs: None,
             pid_namespace: false,
-            mount_namespace: false,
+            file_system: None,
+            hostname: None,
+            rights: Rights::default(),
             recovery_timeout: std::time::Duration::from_secs(900),
             environment: vec![
                 ("A".into(), "isolator".into()),

@@ -84,7 +84,7 @@ pub(crate) const TABLE: Table = Table {
             "isolation",
             Kind::Text,
             Some("posix/cpu,posix/mem"),
-            "isolators: posix/cpu, posix/mem, filesystem/posix, or cgroups/cpu, cgroups/mem, namespaces/pid, filesystem/linux",
+            "isolators, separated by commas: posix/cpu and posix/mem only show usage; an unknown name is answered with all there are",
         ),
         flag(
             "cgroups_root",
@@ -97,6 +97,24 @@ pub(crate) const TABLE: Table = Table {
             Kind::Bool,
             Some("false"),
             "limit each task to its cpus even if the machine is idle",
+        ),
+        flag(
+            "cgroups_pids_max",
+            Kind::Number(8, 4_194_304),
+            Some("512"),
+            "most processes and threads of one task, with cgroups/pids",
+        ),
+        flag(
+            "effective_capabilities",
+            Kind::Text,
+            None,
+            "JSON such as {\"capabilities\":[\"NET_RAW\"]}: what tasks that do not run as root have, unless they ask for others",
+        ),
+        flag(
+            "bounding_capabilities",
+            Kind::Text,
+            None,
+            "JSON as above: the most that any task gets; default: what programs of containers usually need",
         ),
         flag(
             "executor",

@@ -1,7 +1,7 @@
 //! Persistent volumes on disk: made, shown to tasks, deleted.
 //!
-//! A task finds its volume by a symbolic link in its sandbox, so that all isolations can use it. Deleting is a rename at
-//! once and the removal of the data in the background: the name is free again immediately. Called by the loop and by the
+//! A task finds its volume by a symbolic link in its sandbox or, where it has files of its own, as a mount there. Deleting is
+//! a rename at once and the removal of the data in the background: the name is free again immediately. Called by the loop and by the
 //! containerizer. Invariant: no path leads out of the disk's root or the sandbox.
 
 use std::fs::{self, DirBuilder};
@@ -11,9 +11,12 @@ use std::path::{Path, PathBuf};
 
 use agentd_core::VolumePlace;
 use nesos_sys::user::Credentials;
-use nesos_wire::resource::Resources;
+use nesos_wire::file_system::{Mount, MountSource};
+use nesos_wire::resource::{DiskSource, Resources, Volume};
 use nesos_wire::{PersistenceId, role};
 
+/// Where volumes are, below the disk's root.
+const VOLUMES: &str = "volumes";
 /// Where deleted volumes wait for their removal, below the disk's root.
 const REMOVED: &str = "volumes/.removed";
 /// Most volumes that wait there under names of their own; the first free one is taken.
@@ -101,6 +104,68 @@ pub(crate) fn link(
     sandbox: &Path,
     user: Option<&Credentials>,
 ) -> Result<(), VolumeError> {
+    for (directory, volume) in ready(work_dir, resources, user)? {
+        let link = sandbox.join(&volume.container_path);
+        if fs::read_link(&link).is_ok_and(|target| target == directory) {
+            continue;
+        }
+        if let Some(parent) = link.parent() {
+            fs::create_dir_all(parent).map_err(io("create", parent))?;
+        }
+        symlink(&directory, &link).map_err(io("link", &link))?;
+    }
+    Ok(())
+}
+
+/// What is mounted in the sandbox of a task that has files of its own; given to its user.
+pub(crate) fn mounts(
+    work_dir: &Path,
+    resources: &Resources,
+    user: Option<&Credentials>,
+) -> Result<Vec<Mount>, VolumeError> {
+    let ready = ready(work_dir, resources, user)?.into_iter();
+    let mounts = ready.map(|(directory, volume)| Mount {
+        source: MountSource::Host(directory.display().to_string()),
+        target: volume.container_path.clone(),
+        is_read_only: volume.is_read_only,
+    });
+    Ok(mounts.collect())
+}
+
+/// Where the volumes of all disks are, to be seen by executors, whose volumes come and go while they run.
+pub(crate) fn everywhere(
+    work_dir: &Path,
+    resources: &Resources,
+) -> Result<Vec<Mount>, VolumeError> {
+    let disks = resources.entries().iter();
+    let disks = disks.filter_map(|entry| entry.terms().disk.as_ref()?.source.as_ref());
+    let of_disk = |disk: &DiskSource| match disk {
+        DiskSource::Path(root) => root.as_ref().map(|root| work_dir.join(root).join(VOLUMES)),
+        DiskSource::Mount(root) => root.as_ref().map(|root| work_dir.join(root)),
+    };
+    let mut folders: Vec<PathBuf> = disks.filter_map(of_disk).collect();
+    folders.push(work_dir.join(VOLUMES));
+    folders.sort();
+    folders.dedup();
+    let mount = |folder: PathBuf| {
+        fs::create_dir_all(&folder).map_err(io("create", &folder))?;
+        let folder = folder.display().to_string();
+        Ok(Mount {
+            source: MountSource::Host(folder.clone()),
+            target: folder,
+            is_read_only: false,
+        })
+    };
+    folders.into_iter().map(mount).collect()
+}
+
+/// The volumes among resources with their directories, made and given to their user.
+fn ready<'a>(
+    work_dir: &Path,
+    resources: &'a Resources,
+    user: Option<&Credentials>,
+) -> Result<Vec<(PathBuf, &'a Volume)>, VolumeError> {
+    let mut ready = Vec::new();
     for entry in resources.entries() {
         let (Some(place), Some(volume)) = (VolumePlace::of(entry), entry.terms().volume()) else {
             continue;
@@ -115,16 +180,9 @@ pub(crate) fn link(
             chown(&directory, Some(user.uid), Some(user.gid))
                 .map_err(io("give to its user", &directory))?;
         }
-        let link = sandbox.join(&volume.container_path);
-        if fs::read_link(&link).is_ok_and(|target| target == directory) {
-            continue;
-        }
-        if let Some(parent) = link.parent() {
-            fs::create_dir_all(parent).map_err(io("create", parent))?;
-        }
-        symlink(&directory, &link).map_err(io("link", &link))?;
+        ready.push((directory, volume));
     }
-    Ok(())
+    Ok(ready)
 }
 
 fn root(work_dir: &Path, place: &VolumePlace) -> PathBuf {

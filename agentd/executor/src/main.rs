@@ -5,6 +5,7 @@
 //! a task for a run directory; the file `exit` appears there before anybody is told that the task has ended.
 
 mod client;
+mod files;
 mod hold;
 mod life;
 mod record;

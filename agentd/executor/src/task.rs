@@ -6,12 +6,13 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use nesos_sys::cgroup::Cgroup;
-use nesos_sys::container::{SpawnPlan, cgroup_of_procs_file, spawn};
+use nesos_sys::container::{ResourceLimit, Rights, SpawnPlan, cgroup_of_procs_file, spawn};
 use nesos_sys::fs::{Access, give_to, open_beneath};
 use nesos_sys::user::Credentials;
 use nesos_sys::{namespace, process};
 use nesos_wire::executor::ExecutorSpec;
 
+use crate::files;
 use crate::tree::Tree;
 
 /// The task's out-of-memory score: like any process, unlike the helper's.
@@ -34,22 +35,30 @@ pub(crate) fn start(spec: ExecutorSpec) -> Result<Tree, String> {
         ),
         None => None,
     };
-    set_up_surroundings(&spec, &sandbox)?;
-    let user = spec.user.map(|user| Credentials {
+    let user = spec.user.as_ref().map(|user| Credentials {
         uid: user.uid,
         gid: user.gid,
-        groups: user.groups,
+        groups: user.groups.clone(),
     });
+    // Before the task's own files hide the way to them.
+    let stdout = output(&sandbox, "stdout", user.as_ref())?;
+    let stderr = output(&sandbox, "stderr", user.as_ref())?;
+    set_up_surroundings(&spec, user.as_ref())?;
+    let directory = match spec.file_system {
+        Some(file_system) => file_system.sandbox.into(),
+        None => sandbox,
+    };
     let plan = SpawnPlan {
         environment: spec.environment,
         cgroup: cgroup_directory,
-        stdout: Some(output(&sandbox, "stdout", user.as_ref())?.into()),
-        stderr: Some(output(&sandbox, "stderr", user.as_ref())?.into()),
-        directory: sandbox,
+        stdout: Some(stdout.into()),
+        stderr: Some(stderr.into()),
+        directory,
         user,
         oom_score: Some(TASK_OOM_SCORE),
         // In a PID namespace the kernel does it anyway.
         die_with_parent: !spec.pid_namespace,
+        rights: rights(spec.rights),
         ..SpawnPlan::new(spec.program, spec.arguments)
     };
     let spawned = spawn(&plan).map_err(|e| e.to_string())?;
@@ -62,26 +71,40 @@ pub(crate) fn start(spec: ExecutorSpec) -> Result<Tree, String> {
 }
 
 /// The helper's part of the isolation that agentd has begun with the namespaces.
-fn set_up_surroundings(spec: &ExecutorSpec, sandbox: &Path) -> Result<(), String> {
+fn set_up_surroundings(spec: &ExecutorSpec, user: Option<&Credentials>) -> Result<(), String> {
     if spec.pid_namespace && std::process::id() != 1 {
         return Err("a PID namespace was asked for, but the helper is not PID 1 of one".to_owned());
+    }
+    if spec.pid_namespace && spec.file_system.is_none() {
+        return Err("a PID namespace was asked for without files of its own".to_owned());
     }
     if !spec.pid_namespace {
         process::become_subreaper()
             .map_err(|errno| format!("become the parent of orphans: {errno}"))?;
     }
-    if !spec.pid_namespace && !spec.mount_namespace {
-        return Ok(());
+    if let Some(name) = &spec.hostname {
+        namespace::set_hostname(name).map_err(|error| format!("{name}: {error}"))?;
     }
-    let set_up = || {
-        namespace::enter_own_mounts()?;
-        if spec.pid_namespace {
-            namespace::mount_proc()?;
-        }
-        namespace::mount_private_tmp(sandbox)?;
-        namespace::make_sys_read_only()
-    };
-    set_up().map_err(|error| format!("set up the task's namespace: {error}"))
+    match &spec.file_system {
+        Some(file_system) => files::enter(spec, file_system, user)
+            .map_err(|error| format!("make the task's files: {error}")),
+        None => Ok(()),
+    }
+}
+
+fn rights(rights: nesos_wire::rights::Rights) -> Rights {
+    let limits = rights.limits.iter().map(|limit| ResourceLimit {
+        resource: limit.resource.into(),
+        soft: limit.soft,
+        hard: limit.hard,
+    });
+    Rights {
+        limits: limits.collect(),
+        bounding: rights.bounding,
+        effective: rights.effective,
+        no_new_privileges: rights.no_new_privileges,
+        is_filtered: rights.is_filtered,
+    }
 }
 
 /// One of the task's output files, appended to, and its user's own.

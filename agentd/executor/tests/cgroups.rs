@@ -7,7 +7,7 @@ mod common;
 use std::fs;
 use std::time::Duration;
 
-use common::{Helper, Place, lives, namespaces_of, spawn_in, until};
+use common::{Helper, Place, isolate, lives, namespaces_of, spawn_in, until};
 use nesos_sys::cgroup::{Cgroup, Limits};
 use nesos_wire::executor::{ExecutorSpec, Outcome};
 use nesos_wire::frame;
@@ -75,7 +75,9 @@ fn helper_and_task_are_each_in_their_own_group() {
             return;
         };
         let helper = branch.start("echo up; sleep 1000 & wait", |spec| {
-            (spec.pid_namespace, spec.mount_namespace) = (pid_namespace, pid_namespace)
+            if pid_namespace {
+                isolate(spec, true)
+            }
         });
         helper.first_line();
         let members = |group: &Cgroup| -> Vec<u32> {
@@ -118,7 +120,9 @@ fn too_much_memory_ends_the_task_and_is_counted() {
         let helper = branch.start(
             "sleep 1000 & dd if=/dev/zero of=/dev/null bs=64M count=1; echo survived",
             |spec| {
-                (spec.pid_namespace, spec.mount_namespace) = (pid_namespace, pid_namespace);
+                if pid_namespace {
+                    isolate(spec, true)
+                }
             },
         );
         let record = helper.record();
@@ -170,7 +174,9 @@ fn a_fork_bomb_stays_in_its_box_and_ends() {
         let bomb =
             "bomb() { while :; do setsid sh -c 'sleep 1000' & done; }; echo up; bomb 2> /dev/null";
         let helper = branch.start(bomb, |spec| {
-            (spec.pid_namespace, spec.mount_namespace) = (pid_namespace, pid_namespace)
+            if pid_namespace {
+                isolate(spec, true)
+            }
         });
         helper.first_line();
         until("a full box, or the shell gave up", || {

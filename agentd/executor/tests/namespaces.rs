@@ -7,30 +7,16 @@ mod common;
 use std::fs;
 use std::time::Duration;
 
-use common::{Helper, Place, until};
+use common::{Helper, Place, allowed, isolate, until};
 use nesos_sys::container::{Namespaces, SpawnPlan, spawn};
 use nesos_sys::signal::Signal;
 use nesos_wire::executor::{ExecutorSpec, FromExecutor, Outcome, TaskUser};
-
-/// Whether this machine lets us make namespaces.
-fn allowed() -> bool {
-    let plan = SpawnPlan {
-        namespaces: Namespaces::TASK,
-        ..SpawnPlan::new("true", vec!["true".to_owned()])
-    };
-    let allowed = spawn(&plan)
-        .map(|spawned| spawned.pidfd.wait().unwrap())
-        .is_ok();
-    if !allowed {
-        eprintln!("not allowed to make namespaces here: nothing tested");
-    }
-    allowed
-}
+use nesos_wire::file_system::FileSystem;
 
 fn start(text: &str, change: impl FnOnce(&mut ExecutorSpec)) -> Helper {
     let place = Place::new();
     let mut spec = place.shell(text);
-    (spec.pid_namespace, spec.mount_namespace) = (true, true);
+    isolate(&mut spec, true);
     change(&mut spec);
     place.start(&spec)
 }
@@ -72,7 +58,7 @@ fn sys_is_read_only_inside_and_as_it_was_outside() {
         return;
     }
     let helper = start(
-        "grep -c ' /sys[^ ]* [^ ]* rw' /proc/self/mounts; mkdir /sys/fs/cgroup/x 2>&1",
+        "grep -c ' /sys[^ ]* [^ ]* rw' /proc/self/mounts; mkdir /sys/kernel/x 2>&1",
         |_| (),
     );
     assert!(matches!(helper.record().outcome, Outcome::Exit(code) if code != 0));
@@ -137,7 +123,7 @@ fn mounts_never_reach_a_caller_that_made_no_namespace() {
     }
     let place = Place::new();
     let spec = ExecutorSpec {
-        mount_namespace: true,
+        file_system: Some(FileSystem::host(place.sandbox().to_str().unwrap())),
         ..place.shell("ls -A /tmp")
     };
     fs::write(

@@ -22,7 +22,10 @@ use std::rc::Rc;
 /// Daemons are killed for memory after everything else; tasks come first.
 const DAEMON_OOM_SCORE: i32 = -500;
 /// What tasks are isolated by on the appliance, in Mesos's names.
-const ISOLATION: &str = "cgroups/cpu,cgroups/mem,namespaces/pid,filesystem/linux";
+const ISOLATION: &str = "cgroups/cpu,cgroups/mem,cgroups/pids,cgroups/blkio,\
+    filesystem/linux,volume/host_path,volume/sandbox_path,volume/secret,environment_secret,\
+    namespaces/pid,namespaces/ipc,namespaces/uts,\
+    linux/capabilities,linux/nnp,linux/seccomp,posix/rlimits";
 /// Search path of daemons and, through them, of tasks.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
 /// Where masterd writes the cluster's join token, and where an agentd on the same board looks for it.

@@ -7,6 +7,7 @@
 mod child;
 mod clone;
 pub mod open_files;
+mod rights;
 mod signals;
 
 use std::ffi::{CString, NulError};
@@ -21,6 +22,7 @@ use crate::pidfd::PidFd;
 use crate::user::Credentials;
 use child::Prepared;
 pub use child::Step;
+pub use rights::{ResourceLimit, Rights};
 
 /// Where a program without a slash is looked for when its environment has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -91,6 +93,8 @@ pub struct SpawnPlan {
     pub oom_score: Option<i32>,
     /// SIGKILL as soon as the calling thread ends. Only for single-threaded callers.
     pub die_with_parent: bool,
+    /// What it is left with.
+    pub rights: Rights,
 }
 
 impl SpawnPlan {
@@ -109,6 +113,7 @@ impl SpawnPlan {
             stderr: None,
             oom_score: None,
             die_with_parent: false,
+            rights: Rights::default(),
         }
     }
 }
@@ -188,6 +193,7 @@ pub fn spawn(plan: &SpawnPlan) -> Result<Spawned, SpawnError> {
         open_files: open_files::before(),
         oom_score: strings.oom_score.as_deref(),
         user: plan.user.as_ref(),
+        rights: rights::Prepared::new(&plan.rights),
         parent: plan.die_with_parent.then(|| {
             if plan.namespaces.pid {
                 0

@@ -165,6 +165,38 @@ struct OpenHow {
     resolve: u64,
 }
 
+/// How a path is looked up below a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resolve {
+    /// As if the directory were `/`: links, absolute ones too, lead to what they name inside.
+    InRoot,
+    /// No link is followed, and nothing leads out.
+    Inside,
+}
+
+/// A descriptor that only stands for the place, of whatever kind it is.
+pub(crate) fn resolve(base: &OwnedFd, path: &Path, how: Resolve) -> Result<OwnedFd, Errno> {
+    let resolve = match how {
+        Resolve::InRoot => RESOLVE_IN_ROOT,
+        Resolve::Inside => RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS,
+    };
+    let path = if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
+    };
+    let flags = libc::O_PATH | libc::O_CLOEXEC;
+    openat2_with(
+        base,
+        path,
+        OpenHow {
+            flags: flags as u64,
+            mode: 0,
+            resolve: resolve | RESOLVE_NO_MAGICLINKS,
+        },
+    )
+}
+
 /// Flags, permission bits, and what is resolved.
 pub(crate) type How = (libc::c_int, u32, u64);
 
@@ -197,6 +229,10 @@ pub(crate) fn openat2_resolving(
         mode: u64::from(mode),
         resolve: RESOLVE_NO_MAGICLINKS | resolve,
     };
+    openat2_with(base, relative, how)
+}
+
+fn openat2_with(base: &OwnedFd, relative: &Path, how: OpenHow) -> Result<OwnedFd, Errno> {
     use nix::NixPath;
     // SAFETY: `path` is a C string and `how` a valid open_how of the given size, both for the length of the call.
     let fd = relative.with_nix_path(|path| unsafe {

@@ -7,6 +7,9 @@ use alloc::{string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
+use crate::file_system::FileSystem;
+use crate::rights::Rights;
+
 /// What the helper is told to run: a frame on its standard input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecutorSpec {
@@ -24,8 +27,12 @@ pub struct ExecutorSpec {
     pub cgroup_procs: Option<String>,
     /// The helper is PID 1 of a new PID namespace and must mount a `/proc` of its own and reap.
     pub pid_namespace: bool,
-    /// The helper makes itself a mount table of its own: private `/tmp`, `/sys` read-only. Implied by `pid_namespace`.
-    pub mount_namespace: bool,
+    /// The helper takes a mount table of its own and makes this the task's files. A PID namespace needs it.
+    pub file_system: Option<FileSystem>,
+    /// The host name of the UTS namespace that the helper was started in; none: as it is.
+    pub hostname: Option<String>,
+    /// What the task is left with.
+    pub rights: Rights,
     /// SIGTERM to SIGKILL when no other grace period is given, milliseconds.
     pub kill_grace_ms: u32,
 }

@@ -4,6 +4,7 @@
 
 pub mod decoders;
 mod executors;
+mod file_system;
 mod maintenance;
 mod operations;
 mod upkeep;
@@ -242,8 +243,14 @@ fn executor_and_join() -> Vec<Sample> {
         }),
         cgroup_procs: Some("/c".into()),
         pid_namespace: true,
-        mount_namespace: true,
+        file_system: Some(file_system::file_system()),
+        hostname: Some("h".into()),
+        rights: file_system::rights(),
         kill_grace_ms: 3000,
+    };
+    let with = |file_system| ExecutorSpec {
+        file_system: Some(file_system),
+        ..spec.clone()
     };
     let request = JoinRequest {
         version: Version(1),
@@ -253,6 +260,8 @@ fn executor_and_join() -> Vec<Sample> {
         public_key: [4; 32],
     };
     vec![
+        sample("ExecutorSpec (layers)", with(file_system::layered())),
+        sample("ExecutorSpec (directory)", with(file_system::directory())),
         sample("ExecutorSpec", spec),
         sample("ToExecutor::Kill", ToExecutor::Kill { grace_ms: 3000 }),
         sample("FromExecutor::Running", FromExecutor::Running { pid: 2 }),

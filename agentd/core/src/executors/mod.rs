@@ -250,7 +250,8 @@ fn holder_spec(spec: &FrameworkExecutor, resources: Resources, grace: Duration) 
         partition_aware: spec.partition_aware,
         task_killing: false,
         checkpoint: spec.checkpoint,
-        info: Vec::new(),
+        // Of the executor: an isolator looks for its container there.
+        info: spec.info.clone(),
         framework_info: spec.framework_info.clone(),
     }
 }

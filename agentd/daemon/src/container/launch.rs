@@ -15,13 +15,14 @@ use nesos_shell::flags::Values;
 use nesos_sys::container::{SpawnPlan, spawn};
 use nesos_sys::user::{self, Credentials, UserError};
 use nesos_wire::executor::TaskUser;
+use nesos_wire::framework_executor::ExecutorKind;
 use nesos_wire::task::TaskSpec;
 use nesos_wire::{AgentId, ContainerId, frame};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::Context;
 use super::helper::Helper;
-use super::isolator::Setup;
+use super::isolators::{Refusal, Setup, Wish};
 use crate::fetcher::client::Client;
 use crate::fetcher::helper::Helper as FetchHelper;
 use crate::fetcher::{self, Target};
@@ -55,6 +56,8 @@ pub(super) enum LaunchError {
         what: &'static str,
         source: io::Error,
     },
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     #[error("the executor helper: {0}")]
     Spawn(#[from] nesos_sys::container::SpawnError),
 }
@@ -90,17 +93,20 @@ pub(super) async fn launch(
         Some(parent) => sandbox::make_inside(work_dir, &agent, &spec, container, parent, owner)?,
         None => sandbox::make(work_dir, &agent, &spec, container, owner)?,
     };
-    volumes::link(
-        &settings.work_dir,
-        &spec.resources,
-        &sandbox,
-        credentials.as_ref(),
-    )?;
     let user = credentials.as_ref().map(|user| TaskUser {
         uid: user.uid,
         gid: user.gid,
         groups: user.groups.clone(),
     });
+    let around = parent
+        .as_ref()
+        .and_then(|parent| sandbox::of_container(work_dir, &agent, &spec, parent, None));
+    let wish = Wish::new(&spec, &sandbox, around.as_deref(), owner);
+    let setup = context.isolators.prepare(&wish)?;
+    // An executor finds volumes that come later by links; so does a task that sees the host's files.
+    if setup.file_system.is_none() || spec.kind == ExecutorKind::Custom {
+        volumes::link(work_dir, &spec.resources, &sandbox, owner)?;
+    }
     let target = Target {
         sandbox: sandbox.clone(),
         helper: FetchHelper {
@@ -115,7 +121,6 @@ pub(super) async fn launch(
         disk: disk_of(&spec),
     };
     fetcher::fetch_all(&plan, &target, &context.cache).await?;
-    let setup = context.isolators.prepare(&spec);
     let cgroup_procs = match (context.isolators.cgroups(), &setup.limits) {
         (Some(cgroups), Some(limits)) => Some(cgroups.create(container, limits)?.procs_file()),
         _ => None,
@@ -128,7 +133,9 @@ pub(super) async fn launch(
         user,
         cgroup_procs: cgroup_procs.map(|path| path.display().to_string()),
         pid_namespace: setup.namespaces.pid,
-        mount_namespace: setup.namespaces.mount,
+        file_system: setup.file_system.clone(),
+        hostname: setup.hostname.clone(),
+        rights: setup.rights.clone(),
         recovery_timeout: settings.recovery_timeout,
         environment: setup.environment.clone(),
     };

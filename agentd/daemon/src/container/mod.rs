@@ -6,7 +6,7 @@
 
 mod cgroups;
 mod helper;
-mod isolator;
+mod isolators;
 mod launch;
 mod life;
 mod strays;
@@ -30,7 +30,7 @@ use crate::clock::Clocks;
 use crate::fetcher::cache::Cache;
 use crate::settings::{Settings, SettingsError};
 use cgroups::Cgroups;
-use isolator::Isolators;
+use isolators::Isolators;
 use launch::Request;
 use life::Life;
 
@@ -132,7 +132,7 @@ impl Containerizer {
             tracing::warn!("container {container}: {error}");
         }
         let isolators = &self.context.isolators;
-        if let (Some(cgroups), Some(limits)) = (isolators.cgroups(), isolators.prepare(spec).limits)
+        if let (Some(cgroups), Some(limits)) = (isolators.cgroups(), isolators.limits(spec))
             && let Err(error) = cgroups.resize(container, &limits)
         {
             tracing::warn!("container {container}: {error}");

@@ -14,6 +14,7 @@ use nesos_sys::container::{Namespaces, SpawnPlan, Spawned, spawn};
 use nesos_sys::fs::connect_unix;
 use nesos_sys::signal::Signal;
 use nesos_wire::executor::{ExecutorSpec, ExitRecord, FromExecutor, Outcome, ToExecutor};
+use nesos_wire::file_system::FileSystem;
 use nesos_wire::frame;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -25,6 +26,21 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 pub fn program() -> String {
     std::env::var("NESOS_EXECUTOR")
         .unwrap_or_else(|_| env!("CARGO_BIN_EXE_nesos-executor").to_owned())
+}
+
+/// Whether this machine lets us make namespaces.
+pub fn allowed() -> bool {
+    let plan = SpawnPlan {
+        namespaces: Namespaces::TASK,
+        ..SpawnPlan::new("true", vec!["true".to_owned()])
+    };
+    let allowed = spawn(&plan)
+        .map(|spawned| spawned.pidfd.wait().unwrap())
+        .is_ok();
+    if !allowed {
+        eprintln!("not allowed to make namespaces here: nothing tested");
+    }
+    allowed
 }
 
 /// Run directory and sandbox in a scratch folder.
@@ -58,7 +74,9 @@ impl Place {
             user: None,
             cgroup_procs: None,
             pid_namespace: false,
-            mount_namespace: false,
+            file_system: None,
+            hostname: None,
+            rights: Default::default(),
             kill_grace_ms: 3000,
         }
     }
@@ -78,11 +96,17 @@ impl Place {
     }
 }
 
+/// Files of its own, of the host's kind, and a PID namespace if `pid`.
+pub fn isolate(spec: &mut ExecutorSpec, pid: bool) {
+    spec.pid_namespace = pid;
+    spec.file_system = Some(FileSystem::host(spec.sandbox.clone()));
+}
+
 /// The namespaces that agentd makes for this spec.
 pub fn namespaces_of(spec: &ExecutorSpec) -> Namespaces {
     Namespaces {
         pid: spec.pid_namespace,
-        mount: spec.mount_namespace,
+        mount: spec.file_system.is_some(),
         ..Namespaces::NONE
     }
 }

@@ -10,6 +10,7 @@ use std::os::fd::RawFd;
 
 use nix::errno::Errno;
 
+use super::rights;
 use super::signals::LAST_SIGNAL;
 use crate::user::Credentials;
 
@@ -26,6 +27,8 @@ pub enum Step {
     Session,
     /// dup2 of standard input, output and error
     Files,
+    /// prlimit64, prctl, seccomp, capset
+    Rights,
     /// setgroups, setresgid, setresuid
     User,
     /// chdir
@@ -37,9 +40,10 @@ pub enum Step {
 }
 
 impl Step {
-    const ALL: [Step; 6] = [
+    const ALL: [Step; 7] = [
         Step::Session,
         Step::Files,
+        Step::Rights,
         Step::User,
         Step::Directory,
         Step::ParentDeath,
@@ -52,6 +56,7 @@ impl fmt::Display for Step {
         f.write_str(match self {
             Step::Session => "make a session",
             Step::Files => "redirect standard input and output",
+            Step::Rights => "take rights from it",
             Step::User => "switch the user",
             Step::Directory => "enter the working directory",
             Step::ParentDeath => "tie it to its parent",
@@ -80,6 +85,8 @@ pub(super) struct Prepared<'a> {
     pub oom_score: Option<&'a str>,
     /// Who to become.
     pub user: Option<&'a Credentials>,
+    /// What is left to it.
+    pub rights: rights::Prepared<'a>,
     /// Die with this parent (its id as seen by the child).
     pub parent: Option<u32>,
     /// Close-on-exec pipe for the failure report.
@@ -131,10 +138,16 @@ unsafe fn steps(p: &Prepared<'_>) -> (Step, i32) {
                 return (Step::Files, errno());
             }
         }
+        if !p.rights.take_before_user() {
+            return (Step::Rights, errno());
+        }
         if let Some(user) = p.user
             && !switch_user(user)
         {
             return (Step::User, errno());
+        }
+        if !p.rights.take_after_user() {
+            return (Step::Rights, errno());
         }
         if libc::chdir(p.directory.as_ptr()) < 0 {
             return (Step::Directory, errno());

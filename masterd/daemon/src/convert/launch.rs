@@ -188,22 +188,27 @@ fn check_grouped(info: &v1::TaskInfo, group: &v1::ExecutorInfo) -> Result<(), St
     Ok(())
 }
 
-/// A MESOS container that asks for nothing is what every task and executor gets.
+/// What no agent gives. Whether one gives the rest is its isolators' to say, and its launch then fails with a sentence.
 pub(super) fn check_container(container: &v1::ContainerInfo) -> Result<(), String> {
+    use v1::VolumeSourceType as Source;
+    let is_of = |volume: &v1::Volume, kind| {
+        let source = volume.source.as_ref();
+        source.is_some_and(|source| source.r#type == Some(kind))
+    };
+    let volumes = &container.volumes;
+    let network =
+        |network: &v1::NetworkInfo| network.name.is_some() || !network.port_mappings.is_empty();
     let asked = match container {
         c if c.r#type == v1::ContainerInfoType::Docker || c.docker.is_some() => {
             "Docker containers are"
         }
         c if c.mesos.as_ref().is_some_and(|mesos| mesos.image.is_some()) => "container images are",
-        c if !c.volumes.is_empty() => "container volumes are",
-        c if !c.network_infos.is_empty() => "container networks are",
-        c if c.hostname.is_some()
-            || c.linux_info.is_some()
-            || c.rlimit_info.is_some()
-            || c.tty_info.is_some() =>
-        {
-            "container host names, capabilities, rlimits and terminals are"
-        }
+        _ if volumes.iter().any(|volume| volume.image.is_some()) => "images as volumes are",
+        _ if volumes.iter().any(|v| is_of(v, Source::DockerVolume)) => "Docker volumes are",
+        _ if volumes.iter().any(|v| is_of(v, Source::CsiVolume)) => "CSI volumes are",
+        // Without a name it is the host's network, as in Mesos.
+        c if c.network_infos.iter().any(network) => "container networks are",
+        c if c.tty_info.is_some() => "terminals are",
         _ => return Ok(()),
     };
     Err(format!("{asked} not supported yet"))
@@ -216,17 +221,15 @@ pub(super) fn command(info: &v1::CommandInfo) -> Result<Command, String> {
         .iter()
         .flat_map(|environment| &environment.variables)
     {
-        if variable.secret.is_some() {
-            return Err(format!(
-                "environment variable '{}': secrets are not supported yet",
-                variable.name
-            ));
-        }
         if variable.name.is_empty() || variable.name.contains(['=', '\0']) {
             return Err(format!(
                 "'{}' cannot be the name of an environment variable",
                 variable.name
             ));
+        }
+        if is_secret(variable)? {
+            // The agent's environment_secret reads it from the TaskInfo.
+            continue;
         }
         let value = variable.value.clone();
         let value = value
@@ -261,6 +264,23 @@ pub(super) fn command(info: &v1::CommandInfo) -> Result<Command, String> {
         uris: uris.collect(),
         user: info.user.clone(),
     })
+}
+
+/// Whether a variable is a secret; Mesos's sentences for one that is half of both.
+fn is_secret(variable: &v1::EnvironmentVariable) -> Result<bool, String> {
+    let fail = |rest: &str| Err(format!("Environment variable '{}' {rest}", variable.name));
+    let (has_secret, has_value) = (variable.secret.is_some(), variable.value.is_some());
+    match variable.r#type() {
+        v1::EnvironmentVariableType::Secret if !has_secret => {
+            fail("of type 'SECRET' must have a secret set")
+        }
+        v1::EnvironmentVariableType::Secret if has_value => {
+            fail("of type 'SECRET' must not have a value set")
+        }
+        v1::EnvironmentVariableType::Secret => Ok(true),
+        _ if has_secret => fail("of type 'VALUE' must not have a secret set"),
+        _ => Ok(false),
+    }
 }
 
 fn limits(info: &v1::TaskInfo) -> Result<BTreeMap<String, Option<Scalar>>, String> {
@@ -360,6 +380,21 @@ mod tests {
     }
 
     #[test]
+    fn what_agents_isolators_give_is_passed_on() {
+        let asked = r#","command":{"value":"x","environment":{"variables":[
+                {"name":"S","type":"SECRET","secret":{"type":"VALUE","value":{"data":"aGk="}}}]}},
+            "container":{"type":"MESOS","hostname":"h","network_infos":[{}],
+                "volumes":[{"mode":"RO","container_path":"e","host_path":"/etc"}],
+                "linux_info":{"effective_capabilities":{"capabilities":["KILL"]},"seccomp":{"unconfined":true}},
+                "rlimit_info":{"rlimits":[{"type":"RLMT_CORE","hard":0,"soft":0}]}}"#;
+        let asked = info(asked);
+        let launch = command_task(&asked);
+        assert_eq!(launch.invalid, None);
+        assert_eq!(launch.info, asked.to_protobuf());
+        assert!(launch.command.environment.is_empty(), "{launch:?}");
+    }
+
+    #[test]
     fn what_cannot_be_run_says_why() {
         let why = |rest: &str| command_task(&info(rest)).invalid.unwrap();
         assert!(why("").contains("CommandInfo or ExecutorInfo"));
@@ -370,6 +405,18 @@ mod tests {
         assert!(why(environment).contains("'BAD' contains a NUL"));
         assert!(why(r#","command":{"value":"a\u0000b"}"#).contains("contains a NUL"));
         assert!(why(r#","command":{"value":"x"},"health_check":{}"#).contains("health checks"));
+        let secret = |rest: &str| {
+            why(&format!(
+                r#","command":{{"value":"x","environment":{{"variables":[{{"name":"S",{rest}}}]}}}}"#
+            ))
+        };
+        assert!(secret(r#""type":"SECRET""#).contains("must have a secret"));
+        assert!(secret(r#""secret":{"type":"VALUE"}"#).contains("'VALUE' must not"));
+        assert!(secret(r#""type":"SECRET","value":"v","secret":{}"#).contains("not have a value"));
+        let terminal = r#","command":{"value":"x"},"container":{"type":"MESOS","tty_info":{}}"#;
+        assert!(why(terminal).contains("terminals"));
+        let network = r#","command":{"value":"x"},"container":{"type":"MESOS","network_infos":[{"name":"n"}]}"#;
+        assert!(why(network).contains("container networks"));
         let docker = r#","command":{"value":"x"},"container":{"type":"DOCKER","docker":{"image":"busybox"}}"#;
         assert!(why(docker).contains("Docker"));
         assert!(

@@ -1,0 +1,159 @@
+//! The task's files: from their description to a root of their own that this process, and the task after it, live in.
+//!
+//! Called by `task`, in the last moment before the task starts: from then on no path of the host leads anywhere. Invariants:
+//! nothing is mounted where anybody else sees it; a path that a task or framework names is resolved inside its directory.
+
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use nesos_sys::namespace::{NamespaceError, enter_own_mounts};
+use nesos_sys::new_root::{self, Kernel, NewRoot, Restrictions, RootError};
+use nesos_sys::user::Credentials;
+use nesos_wire::executor::ExecutorSpec;
+use nesos_wire::file_system::{FileSystem, Mount, MountSource, Root, SharedMemory};
+
+/// Where the tree is put together: in the run directory.
+const STAGING: &str = "root";
+/// Where secrets are put before they are shown, in memory.
+const SECRETS: &str = "secrets";
+
+/// Why the task has no files.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FilesError {
+    #[error(transparent)]
+    Namespace(#[from] NamespaceError),
+    #[error(transparent)]
+    Root(#[from] RootError),
+    #[error("cannot make {path}: {source}")]
+    Make {
+        path: &'static str,
+        source: std::io::Error,
+    },
+    #[error("the volume at {target:?}: {source}")]
+    Mount { target: String, source: RootError },
+}
+
+/// Makes the tree and enters it. The working directory stays the run directory.
+pub(crate) fn enter(
+    spec: &ExecutorSpec,
+    files: &FileSystem,
+    user: Option<&Credentials>,
+) -> Result<(), FilesError> {
+    enter_own_mounts()?;
+    let staging = fresh(STAGING)?;
+    let mut root = match &files.root {
+        Root::Host { .. } => NewRoot::of_host(&staging)?,
+        Root::Directory(directory) => NewRoot::of_directory(Path::new(directory), &staging)?,
+        Root::Overlay {
+            layers,
+            upper,
+            work,
+        } => {
+            let layers: Vec<PathBuf> = layers.iter().map(PathBuf::from).collect();
+            NewRoot::of_layers(&layers, Path::new(upper), Path::new(work), &staging)?
+        }
+    };
+    let own_size;
+    let shared_memory = match files.shared_memory {
+        SharedMemory::Host => None,
+        SharedMemory::Own { megabytes } => {
+            own_size = megabytes.map_or("mode=1777".into(), |mb| format!("mode=1777,size={mb}m"));
+            Some(own_size.as_str())
+        }
+    };
+    let procs = spec.cgroup_procs.as_deref().map(Path::new);
+    root.show_kernel(&Kernel {
+        own_processes: spec.pid_namespace,
+        cgroup: procs.and_then(Path::parent),
+        shared_memory,
+        devices: &files.devices,
+    })?;
+    let sandbox = Path::new(&files.sandbox);
+    if let Root::Host { hidden } = &files.root {
+        for path in hidden.iter().map(Path::new) {
+            match sandbox.starts_with(path) && root.tree().has(path) {
+                true => root.make_room(path)?,
+                false => root.hide(path)?,
+            }
+        }
+    }
+    // Opened by name, once: what is shown is the sandbox that agentd made.
+    let source = new_root::open(Path::new(&spec.sandbox))?;
+    show_folder(&mut root, &source, sandbox, Restrictions::DATA)?;
+    let owner = user.map(|user| (user.uid, user.gid));
+    for (index, mount) in files.mounts.iter().enumerate() {
+        show(&mut root, sandbox, mount, index, owner).map_err(|source| match source {
+            FilesError::Root(source) => FilesError::Mount {
+                target: mount.target.clone(),
+                source,
+            },
+            other => other,
+        })?;
+    }
+    root.enter()?;
+    // Nothing is on them any more in any mount table; the run directory is removed sooner without them.
+    for folder in [STAGING, SECRETS] {
+        let _ = fs::remove_dir(folder);
+    }
+    Ok(())
+}
+
+fn show(
+    root: &mut NewRoot,
+    sandbox: &Path,
+    mount: &Mount,
+    index: usize,
+    owner: Option<(u32, u32)>,
+) -> Result<(), FilesError> {
+    let (source, is_tree) = match &mount.source {
+        MountSource::Host(path) => (new_root::open(Path::new(path))?, true),
+        MountSource::Inside { directory, path } => {
+            let inside = new_root::open_inside(Path::new(directory), Path::new(path), owner)?;
+            (inside, false)
+        }
+        MountSource::Secret(bytes) => (secret(bytes, index, owner)?, false),
+    };
+    let restrictions = Restrictions {
+        read_only: mount.is_read_only,
+        ..Restrictions::DATA
+    };
+    let target = Path::new(&mount.target);
+    if target.is_relative() {
+        let corner = root.corner(sandbox)?;
+        return Ok(corner.show(&source, target, is_tree, restrictions)?);
+    }
+    Ok(root.tree().show(&source, target, is_tree, restrictions)?)
+}
+
+/// Shows a folder of the host where it lies on the host, whether or not there is something.
+fn show_folder(
+    root: &mut NewRoot,
+    source: &OwnedFd,
+    target: &Path,
+    restrictions: Restrictions,
+) -> Result<(), RootError> {
+    if root.tree().directory(target, None).is_err() {
+        root.make_room(target)?;
+    }
+    root.tree().show(source, target, false, restrictions)
+}
+
+/// A file in memory that only the task's user can read.
+fn secret(bytes: &[u8], index: usize, owner: Option<(u32, u32)>) -> Result<OwnedFd, FilesError> {
+    let folder = PathBuf::from(SECRETS);
+    if !folder.exists() {
+        new_root::memory_folder(&fresh(SECRETS)?)?;
+    }
+    Ok(new_root::secret_file(
+        &folder.join(index.to_string()),
+        bytes,
+        owner,
+    )?)
+}
+
+fn fresh(path: &'static str) -> Result<PathBuf, FilesError> {
+    let made = fs::create_dir(path);
+    made.map_err(|source| FilesError::Make { path, source })?;
+    Ok(path.into())
+}

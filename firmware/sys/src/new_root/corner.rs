@@ -1,0 +1,140 @@
+//! A directory in which things are shown: the whole new tree, or a part of it that a task may have filled with links.
+//!
+//! Called by the module above and its callers. Invariant: every path is resolved below the top, by the kernel.
+
+use std::os::fd::OwnedFd;
+use std::path::{Component, Path};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::mount::{MsFlags, mount};
+use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
+use nix::unistd::{Gid, Uid, fchownat};
+
+use super::{RootError, by_descriptor, failed};
+use crate::detached::{Detached, Restrictions};
+use crate::fs::{Resolve, resolve};
+
+/// Permission bits of folders and files that are made to mount something on.
+const FOLDER: Mode = Mode::from_bits_truncate(0o755);
+const FILE: Mode = Mode::from_bits_truncate(0o644);
+
+/// Such a directory.
+#[derive(Debug)]
+pub struct Corner {
+    top: OwnedFd,
+    how: Resolve,
+}
+
+impl Corner {
+    pub(super) fn new(top: OwnedFd, how: Resolve) -> Corner {
+        Corner { top, how }
+    }
+
+    pub(super) fn top(&self) -> &OwnedFd {
+        &self.top
+    }
+
+    pub(super) fn find(&self, path: &Path) -> Result<OwnedFd, Errno> {
+        resolve(&self.top, path, self.how)
+    }
+
+    /// Whether something is there.
+    pub fn has(&self, path: &Path) -> bool {
+        self.find(path).is_ok()
+    }
+
+    /// Whether a directory is there; `None` if nothing is.
+    pub(super) fn is_directory(&self, path: &Path) -> Option<bool> {
+        is_directory(&self.find(path).ok()?).ok()
+    }
+
+    /// The directory; it and those above it are made, for `owner`, if they are missing.
+    pub fn directory(&self, path: &Path, owner: Option<(u32, u32)>) -> Result<OwnedFd, RootError> {
+        let mut at = self.find(Path::new(".")).map_err(failed("open", path))?;
+        let mut so_far = std::path::PathBuf::new();
+        for component in path.components() {
+            let name = match component {
+                Component::Normal(name) => name,
+                Component::RootDir | Component::CurDir => continue,
+                _ => return Err(failed("climb out by", path)(Errno::EINVAL)),
+            };
+            so_far.push(name);
+            at = match self.find(&so_far) {
+                Err(Errno::ENOENT) => {
+                    let fail = failed("make the directory", path);
+                    mkdirat(&at, name, FOLDER).map_err(&fail)?;
+                    if let Some((uid, gid)) = owner {
+                        let ids = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+                        fchownat(&at, name, ids.0, ids.1, AtFlags::AT_SYMLINK_NOFOLLOW)
+                            .map_err(&fail)?;
+                    }
+                    self.find(&so_far).map_err(fail)?
+                }
+                other => other.map_err(failed("open", path))?,
+            };
+        }
+        Ok(at)
+    }
+
+    /// Shows `source`, a file or directory, at `target`, which is made if it is missing. `is_tree`: with what is mounted
+    /// below it.
+    pub fn show(
+        &self,
+        source: &OwnedFd,
+        target: &Path,
+        is_tree: bool,
+        restrictions: Restrictions,
+    ) -> Result<(), RootError> {
+        let place = match self.find(target) {
+            Err(Errno::ENOENT) => self.make_place(source, target)?,
+            other => other.map_err(failed("open", target))?,
+        };
+        Detached::copy_of(source, is_tree)
+            .and_then(|copy| copy.restrict(restrictions))
+            .and_then(|copy| copy.attach(place))
+            .map_err(failed("show something at", target))
+    }
+
+    /// An empty file system in memory; its top.
+    pub fn tmpfs(&self, target: &Path, options: &str) -> Result<OwnedFd, RootError> {
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+        self.mount("tmpfs", target, flags, options)
+    }
+
+    /// A new file system of a kind that needs no device; its top.
+    pub(super) fn mount(
+        &self,
+        kind: &str,
+        target: &Path,
+        flags: MsFlags,
+        options: &str,
+    ) -> Result<OwnedFd, RootError> {
+        let place = self.find(target).map_err(failed("open", target))?;
+        let path = by_descriptor(&place);
+        let options = Some(options).filter(|options| !options.is_empty());
+        mount(Some(kind), path.as_str(), Some(kind), flags, options)
+            .map_err(failed("mount a file system at", target))?;
+        self.find(target).map_err(failed("open", target))
+    }
+
+    /// Something of the source's kind to mount on.
+    fn make_place(&self, source: &OwnedFd, target: &Path) -> Result<OwnedFd, RootError> {
+        let fail = failed("make a mount point", target);
+        if is_directory(source).map_err(&fail)? {
+            return self.directory(target, None);
+        }
+        let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
+            return Err(fail(Errno::EINVAL));
+        };
+        let parent = self.directory(parent, None)?;
+        let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        openat(&parent, name, flags, FILE).map_err(&fail)?;
+        self.find(target).map_err(fail)
+    }
+}
+
+fn is_directory(place: &OwnedFd) -> Result<bool, Errno> {
+    let mode = fstat(place)?.st_mode;
+    Ok(SFlag::from_bits_truncate(mode) & SFlag::S_IFMT == SFlag::S_IFDIR)
+}

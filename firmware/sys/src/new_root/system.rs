@@ -1,0 +1,209 @@
+//! What the kernel shows in every task's tree: /proc, /sys, /dev, /tmp, and the names of servers in /etc.
+//!
+//! Called by `nesos-executor`. Invariant: nothing here lets a task change the machine or read the kernel's secrets; the rights
+//! that are left to root are taken by capabilities and the seccomp filter.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::mount::MsFlags;
+use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat, makedev, mknodat};
+use nix::unistd::symlinkat;
+
+use super::{HOLDER, NewRoot, Restrictions, RootError, failed, open};
+
+/// Device files of every task: name, major, minor.
+const NODES: [(&str, u64, u64); 6] = [
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+];
+/// Links of every task's /dev.
+const LINKS: [(&str, &str); 5] = [
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+];
+/// What shows the kernel's insides.
+const HIDDEN: [&str; 9] = [
+    "/proc/acpi",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/sysrq-trigger",
+    "/proc/timer_list",
+    "/sys/firmware",
+];
+/// What changes the machine when it is written to.
+const FIXED: [&str; 4] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys"];
+/// The private /tmp. Its pages count as memory of whoever writes them.
+const TMP: &str = "mode=1777,size=50%";
+/// The private /run.
+const RUN: &str = "mode=755,size=1m";
+/// Where the names of name servers are.
+const RESOLV: &str = "/etc/resolv.conf";
+
+/// How the kernel's parts of the tree are to be.
+#[derive(Debug)]
+pub struct Kernel<'a> {
+    /// /proc shows a PID namespace of its own, this process's.
+    pub own_processes: bool,
+    /// The cgroup to be seen at /sys/fs/cgroup.
+    pub cgroup: Option<&'a Path>,
+    /// /dev/shm: `None`, the host's; else the options of its own, which may be empty.
+    pub shared_memory: Option<&'a str>,
+    /// More device files, of the host.
+    pub devices: &'a [String],
+}
+
+impl NewRoot {
+    /// Mounts all of it. A directory that the tree lacks and that cannot be made is left out, but for /proc and /dev.
+    pub fn show_kernel(&self, kernel: &Kernel<'_>) -> Result<(), RootError> {
+        self.show_proc(kernel.own_processes)?;
+        self.show_sys(kernel.cgroup)?;
+        self.show_dev(kernel)?;
+        for path in HIDDEN {
+            self.hide(Path::new(path))?;
+        }
+        for path in FIXED.map(Path::new) {
+            if let Ok(place) = self.tree.find(path) {
+                self.tree.show(&place, path, true, Restrictions::SHOWN)?;
+            }
+        }
+        for (path, options) in [("/tmp", TMP), ("/run", RUN)].map(|(p, o)| (Path::new(p), o)) {
+            if self.tree.directory(path, None).is_ok() {
+                self.tree.tmpfs(path, options)?;
+            }
+        }
+        self.show_name_servers()
+    }
+
+    fn show_proc(&self, is_own: bool) -> Result<(), RootError> {
+        let proc = Path::new("/proc");
+        self.tree.directory(proc, None)?;
+        if is_own {
+            let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+            return self.tree.mount("proc", proc, flags, "").map(drop);
+        }
+        let restrictions = Restrictions {
+            read_only: false,
+            ..Restrictions::SHOWN
+        };
+        self.tree.show(&open(proc)?, proc, false, restrictions)
+    }
+
+    fn show_sys(&self, cgroup: Option<&Path>) -> Result<(), RootError> {
+        let sys = Path::new("/sys");
+        if self.tree.directory(sys, None).is_err() {
+            return Ok(());
+        }
+        // Alone, without the cgroup tree and all else that is mounted inside.
+        self.tree
+            .show(&open(sys)?, sys, false, Restrictions::SHOWN)?;
+        let place = Path::new("/sys/fs/cgroup");
+        match cgroup {
+            Some(cgroup) if self.tree.has(place) => {
+                self.tree
+                    .show(&open(cgroup)?, place, false, Restrictions::SHOWN)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn show_dev(&self, kernel: &Kernel<'_>) -> Result<(), RootError> {
+        let dev = Path::new("/dev");
+        self.tree.directory(dev, None)?;
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
+        let top = self.tree.mount("tmpfs", dev, flags, HOLDER)?;
+        let fail = failed("make the device files of", dev);
+        for (name, major, minor) in NODES {
+            mknodat(
+                &top,
+                name,
+                SFlag::S_IFCHR,
+                Mode::empty(),
+                makedev(major, minor),
+            )
+            .map_err(&fail)?;
+            let all = Mode::from_bits_truncate(0o666);
+            fchmodat(&top, name, all, FchmodatFlags::FollowSymlink).map_err(&fail)?;
+        }
+        for (name, target) in LINKS {
+            symlinkat(target, &top, name).map_err(&fail)?;
+        }
+        self.tree.directory(Path::new("/dev/pts"), None)?;
+        let pts = "newinstance,ptmxmode=0666,mode=0620";
+        let no_exec = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
+        self.tree
+            .mount("devpts", Path::new("/dev/pts"), no_exec, pts)?;
+        let shm = Path::new("/dev/shm");
+        self.tree.directory(shm, None)?;
+        match kernel.shared_memory {
+            Some(options) => {
+                self.tree.tmpfs(shm, options)?;
+            }
+            None => match open(shm) {
+                Ok(host) => self.tree.show(&host, shm, false, Restrictions::DATA)?,
+                // A host without one: the task has none either.
+                Err(_) => return Err(failed("share the host's", shm)(Errno::ENOENT)),
+            },
+        }
+        for device in kernel.devices.iter().map(Path::new) {
+            let restrictions = Restrictions {
+                no_suid: true,
+                no_exec: true,
+                ..Restrictions::default()
+            };
+            self.tree.show(&open(device)?, device, true, restrictions)?;
+        }
+        // Its nodes stay what they are, and nothing is added.
+        crate::detached::restrict(
+            &top,
+            Restrictions {
+                no_dev: false,
+                ..Restrictions::SHOWN
+            },
+            false,
+        )
+        .map_err(failed("make read-only", dev))
+    }
+
+    /// The host's list of name servers often lies in its /run, which is not shown: a copy takes its place.
+    fn show_name_servers(&self) -> Result<(), RootError> {
+        let resolv = Path::new(RESOLV);
+        let Ok(real) = fs::canonicalize(resolv) else {
+            return Ok(());
+        };
+        let (Ok(bytes), false) = (fs::read(&real), self.tree.has(resolv)) else {
+            return Ok(());
+        };
+        let (Some(parent), Some(name)) = (real.parent(), real.file_name()) else {
+            return Ok(());
+        };
+        // Not possible where the way to it is read-only; the task then has no name servers, as it had none before.
+        let Ok(parent) = self.tree.directory(parent, None) else {
+            return Ok(());
+        };
+        let flags = OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let file = openat(&parent, name, flags, Mode::from_bits_truncate(0o644));
+        let written = file
+            .map(fs::File::from)
+            .map(|mut file| file.write_all(&bytes));
+        match written {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(failed("copy the list of name servers to", &real)(
+                Errno::EIO,
+            )),
+        }
+    }
+}

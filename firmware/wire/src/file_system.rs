@@ -1,0 +1,96 @@
+//! What a task in a mount namespace of its own sees as its files: part of the helper's spec.
+//!
+//! Plain data, written by agentd's isolators, carried out by `nesos-executor`. Nothing here is trusted to be free of links:
+//! whoever mounts resolves every path so that it cannot leave the directory it belongs to.
+
+use alloc::{string::String, vec::Vec};
+
+use serde::{Deserialize, Serialize};
+
+/// The task's tree. Beside what is listed here it always has `/proc`, `/sys`, `/dev` and an empty `/tmp` of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileSystem {
+    /// What `/` is.
+    pub root: Root,
+    /// Where the sandbox appears, absolute. The task starts there.
+    pub sandbox: String,
+    /// Mounts, in this order, after the sandbox.
+    pub mounts: Vec<Mount>,
+    /// Device files of the host that appear at the same path.
+    pub devices: Vec<String>,
+    /// `/dev/shm`.
+    pub shared_memory: SharedMemory,
+}
+
+impl FileSystem {
+    /// The host's files, read-only, with a sandbox where it is on the host.
+    pub fn host(sandbox: impl Into<String>) -> Self {
+        Self {
+            root: Root::Host { hidden: Vec::new() },
+            sandbox: sandbox.into(),
+            mounts: Vec::new(),
+            devices: Vec::new(),
+            shared_memory: SharedMemory::Own { megabytes: None },
+        }
+    }
+}
+
+/// What a task's `/` is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Root {
+    /// The host's root file system read-only, and nothing else that is mounted on the host outside of its system folders.
+    Host {
+        /// Files and folders, absolute, of which nothing is to be seen.
+        hidden: Vec<String>,
+    },
+    /// A directory that is used as it is.
+    Directory(String),
+    /// Read-only directories, the topmost first, below a writable one.
+    Overlay {
+        /// At least one.
+        layers: Vec<String>,
+        /// Takes what the task writes.
+        upper: String,
+        /// Empty, on the same file system as `upper`.
+        work: String,
+    },
+}
+
+/// Something that appears in the task's tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// What.
+    pub source: MountSource,
+    /// Where: absolute, or relative to the sandbox.
+    pub target: String,
+    /// The task cannot write to it.
+    pub is_read_only: bool,
+}
+
+/// What is mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MountSource {
+    /// A file or folder of the host, with what is mounted below it.
+    Host(String),
+    /// A folder inside a directory that tasks can write to; made if it is not there.
+    Inside {
+        /// A sandbox, absolute.
+        directory: String,
+        /// Relative to it.
+        path: String,
+    },
+    /// A file with these bytes, in memory only.
+    Secret(Vec<u8>),
+}
+
+/// What `/dev/shm` is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SharedMemory {
+    /// The task's own.
+    Own {
+        /// Its size; none: half of the machine's memory.
+        megabytes: Option<u32>,
+    },
+    /// The host's.
+    Host,
+}

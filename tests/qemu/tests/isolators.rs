@@ -1,0 +1,267 @@
+//! Each isolator proved from inside, on the boards' own kernel: what a task sees, may do, and takes from its neighbours.
+//!
+//! One boot for all of it, since boots are what costs time here. Every proof is a task whose output or end is looked at.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::BTreeMap;
+
+use nesos_cluster_tests::scheduler::{Scheduler, task};
+use nesos_qemu_tests::VmCluster;
+use serde_json::{Value, json};
+
+/// A board, and a framework that has all of it.
+struct Lab {
+    cluster: VmCluster,
+    scheduler: Scheduler,
+    ended: BTreeMap<String, Value>,
+    count: u32,
+}
+
+/// How a task has ended and what it has written.
+#[derive(Debug)]
+struct Told {
+    status: Value,
+    stdout: String,
+    stderr: String,
+}
+
+impl Told {
+    /// Its output, if it has ended well.
+    fn well(self) -> String {
+        assert_eq!(self.status["state"], "TASK_FINISHED", "{self:?}");
+        self.stdout
+    }
+
+    /// The sentence with which it was not started.
+    fn refusal(self) -> String {
+        assert_eq!(
+            self.status["reason"], "REASON_CONTAINER_LAUNCH_FAILED",
+            "{self:?}"
+        );
+        self.status["message"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Lab {
+    fn new() -> Self {
+        let cluster = VmCluster::start(2);
+        let scheduler = Scheduler::subscribe(cluster.master(), json!({}));
+        Self {
+            cluster,
+            scheduler,
+            ended: BTreeMap::new(),
+            count: 0,
+        }
+    }
+
+    /// Launches a shell text with so much memory and these members; its id.
+    fn launch(&mut self, megabytes: u32, text: &str, members: Value) -> String {
+        self.count += 1;
+        let id = format!("proof-{}", self.count);
+        let offer = self.scheduler.offer();
+        let mut task = task(&offer, &id, 0.1, text);
+        let memory = json!({"name": "mem", "type": "SCALAR", "scalar": {"value": megabytes}});
+        task["resources"].as_array_mut().unwrap().push(memory);
+        for (name, value) in members.as_object().into_iter().flatten() {
+            task[name] = value.clone();
+        }
+        self.scheduler.launch(&[&offer], json!([task]));
+        id
+    }
+
+    /// Waits for a task's end.
+    fn end(&mut self, id: &str) -> Told {
+        while !self.ended.contains_key(id) {
+            let status = self.scheduler.status();
+            self.scheduler.acknowledge(&status);
+            let state = status["state"].as_str().unwrap();
+            if !["TASK_STAGING", "TASK_STARTING", "TASK_RUNNING"].contains(&state) {
+                let of = status["task_id"]["value"].as_str().unwrap().to_owned();
+                self.ended.insert(of, status);
+            }
+        }
+        let status = self.ended.remove(id).unwrap();
+        let logs = |more: &[&str]| {
+            let arguments = [&["logs", id], more].concat();
+            self.cluster.nesos.run(&arguments).stdout
+        };
+        Told {
+            stdout: logs(&[]),
+            stderr: logs(&["--stderr"]),
+            status,
+        }
+    }
+
+    fn run(&mut self, text: &str, members: Value) -> Told {
+        let id = self.launch(32, text, members);
+        self.end(&id)
+    }
+
+    /// With this ContainerInfo.
+    fn contained(&mut self, text: &str, mut container: Value) -> Told {
+        container["type"] = "MESOS".into();
+        self.run(text, json!({"container": container}))
+    }
+}
+
+#[test]
+fn each_isolator_is_proved_from_inside() {
+    let mut lab = Lab::new();
+    own_files(&mut lab);
+    no_way_out(&mut lab);
+    volumes_and_secrets(&mut lab);
+    few_rights(&mut lab);
+    rights_on_request(&mut lab);
+    own_names_and_limits(&mut lab);
+    a_share_of_the_processor(&mut lab);
+    a_fork_bomb_stops(&mut lab);
+    a_memory_hog_dies_alone(&mut lab);
+    nothing_is_left(&lab);
+}
+
+fn own_files(lab: &mut Lab) {
+    let told = lab.run(
+        "touch own && ls own; touch /x /usr/x /etc/x /data/x /dev/x /sys/kernel/x || true; (: > /proc/sys/kernel/hostname) || true; \
+         ls -A /boot /mnt /home | grep -v : | grep -c . ; find /data -name node.crt -o -name checkpoint* -o -name run | grep -c . ; \
+         ls -A /tmp | grep -c .; ls /dev | tr '\\n' ' '; ls -d /proc/[0-9]* | wc -l; cat /proc/kcore | wc -c",
+        json!({}),
+    );
+    let stdout = told.well();
+    assert_eq!(
+        stdout,
+        "own\n0\n0\n0\nfd full null ptmx pts random shm stderr stdin stdout tty urandom zero 5\n0\n"
+    );
+}
+
+fn no_way_out(lab: &mut Lab) {
+    let told = lab.run(
+        "for f in /proc/1/root/data/agentd/meta /proc/1/cwd/.. /proc/1/fd/0 /proc/1/environ /proc/1/mem; do \
+           cat $f 2>/dev/null && echo reached $f; ls $f/ 2>/dev/null && echo listed $f; done; \
+         mkdir m; mount -t proc none m 2>/dev/null && echo mounted; mount -o remount,rw / 2>/dev/null && echo remounted; \
+         umount /tmp 2>/dev/null && echo unmounted; unshare -m true 2>/dev/null && echo unshared; \
+         mknod disk b 254 0 2>/dev/null && echo made; ln -s /proc/1/root up; ls up/ 2>/dev/null && echo linked; \
+         i=0; d=.; while [ $i -lt 40 ]; do d=$d/..; i=$((i+1)); done; ls -A $d/boot; head -c 1 /dev/mem 2>/dev/null && echo memory; \
+         mkdir c; (chroot c /bin/true) 2>/dev/null && echo changed; echo 1 > /sys/fs/cgroup/memory.max; kill -9 1; exit 0",
+        json!({}),
+    );
+    assert_eq!(told.well(), "");
+}
+
+fn volumes_and_secrets(lab: &mut Lab) {
+    let volumes = json!({"volumes": [
+        {"mode": "RO", "container_path": "etc", "host_path": "/etc"},
+        {"mode": "RW", "container_path": "shown", "source": {"type": "SANDBOX_PATH", "sandbox_path": {"type": "SELF", "path": "kept"}}},
+        {"mode": "RO", "container_path": "s/key", "source": {"type": "SECRET", "secret": {"type": "VALUE", "value": {"data": "aHVzaA=="}}}},
+    ]});
+    let text = "ls etc/passwd; touch etc/x 2>/dev/null || echo refused; echo a > shown/f; cat kept/f; cat s/key; echo; stat -c %a s/key; df s/key | grep -c tmpfs";
+    let told = lab.contained(text, volumes);
+    assert_eq!(told.well(), "etc/passwd\nrefused\na\nhush\n400\n1\n");
+
+    let secret = json!({"value": "echo $KEY", "environment": {"variables": [
+        {"name": "KEY", "type": "SECRET", "secret": {"type": "VALUE", "value": {"data": "aHVzaA=="}}}]}});
+    assert_eq!(lab.run("", json!({"command": secret})).well(), "hush\n");
+
+    let missing =
+        json!({"volumes": [{"mode": "RO", "container_path": "x", "host_path": "/nothing"}]});
+    let refusal = lab.contained("true", missing).refusal();
+    assert!(refusal.contains("/nothing: ENOENT"), "{refusal}");
+    let out =
+        json!({"volumes": [{"mode": "RW", "container_path": "../../x", "host_path": "/etc"}]});
+    let refusal = lab.contained("true", out).refusal();
+    assert!(refusal.contains("'../../x'"), "{refusal}");
+}
+
+const RIGHTS: &str =
+    "grep -E '^CapEff|^CapBnd|^NoNewPrivs|^Seccomp:' /proc/self/status | tr -d '\\t'";
+
+fn few_rights(lab: &mut Lab) {
+    let told = lab.run(RIGHTS, json!({})).well();
+    // Without SYS_ADMIN, SYS_PTRACE, MKNOD, NET_ADMIN, SYS_MODULE, SYS_BOOT, SYS_TIME.
+    let set = "00000000a00425fb";
+    assert_eq!(
+        told,
+        format!("CapEff:{set}\nCapBnd:{set}\nNoNewPrivs:1\nSeccomp:2\n")
+    );
+}
+
+fn rights_on_request(lab: &mut Lab) {
+    let fewer = json!({"linux_info": {"effective_capabilities": {"capabilities": ["KILL"]}, "seccomp": {"unconfined": true}}});
+    let told = lab.contained(RIGHTS, fewer).well();
+    let set = "0000000000000020";
+    assert_eq!(
+        told,
+        format!("CapEff:{set}\nCapBnd:{set}\nNoNewPrivs:1\nSeccomp:0\n")
+    );
+    let more = json!({"linux_info": {"effective_capabilities": {"capabilities": ["SYS_ADMIN"]}}});
+    let refusal = lab.contained("true", more).refusal();
+    assert!(refusal.contains("--bounding_capabilities"), "{refusal}");
+}
+
+fn own_names_and_limits(lab: &mut Lab) {
+    let container = json!({"hostname": "island", "linux_info": {"ipc_mode": "PRIVATE", "shm_size": 1},
+        "rlimit_info": {"rlimits": [{"type": "RLMT_NOFILE", "soft": 20, "hard": 30}]}});
+    let text = "hostname; ulimit -Sn; ulimit -Hn; dd if=/dev/zero of=/dev/shm/x bs=64k count=64 2>/dev/null || wc -c < /dev/shm/x";
+    assert_eq!(
+        lab.contained(text, container).well(),
+        "island\n20\n30\n1048576\n"
+    );
+    let (name, code) = lab.cluster.shell("board-2").run("hostname");
+    assert!(code == 0 && !name.contains("island"), "{name}");
+}
+
+fn a_share_of_the_processor(lab: &mut Lab) {
+    // 20 % of one processor for about four seconds, whatever the emulated machine makes of a second.
+    let text = "s=/sys/fs/cgroup/cpu.stat; t() { cut -d' ' -f1 /proc/uptime | tr -d .; }; u() { sed -n 's/usage_usec //p' $s; }; \
+                (while :; do :; done) & b=$!; sleep 1; t0=$(t); u0=$(u); sleep 4; t1=$(t); u1=$(u); kill $b; \
+                echo $(( (u1 - u0) / ((t1 - t0) * 100) )); sed -n 's/nr_throttled //p' $s";
+    let limits = json!({"limits": {"cpus": {"value": 0.2}}});
+    let told = lab.run(text, limits).well();
+    let mut numbers = told.lines().map(|line| line.parse::<u32>().unwrap());
+    let (percent, throttled) = (numbers.next().unwrap(), numbers.next().unwrap());
+    assert!((10..=26).contains(&percent) && throttled > 5, "{told}");
+}
+
+fn a_fork_bomb_stops(lab: &mut Lab) {
+    let neighbour = lab.launch(8, "sleep 6; echo fine", json!({}));
+    let bomb = lab.launch(
+        44,
+        "cat /sys/fs/cgroup/pids.max; b() { b | b & }; while :; do b; done",
+        json!({}),
+    );
+    let told = lab.end(&bomb);
+    assert!(told.stdout.starts_with("512\n"), "{told:?}");
+    // Whichever it has run into first: no more processes, or no more memory for them.
+    let reason = &told.status["reason"];
+    let is_stopped =
+        told.stderr.contains("fork") || *reason == "REASON_CONTAINER_LIMITATION_MEMORY";
+    assert!(
+        told.status["state"] == "TASK_FAILED" && is_stopped,
+        "{told:?}"
+    );
+    assert_eq!(lab.end(&neighbour).well(), "fine\n");
+}
+
+fn a_memory_hog_dies_alone(lab: &mut Lab) {
+    let neighbour = lab.launch(8, "sleep 4; echo fine", json!({}));
+    let hog = lab.launch(40, "tail /dev/zero & wait $!; echo survived", json!({}));
+    let told = lab.end(&hog);
+    assert_eq!(told.status["state"], "TASK_FAILED", "{told:?}");
+    assert_eq!(
+        told.status["reason"], "REASON_CONTAINER_LIMITATION_MEMORY",
+        "{told:?}"
+    );
+    let message = told.status["message"].as_str().unwrap();
+    assert!(
+        message.contains("Requested: 40MB Maximum Used: 40MB"),
+        "{message}"
+    );
+    assert_eq!(told.stdout, "", "the group dies as a whole");
+    assert_eq!(lab.end(&neighbour).well(), "fine\n");
+}
+
+/// Of all these containers no cgroup, mount or run directory is left on the board.
+fn nothing_is_left(lab: &Lab) {
+    let mut shell = lab.cluster.shell("board-2");
+    let (left, _) = shell.run("ls -d /sys/fs/cgroup/nesos/*/ | grep -v executors; grep -c -e overlay -e agentd /proc/mounts; pidof nesos-executor");
+    assert_eq!(left, "0");
+}
