@@ -16,6 +16,7 @@ use nesos_shell::tls::{self, NodeKey, TlsError};
 use nesos_sys::fs::write_durably;
 use nesos_wire::NodeId;
 use nesos_wire::join::{JoinAnswer, JoinRequest};
+use nesos_wire::plain::LinkSecret;
 use nesos_wire::version;
 use rustls::ClientConfig;
 use serde::{Deserialize, Serialize};
@@ -30,13 +31,15 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// A certificate with its key.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Credentials {
-    node: NodeId,
+    pub(crate) node: NodeId,
     /// First half of the token that let the board in.
     pin: [u8; 16],
     key: [u8; 32],
     certificate: Vec<u8>,
     ca: Vec<u8>,
     cluster: String,
+    /// For links without TLS.
+    pub(crate) secret: LinkSecret,
 }
 
 impl Credentials {
@@ -95,6 +98,7 @@ impl Credentials {
                 certificate,
                 ca,
                 cluster,
+                secret,
             }) => {
                 tracing::info!("joined cluster {cluster} as node {node}");
                 let own = Self {
@@ -104,6 +108,7 @@ impl Credentials {
                     certificate,
                     ca,
                     cluster,
+                    secret,
                 };
                 own.store(meta);
                 Ok(own)
@@ -179,6 +184,7 @@ mod tests {
             certificate: vec![3],
             ca: vec![4],
             cluster: "c".into(),
+            secret: LinkSecret([5; 32]),
         };
         own.store(folder.path());
         let token = |pin| JoinToken {
@@ -208,6 +214,7 @@ mod tests {
                 certificate: authority.issue_node(&node, public_key).expect("signed"),
                 ca: authority.certificate().to_vec(),
                 cluster: "c".into(),
+                secret: LinkSecret([5; 32]),
                 node,
             }
         };

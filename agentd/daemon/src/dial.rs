@@ -1,13 +1,15 @@
 //! From "find the master" to an authenticated stream: address, first contact if need be, mutual TLS.
 //!
-//! Called by `link` for each attempt; the core decides when the next one is. Invariant: nothing is sent to a master before
-//! its certificate has been verified against the cluster's CA.
+//! Called by `link` for each attempt; the core decides when the next one is. Invariant: nothing is said to a master before
+//! it has proved itself: by its certificate, or with `--master_tls=off` by the secret that it gave this node over TLS.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use agentd_core::LinkError;
+use nesos_shell::plain::{self, PlainError};
 use nesos_shell::{mdns, tls};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -23,14 +25,19 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(15);
 const BROWSE_LIMIT: Duration = Duration::from_secs(10);
 
 /// An authenticated stream to a master.
-pub(crate) type MasterStream = tokio_rustls::client::TlsStream<TcpStream>;
+pub(crate) type MasterStream = Box<dyn Duplex>;
 
-/// One attempt.
+/// What is read and written.
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Duplex for S {}
+
+/// One attempt. Also the master's address.
 pub(crate) async fn dial(
     settings: &Settings,
     secured: &Secured,
     leader: Option<String>,
-) -> Result<MasterStream, LinkError> {
+) -> Result<(MasterStream, Option<IpAddr>), LinkError> {
     let (addresses, name) = match leader
         .or_else(|| settings.master.clone())
         .or_else(settings::local_master)
@@ -40,14 +47,40 @@ pub(crate) async fn dial(
     };
     let stream = connect(&addresses, &name).await?;
     let (credentials, stream) = credentials(settings, stream, &name).await?;
+    let address = stream.peer_addr().ok().map(|peer| peer.ip());
+    if settings.is_plain {
+        let stream = prove(stream, &credentials, &name).await?;
+        return Ok((Box::new(stream), address));
+    }
     let config = secured
         .with(credentials)
         .map_err(|e| LinkError::Refused(e.to_string()))?;
     match timeout(HANDSHAKE_LIMIT, tls::connect(config, stream)).await {
-        Ok(Ok(stream)) => Ok(stream),
+        Ok(Ok(stream)) => Ok((Box::new(stream), address)),
         Ok(Err(error)) => Err(handshake_error(&error)),
         Err(_) => Err(LinkError::Failed(format!(
             "the master at {name} does not finish the TLS handshake"
+        ))),
+    }
+}
+
+/// The link without TLS.
+async fn prove(
+    mut stream: TcpStream,
+    credentials: &Credentials,
+    name: &str,
+) -> Result<TcpStream, LinkError> {
+    let knocking = plain::knock(&mut stream, &credentials.node, &credentials.secret);
+    match timeout(HANDSHAKE_LIMIT, knocking).await {
+        Ok(Ok(())) => Ok(stream),
+        Ok(Err(error @ (PlainError::Refused(_) | PlainError::Proof(_)))) => {
+            Err(LinkError::Refused(format!(
+                "the master at {name} refuses this node without TLS: {error}"
+            )))
+        }
+        Ok(Err(error)) => Err(LinkError::Failed(error.to_string())),
+        Err(_) => Err(LinkError::Failed(format!(
+            "the master at {name} does not answer a link without TLS"
         ))),
     }
 }

@@ -31,6 +31,12 @@ pub(crate) const TABLE: Table = Table {
             "host:port of a master; without it the master is found by mDNS",
         ),
         flag(
+            "master_tls",
+            Kind::Choice(&["required", "off"]),
+            Some("required"),
+            "off: link to the master without TLS, after joining with it; only on a network where nobody listens who must not",
+        ),
+        flag(
             "work_dir",
             Kind::Path,
             None,

@@ -47,6 +47,11 @@ pub(crate) struct Links {
 
 impl Links {
     pub(crate) fn new(settings: Rc<Settings>, events: mpsc::Sender<Event>) -> Self {
+        if settings.is_plain {
+            tracing::warn!(
+                "--master_tls=off: what this agent and its master say to each other can be read and changed on the network"
+            );
+        }
         Self {
             settings,
             secured: Rc::default(),
@@ -69,8 +74,8 @@ impl Links {
         let master = self.master.clone();
         let task = tokio::task::spawn_local(async move {
             let error = match dial::dial(&settings, &secured, leader).await {
-                Ok(stream) => {
-                    master.set(stream.get_ref().0.peer_addr().ok().map(|peer| peer.ip()));
+                Ok((stream, address)) => {
+                    master.set(address);
                     carry(stream, number, receiver, &events).await
                 }
                 Err(error) => error,

@@ -56,6 +56,8 @@ pub(crate) struct Settings {
     pub(crate) node: NodeId,
     /// `host:port`; none: mDNS.
     pub(crate) master: Option<String>,
+    /// Without TLS.
+    pub(crate) is_plain: bool,
     /// The token, and where it came from; none: the board can only use a certificate it has already.
     pub(crate) token: Option<JoinToken>,
     pub(crate) cluster: Option<String>,
@@ -101,11 +103,6 @@ impl Settings {
         let (token, is_local) = token(&flags, &config)?;
         let mdns = Mode::parse(flags.text_or_empty("mdns"));
         let master = master(&flags, is_local)?;
-        let headroom = flags
-            .text_or_empty("gc_disk_headroom")
-            .parse::<f64>()
-            .ok()
-            .filter(|h| (0.0..=1.0).contains(h));
         let configured_name = config.name.clone();
         Ok(Self {
             node: identity::node(&flags, &work_dir)?,
@@ -113,6 +110,7 @@ impl Settings {
             cluster: flags.text("cluster").map(Into::into),
             mdns,
             master,
+            is_plain: flags.text_or_empty("master_tls") == "off",
             listen: (
                 address(&flags, "ip")?.unwrap_or(IpAddr::from([0, 0, 0, 0])),
                 flags.number("port").unwrap_or(0) as u16,
@@ -137,9 +135,7 @@ impl Settings {
             gc_delay: flags
                 .duration("gc_delay")
                 .unwrap_or(Duration::from_secs(7 * 86_400)),
-            gc_headroom: headroom.ok_or_else(|| {
-                SettingsError::new("--gc_disk_headroom", "expected a number from 0 to 1")
-            })?,
+            gc_headroom: headroom(&flags)?,
             stall_timeout: flags
                 .duration("fetcher_stall_timeout")
                 .unwrap_or(Duration::from_secs(60)),
@@ -286,6 +282,14 @@ fn address(flags: &Values, name: &str) -> Result<Option<IpAddr>, SettingsError> 
         )
     });
     parsed.map(Some)
+}
+
+/// Part of the disk that is to stay free.
+fn headroom(flags: &Values) -> Result<f64, SettingsError> {
+    let text = flags.text_or_empty("gc_disk_headroom");
+    let part = text.parse::<f64>().ok();
+    part.filter(|part| (0.0..=1.0).contains(part))
+        .ok_or_else(|| SettingsError::new("--gc_disk_headroom", "expected a number from 0 to 1"))
 }
 
 fn executor_times(flags: &Values) -> ExecutorTimes {

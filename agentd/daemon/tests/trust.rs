@@ -7,6 +7,8 @@ use std::fs;
 use std::io::{Read, Write};
 
 use common::{Master, run, shell, until};
+use nesos_base::token::ClusterKey;
+use nesos_shell::plain::{self, PlainError, Secrets};
 use nesos_wire::message::MasterToAgent;
 use nesos_wire::task::TaskState;
 
@@ -156,5 +158,27 @@ fn the_http_server_shows_state_and_no_secret() {
         assert!(get("GET /metrics/snapshot").contains("\"slave/registered\":1"));
         assert!(get("POST /state").starts_with("HTTP/1.1 405"));
         assert!(get("GET /nothing").starts_with("HTTP/1.1 404"));
+    });
+}
+
+#[test]
+fn without_tls_a_master_has_to_prove_itself_too() {
+    run(async {
+        let mut master = Master::new().await.with_flag("--master_tls=off".into());
+        master.start_agent();
+        let mut stream = master.accept_plain().await;
+        // Not the cluster that gave this agent its secret.
+        let strangers = Secrets::new(&ClusterKey([9; 32]));
+        let answer = plain::answer(&mut stream, &strangers).await;
+        assert!(matches!(answer, Err(PlainError::Io(_))), "{answer:?}");
+        let text = "the master does not know this node's secret";
+        until(text, || master.log().contains(text).then_some(())).await;
+        let warning = "--master_tls=off: what this agent and its master say";
+        assert!(master.log().contains(warning), "{}", master.log());
+
+        let mut stream = master.accept_plain().await;
+        plain::refuse(&mut stream, "TLS only").await.unwrap();
+        let text = "refuses this node without TLS: TLS only";
+        until(text, || master.log().contains(text).then_some(())).await;
     });
 }

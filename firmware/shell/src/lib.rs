@@ -12,4 +12,5 @@ pub mod limits;
 pub mod log;
 #[cfg(feature = "mdns")]
 pub mod mdns;
+pub mod plain;
 pub mod tls;

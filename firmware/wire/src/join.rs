@@ -8,6 +8,7 @@ use alloc::{string::String, vec::Vec};
 use serde::{Deserialize, Serialize};
 
 use crate::id::NodeId;
+use crate::plain::LinkSecret;
 use crate::version::Version;
 
 /// ALPN of the agent link (mutual TLS).
@@ -53,6 +54,8 @@ pub enum JoinAnswer {
         ca: Vec<u8>,
         /// The cluster's name.
         cluster: String,
+        /// What the board proves itself with where links go without TLS.
+        secret: LinkSecret,
     },
     /// No, and why, in a sentence.
     Refused {

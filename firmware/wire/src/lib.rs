@@ -25,6 +25,7 @@ pub mod join;
 pub mod maintenance;
 pub mod message;
 pub mod operation;
+pub mod plain;
 pub mod resource;
 pub mod resource_text;
 pub mod rights;

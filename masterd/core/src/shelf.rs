@@ -6,6 +6,7 @@
 //! across blocks, no block is empty or longer than [`MAX_BLOCK`].
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Most entries of one block: what is copied (two counters each) when a photographed block is changed.
 const MAX_BLOCK: usize = 64;
@@ -15,10 +16,18 @@ const SHORT_BLOCK: usize = MAX_BLOCK / 4;
 type Entries<K, V> = Vec<(K, Arc<V>)>;
 
 /// The map.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Shelf<K, V> {
     blocks: Vec<Arc<Entries<K, V>>>,
     len: usize,
+    /// Where the last search ended: a guess for the next one, which is mostly for the same key or a neighbour's.
+    recent: AtomicUsize,
+}
+
+impl<K: PartialEq, V: PartialEq> PartialEq for Shelf<K, V> {
+    fn eq(&self, other: &Self) -> bool {
+        self.blocks == other.blocks
+    }
 }
 
 /// Some neighbouring entries, as they were when the shelf was photographed.
@@ -30,6 +39,7 @@ impl<K, V> Clone for Shelf<K, V> {
         Self {
             blocks: self.blocks.clone(),
             len: self.len,
+            recent: AtomicUsize::default(),
         }
     }
 }
@@ -39,6 +49,7 @@ impl<K, V> Default for Shelf<K, V> {
         Self {
             blocks: Vec::new(),
             len: 0,
+            recent: AtomicUsize::default(),
         }
     }
 }
@@ -189,10 +200,15 @@ impl<K: Ord + Clone, V: Clone> Shelf<K, V> {
 
     /// Block and place in it where the key is, or would have to be.
     fn find(&self, key: &K) -> Result<(usize, usize), (usize, usize)> {
-        let after = self
-            .blocks
-            .partition_point(|block| block.first().is_some_and(|(first, _)| first <= key));
-        let block = after.saturating_sub(1);
+        let starts_before = |block: &Arc<Entries<K, V>>| block.first().is_some_and(|e| e.0 <= *key);
+        let recent = self.recent.load(Ordering::Relaxed);
+        let is_there = self.blocks.get(recent).is_some_and(starts_before)
+            && !self.blocks.get(recent + 1).is_some_and(starts_before);
+        let block = match is_there {
+            true => recent,
+            false => self.blocks.partition_point(starts_before).saturating_sub(1),
+        };
+        self.recent.store(block, Ordering::Relaxed);
         let Some(entries) = self.blocks.get(block) else {
             return Err((block, 0));
         };

@@ -330,17 +330,24 @@ fn apply(difference: &[u8], base: Vec<u8>) -> Vec<u8> {
 fn replace(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
     let mut replaced = Vec::with_capacity(bytes.len());
     let mut rest = bytes;
-    while let Some((first, behind)) = rest.split_first() {
-        match rest.strip_prefix(from.as_bytes()) {
-            Some(after) if !from.is_empty() => {
+    // Looking for one byte is what processors are good at; a master does this for each task of each agent that returns.
+    while let Some(at) = rest
+        .iter()
+        .position(|byte| Some(byte) == from.as_bytes().first())
+    {
+        let (before, found) = rest.split_at(at);
+        replaced.extend_from_slice(before);
+        rest = match found.strip_prefix(from.as_bytes()) {
+            Some(behind) => {
                 replaced.extend_from_slice(to.as_bytes());
-                rest = after;
+                behind
             }
-            _ => {
-                replaced.push(*first);
-                rest = behind;
+            None => {
+                replaced.extend_from_slice(&found[..1]);
+                &found[1..]
             }
-        }
+        };
     }
+    replaced.extend_from_slice(rest);
     replaced
 }

@@ -21,6 +21,8 @@ pub(crate) struct Control {
     /// Since when no request has been under way; `None`: one is.
     idle: Mutex<Option<Instant>>,
     requests: AtomicU64,
+    /// When the answer under way is to have been read.
+    until: Mutex<Option<Instant>>,
 }
 
 impl Control {
@@ -37,8 +39,21 @@ impl Control {
     /// A request begins (`true`) or its answer has been handed over (`false`).
     pub(crate) fn set_busy(&self, is_busy: bool) {
         *lock(&self.idle) = if is_busy { None } else { Some(Instant::now()) };
+        if is_busy {
+            *lock(&self.until) = None;
+        }
         self.requests
             .fetch_add(u64::from(is_busy), Ordering::Relaxed);
+    }
+
+    /// The answer is to have been read by then, its last bytes included.
+    pub(crate) fn set_until(&self, until: Instant) {
+        *lock(&self.until) = Some(until);
+    }
+
+    /// When the answer is to have been read, if that is limited.
+    pub(crate) fn until(&self) -> Option<Instant> {
+        *lock(&self.until)
     }
 
     /// How many requests have begun.

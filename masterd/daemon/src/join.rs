@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use nesos_base::token::JoinToken;
 use nesos_shell::framed::{self, FrameReader};
+use nesos_shell::plain::Secrets;
 use nesos_shell::tls::{self, Authority};
 use nesos_wire::NodeId;
 use nesos_wire::join::{JoinAnswer, JoinRequest};
@@ -31,6 +32,8 @@ pub(crate) struct Doorkeeper {
     pub(crate) token: JoinToken,
     /// Told to the board.
     pub(crate) cluster: String,
+    /// Makes the board's secret.
+    pub(crate) secrets: Secrets,
 }
 
 impl Doorkeeper {
@@ -61,6 +64,7 @@ impl Doorkeeper {
                     certificate,
                     ca,
                     cluster: self.cluster.clone(),
+                    secret: self.secrets.of(&request.node),
                 }
             }
             Err(reason) => {

@@ -12,6 +12,7 @@ use std::sync::atomic::AtomicUsize;
 use anyhow::Context;
 use nesos_shell::clock::Clock;
 use nesos_shell::mdns::{self, Advertisement, Advertiser};
+use nesos_shell::plain::Secrets;
 use nesos_shell::tls::{self, Authority};
 use nesos_wire::join::{ALPN_AGENT, ALPN_JOIN};
 use nesos_wire::{MasterId, Uuid};
@@ -93,13 +94,14 @@ async fn run(options: Options) -> anyhow::Result<()> {
         authority: Arc::new(authority),
         token: identity.token,
         cluster: about.cluster.clone(),
+        secrets: Secrets::new(&identity.key),
     };
     let app = http::App {
         engine,
         about: about.clone(),
         access: options.access.clone(),
         flags: options.shown.clone(),
-        reads: http::Reads::default(),
+        reads: http::Reads::new(options.read_limit),
         buffered: AtomicUsize::new(0),
         logging: nesos_shell::log::Toggle::default(),
         clock,
@@ -122,6 +124,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         app: Arc::new(app),
         doorkeeper,
         tls,
+        takes_plain: options.takes_plain,
         gate: gate::Gate::default(),
     };
     let serving = tokio::spawn(server.run(listener));

@@ -47,10 +47,14 @@ pub(crate) struct Options {
     pub(crate) mdns: Mode,
     /// Who may write.
     pub(crate) access: Access,
+    /// Whether agents may link without TLS.
+    pub(crate) takes_plain: bool,
     /// The core's.
     pub(crate) core: Config,
     /// Operators' event streams at a time.
     pub(crate) max_watchers: usize,
+    /// How long a reader may take over a large answer.
+    pub(crate) read_limit: std::time::Duration,
     /// For `main`.
     pub(crate) level: Level,
     /// For `/flags`.
@@ -104,8 +108,10 @@ impl Options {
             node,
             mdns: Mode::parse(values.text_or_empty("mdns")),
             access: access(&values)?,
+            takes_plain: values.text_or_empty("agent_tls") == "optional",
             core: core(&values, master)?,
             max_watchers: count("max_operator_event_stream_subscribers", &values),
+            read_limit: values.duration("large_answer_timeout").unwrap_or_default(),
             level,
             shown: values
                 .all()

@@ -1,4 +1,5 @@
-//! One port for everything: the first byte tells TLS from plain HTTP, ALPN tells agents, joining boards and HTTP apart.
+//! One port for everything: the first byte tells TLS, plain HTTP and plain agent links apart, ALPN agents, joining boards
+//! and HTTP.
 //!
 //! Started by `main`. Invariants: each connection is numbered in the order of acceptance (the core relies on it), no step
 //! before a request is without a time limit, and a failed connection never ends the server.
@@ -8,9 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use masterd_core::LinkId;
+use nesos_shell::plain;
 use nesos_shell::tls::common_name;
 use nesos_shell::tls::records::{self, Whole};
 use nesos_wire::join::{ALPN_AGENT, ALPN_JOIN};
+use nesos_wire::plain::PREFACE;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -24,6 +27,10 @@ use crate::link;
 pub(crate) const ALPN_HTTP: &[u8] = b"http/1.1";
 /// First byte of a TLS handshake record.
 const TLS_HANDSHAKE: u8 = 0x16;
+/// First byte of an agent's link without TLS.
+const PLAIN_LINK: u8 = PREFACE[0];
+/// What agents without TLS are told.
+const NO_PLAIN: &str = "this master takes agents with TLS only: start it with --agent_tls=optional, or the agent without --master_tls=off";
 /// How long a peer may take for its first byte, and then for the TLS handshake.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// Pause after `accept` failed (too many open files): connections end meanwhile.
@@ -38,6 +45,8 @@ pub(crate) struct Server {
     pub(crate) doorkeeper: Doorkeeper,
     /// TLS.
     pub(crate) tls: Arc<ServerConfig>,
+    /// Whether agents may link without it.
+    pub(crate) takes_plain: bool,
     /// How many may be open.
     pub(crate) gate: Gate,
 }
@@ -45,6 +54,11 @@ pub(crate) struct Server {
 impl Server {
     /// Accepts connections for ever.
     pub(crate) async fn run(self, listener: TcpListener) {
+        if self.takes_plain {
+            tracing::warn!(
+                "--agent_tls=optional: agents may link without TLS; whoever can change packets on this network can speak for them"
+            );
+        }
         let server = Arc::new(self);
         let mut next_link = 0;
         let mut is_failing = false;
@@ -86,21 +100,40 @@ impl Server {
             Err(_) => tracing::debug!("{peer} said nothing within {HANDSHAKE_LIMIT:?}"),
             Ok(Err(error)) => tracing::info!("connection from {peer}: {error}"),
             Ok(Ok(Greeted::Plain(stream))) => self.http(stream, peer, ticket).await,
+            Ok(Ok(Greeted::Agent(stream, node))) => {
+                let engine = self.app.engine.clone();
+                tokio::spawn(link::serve(stream, link, node, peer, engine));
+            }
             Ok(Ok(Greeted::Tls(stream))) => self.secured(*stream, peer, link, ticket).await,
         }
     }
 
-    async fn greet(&self, stream: TcpStream) -> std::io::Result<Greeted> {
+    async fn greet(&self, stream: TcpStream) -> Result<Greeted, plain::PlainError> {
         stream.set_nodelay(true)?;
         let mut first = [0];
         stream.peek(&mut first).await?;
-        if first[0] != TLS_HANDSHAKE {
-            return Ok(Greeted::Plain(stream));
+        match first[0] {
+            TLS_HANDSHAKE => {}
+            PLAIN_LINK => return self.plain(stream).await,
+            _ => return Ok(Greeted::Plain(stream)),
         }
         let stream = TlsAcceptor::from(Arc::clone(&self.tls))
             .accept(Whole::new(stream))
             .await?;
         Ok(Greeted::Tls(Box::new(stream)))
+    }
+
+    /// An agent that does without TLS.
+    async fn plain(&self, mut stream: TcpStream) -> Result<Greeted, plain::PlainError> {
+        if self.takes_plain {
+            let node = plain::answer(&mut stream, &self.doorkeeper.secrets).await?;
+            return Ok(Greeted::Agent(stream, node.to_string()));
+        }
+        let node = plain::refuse(&mut stream, NO_PLAIN).await?;
+        Err(plain::PlainError::Refused(format!(
+            "refused agent {:?}: {NO_PLAIN}",
+            node.as_str()
+        )))
     }
 
     async fn secured(
@@ -164,5 +197,7 @@ impl Server {
 
 enum Greeted {
     Plain(TcpStream),
+    /// With the agent's node.
+    Agent(TcpStream, String),
     Tls(Box<TlsStream<Whole<TcpStream>>>),
 }

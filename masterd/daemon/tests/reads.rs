@@ -12,6 +12,8 @@ use nesos_wire::message::{AgentToMaster, MasterToAgent, TaskReport, TaskUpdate};
 use nesos_wire::task::{Command, Source, TaskSpec, TaskState, TaskStatus};
 use nesos_wire::{AgentId, Attempt, ExecutorId, FrameworkId, TaskId, TaskKey, Uuid, resource_text};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 const TASKS: usize = 200;
 
@@ -144,5 +146,49 @@ fn many_who_ask_at_once_all_get_the_whole_answer() {
             lengths.push(answer.body.len());
         }
         assert!(lengths.iter().all(|length| *length == lengths[0]));
+    });
+}
+
+/// Tasks of [`slow`], and how many control characters each one's name has: one byte in the `Hello`, six in JSON.
+const SLOW: (usize, usize) = (10_000, 120);
+
+#[test]
+fn a_reader_who_is_too_slow_is_cut_off_and_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let master = Master::start(dir.path(), 0, &["--large_answer_timeout=1secs"]);
+    let address = master.address();
+    run(async {
+        let board = board(&address, dir.path(), "board-1").await;
+        let mut hello = board.hello();
+        let task = |number: usize| TaskReport {
+            spec: TaskSpec {
+                name: "\u{1}".repeat(SLOW.1),
+                ..spec(number)
+            },
+            latest: TaskState::Running,
+            status: None,
+        };
+        hello.tasks = (0..SLOW.0).map(task).collect();
+        let mut agent = board.dial(&address).await;
+        agent.say(&AgentToMaster::Hello(hello)).await;
+        agent.hear().await;
+
+        let mut slow = TcpStream::connect(&address).await.unwrap();
+        let request = format!("GET /state HTTP/1.1\r\nHost: {address}\r\n\r\n");
+        slow.write_all(request.as_bytes()).await.unwrap();
+        let begin = Instant::now();
+        loop {
+            let metrics = get(&address, "/metrics/snapshot").await.json();
+            if metrics["nesos/large_answers_cut"] == 1.0 {
+                break;
+            }
+            assert!(begin.elapsed() < DEADLINE, "it is not cut off");
+        }
+        // What was under way to it is all that it gets.
+        let mut read = Vec::new();
+        let end = tokio::time::timeout(DEADLINE, slow.read_to_end(&mut read)).await;
+        assert!(end.is_ok(), "the connection stays open");
+        assert!(read.len() < SLOW.0 * SLOW.1 * 6, "{}", read.len());
+        assert_eq!(get(&address, "/health").await.status, 200);
     });
 }

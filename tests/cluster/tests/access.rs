@@ -50,6 +50,26 @@ fn a_master_that_wants_a_login_gets_one() {
 }
 
 #[test]
+fn agents_do_without_tls_where_both_ends_were_told_so() {
+    let flags = [
+        "--master-flag=--agent_tls=optional",
+        "--agent-flag=--master_tls=off",
+    ];
+    let cluster = DevCluster::start(1, &flags);
+    let ended = cluster.nesos.run(&["run", "--", "echo plain"]);
+    assert_eq!(
+        (ended.code, ended.stdout.as_str()),
+        (0, "plain\n"),
+        "{ended:?}"
+    );
+    let logs = cluster.logs();
+    for flag in ["--agent_tls=optional: ", "--master_tls=off: "] {
+        assert!(logs.contains(flag), "{flag}: {logs}");
+    }
+    cluster.stop();
+}
+
+#[test]
 fn redirects_lead_to_the_leader() {
     let cluster = DevCluster::start(1, &[]);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,4 +1,4 @@
-//! Stand-ins for agents: the real link (mutual TLS, postcard frames) without anything behind it.
+//! Stand-ins for agents: the real link (mutual TLS or none, postcard frames) without anything behind it.
 //!
 //! Called by the subjects. An agent reports the tasks it was given, runs what it is told to run in no time, and answers
 //! pings. Invariant: no more dials are under way at a time than masterd lets in.
@@ -9,19 +9,21 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use nesos_base::token::ClusterKey;
 use nesos_shell::framed::{self, FrameReader};
+use nesos_shell::plain::{self, Secrets};
 use nesos_shell::tls::{self, Authority, NodeKey};
+use nesos_wire::frame;
 use nesos_wire::message::{AgentToMaster, Hello, MasterToAgent, TaskReport, TaskUpdate};
+use nesos_wire::plain::LinkSecret;
 use nesos_wire::resource_text;
 use nesos_wire::task::{Source, TaskSpec, TaskState, TaskStatus};
 use nesos_wire::{
     AgentId, Attempt, ExecutorId, FrameworkId, NodeId, TaskId, TaskKey, Uuid, version,
 };
 use rustls::ClientConfig;
-use tokio::io::{ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio_rustls::client::TlsStream;
 
 /// Dials at a time: masterd drops the eldest of more than 512 unfinished handshakes.
 const DIALS: usize = 256;
@@ -30,19 +32,47 @@ const RESOURCES: &str = "cpus:10;mem:1280;disk:10000;ports:[31000-32000]";
 /// What each task of the initial load has; ten fill an agent.
 const TASK_RESOURCES: &str = "cpus:1;mem:128";
 
-type Stream = TlsStream<TcpStream>;
+/// A link's bytes: behind TLS or not.
+type Stream = Box<dyn Duplex>;
+
+trait Duplex: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug> Duplex for S {}
+
+/// How a link is secured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Security {
+    Tls,
+    /// Both ends prove themselves, then speak in the open.
+    Plain,
+}
 
 /// All agents of a run.
 #[derive(Debug)]
 pub(crate) struct Fleet {
     address: SocketAddr,
     agents: Vec<Agent>,
+    pub(crate) security: Security,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Agent {
     tls: Arc<ClientConfig>,
+    secret: LinkSecret,
     hello: Hello,
+    /// `hello` as it is sent: writing it is not what is measured.
+    greeting: Arc<[u8]>,
+}
+
+/// What one dial needs.
+struct Dial {
+    number: usize,
+    address: SocketAddr,
+    security: Security,
+    node: NodeId,
+    tls: Arc<ClientConfig>,
+    secret: LinkSecret,
+    greeting: Arc<[u8]>,
 }
 
 /// A registered agent's link.
@@ -75,6 +105,7 @@ impl Fleet {
         count: usize,
     ) -> Result<Self> {
         let authority = Authority::new(key)?;
+        let secrets = Secrets::new(key);
         let node_key = NodeKey::generate()?;
         let public_key = node_key.public_key()?;
         let resources = resource_text::parse(RESOURCES)?;
@@ -82,6 +113,7 @@ impl Fleet {
             let node = NodeId::new(format!("{prefix}-{number}"));
             let certificate = authority.issue_node(&node, public_key)?;
             let tls = tls::link_client(authority.certificate(), &certificate, &node_key)?;
+            let secret = secrets.of(&node);
             let hello = Hello {
                 version: version::CURRENT,
                 hostname: node.to_string(),
@@ -98,29 +130,54 @@ impl Fleet {
                 executors: Vec::new(),
                 domain: None,
             };
-            Ok(Agent { tls, hello })
+            let mut agent = Agent {
+                tls,
+                secret,
+                hello,
+                greeting: Arc::default(),
+            };
+            agent.write_greeting()?;
+            Ok(agent)
         });
         Ok(Self {
             address,
+            security: Security::Tls,
             agents: agents.collect::<Result<_>>()?,
         })
+    }
+
+    /// How many agents there are.
+    pub(crate) fn len(&self) -> usize {
+        self.agents.len()
     }
 
     /// Registers all agents and serves them. Returns when the last has its Welcome.
     pub(crate) async fn register(&mut self) -> Result<Online> {
         let gate = Arc::new(Semaphore::new(DIALS));
         let mut dialing = JoinSet::new();
-        for (number, agent) in self.agents.iter().cloned().enumerate() {
-            let (gate, address) = (Arc::clone(&gate), self.address);
+        for (number, agent) in self.agents.iter().enumerate() {
+            let gate = Arc::clone(&gate);
+            let dial = Dial {
+                number,
+                address: self.address,
+                security: self.security,
+                node: agent.hello.node.clone(),
+                tls: Arc::clone(&agent.tls),
+                secret: agent.secret,
+                greeting: Arc::clone(&agent.greeting),
+            };
             dialing.spawn(async move {
                 let _permit = gate.acquire().await?;
-                greet(number, address, agent).await
+                dial.greet().await
             });
         }
         let mut online = JoinSet::new();
         while let Some(link) = dialing.join_next().await {
             let link = link??;
-            self.agents[link.number].hello.agent = Some(link.id.clone());
+            let agent = &mut self.agents[link.number].hello.agent;
+            if agent.is_none() {
+                *agent = Some(link.id.clone());
+            }
             online.spawn(serve(link));
         }
         Ok(Online(online))
@@ -149,30 +206,47 @@ impl Fleet {
                 }
             });
             agent.hello.tasks = tasks.collect();
+            agent.write_greeting()?;
         }
         Ok(())
     }
 }
 
-async fn greet(number: usize, address: SocketAddr, agent: Agent) -> Result<Link> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    let stream = tls::connect(agent.tls, stream).await?;
-    let (read, mut writer) = tokio::io::split(stream);
-    let mut reader = FrameReader::new(read);
-    framed::write(&mut writer, &AgentToMaster::Hello(agent.hello)).await?;
-    match reader.read().await? {
-        Some(MasterToAgent::Welcome(welcome)) => {
-            let id = welcome.agent;
-            Ok(Link {
+impl Agent {
+    /// From now on it greets as its `hello` says.
+    fn write_greeting(&mut self) -> Result<()> {
+        let hello = AgentToMaster::Hello(self.hello.clone());
+        self.greeting = frame::encode(&hello)?.into();
+        Ok(())
+    }
+}
+
+impl Dial {
+    async fn greet(self) -> Result<Link> {
+        let number = self.number;
+        let mut stream = TcpStream::connect(self.address).await?;
+        stream.set_nodelay(true)?;
+        let stream: Stream = match self.security {
+            Security::Tls => Box::new(tls::connect(self.tls, stream).await?),
+            Security::Plain => {
+                plain::knock(&mut stream, &self.node, &self.secret).await?;
+                Box::new(stream)
+            }
+        };
+        let (read, mut writer) = tokio::io::split(stream);
+        let mut reader = FrameReader::new(read);
+        writer.write_all(&self.greeting).await?;
+        writer.flush().await?;
+        match reader.read().await? {
+            Some(MasterToAgent::Welcome(welcome)) => Ok(Link {
                 number,
-                id,
+                id: welcome.agent,
                 reader,
                 writer,
-            })
+            }),
+            Some(other) => bail!("agent {number}: instead of a Welcome came {other:?}"),
+            None => bail!("agent {number}: the master closed the link"),
         }
-        Some(other) => bail!("agent {number}: instead of a Welcome came {other:?}"),
-        None => bail!("agent {number}: the master closed the link"),
     }
 }
 

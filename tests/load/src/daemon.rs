@@ -129,7 +129,12 @@ impl Cluster {
     /// Starts masterd and waits until it accepts connections.
     pub(crate) async fn start_master(&mut self) -> Result<()> {
         let port = self.address.port();
-        let mut process = self.spawn("masterd", "master", port, &[])?;
+        let mut process = self.spawn(
+            "masterd",
+            "master",
+            port,
+            &["--agent_tls=optional".to_owned()],
+        )?;
         let begin = Instant::now();
         while TcpStream::connect(self.address).await.is_err() {
             if let Some(status) = process.0.try_wait()? {

@@ -10,6 +10,7 @@ mod failover;
 mod framework;
 mod launch;
 mod memory;
+mod reader;
 mod state;
 mod table;
 

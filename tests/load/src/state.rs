@@ -11,7 +11,8 @@ use tokio::time::Instant;
 use crate::Size;
 use crate::agents::Fleet;
 use crate::failover;
-use crate::framework::{Connection, Framework};
+use crate::framework::Framework;
+use crate::reader::Reader;
 use crate::table::{self, Row, quantile};
 
 /// Agents on which scheduling goes on.
@@ -66,26 +67,23 @@ pub(crate) async fn run(programs: &Path, size: Size) -> Result<()> {
         .await
 }
 
-/// Times of `ANSWERS` answers shared by `clients` clients, ms, and the size of one.
+/// Times of `ANSWERS` answers shared by `clients` clients, ms, and the size of one. Each client has a thread, as agents and
+/// framework have one.
 async fn ask(address: std::net::SocketAddr, clients: usize) -> Result<(Vec<f64>, usize)> {
     let mut asking = tokio::task::JoinSet::new();
     for _ in 0..clients {
-        asking.spawn(async move {
-            let mut connection = Connection::new(address).await?;
-            let (mut times, mut bytes) = (Vec::new(), 0);
-            for _ in 0..ANSWERS / clients {
-                let begin = Instant::now();
-                bytes = connection.get("/state").await?.len();
-                times.push(begin.elapsed().as_secs_f64() * 1e3);
-            }
-            anyhow::Ok((times, bytes))
+        asking.spawn_blocking(move || {
+            let mut reader = Reader::new(address, "/state")?;
+            (0..ANSWERS / clients).map(|_| reader.get()).collect()
         });
     }
-    let (mut all, mut bytes) = (Vec::new(), 0);
-    while let Some(one) = asking.join_next().await {
-        let (times, size) = one??;
-        all.extend(times);
-        bytes = size;
+    let (mut times, mut bytes) = (Vec::new(), 0);
+    while let Some(answers) = asking.join_next().await {
+        let answers: Result<Vec<_>> = answers?;
+        for (time, size) in answers? {
+            times.push(time.as_secs_f64() * 1e3);
+            bytes = size;
+        }
     }
-    Ok((all, bytes))
+    Ok((times, bytes))
 }

@@ -16,6 +16,7 @@ use nesos_wire::executor::{ExecutorSpec, ExitRecord, FromExecutor, ToExecutor};
 use nesos_wire::frame;
 use nesos_wire::join::{JoinAnswer, JoinRequest};
 use nesos_wire::message::{AgentToMaster, MasterToAgent};
+use nesos_wire::plain::{Challenge, Knock, Proof};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// Bound of a RecordIO record in these tests, in bytes: small, so that the bound itself is met.
@@ -157,6 +158,9 @@ pub fn wire_frame(bytes: &[u8]) -> bool {
         | framed::<FromExecutor>(bytes)
         | framed::<JoinRequest>(bytes)
         | framed::<JoinAnswer>(bytes)
+        | framed::<Knock>(bytes)
+        | framed::<Challenge>(bytes)
+        | framed::<Proof>(bytes)
 }
 
 fn framed<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> bool {

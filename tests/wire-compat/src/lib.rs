@@ -7,6 +7,7 @@ mod executors;
 mod file_system;
 mod maintenance;
 mod operations;
+mod plain;
 mod upkeep;
 
 use nesos_wire::command::{AgentRecord, Command, FrameworkFacts, FrameworkRecord, Upkeep};
@@ -47,6 +48,7 @@ pub fn samples() -> Vec<Sample> {
     all.extend(master_to_agent());
     all.extend(commands());
     all.extend(upkeep::commands());
+    all.extend(plain::greeting());
     all.extend(operations::messages());
     all.extend(maintenance::commands());
     all.extend(executors::messages());
@@ -281,6 +283,7 @@ fn executor_and_join() -> Vec<Sample> {
                 certificate: vec![1],
                 ca: vec![2],
                 cluster: "home".into(),
+                secret: nesos_wire::plain::LinkSecret([5; 32]),
             },
         ),
         sample(

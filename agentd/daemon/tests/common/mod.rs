@@ -17,6 +17,7 @@ use nesos_wire::join::{ALPN_AGENT, ALPN_JOIN, JoinAnswer, JoinRequest};
 use nesos_wire::message::{
     AgentToMaster, FileChunk, FileError, Hello, MasterToAgent, TaskUpdate, Welcome,
 };
+use nesos_wire::plain::{LinkSecret, PREFACE};
 use nesos_wire::resource_text;
 use nesos_wire::task::{TaskSpec, TaskState};
 use nesos_wire::{AgentId, Attempt, ExecutorId, FrameworkId, MasterId, TaskId, TaskKey};
@@ -279,6 +280,7 @@ impl Master {
                 certificate,
                 ca: self.authority.certificate().to_vec(),
                 cluster: "test".into(),
+                secret: LinkSecret([7; 32]),
             }
         } else {
             JoinAnswer::Refused {
@@ -287,6 +289,22 @@ impl Master {
         };
         framed::write(&mut writer, &answer).await.unwrap();
         writer.shutdown().await.unwrap();
+    }
+
+    /// The next connection without TLS; boards that want to join are let in on the way.
+    pub async fn accept_plain(&self) -> TcpStream {
+        loop {
+            let (stream, _) = self.listener.accept().await.unwrap();
+            let mut first = [0];
+            stream.peek(&mut first).await.unwrap();
+            if first != PREFACE[..1] {
+                let config = self.authority.server_config(&[ALPN_JOIN]).unwrap();
+                let stream = TlsAcceptor::from(config).accept(stream).await;
+                self.let_in(stream.unwrap()).await;
+                continue;
+            }
+            return stream;
+        }
     }
 
     /// Refuses whoever dials until the agent's log holds `text`.

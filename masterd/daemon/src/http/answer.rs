@@ -13,6 +13,7 @@ use hyper::{Response, StatusCode};
 use nesos_shell::http::Refusal;
 
 use super::guard::Busy;
+use super::parts::Parts;
 use super::reads::Reader;
 use crate::engine::StreamBody;
 
@@ -79,21 +80,23 @@ impl Body {
 }
 
 impl hyper::body::Body for Body {
-    type Data = Bytes;
+    type Data = Parts;
     type Error = io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+    ) -> Poll<Option<io::Result<Frame<Parts>>>> {
         match &mut self.content {
-            Content::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Content::Whole(bytes) => {
+                Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes.into()))))
+            }
             Content::Rendered(reader) => {
-                Poll::Ready(reader.take().map(|part| part.map(Frame::data)))
+                Poll::Ready(reader.take().map(|parts| Ok(Frame::data(parts))))
             }
             Content::Stream(stream) => stream
                 .poll_record(context)
-                .map(|record| record.map(|r| Ok(Frame::data(r)))),
+                .map(|record| record.map(|r| Ok(Frame::data(r.into())))),
         }
     }
 

@@ -1,5 +1,5 @@
 //! Time limits of an HTTP connection that hyper does not have: on a request's head from its first byte, on the first
-//! request, and on a peer that does not read.
+//! request, and on a peer that does not read, or not fast enough.
 //!
 //! Not a limit on idle connections: clients keep them for hours between calls, and the gate closes the longest idle one
 //! when it needs room. Wraps the socket below hyper. Invariant: while no request is under way and some byte of the next
@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 use crate::gate::Control;
 
@@ -76,8 +76,12 @@ impl<S> Guarded<S> {
             self.write = None;
             return polled;
         }
-        self.write
-            .get_or_insert_with(|| Box::pin(sleep(WRITE_LIMIT)));
+        let control = &self.control;
+        self.write.get_or_insert_with(|| {
+            let left = |until: Instant| until.saturating_duration_since(Instant::now());
+            let limit = control.until().map_or(WRITE_LIMIT, left);
+            Box::pin(sleep(limit.min(WRITE_LIMIT)))
+        });
         if Self::is_overdue(&mut self.write, context) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }

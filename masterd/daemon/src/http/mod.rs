@@ -34,6 +34,7 @@ mod log;
 mod logging;
 mod metrics;
 mod operator;
+mod parts;
 mod pieces;
 mod reads;
 mod roles;
@@ -43,6 +44,7 @@ mod shown;
 mod state;
 mod summary;
 mod tasks;
+mod writer;
 
 use access::Access;
 use answer::Body;
@@ -124,6 +126,9 @@ async fn answer_one(
     let mut response = route::dispatch(&context, request).await;
     if takes_gzip {
         response = gzip::compressed(response).await;
+    }
+    if let Some(reader) = response.body_mut().reader() {
+        context.control.set_until(reader.until());
     }
     response.body_mut().hold(busy);
     Ok(response)

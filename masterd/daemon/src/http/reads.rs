@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use hyper::{Response, StatusCode};
 use masterd_core::{Master, View};
 use serde::Serialize;
@@ -18,16 +18,17 @@ use tokio::sync::{Mutex, Notify, OnceCell, OwnedSemaphorePermit, Semaphore, ones
 use tokio::time::Instant;
 
 use super::answer::{self, Body};
+use super::parts::Parts;
 use super::pieces::Pieces;
 use super::{App, Context, gzip};
 
 /// Moments whose answers may be in memory at a time: what is the same in several of them is there once. Newcomers wait
 /// until a reader is done or cut off.
 const MAX_VIEWS: usize = 8;
-/// How long a reader may take over an answer: ten megabytes at 1 Mbit/s.
-const READ_LIMIT: Duration = Duration::from_secs(80);
 /// How long rendered pieces are kept for the next question: pages and monitors ask every few seconds.
 const KEEP: Duration = Duration::from_secs(10);
+/// Sent at a time, if there is so much: what a connection holds of an answer that nobody else reads any more.
+const MAX_TAKEN: usize = 256 * 1024;
 /// More than this is not kept.
 const MAX_KEPT: usize = 32 * 1024 * 1024;
 
@@ -44,6 +45,8 @@ pub(crate) struct Reads {
     /// Something waits.
     asked: Notify,
     slots: Arc<Semaphore>,
+    /// How long a reader may take over an answer.
+    limit: Duration,
     /// Held by who looks at more than a view.
     turn: Mutex<()>,
     cut: Arc<AtomicU64>,
@@ -81,9 +84,11 @@ pub(super) struct Reader {
     cut: Arc<AtomicU64>,
 }
 
-impl Default for Reads {
-    fn default() -> Self {
+impl Reads {
+    /// Whose readers may take so long over an answer.
+    pub(crate) fn new(limit: Duration) -> Self {
         Self {
+            limit,
             waiting: StdMutex::default(),
             asked: Notify::new(),
             slots: Arc::new(Semaphore::new(MAX_VIEWS)),
@@ -91,9 +96,7 @@ impl Default for Reads {
             cut: Arc::default(),
         }
     }
-}
 
-impl Reads {
     /// How many readers left or were cut off before they had their whole answer.
     pub(super) fn cut(&self) -> u64 {
         self.cut.load(Ordering::Relaxed)
@@ -142,7 +145,7 @@ pub(super) async fn parts(
                 rendering,
                 is_packed: false,
                 next: 0,
-                until: Instant::now() + READ_LIMIT,
+                until: Instant::now() + app.reads.limit,
                 cut: Arc::clone(&app.reads.cut),
             };
             answer::with_body(StatusCode::OK, media_type, Body::rendered(reader))
@@ -250,14 +253,24 @@ impl Reader {
         Ok(())
     }
 
-    /// The next part. `Err`: the reader took too long.
-    pub(super) fn take(&mut self) -> Option<std::io::Result<Bytes>> {
-        let part = self.parts().get(self.next)?.clone();
-        if Instant::now() > self.until {
-            return Some(Err(std::io::ErrorKind::TimedOut.into()));
+    /// When it is to have been read; the connection sees to that.
+    pub(super) fn until(&self) -> Instant {
+        self.until
+    }
+
+    /// The next parts.
+    pub(super) fn take(&mut self) -> Option<Parts> {
+        if self.next >= self.parts().len() {
+            return None;
         }
-        self.next += 1;
-        Some(Ok(part))
+        let mut taken = Parts::default();
+        while let Some(part) = self.parts().get(self.next)
+            && taken.remaining() < MAX_TAKEN
+        {
+            taken.push(part.clone());
+            self.next += 1;
+        }
+        Some(taken)
     }
 
     /// What is still to be sent.

@@ -16,9 +16,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Context;
 use super::answer::{self, Body};
-use super::pieces::{self, Pieces, Rendered, Writer};
+use super::pieces::{Pieces, Rendered};
 use super::query::Query;
 use super::reads;
+use super::writer::{Writer, item};
 use crate::about::{About, MESOS_VERSION, NESOS_VERSION};
 use crate::convert::constraints;
 use crate::convert::operator::{self, Executors, is_registered as is_known};
@@ -76,7 +77,7 @@ pub(super) async fn frameworks(context: &Context, query: &Query) -> Response<Bod
     reads::parts(context, key, JSON, move |view, _| {
         // The pieces are those of `/state`, which shows all frameworks.
         let mut none = Pieces::default();
-        let mut rendered = Rendered::new(&mut none);
+        let mut rendered = Rendered::new(&mut none, view);
         let mut out = Writer::new(&legacy::Frameworks::default())?;
         frameworks_into(&mut out, view, &mut rendered, wanted.as_deref())?;
         out.end(b'}');
@@ -175,24 +176,21 @@ fn whole(
         state,
         nesos_version: NESOS_VERSION,
     })?;
-    let mut rendered = Rendered::new(pieces);
+    let mut rendered = Rendered::new(pieces, view);
     frameworks_into(&mut out, view, &mut rendered, None)?;
     let (registered, recovered) = rendered.agents(
         view,
         |agent, list| match is_known(agent) {
-            true => pieces::item(list, &slave(view, agent)),
+            true => item(list, &slave(view, agent)),
             false => Ok(()),
         },
         |agent, list| match is_recovered(agent) {
-            true => pieces::item(list, &recovered_slave(agent)),
+            true => item(list, &recovered_slave(agent)),
             false => Ok(()),
         },
     )?;
-    for (name, list) in [("slaves", registered), ("recovered_slaves", recovered)] {
-        out.list(name);
-        list.iter().for_each(|items| out.items(items));
-        out.end(b']');
-    }
+    out.whole("slaves", &registered);
+    out.whole("recovered_slaves", &recovered);
     out.end(b'}');
     rendered.keep();
     Ok(out.finish())
@@ -237,9 +235,14 @@ fn framework_into(
         executors: executors.map(shown_executor).collect(),
         ..framework_head(view, known, &used)
     })?;
-    out.tasks("tasks", &live);
-    out.tasks("unreachable_tasks", &rendered.tasks(&known.unreachable)?);
-    out.tasks("completed_tasks", &rendered.ended(&known.completed)?);
+    let unreachable = rendered.tasks(&known.unreachable)?;
+    let ended = rendered.ended(&known.completed)?;
+    out.whole("tasks", live.iter().map(|piece| &piece.json));
+    out.whole(
+        "unreachable_tasks",
+        unreachable.iter().map(|piece| &piece.json),
+    );
+    out.whole("completed_tasks", ended.iter().map(|piece| &piece.json));
     out.end(b'}');
     Ok(())
 }

@@ -72,6 +72,12 @@ pub(crate) const TABLE: Table = Table {
             "Advertise _nesos._tcp: off, on, or one interface's name.",
         ),
         flag(
+            "agent_tls",
+            Kind::Choice(&["required", "optional"]),
+            Some("required"),
+            "Whether agents may link without TLS (optional): only on a network where nobody listens who must not.",
+        ),
+        flag(
             "agent_ping_timeout",
             Kind::Duration(1, 900),
             Some("5secs"),
@@ -166,6 +172,12 @@ pub(crate) const TABLE: Table = Table {
             Kind::Number(1, 1000),
             Some("32"),
             "Operators' event streams at a time (each may hold all of /state until it is read); one more ends the oldest.",
+        ),
+        flag(
+            "large_answer_timeout",
+            Kind::Duration(1, 86_400),
+            Some("80secs"),
+            "How long a client may take to read /state or its like (80 s: ten megabytes at 1 Mbit/s); then it is cut off.",
         ),
         flag(
             "root_submissions",

@@ -6,6 +6,7 @@ use nesos_shell::tls::{self, Authority, NodeKey};
 use nesos_wire::NodeId;
 use nesos_wire::join::{JoinAnswer, JoinRequest};
 use nesos_wire::message::{AgentToMaster, Hello, MasterToAgent};
+use nesos_wire::plain::LinkSecret;
 use nesos_wire::resource_text;
 use nesos_wire::version;
 use tokio::io::{ReadHalf, WriteHalf};
@@ -19,6 +20,7 @@ pub struct Board {
     pub key: NodeKey,
     pub certificate: Vec<u8>,
     pub ca: Vec<u8>,
+    pub secret: LinkSecret,
 }
 
 /// A linked agent.
@@ -61,6 +63,7 @@ pub async fn board(address: &str, work_dir: &std::path::Path, node: &str) -> Boa
                 certificate,
                 ca,
                 cluster,
+                secret,
             },
             key,
         ) => {
@@ -70,6 +73,7 @@ pub async fn board(address: &str, work_dir: &std::path::Path, node: &str) -> Boa
                 key,
                 certificate,
                 ca,
+                secret,
             }
         }
         (JoinAnswer::Refused { reason }, _) => panic!("refused: {reason}"),
@@ -88,6 +92,7 @@ pub fn foreign_board(node: &str) -> Board {
         key,
         certificate,
         ca: authority.certificate().to_vec(),
+        secret: LinkSecret([99; 32]),
     }
 }
 
