@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agentd_core::{ExecutorTimes, Reconfiguration};
@@ -93,12 +93,7 @@ impl Settings {
             .ok_or_else(|| SettingsError::new("--work_dir", "is required"))?;
         let work_dir =
             std::path::absolute(&work_dir).map_err(|e| SettingsError::new("--work_dir", e))?;
-        let runtime_dir = match flags.path("runtime_dir") {
-            Some(path) => {
-                std::path::absolute(&path).map_err(|e| SettingsError::new("--runtime_dir", e))?
-            }
-            None => work_dir.join("run"),
-        };
+        let runtime_dir = runtime_dir(&flags, &work_dir)?;
         identity::make_directories(&work_dir, &runtime_dir)?;
         let (token, is_local) = token(&flags, &config)?;
         let mdns = Mode::parse(flags.text_or_empty("mdns"));
@@ -143,11 +138,7 @@ impl Settings {
             recovery_timeout: flags
                 .duration("recovery_timeout")
                 .unwrap_or(Duration::from_secs(15 * 60)),
-            reconfiguration: match flags.text_or_empty("reconfiguration_policy") {
-                "equal" => Reconfiguration::Equal,
-                "additive" => Reconfiguration::Additive,
-                _ => Reconfiguration::Any,
-            },
+            reconfiguration: reconfiguration(&flags),
             authorities: authorities(&flags)?,
             access: access(&flags)?,
             work_dir,
@@ -172,6 +163,23 @@ impl Settings {
             .or_else(own)
             .map(|ip| ip.to_string())
             .unwrap_or_default()
+    }
+}
+
+fn runtime_dir(flags: &Values, work_dir: &Path) -> Result<PathBuf, SettingsError> {
+    match flags.path("runtime_dir") {
+        Some(path) => {
+            std::path::absolute(&path).map_err(|e| SettingsError::new("--runtime_dir", e))
+        }
+        None => Ok(work_dir.join("run")),
+    }
+}
+
+fn reconfiguration(flags: &Values) -> Reconfiguration {
+    match flags.text_or_empty("reconfiguration_policy") {
+        "equal" => Reconfiguration::Equal,
+        "additive" => Reconfiguration::Additive,
+        _ => Reconfiguration::Any,
     }
 }
 

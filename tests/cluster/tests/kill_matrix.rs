@@ -201,10 +201,8 @@ impl Stage {
             // Without an id it is the master's answer to our question; the agent's own word is still to come, if it knows it.
             let is_answer = status["uuid"].is_null() && !is_unknown(&status);
             let is_end = is_terminal(&status) && !is_answer;
-            assert!(
-                !self.ended.contains(of) || is_end,
-                "after its end: {status}"
-            );
+            let is_late = self.ended.contains(of) && !is_terminal(&status);
+            assert!(!is_late, "after its end: {status}");
             if of == id && is_end {
                 end = Some(status);
             }
