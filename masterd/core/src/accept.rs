@@ -35,6 +35,8 @@ impl Master {
                 return;
             }
         };
+        self.note_offers(framework, "accepted", offers.len() as u64);
+        self.note_operations(framework, &operations);
         let mut remains = Remains {
             usable: offer.resources.clone(),
             kept: Resources::new(),

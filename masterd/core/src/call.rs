@@ -89,6 +89,8 @@ pub enum Call {
     },
     /// Send the state of operations.
     ReconcileOperations(Vec<ReconcileOperation>),
+    /// Wishes for resources, which no allocator goes by.
+    Request,
     /// The framework is another one from now on. Ask [`Master::check_update`](crate::Master::check_update) first.
     UpdateFramework(Box<FrameworkUpdate>),
     /// The framework ends: all its tasks are killed.
@@ -264,6 +266,7 @@ pub enum CallRefusal {
 
 impl Master {
     pub(crate) fn call(&mut self, framework: &FrameworkId, call: Call) {
+        self.note_call(framework, call.name());
         match call {
             Call::Accept {
                 offers,
@@ -296,6 +299,7 @@ impl Master {
                 self.acknowledge_operation(framework, &agent, &id, uuid);
             }
             Call::ReconcileOperations(asked) => self.reconcile_operations(framework, asked),
+            Call::Request => self.metrics.messages_resource_request += 1,
             Call::UpdateFramework(update) => self.update_framework(framework, *update),
             Call::Teardown => {
                 self.metrics.messages_unregister_framework += 1;

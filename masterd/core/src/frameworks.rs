@@ -182,11 +182,8 @@ impl Master {
                 let message = format!("Framework {id} removed");
                 let status =
                     self.master_status(&task, TaskState::Killed, Reason::FrameworkRemoved, message);
-                self.metrics.count_end(
-                    TaskState::Killed,
-                    Source::Master,
-                    Some(Reason::FrameworkRemoved),
-                );
+                let reason = Some(Reason::FrameworkRemoved);
+                self.note_end(id, TaskState::Killed, Source::Master, reason);
                 self.tell_update(&task.spec.key, &status);
                 task.record(status);
                 task.latest = TaskState::Killed;
@@ -208,6 +205,7 @@ impl Master {
         self.propose(Command::RemoveFramework {
             framework: id.clone(),
         });
+        self.forget_tally(id);
         self.tell(|| News::FrameworkRemoved(id.clone()));
         self.completed.push_back(Arc::new(Completed { framework }));
         if self.completed.len() > self.config.max_completed_frameworks {
@@ -245,7 +243,9 @@ impl Master {
             .and_then(|framework| framework.stream.take());
         if let Some(stream) = old {
             self.streams.remove(&stream);
-            self.refuse_stream(stream, "Framework failed over".to_owned());
+            let sentence = "Framework failed over".to_owned();
+            self.note_event(id, &FrameworkEvent::Error(sentence.clone()));
+            self.refuse_stream(stream, sentence);
         }
     }
 
@@ -320,6 +320,7 @@ impl Master {
         self.streams.insert(subscribe.stream, id.clone());
         self.timers
             .arm(heartbeat_at, Timer::Heartbeat(subscribe.stream));
+        self.note_call(id, "subscribe");
         let subscribed = FrameworkEvent::Subscribed {
             framework: id.clone(),
             heartbeat_interval_seconds: HEARTBEAT_SECONDS as f64,

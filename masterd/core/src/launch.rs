@@ -175,7 +175,7 @@ impl Master {
         reason: Reason,
         message: String,
     ) {
-        self.metrics.count_end(state, Source::Master, Some(reason));
+        self.note_end(&key.framework, state, Source::Master, Some(reason));
         let status = TaskStatus {
             state,
             source: Source::Master,

@@ -226,8 +226,8 @@ impl Master {
             let mut status = self.master_status(&task, state, Reason::AgentRemoved, message);
             status.unreachable_time = Some(since);
             if state.is_terminal() {
-                self.metrics
-                    .count_end(state, Source::Master, Some(Reason::AgentRemoved));
+                let reason = Some(Reason::AgentRemoved);
+                self.note_end(&key.framework, state, Source::Master, reason);
             }
             task.record(status.clone());
             self.tell_update(&key, &status);

@@ -23,6 +23,7 @@ use crate::ready::{Answer, Ready};
 use crate::registry::Registry;
 use crate::shelf::Shelf;
 use crate::state::{Agent, Completed, Framework};
+use crate::tally::Tally;
 use crate::task::Task;
 use crate::timers::{Timer, Timers};
 
@@ -51,6 +52,8 @@ pub struct Master {
     pub(crate) allocator: Allocator,
     pub(crate) timers: Timers,
     pub(crate) metrics: Metrics,
+    pub(crate) tallies: Shelf<FrameworkId, Tally>,
+    pub(crate) calls_by_principal: BTreeMap<String, u64>,
     pub(crate) is_watched: bool,
     pub(crate) now: Instant,
     pub(crate) wall: f64,
@@ -90,6 +93,8 @@ impl Master {
             allocator,
             timers: Timers::default(),
             metrics: Metrics::default(),
+            tallies: Shelf::default(),
+            calls_by_principal: BTreeMap::new(),
             is_watched: false,
             now,
             wall,
@@ -315,29 +320,6 @@ impl Master {
         &self.metrics
     }
 
-    /// How many decline filters are active.
-    pub fn active_filters(&self) -> usize {
-        self.allocator.active_filters()
-    }
-
-    /// How many decline filters each role has; roles without any are left out.
-    pub fn active_filters_of_roles(&self) -> BTreeMap<&str, usize> {
-        self.allocator.active_filters_of_roles()
-    }
-
-    /// The dominant share of each role that takes part in sharing, its sub-roles included, 0 to 1.
-    pub fn role_shares(&self) -> BTreeMap<&str, f64> {
-        let roles = self.allocator.roles().into_iter();
-        roles
-            .map(|role| (role, self.allocator.role_share(role)))
-            .collect()
-    }
-
-    /// A framework's dominant share of the cluster, 0 to 1, in one role.
-    pub fn dominant_share(&self, role: &str, framework: &FrameworkId) -> f64 {
-        self.allocator.dominant_share(role, framework)
-    }
-
     /// Applies a command in memory and hands it out to be persisted before anything that follows.
     pub(crate) fn propose(&mut self, command: Command) {
         self.registry.apply(&command);
@@ -367,6 +349,7 @@ impl Master {
             .and_then(|framework| framework.stream)
         {
             Some(stream) => {
+                self.note_event(framework, &event);
                 self.out.to_frameworks.push((stream, event));
                 true
             }

@@ -22,6 +22,7 @@ pub struct Metrics {
     pub messages_suppress_offers: u64,
     pub messages_kill_task: u64,
     pub messages_reconcile_tasks: u64,
+    pub messages_resource_request: u64,
     pub messages_framework_to_executor: u64,
     pub messages_executor_to_framework: u64,
     pub messages_exited_executor: u64,
@@ -57,6 +58,8 @@ pub struct Metrics {
     pub messages_operation_status_update: u64,
     pub messages_operation_status_update_acknowledgement: u64,
     pub messages_reconcile_operations: u64,
+    pub valid_operation_status_update_acknowledgements: u64,
+    pub invalid_operation_status_update_acknowledgements: u64,
     /// Operations by the state they ended in: `master/operations/<state>`.
     pub operations: BTreeMap<u8, u64>,
     /// Terminal statuses by state, source and reason: `master/task_<state>/source_<source>/reason_<reason>`.

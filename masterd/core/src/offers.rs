@@ -33,6 +33,7 @@ impl Master {
         }
         for (framework, offers) in by_framework {
             self.metrics.offers_sent += offers.len() as u64;
+            self.note_offers(&framework, "sent", offers.len() as u64);
             self.send_framework(&framework, FrameworkEvent::Offers(offers));
         }
     }
@@ -52,6 +53,7 @@ impl Master {
                 && let Some(offer) = self.take_offer(id)
             {
                 self.give_back(&offer, &offer.resources, refuse_seconds, false);
+                self.note_offers(framework, "declined", 1);
             }
         }
     }
@@ -148,6 +150,7 @@ impl Master {
         };
         self.allocator.give_back(offer.holder(), &offer.resources);
         self.metrics.offers_rescinded += 1;
+        self.note_offers(&offer.framework, "rescinded", 1);
         self.send_framework(&offer.framework, FrameworkEvent::Rescind(id.clone()));
     }
 

@@ -215,6 +215,11 @@ impl Registry {
             .unwrap_or_default()
     }
 
+    /// Agents that operators gave up, with the time (seconds since 1970), by id.
+    pub fn gone(&self) -> impl Iterator<Item = (&AgentId, f64)> {
+        self.gone.iter().map(|(id, since)| (id, *since))
+    }
+
     /// Whether an operator gave the agent up (as far as is remembered).
     pub fn is_gone(&self, id: &AgentId) -> bool {
         self.gone.contains_key(id)

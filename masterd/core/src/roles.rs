@@ -1,6 +1,6 @@
 //! Roles as people see them: who is in them, what they hold, what of it counts against quota.
 //!
-//! Reads the master's books only; the allocator has its own. Called by the quota checks and by whoever shows roles.
+//! Reads the master's books; shares and filters are the allocator's. Called by the quota checks and by whoever shows roles.
 //! Invariant: a role's sums include those of the roles below it, its frameworks do not.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -86,6 +86,29 @@ impl Master {
             }
         }
         roles
+    }
+
+    /// How many decline filters are active.
+    pub fn active_filters(&self) -> usize {
+        self.allocator.active_filters()
+    }
+
+    /// How many decline filters each role has; roles without any are left out.
+    pub fn active_filters_of_roles(&self) -> BTreeMap<&str, usize> {
+        self.allocator.active_filters_of_roles()
+    }
+
+    /// The dominant share of each role that takes part in sharing, its sub-roles included, 0 to 1.
+    pub fn role_shares(&self) -> BTreeMap<&str, f64> {
+        let roles = self.allocator.roles().into_iter();
+        roles
+            .map(|role| (role, self.allocator.role_share(role)))
+            .collect()
+    }
+
+    /// A framework's dominant share of the cluster, 0 to 1, in one role.
+    pub fn dominant_share(&self, role: &str, framework: &FrameworkId) -> f64 {
+        self.allocator.dominant_share(role, framework)
     }
 
     /// A role's weight.

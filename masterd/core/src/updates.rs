@@ -64,8 +64,7 @@ impl Master {
                 .recover(&key.framework, &role, agent, &resources);
         }
         if has_ended {
-            self.metrics
-                .count_end(status.state, status.source, status.reason);
+            self.note_end(&key.framework, status.state, status.source, status.reason);
         }
         if has_moved {
             self.tell_update(&key, &status);
@@ -174,7 +173,7 @@ impl Master {
         let is_news = !task.state.is_terminal();
         let status = self.master_status(task, state, reason, message);
         if is_news {
-            self.metrics.count_end(state, Source::Master, Some(reason));
+            self.note_end(&key.framework, state, Source::Master, Some(reason));
             self.tell_update(key, &status);
         }
         if let Some(task) = self

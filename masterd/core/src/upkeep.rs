@@ -229,7 +229,7 @@ impl Master {
                 let (state, reason) = Parting::Gone.end_of(&task);
                 let status =
                     self.master_status(&task, state, reason, format!("Agent {id} removed"));
-                self.metrics.count_end(state, status.source, status.reason);
+                self.note_end(&framework, state, status.source, status.reason);
                 task.record(status.clone());
                 self.tell_update(&task.spec.key, &status);
                 self.forward(task.spec.key.clone(), status);

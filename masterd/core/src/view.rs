@@ -57,6 +57,8 @@ impl Master {
             allocator: Allocator::new(&Settings::default()),
             timers: Timers::default(),
             metrics: self.metrics.clone(),
+            tallies: self.tallies.clone(),
+            calls_by_principal: self.calls_by_principal.clone(),
             is_watched: false,
             now: self.now,
             wall: self.wall,

@@ -3,124 +3,16 @@
 //! Drives the public interface event by event.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::collections::BTreeMap;
+mod bench;
 
+use bench::{Bench, config};
 use masterd_core::{
-    Answer, Call, CallRefusal, Config, Event, FrameworkEvent, LaunchTask, LinkId, Master,
-    Operation, Ready, Registry, RequestId, StreamId, Subscribe, check,
+    Answer, Call, CallRefusal, Config, Event, FrameworkEvent, LinkId, Ready, RequestId, StreamId,
 };
-use nesos_base::time::{Duration, Instant};
-use nesos_wire::command::FrameworkFacts;
-use nesos_wire::message::{AgentToMaster, FileError, Hello, MasterToAgent};
-use nesos_wire::task::Command;
-use nesos_wire::version::{CURRENT, Version};
-use nesos_wire::{
-    AgentId, FrameworkId, MasterId, NodeId, OfferId, TaskId, TaskKey, Uuid, resource_text,
-};
-
-struct Bench {
-    master: Master,
-    now: Instant,
-}
-
-impl Bench {
-    fn new(config: Config) -> Self {
-        let now = Instant::from_secs(0);
-        let mut master = Master::new(config, Registry::default(), now, 0.0);
-        master.ready();
-        Self { master, now }
-    }
-
-    fn step(&mut self, event: Event) -> Ready {
-        self.master.step(event, self.now, 0.0);
-        let ready = self.master.ready();
-        assert_eq!(check::violations(&self.master), Vec::<String>::new());
-        ready
-    }
-
-    fn hello(&mut self, link: u64, change: impl FnOnce(&mut Hello)) -> Ready {
-        let mut hello = Hello {
-            version: CURRENT,
-            node: NodeId::new("node"),
-            agent: None,
-            boot_id: "boot".into(),
-            hostname: "board".into(),
-            ip: "10.0.0.1".into(),
-            port: 5051,
-            software: "0".into(),
-            resources: resource_text::parse("cpus:8;mem:1024").unwrap(),
-            attributes: Vec::new(),
-            tasks: Vec::new(),
-            operations: Vec::new(),
-            executors: Vec::new(),
-            domain: None,
-        };
-        change(&mut hello);
-        let hello = Box::new(hello);
-        self.step(Event::AgentHello {
-            link: LinkId(link),
-            hello,
-        })
-    }
-
-    fn subscribe(&mut self, stream: u8, framework: Option<FrameworkId>) -> Ready {
-        let facts = FrameworkFacts {
-            name: "f".into(),
-            user: "root".into(),
-            roles: vec!["*".into()],
-            principal: Some("p".into()),
-            failover_timeout: 60.0,
-            checkpoint: true,
-            capabilities: Vec::new(),
-        };
-        self.step(Event::Subscribe(Box::new(Subscribe {
-            stream: StreamId(Uuid([stream; 16])),
-            framework,
-            facts,
-            info: vec![7; 10],
-            suppressed_roles: Vec::new(),
-            min_allocatable: BTreeMap::new(),
-            constraints: Default::default(),
-        })))
-    }
-
-    fn call(&mut self, stream: u8, call: Call) -> Ready {
-        let (framework, stream) = (FrameworkId::new("m-0000"), StreamId(Uuid([stream; 16])));
-        self.step(Event::Call {
-            framework,
-            stream,
-            call,
-        })
-    }
-
-    fn launch(&mut self, tasks: &[(&str, usize)]) -> Ready {
-        let tasks = tasks.iter().map(|(id, size)| LaunchTask {
-            task: TaskId::new(*id),
-            agent: AgentId::new("m-S0"),
-            name: (*id).into(),
-            executor: None,
-            role: None,
-            resources: resource_text::parse("cpus:1;mem:32").unwrap(),
-            limits: BTreeMap::new(),
-            command: Command::default(),
-            kill_grace_ms: 3000,
-            info: vec![0; *size],
-            invalid: None,
-        });
-        self.call(
-            1,
-            Call::Accept {
-                offers: vec![OfferId::new("m-O0")],
-                operations: vec![Operation::Launch(tasks.collect())],
-                refuse_seconds: None,
-            },
-        )
-    }
-}
-
-fn config() -> Config {
-    Config::new(MasterId::new("m"), "test")
-}
+use nesos_base::time::Duration;
+use nesos_wire::message::{AgentToMaster, FileError, MasterToAgent};
+use nesos_wire::version::Version;
+use nesos_wire::{AgentId, FrameworkId, NodeId, TaskId, TaskKey, Uuid};
 
 #[test]
 fn calls_are_refused_with_mesoss_codes_in_mesoss_order() {

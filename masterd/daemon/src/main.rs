@@ -104,6 +104,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         reads: http::Reads::new(options.read_limit),
         buffered: AtomicUsize::new(0),
         logging: nesos_shell::log::Toggle::default(),
+        per_framework: options.per_framework_metrics,
         clock,
     };
     let advertiser = advertise(&options, &about);

@@ -55,6 +55,8 @@ pub(crate) struct Options {
     pub(crate) max_watchers: usize,
     /// How long a reader may take over a large answer.
     pub(crate) read_limit: std::time::Duration,
+    /// Whether metrics name each framework.
+    pub(crate) per_framework_metrics: bool,
     /// For `main`.
     pub(crate) level: Level,
     /// For `/flags`.
@@ -112,6 +114,7 @@ impl Options {
             core: core(&values, master)?,
             max_watchers: count("max_operator_event_stream_subscribers", &values),
             read_limit: values.duration("large_answer_timeout").unwrap_or_default(),
+            per_framework_metrics: values.is_on("publish_per_framework_metrics"),
             level,
             shown: values
                 .all()

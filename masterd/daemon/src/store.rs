@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use heed::types::{Bytes, Str};
 use heed::{Database, Env};
@@ -64,6 +65,10 @@ pub(crate) struct Store {
     env: Env,
     records: Database<Str, Bytes>,
     registry: Registry,
+    /// Bytes of all keys and values.
+    size: u64,
+    /// How long it took to read all of it.
+    fetched: Duration,
     path: PathBuf,
     _lock: File,
 }
@@ -101,12 +106,13 @@ impl Store {
             }
         };
         extent::check(&path).map_err(folder("open the registry in", &path))?;
+        let start = Instant::now();
         let env = map::open(&path, MAP_SIZE, MAX_READERS).map_err(database("open"))?;
         let mut txn = env.write_txn().map_err(database("open"))?;
         let records = env
             .create_database(&mut txn, None)
             .map_err(database("open"))?;
-        let registry = load(&records, &txn).map_err(database("read"))?;
+        let (registry, size) = load(&records, &txn).map_err(database("read"))?;
         let registry = registry.map_err(|reason| StoreError::Damaged {
             path: path.clone(),
             reason,
@@ -116,6 +122,8 @@ impl Store {
             env,
             records,
             registry,
+            size,
+            fetched: start.elapsed(),
             path,
             _lock: lock,
         })
@@ -126,6 +134,16 @@ impl Store {
         &self.registry
     }
 
+    /// Bytes of all keys and values.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// How long it took to read all of it.
+    pub(crate) fn fetched(&self) -> Duration {
+        self.fetched
+    }
+
     /// Makes the commands durable, in order, all or nothing.
     pub(crate) fn persist(&mut self, commands: &[Command]) -> Result<(), StoreError> {
         if commands.is_empty() {
@@ -133,7 +151,7 @@ impl Store {
         }
         let mut next = self.registry.clone();
         let written = self.write(&mut next, commands);
-        written.map_err(|reason| StoreError::Database {
+        self.size = written.map_err(|reason| StoreError::Database {
             operation: "write",
             path: self.path.clone(),
             reason,
@@ -142,25 +160,39 @@ impl Store {
         Ok(())
     }
 
-    fn write(&self, next: &mut Registry, commands: &[Command]) -> Result<(), heed::Error> {
+    /// Says how large the registry is then.
+    fn write(&self, next: &mut Registry, commands: &[Command]) -> Result<u64, heed::Error> {
         let mut txn = self.env.write_txn()?;
+        let mut size = self.size;
         for change in commands.iter().flat_map(|command| next.apply(command)) {
+            let key = &change.key;
+            let old = self.records.get(&txn, key)?;
+            size -= old.map_or(0, |value| length(key, value));
             match change.value {
-                Some(value) => self.records.put(&mut txn, &change.key, &value)?,
+                Some(value) => {
+                    self.records.put(&mut txn, key, &value)?;
+                    size += length(key, &value);
+                }
                 None => {
-                    self.records.delete(&mut txn, &change.key)?;
+                    self.records.delete(&mut txn, key)?;
                 }
             }
         }
-        txn.commit()
+        txn.commit()?;
+        Ok(size)
     }
 }
 
-type Loaded = Result<Result<Registry, RegistryError>, heed::Error>;
+fn length(key: &str, value: &[u8]) -> u64 {
+    (key.len() + value.len()) as u64
+}
+
+type Loaded = Result<(Result<Registry, RegistryError>, u64), heed::Error>;
 
 fn load(records: &Database<Str, Bytes>, txn: &heed::RwTxn<'_>) -> Loaded {
     let rows = records.iter(txn)?.collect::<Result<Vec<_>, _>>()?;
-    Ok(Registry::load(rows))
+    let size = rows.iter().map(|(key, value)| length(key, value)).sum();
+    Ok((Registry::load(rows), size))
 }
 
 #[cfg(test)]
@@ -186,10 +218,10 @@ mod tests {
                 Command::MasterStarted { start: 2 },
             ])
             .unwrap();
-        let registry = store.registry().clone();
+        let (registry, size) = (store.registry().clone(), store.size());
         drop(store);
         let store = Store::open(dir.path()).unwrap();
-        assert_eq!(*store.registry(), registry);
+        assert_eq!((store.registry(), store.size()), (&registry, size));
         assert!(registry.is_removed(&framework) && registry.start() == 2);
     }
 

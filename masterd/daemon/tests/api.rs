@@ -190,3 +190,29 @@ fn authentication_asks_for_the_frameworks_principal() {
         );
     });
 }
+
+#[test]
+fn help_lists_the_endpoints_and_tells_of_each() {
+    let dir = tempfile::tempdir().unwrap();
+    let master = Master::start(dir.path(), 0, &[]);
+    let address = master.address();
+    run(async {
+        let all = get(&address, "/help").await.text();
+        assert!(
+            all.contains("/state-summary\n    ") && all.contains("/weights\n"),
+            "{all}"
+        );
+        let one = get(&address, "/help/master/redirect").await.text();
+        assert_eq!(one, "/redirect\n    Leads to the leading master.\n");
+        let json = get(&address, "/help?format=json").await.json();
+        assert_eq!(json["processes"][0]["id"], "master");
+        assert_eq!(get(&address, "/help/nothing").await.status, 404);
+        let processes = get(&address, "/__processes__").await.json();
+        assert_eq!(processes[0]["id"], "master");
+        for path in ["/profiler/start", "/memory-profiler/state"] {
+            let answer = get(&address, path).await;
+            assert_eq!(answer.status, 400, "{path}");
+            assert!(answer.text().contains("not enabled"), "{path}");
+        }
+    });
+}

@@ -250,3 +250,53 @@ fn the_older_endpoints_do_the_same() {
         );
     });
 }
+
+#[test]
+fn the_registry_is_shown_in_mesoss_shape() {
+    let dir = tempfile::tempdir().unwrap();
+    let master = Master::start(dir.path(), 0, &[]);
+    let address = master.address();
+    run(async {
+        let path = "/registrar(1)/registry";
+        let shown = get(&address, path).await.json();
+        assert_eq!(shown["slaves"], json!({"slaves": []}));
+        assert_eq!(
+            (&shown["schedules"], &shown["weights"]),
+            (&json!([]), &json!([]))
+        );
+        let board = board(&address, dir.path(), "n1").await;
+        let (_agent, id) = board.register(&address).await;
+        assert_eq!(
+            post(&address, "/maintenance/schedule", &schedule()).await.0,
+            200
+        );
+        let weights = br#"[{"role":"web","weight":2.5}]"#;
+        assert_eq!(
+            request(&address, "PUT", "/weights", &[], weights)
+                .await
+                .status,
+            200
+        );
+        let shown = get(&address, path).await.json();
+        assert_eq!(
+            get(&address, "/registrar%281%29/registry").await.json(),
+            shown
+        );
+        assert_eq!(shown["master"]["info"]["port"], master.port);
+        let slave = &shown["slaves"]["slaves"][0];
+        assert_eq!(slave["info"]["id"]["value"], id.as_str());
+        assert_eq!(slave["deactivated"], false);
+        assert_eq!(shown["schedules"], json!([schedule()]));
+        let machine_shown = &shown["machines"]["machines"][0]["info"];
+        assert_eq!(machine_shown["mode"], "DRAINING");
+        assert_eq!(machine_shown["id"], machine());
+        assert_eq!(
+            shown["weights"],
+            json!([{"info": {"role": "web", "weight": 2.5}}])
+        );
+        assert_eq!(
+            post(&address, "/registrar(1)/registry", &json!({})).await.0,
+            405
+        );
+    });
+}

@@ -93,6 +93,10 @@ fn refused() -> Vec<(Value, &'static str)> {
             "'quota_configs[0].guarantees[cpus]': it must be a number from 0 to 1000000000000, not -1",
         ),
         (
+            config("a", &[("cpus", 1e-310)], &[]),
+            "'quota_configs[0].guarantees[cpus]': it is too small a number",
+        ),
+        (
             config("a", &[], &[("cpus", 1e12 + 1.0)]),
             "'quota_configs[0].limits[cpus]'",
         ),

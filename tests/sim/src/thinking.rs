@@ -235,6 +235,7 @@ fn name(call: &Call) -> &'static str {
         Call::Reconcile { .. } => "RECONCILE",
         Call::AcknowledgeOperation { .. } => "ACKNOWLEDGE_OPERATION_STATUS",
         Call::ReconcileOperations(_) => "RECONCILE_OPERATIONS",
+        Call::Request => "REQUEST",
         Call::Teardown => "TEARDOWN",
         Call::Message { .. } => "MESSAGE",
         Call::ShutDownExecutor { .. } => "SHUTDOWN",

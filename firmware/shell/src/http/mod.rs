@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod files;
+pub mod help;
 pub mod jsonp;
 pub mod logging;
 pub mod media;

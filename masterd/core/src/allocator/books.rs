@@ -236,6 +236,6 @@ fn shared(resources: &Resources, is_wanted: impl Fn(&Entry) -> bool) -> Vec<Entr
 }
 
 /// Whether two entries are the same but for the number of holders.
-pub(super) fn is_same(one: &Entry, other: &Entry) -> bool {
+pub(crate) fn is_same(one: &Entry, other: &Entry) -> bool {
     one.name() == other.name() && one.terms() == other.terms()
 }

@@ -31,6 +31,7 @@ use nesos_wire::resource::Resources;
 use nesos_wire::{AgentId, FrameworkId};
 
 use bits::Bits;
+pub(crate) use books::is_same;
 use filters::Filters;
 use quantities::{Names, Quantities};
 pub use quota::Quota;

@@ -60,17 +60,25 @@ impl Master {
     ) {
         self.metrics
             .messages_operation_status_update_acknowledgement += 1;
-        let Some(known) = self.agents.get_mut(agent) else {
-            return;
-        };
         let is_meant = |report: &OperationReport| {
             report.spec.framework.as_ref() == Some(framework)
                 && report.spec.id.as_deref() == Some(id)
                 && report.status.uuid == Some(uuid)
         };
-        let found = known.operations.iter().find(|(_, report)| is_meant(report));
-        if let Some((operation, _)) = found {
-            let operation = *operation;
+        let known = self.agents.get(agent);
+        let found = known.and_then(|known| {
+            let mut operations = known.operations.iter();
+            operations
+                .find(|(_, report)| is_meant(report))
+                .map(|(operation, _)| *operation)
+        });
+        let metrics = &mut self.metrics;
+        let Some(operation) = found else {
+            metrics.invalid_operation_status_update_acknowledgements += 1;
+            return;
+        };
+        metrics.valid_operation_status_update_acknowledgements += 1;
+        if let Some(known) = self.agents.get_mut(agent) {
             known.operations.remove(&operation);
             self.send_agent(agent, MasterToAgent::AcknowledgeOperation { uuid });
         }
@@ -144,6 +152,9 @@ impl Master {
             return;
         };
         for report in std::mem::take(&mut known.operations).into_values() {
+            if state.is_terminal() {
+                self.metrics.count_operation(state);
+            }
             self.tell_end(agent, &report, state, String::new());
         }
     }

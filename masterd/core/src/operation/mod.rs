@@ -12,6 +12,7 @@ use nesos_wire::operation::{OperationReport, OperationSpec, OperationState, Oper
 use nesos_wire::resource::{Entry, Resources};
 use nesos_wire::{AgentId, FrameworkId, OfferId, Uuid, resource_text};
 
+use crate::allocator::is_same;
 use crate::call::Convert;
 use crate::master::Master;
 use crate::order::ChangeOrder;
@@ -135,6 +136,7 @@ impl Master {
             ));
         }
         self.check_volumes(&offer.agent, &request.change, &conversion)?;
+        check_copies(&conversion, remains)?;
         Ok(conversion)
     }
 
@@ -197,7 +199,7 @@ impl Master {
             held.is_some_and(|held| {
                 any.entries().iter().any(|entry| {
                     let mut entries = held.entries().iter();
-                    entries.any(|have| have.name() == entry.name() && have.terms() == entry.terms())
+                    entries.any(|have| is_same(have, entry))
                 })
             })
         };
@@ -273,6 +275,22 @@ impl Master {
         let mut bytes = *b"operation.......";
         bytes[8..].copy_from_slice(&number.to_be_bytes());
         Uuid::from_random(bytes)
+    }
+}
+
+/// A shared volume may stand in several of the offers: whoever gives only some of these copies up cannot destroy it, as in
+/// Mesos, for the rest of them would be of a volume that is gone.
+fn check_copies(conversion: &Conversion, remains: &Remains) -> Result<(), String> {
+    let shared = conversion.consumed.filter(Entry::is_shared);
+    let mut left = remains.usable.clone();
+    left.subtract(&shared);
+    let mut copies = shared.entries().iter();
+    match copies.find(|entry| left.entries().iter().any(|have| is_same(have, entry))) {
+        Some(entry) => Err(format!(
+            "the offers hold further copies of {}",
+            resource_text::text(&[entry.clone()].into_iter().collect())
+        )),
+        None => Ok(()),
     }
 }
 

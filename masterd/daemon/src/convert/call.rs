@@ -16,8 +16,6 @@ use super::{launch, operation, subscribe};
 pub(crate) enum Intake {
     /// To be handed to the core.
     Call(Call),
-    /// 202 and nothing else: Mesos ignores it too, or there is nothing yet that it could be about.
-    Ignored,
     /// 501 with this text.
     NotImplemented(&'static str),
 }
@@ -74,7 +72,10 @@ pub(crate) fn intake(kind: CallType, call: scheduler::Call) -> Result<Intake, St
         }
         CallType::Shutdown => shut_down(call.shutdown.ok_or_else(|| missing("shutdown"))?),
         // Mesos's allocator ignores it.
-        CallType::Request => return ignored(&call.request, "request"),
+        CallType::Request => {
+            call.request.ok_or_else(|| missing("request"))?;
+            Call::Request
+        }
         CallType::UpdateFramework => {
             let id = call.framework_id.ok_or_else(|| missing("framework_id"))?;
             let member = call.update_framework;
@@ -90,14 +91,6 @@ pub(crate) fn intake(kind: CallType, call: scheduler::Call) -> Result<Intake, St
 
 fn missing(member: &str) -> String {
     format!("Failed to validate scheduler::Call: Expecting '{member}' to be present")
-}
-
-/// A call that changes nothing, but whose member must be there.
-fn ignored<T>(member: &Option<T>, name: &str) -> Result<Intake, String> {
-    match member {
-        Some(_) => Ok(Intake::Ignored),
-        None => Err(missing(name)),
-    }
 }
 
 fn message(message: scheduler::CallMessage) -> Call {

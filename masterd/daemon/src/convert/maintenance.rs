@@ -129,7 +129,8 @@ fn stances(maintained: &Maintained) -> impl Iterator<Item = InverseOfferStatus> 
         })
 }
 
-fn machine(machine: &MachineId) -> v1::MachineID {
+/// A machine's name.
+pub(crate) fn machine(machine: &MachineId) -> v1::MachineID {
     let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     v1::MachineID {
         hostname: text(&machine.hostname),

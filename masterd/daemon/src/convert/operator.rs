@@ -255,7 +255,7 @@ pub(crate) fn drain_info(drain: &Drain) -> v1::DrainInfo {
 }
 
 /// A time of the wall clock.
-pub(super) fn time(seconds: f64) -> v1::TimeInfo {
+pub(crate) fn time(seconds: f64) -> v1::TimeInfo {
     v1::TimeInfo {
         nanoseconds: (seconds * 1e9) as i64,
     }

@@ -29,7 +29,7 @@ pub(crate) fn quotas(configs: &[QuotaConfig]) -> Result<Vec<QuotaRecord>, String
         let amounts = |field: &str, map| amounts(&format!("quota_configs[{at}].{field}"), map);
         Ok(QuotaRecord {
             role: config.role.clone(),
-            guarantees: amounts("guarantees", &config.guarantees)?,
+            guarantees: guaranteed(amounts("guarantees", &config.guarantees)?),
             limits: amounts("limits", &config.limits)?,
         })
     };
@@ -60,7 +60,7 @@ pub(crate) fn quota(request: &QuotaRequest) -> Result<QuotaRecord, String> {
     Ok(QuotaRecord {
         role,
         limits: guarantees.clone(),
-        guarantees,
+        guarantees: guaranteed(guarantees),
     })
 }
 
@@ -103,6 +103,12 @@ pub(crate) fn floats(amounts: &Amounts) -> BTreeMap<String, f64> {
     amounts.iter().map(float).collect()
 }
 
+/// A guarantee of nothing is none, as in Mesos; so is one that is nothing in thousandths. A limit of nothing is one.
+fn guaranteed(mut amounts: Amounts) -> Amounts {
+    amounts.retain(|_, amount| *amount != Scalar(0));
+    amounts
+}
+
 fn amounts(field: &str, map: &BTreeMap<String, ValueScalar>) -> Result<Amounts, String> {
     if map.len() > MAX_NAMES {
         return Err(format!(
@@ -121,6 +127,7 @@ fn amounts(field: &str, map: &BTreeMap<String, ValueScalar>) -> Result<Amounts, 
             _ => MAX_AMOUNT,
         };
         match Scalar::from_f64(value) {
+            _ if value.is_subnormal() => invalid("it is too small a number".to_owned()),
             Some(amount) if (0.0..=most).contains(&value) => Ok((name.clone(), amount)),
             _ => invalid(format!("it must be a number from 0 to {most}, not {value}")),
         }
@@ -166,5 +173,30 @@ fn info(quota: &QuotaRecord) -> QuotaInfo {
         role: Some(quota.role.clone()),
         principal: None,
         guarantee: resource::list(&bag, &Shape::default()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_guarantee_of_nothing_is_none_and_a_limit_of_nothing_is_one() {
+        let amounts = |cpus| BTreeMap::from([("cpus".to_owned(), ValueScalar { value: cpus })]);
+        let config = |guarantee, limit| QuotaConfig {
+            role: "a".to_owned(),
+            guarantees: amounts(guarantee),
+            limits: amounts(limit),
+        };
+        // 0.0004 is nothing in Mesos's arithmetic, 0.0005 is a thousandth.
+        for (given, taken) in [(0.0, None), (0.0004, None), (0.0005, Some(Scalar(1)))] {
+            let [quota] = quotas(&[config(given, given)]).unwrap().try_into().unwrap();
+            assert_eq!(quota.guarantees.get("cpus").copied(), taken, "{given}");
+            assert_eq!(quota.limits["cpus"], taken.unwrap_or_default(), "{given}");
+        }
+        for given in [-0.0001, f64::NAN, f64::INFINITY, 1e-310] {
+            assert!(quotas(&[config(given, 1.0)]).is_err(), "{given}");
+        }
     }
 }

@@ -11,7 +11,7 @@ use nesos_api::scheduler::{CallSubscribe, CallUpdateFramework};
 use nesos_api::v1::{self, FrameworkInfoCapabilityType};
 use nesos_wire::FrameworkId;
 use nesos_wire::command::FrameworkFacts;
-use nesos_wire::resource::{Resources, Value};
+use nesos_wire::resource::{Resources, Scalar, Value};
 
 use super::constraints::constraints;
 use super::resource::scalar;
@@ -169,6 +169,14 @@ fn facts(info: &v1::FrameworkInfo) -> Result<FrameworkFacts, Refusal> {
     })
 }
 
+/// Mesos takes neither negative amounts, even if they are nothing in thousandths, nor subnormal numbers.
+fn quantity(name: &str, value: f64) -> Result<Scalar, String> {
+    if value < 0.0 || value.is_subnormal() {
+        return Err(format!("resource '{name}': {value} is not an amount"));
+    }
+    scalar(name, value)
+}
+
 fn min_allocatable(info: &v1::FrameworkInfo) -> Result<BTreeMap<String, Vec<Resources>>, Refusal> {
     let mut filters = BTreeMap::new();
     for (role, filter) in &info.offer_filters {
@@ -177,9 +185,15 @@ fn min_allocatable(info: &v1::FrameworkInfo) -> Result<BTreeMap<String, Vec<Reso
         };
         let mut list = Vec::new();
         for quantities in &minimum.quantities {
+            if quantities.quantities.is_empty() {
+                return Err(Refusal::Event(format!(
+                    "Invalid offer filter of role '{role}': Resource quantities must contain at least one quantity"
+                )));
+            }
+            // What is nothing in thousandths asks for nothing, as in Mesos.
             let mut bag = Resources::new();
             for (name, amount) in &quantities.quantities {
-                let amount = scalar(name, amount.value).map_err(|e| {
+                let amount = quantity(name, amount.value).map_err(|e| {
                     Refusal::Event(format!("Invalid offer filter of role '{role}': {e}"))
                 })?;
                 bag.insert(name, Value::Scalar(amount));
@@ -253,5 +267,27 @@ mod tests {
             subscription(None, call(r#","failover_timeout":"Infinity""#), None),
             Err(Refusal::Event(_))
         ));
+    }
+
+    #[test]
+    fn offer_filters_that_round_to_nothing_ask_for_nothing() {
+        let filter = |quantities: &str| {
+            let json = format!(
+                r#","role":"r","offer_filters":{{"r":{{"min_allocatable_resources":{{"quantities":[{quantities}]}}}}}}"#
+            );
+            subscription(None, call(&json), None).map(|taken| taken.min_allocatable)
+        };
+        let cpus = |value: &str| format!(r#"{{"quantities":{{"cpus":{{"value":{value}}}}}}}"#);
+        let taken = |value: &str| filter(&cpus(value)).unwrap()["r"].clone();
+        assert_eq!(taken("0.0004"), [Resources::new()]);
+        assert_eq!(taken("0"), [Resources::new()]);
+        assert_eq!(taken("0.0005")[0].scalar("cpus"), Scalar(1));
+        for bad in [
+            cpus("-0.0001"),
+            cpus("1e-310"),
+            r#"{"quantities":{}}"#.to_owned(),
+        ] {
+            assert!(filter(&bad).is_err(), "{bad}");
+        }
     }
 }

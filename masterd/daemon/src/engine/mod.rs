@@ -16,11 +16,14 @@ use crate::link::Outbox;
 
 mod log;
 mod run;
+mod split;
 mod stream;
+mod times;
 mod watch;
 
 pub(crate) use run::Runner;
 pub(crate) use stream::{StreamBody, StreamSender, channel as stream_channel};
+pub(crate) use times::Times;
 pub(crate) use watch::Watching;
 
 /// Events waiting for the master: a second's worth of a busy cluster; more would only hide that it cannot keep up.
@@ -72,7 +75,7 @@ pub(crate) enum Input {
     },
     /// The stream is gone.
     StreamClosed(StreamId),
-    /// Another scheduler call; `call` absent: only its permission is asked for.
+    /// Another scheduler call.
     Call {
         /// Who.
         framework: FrameworkId,
@@ -81,7 +84,7 @@ pub(crate) enum Input {
         /// The authenticated principal.
         principal: Option<String>,
         /// What.
-        call: Option<Call>,
+        call: Call,
         /// Whether it was taken.
         reply: oneshot::Sender<Result<(), CallRefusal>>,
     },
@@ -128,6 +131,8 @@ pub(crate) struct Engine {
     queries: mpsc::Sender<Query>,
     /// Counts of those who watch.
     pub(crate) watching: Arc<Watching>,
+    /// How long its work takes.
+    pub(crate) times: Arc<Times>,
 }
 
 /// The receiving ends, for [`Runner`].
@@ -136,6 +141,7 @@ pub(crate) struct Mailbox {
     inputs: mpsc::Receiver<Input>,
     queries: mpsc::Receiver<Query>,
     watching: Arc<Watching>,
+    times: Arc<Times>,
 }
 
 impl Engine {
@@ -144,16 +150,19 @@ impl Engine {
         let (inputs, input_receiver) = mpsc::channel(MAX_INPUTS);
         let (queries, query_receiver) = mpsc::channel(MAX_QUERIES);
         let watching = Arc::new(Watching::default());
+        let times = Arc::new(Times::default());
         (
             Self {
                 inputs,
                 queries,
                 watching: Arc::clone(&watching),
+                times: Arc::clone(&times),
             },
             Mailbox {
                 inputs: input_receiver,
                 queries: query_receiver,
                 watching,
+                times,
             },
         )
     }
@@ -188,7 +197,7 @@ impl Engine {
         framework: FrameworkId,
         stream: Option<StreamId>,
         principal: Option<String>,
-        call: Option<Call>,
+        call: Call,
     ) -> Option<Result<(), CallRefusal>> {
         let (reply, answer) = oneshot::channel();
         self.inputs

@@ -5,6 +5,7 @@
 //! answered.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use masterd_core::{
@@ -15,16 +16,16 @@ use nesos_api::v1;
 use nesos_base::time::Instant;
 use nesos_shell::clock::Clock;
 use nesos_wire::command::Command;
-use nesos_wire::frame::FrameError;
 use nesos_wire::message::MasterToAgent;
 use tokio::sync::oneshot;
 
+use super::split::push_split;
 use super::watch::Watchers;
-use super::{Input, Mailbox, Request, StreamSender, log};
+use super::{Input, Mailbox, Request, StreamSender, Times, log};
 use crate::about::About;
 use crate::convert::event;
 use crate::convert::subscribe::Subscription;
-use crate::link::{Outbox, OutboxError};
+use crate::link::Outbox;
 use crate::store::Store;
 
 /// Most events taken in before the core's wishes are carried out: offers are made once per batch.
@@ -49,6 +50,9 @@ pub(crate) struct Runner {
     /// Readys whose commands are not on disk yet.
     held: VecDeque<Ready>,
     deadline: Option<Instant>,
+    times: Arc<Times>,
+    /// When the oldest event came that the master has not answered.
+    since: Option<std::time::Instant>,
 }
 
 #[derive(Debug)]
@@ -80,6 +84,8 @@ impl Runner {
             next_request: 0,
             held: VecDeque::new(),
             deadline: None,
+            times: Arc::default(),
+            since: None,
         }
     }
 
@@ -87,6 +93,8 @@ impl Runner {
     pub(crate) async fn run(mut self, mut mailbox: Mailbox, stop: impl Future<Output = ()>) {
         tokio::pin!(stop);
         self.watchers.count_in(&mailbox.watching);
+        self.times = Arc::clone(&mailbox.times);
+        self.times.fetch.note(self.store.fetched());
         self.settle();
         loop {
             let is_stuck = !self.held.is_empty();
@@ -98,6 +106,7 @@ impl Runner {
                 () = &mut stop => break,
                 Some(query) = mailbox.queries.recv() => query(&self.master),
                 Some(input) = mailbox.inputs.recv(), if !is_stuck => {
+                    self.since = Some(std::time::Instant::now());
                     self.take(input);
                     for _ in 1..BATCH {
                         let Ok(input) = mailbox.inputs.try_recv() else { break };
@@ -168,11 +177,11 @@ impl Runner {
                 let mut verdict = self
                     .master
                     .check_call(&framework, stream, principal.as_deref());
-                if let (Ok(()), Some(Call::UpdateFramework(update))) = (&verdict, &call) {
+                if let (Ok(()), Call::UpdateFramework(update)) = (&verdict, &call) {
                     verdict = self.master.check_update(&framework, update);
                 }
-                self.note_capabilities(stream, &verdict, call.as_ref());
-                if let (Ok(()), Some(stream), Some(call)) = (&verdict, stream, call) {
+                self.note_capabilities(stream, &verdict, &call);
+                if let (Ok(()), Some(stream)) = (&verdict, stream) {
                     self.step(Event::Call {
                         framework,
                         stream,
@@ -222,11 +231,10 @@ impl Runner {
         &mut self,
         stream: Option<StreamId>,
         verdict: &Result<(), CallRefusal>,
-        call: Option<&Call>,
+        call: &Call,
     ) {
         let stream = stream.and_then(|id| self.streams.get_mut(&id));
-        if let (Some(stream), Ok(()), Some(Call::UpdateFramework(update))) = (stream, verdict, call)
-        {
+        if let (Some(stream), Ok(()), Call::UpdateFramework(update)) = (stream, verdict, call) {
             stream.refined = update.facts.is_capable(REFINED);
         }
     }
@@ -268,7 +276,7 @@ impl Runner {
     /// Carries out what the core wants until it wants nothing more, or the disk refuses.
     fn settle(&mut self) {
         loop {
-            let ready = self.master.ready();
+            let ready = self.times.ready(&mut self.master, self.since.take());
             self.deadline = ready.deadline;
             if !ready.is_idle() {
                 self.held.push_back(ready);
@@ -286,11 +294,17 @@ impl Runner {
             .iter()
             .flat_map(|ready| ready.commands.iter().cloned())
             .collect();
+        let start = std::time::Instant::now();
         if let Err(error) = self.store.persist(&commands) {
+            self.times.registry(commands.len(), self.store.size());
             tracing::error!(
                 "{error}; no event is handled until this works, trying again every {RETRY:?}"
             );
             return false;
+        }
+        if !commands.is_empty() {
+            self.times.store.note(start.elapsed());
+            self.times.registry(0, self.store.size());
         }
         commands.iter().for_each(log::command);
         while let Some(ready) = self.held.pop_front() {
@@ -363,29 +377,5 @@ impl Runner {
             self.streams.remove(&id);
             self.step(Event::StreamClosed { stream: id });
         }
-    }
-}
-
-/// Sends a launch of many large tasks in as many messages as it takes: one ACCEPT may hold more than fits a frame.
-fn push_split(outbox: &Outbox, message: &MasterToAgent) -> Result<(), OutboxError> {
-    match (outbox.push(message), message) {
-        (Err(OutboxError::Frame(FrameError::TooLarge { .. })), MasterToAgent::Launch { tasks })
-            if tasks.len() > 1 =>
-        {
-            let (first, second) = tasks.split_at(tasks.len() / 2);
-            push_split(
-                outbox,
-                &MasterToAgent::Launch {
-                    tasks: first.to_vec(),
-                },
-            )?;
-            push_split(
-                outbox,
-                &MasterToAgent::Launch {
-                    tasks: second.to_vec(),
-                },
-            )
-        }
-        (result, _) => result,
     }
 }

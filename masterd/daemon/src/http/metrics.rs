@@ -15,7 +15,8 @@ use super::query::Query;
 use super::{App, Context, reads};
 
 mod ends;
-mod resources;
+mod frameworks;
+pub(super) mod resources;
 mod roles;
 
 /// Answers `/metrics/snapshot?timeout=`. No metric has to be waited for, so the timeout never ends anything early.
@@ -63,6 +64,8 @@ fn with_books(master: &Master, app: &App, mut values: Values) -> Values {
     ends::fill(master, &mut values);
     resources::fill(master, &mut values);
     roles::given(master, &mut values);
+    frameworks::fill(master, app.per_framework, &mut values);
+    app.engine.times.fill(&mut values);
     let (events, questions) = app.engine.waiting();
     values.insert("master/event_queue_messages".into(), events as f64);
     values.insert("master/event_queue_dispatches".into(), questions as f64);
@@ -76,6 +79,7 @@ fn with_books(master: &Master, app: &App, mut values: Values) -> Values {
             "nesos/operator_event_streams_cut".into(),
             watching.cut() as f64,
         ),
+        ("master/http_cache_hits".into(), app.reads.shared() as f64),
         ("nesos/large_answers_cut".into(), app.reads.cut() as f64),
     ]);
     system(&mut values);
@@ -157,11 +161,15 @@ fn operations(master: &Master, values: &mut Values) {
         .map(|agent| agent.operations.len())
         .sum::<usize>();
     values.insert("master/operations/total".into(), waiting as f64);
+    let all = master.agents().flat_map(|agent| agent.operations.values());
+    let pending = all.filter(|known| known.status.state == OperationState::Pending);
+    values.insert("master/operations/pending".into(), pending.count() as f64);
     for (state, name) in [
         (OperationState::Finished, "finished"),
         (OperationState::Failed, "failed"),
         (OperationState::Error, "error"),
         (OperationState::Dropped, "dropped"),
+        (OperationState::GoneByOperator, "gone_by_operator"),
     ] {
         let count = master.metrics().ended_operations(state);
         values.insert(format!("master/operations/{name}"), count as f64);
@@ -188,6 +196,7 @@ fn counters(master: &Master, values: &mut Values) {
         messages_suppress_offers
         messages_kill_task
         messages_reconcile_tasks
+        messages_resource_request
         messages_framework_to_executor
         messages_executor_to_framework
         messages_exited_executor
@@ -216,6 +225,8 @@ fn counters(master: &Master, values: &mut Values) {
         messages_operation_status_update
         messages_operation_status_update_acknowledgement
         messages_reconcile_operations
+        valid_operation_status_update_acknowledgements
+        invalid_operation_status_update_acknowledgements
         inverse_offers_sent
         inverse_offers_rescinded
     );

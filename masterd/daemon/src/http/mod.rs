@@ -29,6 +29,7 @@ mod answer;
 mod files;
 mod guard;
 mod gzip;
+mod help;
 mod intake;
 mod log;
 mod logging;
@@ -37,6 +38,7 @@ mod operator;
 mod parts;
 mod pieces;
 mod reads;
+mod registry;
 mod roles;
 mod route;
 mod scheduler;
@@ -72,6 +74,8 @@ pub(crate) struct App {
     pub(crate) buffered: AtomicUsize,
     /// How much is logged for the moment.
     pub(crate) logging: nesos_shell::log::Toggle,
+    /// Whether metrics name each framework.
+    pub(crate) per_framework: bool,
     /// For `/metrics/snapshot`.
     pub(crate) clock: Clock,
 }

@@ -50,6 +50,7 @@ pub(crate) struct Reads {
     /// Held by who looks at more than a view.
     turn: Mutex<()>,
     cut: Arc<AtomicU64>,
+    shared: AtomicU64,
 }
 
 #[derive(Default)]
@@ -94,7 +95,13 @@ impl Reads {
             slots: Arc::new(Semaphore::new(MAX_VIEWS)),
             turn: Mutex::default(),
             cut: Arc::default(),
+            shared: AtomicU64::new(0),
         }
+    }
+
+    /// How many questions were answered with what another one had asked for.
+    pub(super) fn shared(&self) -> u64 {
+        self.shared.load(Ordering::Relaxed)
     }
 
     /// How many readers left or were cut off before they had their whole answer.
@@ -133,6 +140,9 @@ pub(super) async fn parts(
         let mut waiting = app.reads.lock();
         let render = || (Box::new(question) as Render, Vec::new());
         let (_, replies) = waiting.questions.entry(key).or_insert_with(render);
+        if !replies.is_empty() {
+            app.reads.shared.fetch_add(1, Ordering::Relaxed);
+        }
         replies.push(reply);
         if !std::mem::replace(&mut waiting.is_served, true) {
             tokio::spawn(serve(Arc::clone(app)));

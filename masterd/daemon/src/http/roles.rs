@@ -2,6 +2,8 @@
 //!
 //! Called by the router and the operator API. Only reads; who counts as a role is the core's.
 
+use std::collections::BTreeMap;
+
 use hyper::Response;
 use masterd_core::{Master, RoleUsage, amounts};
 use nesos_api::legacy;
@@ -10,6 +12,7 @@ use nesos_wire::resource::Resources;
 
 use super::Context;
 use super::answer::Body;
+use super::metrics::resources::NAMES;
 use super::reads;
 use super::state::sum;
 use crate::convert::resource::{self, Shape};
@@ -59,11 +62,17 @@ fn role(master: &Master, name: String, usage: &RoleUsage) -> legacy::Role {
             limit: floats(&quota.limits),
             consumed: floats(&usage.consumed()),
         },
-        resources: floats(&amounts(&held(usage))),
-        allocated: floats(&amounts(&usage.allocated)),
-        offered: floats(&amounts(&usage.offered)),
-        reserved: floats(&amounts(&usage.reserved)),
+        resources: shown(&held(usage)),
+        allocated: shown(&usage.allocated),
+        offered: shown(&usage.offered),
+        reserved: shown(&usage.reserved),
         frameworks: usage.frameworks.iter().map(ToString::to_string).collect(),
         name,
     }
+}
+
+/// The scalars of a bag, with zeros for the four that are always there.
+fn shown(bag: &Resources) -> BTreeMap<String, f64> {
+    let none = NAMES.iter().map(|name| ((*name).to_owned(), 0.0));
+    none.chain(floats(&amounts(bag))).collect()
 }

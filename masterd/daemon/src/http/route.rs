@@ -13,11 +13,14 @@ use super::answer::{self, Body};
 use super::operator::maintenance;
 use super::query::{self, Query};
 use super::{
-    Context, files, log, logging, metrics, operator, roles, scheduler, state, summary, tasks,
+    Context, files, help, log, logging, metrics, operator, registry, roles, scheduler, state,
+    summary, tasks,
 };
 
 /// The master's name as a libprocess actor.
 const ACTOR: &str = "/master";
+/// Mesos refuses in the same way where it was built or started without one.
+const NO_PROFILER: &str = "The profiler is not enabled: there is none in this master";
 /// The read-only page.
 const PAGE: &str = include_str!("page.html");
 
@@ -49,6 +52,10 @@ enum Route {
     Files,
     Resources,
     OfTask,
+    Registry,
+    Help,
+    Processes,
+    Profiler,
 }
 
 const ROUTES: &[(&str, Route)] = &[
@@ -82,6 +89,12 @@ const ROUTES: &[(&str, Route)] = &[
     ("/create-volumes", Route::Resources),
     ("/destroy-volumes", Route::Resources),
     ("/nesos/v1/tasks", Route::OfTask),
+    ("/registrar(1)/registry", Route::Registry),
+    ("/registrar%281%29/registry", Route::Registry),
+    ("/help", Route::Help),
+    ("/__processes__", Route::Processes),
+    ("/profiler", Route::Profiler),
+    ("/memory-profiler", Route::Profiler),
 ];
 
 /// Answers one request.
@@ -137,6 +150,10 @@ pub(super) async fn dispatch(context: &Context, request: Request<Incoming>) -> R
         Route::SystemStats => state::reply(&stats()),
         Route::Logging => logging::toggle(context, request.headers(), &query),
         Route::Redirect => redirect(context),
+        Route::Registry => registry::show(context).await,
+        Route::Help => help::help(&path, &query),
+        Route::Processes => help::processes(context),
+        Route::Profiler => answer::text(StatusCode::BAD_REQUEST, NO_PROFILER),
         Route::Files => log::handle(&segments(&path, "/files").join("/"), &query),
         _ => answer::empty(StatusCode::OK),
     };
@@ -219,6 +236,18 @@ mod tests {
             );
         }
         assert_eq!(path::normal("/master", ACTOR), "/");
+    }
+
+    #[test]
+    fn every_endpoint_has_help() {
+        for (path, route) in ROUTES {
+            let is_hidden = matches!(route, Route::Profiler) || path.contains('%');
+            let is_told = help::ENDPOINTS.iter().any(|(told, _)| told == path);
+            assert!(is_hidden || is_told, "{path}");
+        }
+        for (path, _) in help::ENDPOINTS {
+            assert!(path::route(ROUTES, path).is_some(), "{path}");
+        }
     }
 
     #[test]

@@ -139,8 +139,7 @@ async fn other(
         intake::accepted(headers)?;
     }
     let call = match intake {
-        Intake::Call(call) => Some(call),
-        Intake::Ignored => None,
+        Intake::Call(call) => call,
         Intake::NotImplemented(sentence) => {
             return Err(refuse(StatusCode::NOT_IMPLEMENTED, sentence));
         }

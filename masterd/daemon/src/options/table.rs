@@ -180,6 +180,12 @@ pub(crate) const TABLE: Table = Table {
             "How long a client may take to read /state or its like (80 s: ten megabytes at 1 Mbit/s); then it is cut off.",
         ),
         flag(
+            "publish_per_framework_metrics",
+            Kind::Bool,
+            Some("true"),
+            "Whether metrics name each framework; many frameworks make a long answer.",
+        ),
+        flag(
             "root_submissions",
             Kind::Bool,
             Some("true"),

@@ -30,7 +30,7 @@ pub(super) fn fill(master: &Master, values: &mut Values) {
 }
 
 /// Those that are always shown.
-const NAMES: [&str; 4] = ["cpus", "gpus", "mem", "disk"];
+pub(in crate::http) const NAMES: [&str; 4] = ["cpus", "gpus", "mem", "disk"];
 
 fn shares(kind: &str, total: &Resources, used: &Resources, values: &mut Values) {
     for name in NAMES {
