@@ -1,10 +1,12 @@
 //! Reads and writes [`nesos_wire::frame`]s over any byte stream.
 //!
 //! Not a connection manager: no reconnects, no queues. Called by the links of masterd, agentd and the executor helper's
-//! socket. Invariants: a length is checked before memory is reserved, memory grows only as bytes arrive, and dropping a
-//! `read` future loses nothing (so it may stand in `select!`).
+//! socket. Invariants: a length is checked before memory is reserved, memory grows only as bytes arrive, none is held while
+//! nothing comes, and dropping a `read` future loses nothing (so it may stand in `select!`).
 
 use std::io;
+use std::pin::pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use nesos_wire::frame::{self, FrameError, HEADER, MAX_FRAME};
@@ -13,8 +15,6 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// Most bytes reserved ahead of what has arrived: a peer that announces 4 MB must send them to make us hold them.
 const RESERVE: usize = 16 * 1024;
-/// Most bytes kept between messages: one answer to a ping is ten bytes, and a master has thousands of idle links.
-const KEEP: usize = 1024;
 
 /// Why no message could be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -74,24 +74,45 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 
     /// The next message; `None` when the peer closed between two frames.
     pub async fn read<T: DeserializeOwned>(&mut self) -> Result<Option<T>, LinkError> {
+        std::future::poll_fn(|cx| self.poll_read(cx)).await
+    }
+
+    /// As [`read`](Self::read), for who is polled himself.
+    pub fn poll_read<T: DeserializeOwned>(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<T>, LinkError>> {
         loop {
             let missing = self.missing()?;
             if missing == 0 {
-                return self.take().map(Some);
+                return Poll::Ready(self.take().map(Some));
             }
-            self.buffer.reserve(missing.min(RESERVE));
-            let read = match self.stream.read_buf(&mut self.buffer).await {
+            self.buffer.reserve_exact(missing.min(RESERVE));
+            let reading = pin!(self.stream.read_buf(&mut self.buffer));
+            let Poll::Ready(read) = reading.poll(cx) else {
+                if self.buffer.is_empty() {
+                    // It may be long until the next message.
+                    self.buffer = Vec::new();
+                }
+                return Poll::Pending;
+            };
+            let read = match read {
                 // TLS without a farewell: a killed peer. Frames carry their length, so nothing can be cut off unseen.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
                 read => read?,
             };
             if read == 0 {
-                return match self.buffer.len() {
+                return Poll::Ready(match self.buffer.len() {
                     0 => Ok(None),
                     have => Err(LinkError::Truncated { have }),
-                };
+                });
             }
         }
+    }
+
+    /// The stream, to write to it.
+    pub fn stream(&mut self) -> &mut R {
+        &mut self.stream
     }
 
     /// As [`read`](Self::read), but a whole message must come within `limit`.
@@ -127,9 +148,6 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             have: self.buffer.len(),
         })??;
         self.buffer.drain(..used);
-        if self.buffer.is_empty() && self.buffer.capacity() > KEEP {
-            self.buffer = Vec::new();
-        }
         Ok(message)
     }
 }

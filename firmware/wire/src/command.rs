@@ -3,8 +3,9 @@
 //! A command is proposed by the leading master's core, made durable, then applied. Applying reads nothing but the
 //! registry and the command, so every master reaches the same registry. Append-only; old bytes decode for ever.
 
-use alloc::{collections::BTreeMap, string::String, vec::Vec};
+use alloc::{collections::BTreeMap, string::String, sync::Arc, vec::Vec};
 
+use arcstr::ArcStr;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{AgentId, FrameworkId, NodeId};
@@ -20,7 +21,7 @@ pub enum Command {
         start: u32,
     },
     /// A node is admitted, or an admitted one came with other facts.
-    AdmitAgent(AgentRecord),
+    AdmitAgent(Arc<AgentRecord>),
     /// The agent stopped answering.
     MarkUnreachable {
         /// Which.
@@ -115,9 +116,9 @@ pub struct AgentRecord {
     /// The board.
     pub node: NodeId,
     /// Its name.
-    pub hostname: String,
+    pub hostname: ArcStr,
     /// Address of its HTTP server.
-    pub ip: String,
+    pub ip: ArcStr,
     /// Port of its HTTP server.
     pub port: u16,
     /// Unreachable since, seconds since 1970.

@@ -1,11 +1,12 @@
 //! Identifiers as types, so that an agent id cannot be passed where a task id is meant.
 //!
 //! Not a registry: uniqueness is the business of whoever allots an id. Invariant: a value made by `parse` obeys Mesos's
-//! id grammar (non-empty, at most 255 bytes, not `.` or `..`, no control characters, no `/` or `\`). Clones share memory.
+//! id grammar (non-empty, at most 255 bytes, not `.` or `..`, no control characters, no `/` or `\`). Clones share memory, and an
+//! id is one word: a master has millions of them.
 
-use alloc::sync::Arc;
 use core::fmt;
 
+use arcstr::ArcStr;
 use serde::{Deserialize, Serialize};
 
 /// Longest id in bytes (Mesos: an id becomes a directory name, and NAME_MAX is 255).
@@ -55,7 +56,7 @@ macro_rules! ids {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
         #[serde(transparent)]
-        pub struct $name(Arc<str>);
+        pub struct $name(ArcStr);
 
         impl $name {
             /// Checks `text` against Mesos's id grammar.
@@ -65,13 +66,13 @@ macro_rules! ids {
             }
 
             /// Wraps a text that is known to obey the grammar (made by Nesos itself).
-            pub fn new(text: impl Into<Arc<str>>) -> Self {
+            pub fn new(text: impl Into<ArcStr>) -> Self {
                 Self(text.into())
             }
 
             /// The text, not copied: for an id of another kind that reads the same.
-            pub fn to_shared(&self) -> Arc<str> {
-                Arc::clone(&self.0)
+            pub fn to_shared(&self) -> ArcStr {
+                ArcStr::clone(&self.0)
             }
 
             /// The text.

@@ -16,7 +16,7 @@ use shapes::{agent, board, cluster, framework, give_back, quota, with_frameworks
 
 /// As in masterd.
 #[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const SIZES: [(usize, usize); 4] = [(1_000, 100), (5_000, 500), (10_000, 1_000), (20_000, 2_000)];
 /// Mesos 1.8, allocation cycle of the same size in milliseconds (read off its published chart).

@@ -4,10 +4,14 @@
 //! connected agents.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use arcstr::ArcStr;
 use nesos_wire::command::{AgentRecord, Command, Upkeep};
 use nesos_wire::domain::Domain;
 use nesos_wire::message::{AgentToMaster, Hello, MasterToAgent, TaskReport, Welcome};
+use nesos_wire::resource::Resources;
+use nesos_wire::task::Attribute;
 use nesos_wire::{AgentId, FrameworkId, version};
 
 use crate::allocator::AgentFacts;
@@ -16,8 +20,17 @@ use crate::liveness::Parting;
 use crate::master::Master;
 use crate::news::News;
 use crate::outgoing::FrameworkEvent;
+use crate::recent::Recent;
 use crate::state::{Agent, AgentCondition};
 use crate::timers::Timer;
+
+/// What agents have in common.
+#[derive(Debug, Default)]
+pub(crate) struct Kinds {
+    resources: Recent<Resources>,
+    attributes: Recent<Arc<[Attribute]>>,
+    software: Recent<ArcStr>,
+}
 
 impl Master {
     pub(crate) fn agent_hello(&mut self, link: LinkId, hello: Hello) {
@@ -124,7 +137,7 @@ impl Master {
     }
 
     /// The board's record, proposed if it is new or says something else than before.
-    fn admit(&mut self, hello: &Hello) -> Result<AgentRecord, String> {
+    fn admit(&mut self, hello: &Hello) -> Result<Arc<AgentRecord>, String> {
         if hello.domain.is_some() && self.config.domain.is_none() {
             return Err(
                 "this agent has a fault domain but the master has none: give both --domain, or neither"
@@ -157,15 +170,18 @@ impl Master {
         let record = AgentRecord {
             agent,
             node: hello.node.clone(),
-            hostname: hello.hostname.clone(),
-            ip: hello.ip.clone(),
+            hostname: hello.hostname.as_str().into(),
+            ip: hello.ip.as_str().into(),
             port: hello.port,
             unreachable_since,
             upkeep,
         };
-        if self.registry.agent(&record.agent) != Some(&record) {
-            self.propose(Command::AdmitAgent(record.clone()));
+        let same = self.registry.shared_agent(&record.agent);
+        if let Some(same) = same.filter(|known| **known == record) {
+            return Ok(same);
         }
+        let record = Arc::new(record);
+        self.propose(Command::AdmitAgent(Arc::clone(&record)));
         Ok(record)
     }
 
@@ -205,7 +221,7 @@ impl Master {
         }
         let operations = std::mem::take(&mut hello.operations);
         let executors = std::mem::take(&mut hello.executors);
-        let tasks = self.note_agent(link, id, hello);
+        let tasks = self.note_agent(link, record, hello);
         if !matches!(
             before,
             Some(AgentCondition::Connected(_) | AgentCondition::Disconnected)
@@ -235,6 +251,7 @@ impl Master {
         let settled = self.reconcile_agent_operations(id, operations);
         let settled = settled.into_iter().map(|message| (link, message));
         self.out.to_agents.extend(settled);
+        self.allocator.share_memory(id);
         if record.unreachable_since.is_some() {
             self.announce_returned(&reconciled.returned);
         }
@@ -246,40 +263,42 @@ impl Master {
     }
 
     /// Writes down what the agent says of itself, in the allocator too; hands its tasks back.
-    fn note_agent(&mut self, link: LinkId, id: &AgentId, hello: Hello) -> Vec<TaskReport> {
+    fn note_agent(&mut self, link: LinkId, record: &AgentRecord, hello: Hello) -> Vec<TaskReport> {
+        let id = &record.agent;
         // Normally there are none left; a second Hello on the same link may have changed anything.
         self.rescind_agent_offers(id);
         let wall = self.wall;
         if !self.agents.contains_key(id) {
-            let blank = Agent::blank(id.clone(), hello.node.clone());
-            self.agents.insert(id.clone(), blank);
+            self.agents.insert(id.clone(), Agent::blank(record));
         }
         let Some(agent) = self.agents.get_mut(id) else {
             return hello.tasks;
         };
-        let changed = agent.resources != hello.resources
-            || agent.attributes != hello.attributes
+        let resources = self.kinds.resources.share(hello.resources);
+        let attributes = self.kinds.attributes.share(hello.attributes.into());
+        let changed = agent.resources != resources
+            || agent.attributes != attributes
             || agent.domain != hello.domain;
         match agent.registered_time {
             None => agent.registered_time = Some(wall),
             Some(_) => agent.reregistered_time = Some(wall),
         }
-        agent.hostname = hello.hostname;
-        agent.ip = hello.ip;
-        agent.port = hello.port;
-        agent.software = hello.software;
-        agent.boot_id = hello.boot_id;
-        agent.resources = hello.resources.clone();
-        agent.attributes = hello.attributes;
+        agent.hostname = record.hostname.clone();
+        agent.ip = record.ip.clone();
+        agent.port = record.port;
+        agent.software = self.kinds.software.share(hello.software.into());
+        agent.boot_id = hello.boot_id.into();
+        agent.resources = resources.clone();
+        agent.attributes = attributes;
         agent.domain = hello.domain;
         agent.condition = AgentCondition::Connected(link);
         agent.newest_link = Some(link);
         agent.missed_pings = 0;
         agent.gone_at = None;
         if self.allocator.has_agent(id) {
-            self.allocator.update_agent(id, hello.resources);
+            self.allocator.update_agent(id, resources);
         } else {
-            self.allocator.add_agent(id, hello.resources);
+            self.allocator.add_agent(id, resources);
         }
         let remote = |own: &Domain| {
             agent
@@ -311,17 +330,18 @@ pub(crate) fn frameworks_of(hello: &Hello) -> BTreeSet<FrameworkId> {
 }
 
 impl Agent {
-    pub(crate) fn blank(id: AgentId, node: nesos_wire::NodeId) -> Self {
+    /// One of which only this is known.
+    pub(crate) fn blank(record: &AgentRecord) -> Self {
         Self {
-            id,
-            node,
-            hostname: String::new(),
-            ip: String::new(),
-            port: 0,
-            software: String::new(),
-            boot_id: String::new(),
+            id: record.agent.clone(),
+            node: record.node.clone(),
+            hostname: record.hostname.clone(),
+            ip: record.ip.clone(),
+            port: record.port,
+            software: ArcStr::new(),
+            boot_id: ArcStr::new(),
             resources: Default::default(),
-            attributes: Vec::new(),
+            attributes: Default::default(),
             domain: None,
             condition: AgentCondition::Recovered,
             registered_time: None,

@@ -76,7 +76,7 @@ impl Master {
             |task: &&Task| task.spec.attempt == report.spec.attempt && task.spec.key == key;
         if let Some(ended) = framework.completed.values().rev().find(is_same) {
             match (
-                ended.acknowledged,
+                ended.acknowledged(),
                 report.status.as_ref().and_then(|status| status.uuid),
             ) {
                 // It missed the acknowledgement.
@@ -186,7 +186,7 @@ impl Master {
             _ => {}
         }
         task.latest = latest;
-        let kill = task.kill;
+        let kill = task.kill();
         if is_news {
             self.tell(|| News::TaskAdded(key.clone()));
         }

@@ -62,16 +62,16 @@ impl Master {
         let Some(framework) = self.frameworks.get_mut(&key.framework) else {
             return false;
         };
-        let kill = Some(Kill { grace_ms });
+        let kill = Kill { grace_ms };
         if let Some(task) = framework.unreachable.get_mut(&key.task) {
-            task.kill = kill;
+            task.set_kill(kill);
             return true;
         }
         let Some(task) = framework.tasks.get_mut(&key.task) else {
             return false;
         };
         if !task.latest.is_terminal() {
-            task.kill = kill;
+            task.set_kill(kill);
             let agent = task.agent.clone();
             self.send_agent(
                 &agent,

@@ -38,6 +38,7 @@ mod order;
 mod outgoing;
 mod quota;
 mod ready;
+mod recent;
 mod reconcile;
 pub mod registry;
 mod requests;

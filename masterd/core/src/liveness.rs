@@ -47,10 +47,7 @@ impl Master {
     pub(crate) fn recover_agents(&mut self) {
         let records: Vec<AgentRecord> = self.registry.agents().cloned().collect();
         for record in records {
-            let mut agent = Agent::blank(record.agent.clone(), record.node);
-            agent.hostname = record.hostname;
-            agent.ip = record.ip;
-            agent.port = record.port;
+            let mut agent = Agent::blank(&record);
             match record.unreachable_since {
                 Some(since) => agent.condition = AgentCondition::Unreachable(since),
                 None => {
@@ -233,7 +230,7 @@ impl Master {
             self.tell_update(&key, &status);
             self.forward(key.clone(), status);
         }
-        task.unacknowledged = None;
+        task.set_unacknowledged(None);
         let Some(framework) = self.frameworks.get_mut(&key.framework) else {
             return;
         };

@@ -45,8 +45,8 @@ impl Agent {
     /// The machine it is on.
     pub fn machine(&self) -> MachineId {
         MachineId {
-            hostname: self.hostname.clone(),
-            ip: self.ip.clone(),
+            hostname: self.hostname.to_string(),
+            ip: self.ip.to_string(),
         }
     }
 }

@@ -12,6 +12,7 @@ use nesos_wire::message::MasterToAgent;
 use nesos_wire::resource::Resources;
 use nesos_wire::{AgentId, Attempt, FrameworkId, MasterId, OfferId, TaskKey};
 
+use crate::agents::Kinds;
 use crate::allocator::{Allocator, Settings};
 use crate::call::CallRefusal;
 use crate::config::Config;
@@ -50,6 +51,7 @@ pub struct Master {
     /// No agent becomes unreachable before this.
     pub(crate) removal_allowed_at: Instant,
     pub(crate) allocator: Allocator,
+    pub(crate) kinds: Kinds,
     pub(crate) timers: Timers,
     pub(crate) metrics: Metrics,
     pub(crate) tallies: Shelf<FrameworkId, Tally>,
@@ -91,6 +93,7 @@ impl Master {
             inverse_due: BTreeSet::new(),
             removal_allowed_at: now,
             allocator,
+            kinds: Kinds::default(),
             timers: Timers::default(),
             metrics: Metrics::default(),
             tallies: Shelf::default(),

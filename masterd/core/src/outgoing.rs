@@ -3,6 +3,9 @@
 //! Made by the core, encoded by the daemon. Nothing here is retried by the master: updates with a uuid are retried by
 //! the agent until acknowledged.
 
+use std::sync::Arc;
+
+use arcstr::ArcStr;
 use nesos_wire::domain::Domain;
 use nesos_wire::maintenance::Unavailability;
 use nesos_wire::operation::OperationStatus;
@@ -100,15 +103,15 @@ pub struct Offer {
     /// Where.
     pub agent: AgentId,
     /// The agent's host name.
-    pub hostname: String,
+    pub hostname: ArcStr,
     /// The agent's HTTP address.
-    pub ip: String,
+    pub ip: ArcStr,
     /// The agent's HTTP port.
     pub port: u16,
     /// What.
     pub resources: Resources,
     /// The agent's properties.
-    pub attributes: Vec<Attribute>,
+    pub attributes: Arc<[Attribute]>,
     /// Where the agent stands.
     pub domain: Option<Domain>,
     /// The framework's executors on this agent.
@@ -141,9 +144,9 @@ pub struct InverseOffer {
     /// Where.
     pub agent: AgentId,
     /// The agent's host name.
-    pub hostname: String,
+    pub hostname: ArcStr,
     /// The agent's HTTP address.
-    pub ip: String,
+    pub ip: ArcStr,
     /// The agent's HTTP port.
     pub port: u16,
     /// When the agent will not be there.

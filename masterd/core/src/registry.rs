@@ -6,6 +6,7 @@
 //! nothing but the registry and the command, and never fails, so equal commands in equal order make equal registries.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use nesos_wire::command::{
     AgentRecord, Command, FrameworkRecord, QuotaRecord, Upkeep, WeightRecord,
@@ -47,7 +48,7 @@ pub enum RegistryError {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 enum Record {
     Start(u32),
-    Agent(AgentRecord),
+    Agent(Arc<AgentRecord>),
     Framework(FrameworkRecord),
     Removed(VecDeque<FrameworkId>),
     Gone(AgentId, f64),
@@ -120,7 +121,7 @@ impl Registry {
                 self.start = *start;
                 vec![put("start".into(), &Record::Start(*start))]
             }
-            Command::AdmitAgent(record) => self.put_agent(record.clone()),
+            Command::AdmitAgent(record) => self.put_agent(Arc::clone(record)),
             Command::MarkUnreachable { agent, since } => {
                 self.edit(agent, |record| record.unreachable_since = Some(*since))
             }
@@ -177,6 +178,11 @@ impl Registry {
     /// One agent's record.
     pub fn agent(&self, id: &AgentId) -> Option<&AgentRecord> {
         self.agents.get(id)
+    }
+
+    /// The same, to be kept.
+    pub(crate) fn shared_agent(&self, id: &AgentId) -> Option<Arc<AgentRecord>> {
+        self.agents.get_shared(id).cloned()
     }
 
     /// The record of a board: at once if it remembers its agent id, which all but new ones do.
@@ -236,10 +242,10 @@ impl Registry {
         put("schedule".into(), &record)
     }
 
-    fn put_agent(&mut self, record: AgentRecord) -> Vec<Change> {
+    fn put_agent(&mut self, record: Arc<AgentRecord>) -> Vec<Change> {
         let change = put(
             format!("agent/{}", record.agent),
-            &Record::Agent(record.clone()),
+            &Record::Agent(Arc::clone(&record)),
         );
         self.agents.insert(record.agent.clone(), record);
         vec![change]
@@ -249,7 +255,7 @@ impl Registry {
         match self.agents.get(agent).cloned() {
             Some(mut record) => {
                 change(&mut record);
-                self.put_agent(record)
+                self.put_agent(Arc::new(record))
             }
             None => Vec::new(),
         }

@@ -113,6 +113,11 @@ impl<K, V> Shelf<K, V> {
 impl<K: Ord + Clone, V: Clone> Shelf<K, V> {
     /// The value of this key.
     pub fn get(&self, key: &K) -> Option<&V> {
+        self.get_shared(key).map(Arc::as_ref)
+    }
+
+    /// The same, for who wants to keep it.
+    pub(crate) fn get_shared(&self, key: &K) -> Option<&Arc<V>> {
         let (block, entry) = self.find(key).ok()?;
         Some(&self.blocks[block][entry].1)
     }
@@ -129,18 +134,19 @@ impl<K: Ord + Clone, V: Clone> Shelf<K, V> {
         Some(Arc::make_mut(&mut entries[entry].1))
     }
 
-    /// Puts a value at this key; what was there before.
-    pub fn insert(&mut self, key: K, value: V) -> Option<V> {
+    /// Puts a value, which may be shared, at this key; what was there before.
+    pub fn insert(&mut self, key: K, value: impl Into<Arc<V>>) -> Option<V> {
+        let value = value.into();
         let (block, entry) = match self.find(&key) {
             Ok((block, entry)) => {
                 let entries = Arc::make_mut(&mut self.blocks[block]);
-                let old = std::mem::replace(&mut entries[entry].1, Arc::new(value));
+                let old = std::mem::replace(&mut entries[entry].1, value);
                 return Some(Arc::unwrap_or_clone(old));
             }
             Err(place) => place,
         };
         self.len += 1;
-        let new = (key, Arc::new(value));
+        let new = (key, value);
         let Some(entries) = self.blocks.get_mut(block).map(Arc::make_mut) else {
             self.blocks.push(Arc::new(vec![new]));
             return None;

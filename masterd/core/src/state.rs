@@ -4,7 +4,9 @@
 //! read-only). Invariants across these structs are spelled out, and checked, in `check`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use arcstr::ArcStr;
 use nesos_base::time::Instant;
 use nesos_wire::command::FrameworkFacts;
 use nesos_wire::domain::Domain;
@@ -40,19 +42,19 @@ pub struct Agent {
     /// The board.
     pub node: NodeId,
     /// Name under which its tasks can be reached.
-    pub hostname: String,
+    pub hostname: ArcStr,
     /// Address of its HTTP server.
-    pub ip: String,
+    pub ip: ArcStr,
     /// Port of its HTTP server.
     pub port: u16,
     /// Software version; empty before its first `Hello` to this master.
-    pub software: String,
+    pub software: ArcStr,
     /// The boot it is in.
-    pub boot_id: String,
+    pub boot_id: ArcStr,
     /// All it has.
     pub resources: Resources,
     /// Its properties.
-    pub attributes: Vec<Attribute>,
+    pub attributes: Arc<[Attribute]>,
     /// Where it stands, if that is configured.
     pub domain: Option<Domain>,
     /// Where it stands.

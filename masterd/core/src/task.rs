@@ -8,6 +8,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use arcstr::ArcStr;
 use nesos_wire::framework_executor::ExecutorKind;
 use nesos_wire::resource::{Resources, Scalar};
 use nesos_wire::task::{Command, TaskSpec, TaskState, TaskStatus};
@@ -36,15 +37,19 @@ pub struct Task {
     pub state: TaskState,
     /// Newest state the agent knows: what accounting goes by.
     pub latest: TaskState,
-    history: Box<[u8]>,
-    /// The status that the framework has still to acknowledge, whole.
-    pub unacknowledged: Option<Box<TaskStatus>>,
     /// The agent has been heard to know this launch.
     pub confirmed: bool,
-    /// It is to be killed.
-    pub kill: Option<Kill>,
-    /// Uuid of the last acknowledged terminal status.
-    pub acknowledged: Option<Uuid>,
+    /// [`Packed`]; empty: there is nothing in it.
+    packed: Box<[u8]>,
+    /// What most tasks lack at most times; there only if some of it is.
+    seldom: Option<Box<Seldom>>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Seldom {
+    unacknowledged: Option<Box<TaskStatus>>,
+    kill: Option<Kill>,
+    acknowledged: Option<Uuid>,
 }
 
 /// What was launched; derefs to what it has in common with others.
@@ -55,12 +60,10 @@ pub struct Spec {
     /// Which launch of this id.
     pub attempt: Attempt,
     /// The task's display name.
-    pub name: Arc<str>,
+    pub name: ArcStr,
     /// The executor's id; a command task's is its task id.
     pub executor: ExecutorId,
     pattern: Arc<Pattern>,
-    /// Protobuf of the public `TaskInfo`, as a [`difference`] to what [`Pattern::foretell`] makes of it.
-    info: Box<[u8]>,
 }
 
 /// What many tasks have in common; the fields are those of [`TaskSpec`].
@@ -83,7 +86,7 @@ pub struct Common {
 #[derive(Debug, PartialEq)]
 struct Pattern {
     common: Common,
-    name: Arc<str>,
+    name: ArcStr,
     task: TaskId,
     agent: AgentId,
     info: Box<[u8]>,
@@ -112,40 +115,10 @@ impl Pattern {
     }
 }
 
-impl Spec {
-    fn info(&self, agent: &AgentId) -> Vec<u8> {
-        let foretold = self.pattern.foretell(&self.key.task, agent);
-        apply(&self.info, foretold)
-    }
-
-    fn open(&self, agent: &AgentId) -> TaskSpec {
-        let common = Common::clone(self);
-        TaskSpec {
-            key: self.key.clone(),
-            attempt: self.attempt,
-            name: self.name.as_ref().to_owned(),
-            executor: self.executor.clone(),
-            kind: common.kind,
-            role: common.role,
-            resources: common.resources,
-            limits: common.limits,
-            command: Command {
-                user: common.user,
-                ..Command::default()
-            },
-            kill_grace_ms: common.kill_grace_ms,
-            partition_aware: common.partition_aware,
-            task_killing: common.task_killing,
-            checkpoint: common.checkpoint,
-            info: self.info(agent),
-            framework_info: Vec::new(),
-        }
-    }
-}
-
 impl Patterns {
-    /// Keeps what is to be kept of a launch.
-    fn pack(&mut self, spec: TaskSpec, agent: &AgentId) -> Spec {
+    /// Keeps what is to be kept of a launch. The second is its `TaskInfo`, as a [`difference`] to what
+    /// [`Pattern::foretell`] makes of it.
+    fn pack(&mut self, spec: TaskSpec, agent: &AgentId) -> (Spec, Vec<u8>) {
         let common = Common {
             kind: spec.kind,
             role: spec.role,
@@ -162,7 +135,7 @@ impl Patterns {
             Some(at) => self.0.remove(at),
             None => Arc::new(Pattern {
                 common,
-                name: spec.name.as_str().into(),
+                name: ArcStr::from(spec.name.as_str()),
                 task: spec.key.task.clone(),
                 agent: agent.clone(),
                 info: spec.info.as_slice().into(),
@@ -172,8 +145,8 @@ impl Patterns {
             self.0.remove(0);
         }
         self.0.push(Arc::clone(&pattern));
-        let name = if *pattern.name == *spec.name {
-            Arc::clone(&pattern.name)
+        let name = if pattern.name == spec.name {
+            pattern.name.clone()
         } else {
             spec.name.into()
         };
@@ -184,30 +157,34 @@ impl Patterns {
             spec.executor
         };
         let foretold = pattern.foretell(&spec.key.task, agent);
-        Spec {
+        let info = difference(&spec.info, &foretold);
+        let spec = Spec {
             key: spec.key,
             attempt: spec.attempt,
             name,
             executor,
             pattern,
-            info: difference(&spec.info, &foretold),
-        }
+        };
+        (spec, info)
     }
 }
 
 impl Task {
     /// A task in the books of a framework with these patterns.
     pub fn new(spec: TaskSpec, agent: AgentId, patterns: &mut Patterns) -> Self {
+        let (spec, info) = patterns.pack(spec, &agent);
+        let packed = Packed {
+            info: &info,
+            statuses: Vec::new(),
+        };
         Self {
-            spec: patterns.pack(spec, &agent),
+            spec,
             agent,
             state: TaskState::Staging,
             latest: TaskState::Staging,
-            history: Box::default(),
-            unacknowledged: None,
             confirmed: false,
-            kill: None,
-            acknowledged: None,
+            packed: packed.close(),
+            seldom: None,
         }
     }
 
@@ -223,24 +200,83 @@ impl Task {
 
     /// Protobuf of its public `TaskInfo`.
     pub fn info(&self) -> Vec<u8> {
-        self.spec.info(&self.agent)
+        let foretold = self.spec.pattern.foretell(&self.spec.key.task, &self.agent);
+        apply(Packed::open(&self.packed).info, foretold)
     }
 
     /// As it was launched, without the command (but for its user) and the framework's protobuf.
     pub fn open(&self) -> TaskSpec {
-        self.spec.open(&self.agent)
+        let spec = &self.spec;
+        let common = Common::clone(spec);
+        TaskSpec {
+            key: spec.key.clone(),
+            attempt: spec.attempt,
+            name: spec.name.to_string(),
+            executor: spec.executor.clone(),
+            kind: common.kind,
+            role: common.role,
+            resources: common.resources,
+            limits: common.limits,
+            command: Command {
+                user: common.user,
+                ..Command::default()
+            },
+            kill_grace_ms: common.kill_grace_ms,
+            partition_aware: common.partition_aware,
+            task_killing: common.task_killing,
+            checkpoint: common.checkpoint,
+            info: self.info(),
+            framework_info: Vec::new(),
+        }
+    }
+
+    /// The status that the framework has still to acknowledge, whole.
+    pub fn unacknowledged(&self) -> Option<&TaskStatus> {
+        self.seldom.as_ref()?.unacknowledged.as_deref()
+    }
+
+    /// From now on this is the status to be acknowledged.
+    pub fn set_unacknowledged(&mut self, status: Option<TaskStatus>) {
+        self.amend(|seldom| seldom.unacknowledged = status.map(Box::new));
+    }
+
+    /// It is to be killed.
+    pub fn kill(&self) -> Option<Kill> {
+        self.seldom.as_ref()?.kill
+    }
+
+    /// From now on it is to be killed.
+    pub fn set_kill(&mut self, kill: Kill) {
+        self.amend(|seldom| seldom.kill = Some(kill));
+    }
+
+    /// Uuid of the last acknowledged terminal status.
+    pub fn acknowledged(&self) -> Option<Uuid> {
+        self.seldom.as_ref()?.acknowledged
+    }
+
+    /// Nothing is left to be acknowledged; the uuid is the terminal status's, if it had one.
+    pub fn set_acknowledged(&mut self, uuid: Option<Uuid>) {
+        self.amend(|seldom| {
+            seldom.unacknowledged = None;
+            seldom.acknowledged = uuid;
+        });
+    }
+
+    fn amend(&mut self, change: impl FnOnce(&mut Seldom)) {
+        let mut seldom = self.seldom.take().unwrap_or_default();
+        change(&mut seldom);
+        self.seldom = (*seldom != Seldom::default()).then_some(seldom);
     }
 
     /// Whether it has had any status yet.
     pub fn has_statuses(&self) -> bool {
-        !self.history.is_empty()
+        !Packed::open(&self.packed).statuses.is_empty()
     }
 
     /// Statuses, oldest first, one per run of equal states, without `data`; at most 16.
     pub fn statuses(&self) -> Vec<TaskStatus> {
-        // Written below, and nowhere else.
-        let packed: Vec<Past> = postcard::from_bytes(&self.history).unwrap_or_default();
-        let open = packed.into_iter().map(|past| {
+        let open = Packed::open(&self.packed).statuses.into_iter().map(|past| {
             let mut status = past.status;
             if past.is_agents {
                 status.agent = Some(self.agent.clone());
@@ -254,33 +290,53 @@ impl Task {
     }
 
     /// Notes a status that goes to the framework.
-    pub fn record(&mut self, status: TaskStatus) {
+    pub fn record(&mut self, mut status: TaskStatus) {
         self.state = status.state;
-        let mut statuses = self.statuses();
-        if statuses
-            .last()
-            .is_some_and(|last| last.state == status.state)
-        {
+        let mut packed = Packed::open(&self.packed);
+        let statuses = &mut packed.statuses;
+        let last = statuses.last();
+        if last.is_some_and(|last| last.status.state == status.state) {
             statuses.pop();
         } else if statuses.len() >= MAX_STATUSES {
             statuses.remove(0);
         }
-        statuses.push(status);
-        let pack = |mut status: TaskStatus| {
-            // The executor's bytes are not kept for history, as in Mesos: they may be large.
-            status.data = Vec::new();
-            let is_agents = status.agent.take_if(|agent| *agent == self.agent).is_some();
-            let own = |executor: &mut ExecutorId| *executor == self.spec.executor;
-            let is_executors = status.executor.take_if(own).is_some();
-            Past {
-                is_agents,
-                is_executors,
-                status,
-            }
-        };
-        let packed: Vec<Past> = statuses.into_iter().map(pack).collect();
+        // The executor's bytes are not kept for history, as in Mesos: they may be large.
+        status.data = Vec::new();
+        let is_agents = status.agent.take_if(|agent| *agent == self.agent).is_some();
+        let own = |executor: &mut ExecutorId| *executor == self.spec.executor;
+        let is_executors = status.executor.take_if(own).is_some();
+        statuses.push(Past {
+            is_agents,
+            is_executors,
+            status,
+        });
+        self.packed = packed.close();
+    }
+}
+
+/// The part of a task that is looked at only when it is shown or changes.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Packed<'a> {
+    /// Protobuf of the public `TaskInfo`, as a [`difference`] to what [`Pattern::foretell`] makes of it.
+    info: &'a [u8],
+    statuses: Vec<Past>,
+}
+
+impl<'a> Packed<'a> {
+    fn open(bytes: &'a [u8]) -> Self {
+        // Written below, and nowhere else; nothing is nothing.
+        postcard::from_bytes(bytes).unwrap_or(Self {
+            info: &[],
+            statuses: Vec::new(),
+        })
+    }
+
+    fn close(&self) -> Box<[u8]> {
+        if self.info.is_empty() && self.statuses.is_empty() {
+            return Box::default();
+        }
         // It cannot fail: there is memory, and nothing in a status has no form.
-        self.history = postcard::to_allocvec(&packed).unwrap_or_default().into();
+        postcard::to_allocvec(self).unwrap_or_default().into()
     }
 }
 
@@ -296,9 +352,9 @@ struct Past {
 
 /// What it takes to make `text` of `base`: how much they have in common at both ends, and what stands between.
 /// Nothing, if they are the same.
-fn difference(text: &[u8], base: &[u8]) -> Box<[u8]> {
+fn difference(text: &[u8], base: &[u8]) -> Vec<u8> {
     if text == base {
-        return Box::default();
+        return Vec::new();
     }
     let common = |(a, b): &(&u8, &u8)| a == b;
     let start = text.iter().zip(base).take_while(common).count();
@@ -307,9 +363,7 @@ fn difference(text: &[u8], base: &[u8]) -> Box<[u8]> {
     let end = end.take_while(common).count();
     let middle = &rest[..rest.len() - end];
     // It cannot fail: there is memory.
-    postcard::to_allocvec(&(start, end, middle))
-        .unwrap_or_default()
-        .into()
+    postcard::to_allocvec(&(start, end, middle)).unwrap_or_default()
 }
 
 /// The text again.

@@ -57,7 +57,7 @@ impl Master {
         if !task.state.is_terminal() {
             task.record(status.clone());
         }
-        task.unacknowledged = status.uuid.is_some().then(|| Box::new(status.clone()));
+        task.set_unacknowledged(status.uuid.is_some().then(|| status.clone()));
         if frees {
             let (role, resources) = (task.spec.role.clone(), task.spec.resources.clone());
             self.allocator
@@ -102,14 +102,14 @@ impl Master {
             .get_mut(framework)
             .and_then(|framework| framework.tasks.get_mut(&key.task));
         if let Some(task) = known.filter(|task| task.agent == *agent) {
-            let Some(status) = task
-                .unacknowledged
-                .take_if(|status| status.uuid == Some(uuid))
-            else {
+            let awaited = task.unacknowledged();
+            let Some(status) = awaited.filter(|status| status.uuid == Some(uuid)) else {
                 self.metrics.invalid_status_update_acknowledgements += 1;
                 return;
             };
-            if status.state.is_terminal() {
+            let is_final = status.state.is_terminal();
+            task.set_unacknowledged(None);
+            if is_final {
                 self.complete_task(&key, Some(uuid));
             }
         }
@@ -123,7 +123,7 @@ impl Master {
             return;
         };
         let waiting = known.tasks.values().filter_map(|task| {
-            let status = TaskStatus::clone(task.unacknowledged.as_deref()?);
+            let status = task.unacknowledged()?.clone();
             Some((task.spec.key.clone(), status))
         });
         for (key, status) in waiting.collect::<Vec<_>>() {
@@ -182,7 +182,7 @@ impl Master {
             .and_then(|known| known.tasks.get_mut(&key.task))
         {
             task.record(status.clone());
-            task.unacknowledged = None;
+            task.set_unacknowledged(None);
         }
         self.forward(key.clone(), status);
         self.complete_task(key, None);
@@ -199,8 +199,7 @@ impl Master {
         if let Some(agent) = self.agents.get_mut(&task.agent) {
             agent.tasks.remove(key);
         }
-        task.acknowledged = acknowledged;
-        task.unacknowledged = None;
+        task.set_acknowledged(acknowledged);
         framework.complete(task, self.config.max_completed_tasks);
     }
 
@@ -247,7 +246,7 @@ impl Master {
                     .values()
                     .rev()
                     .filter(|task| task.spec.key == *key);
-                status.uuid.is_some() && launches.any(|task| task.acknowledged == status.uuid)
+                status.uuid.is_some() && launches.any(|task| task.acknowledged() == status.uuid)
             }
         }
     }

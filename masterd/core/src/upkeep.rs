@@ -135,7 +135,7 @@ impl Master {
             let Some(task) = self.task(&key) else {
                 continue;
             };
-            let ordered = task.kill.and_then(|kill| kill.grace_ms);
+            let ordered = task.kill().and_then(|kill| kill.grace_ms);
             let grace_ms = match (ordered, most) {
                 (ordered, Some(most)) => Some(ordered.unwrap_or(task.spec.kill_grace_ms).min(most)),
                 (ordered, None) => ordered,

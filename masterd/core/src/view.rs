@@ -55,6 +55,7 @@ impl Master {
             draining: BTreeSet::new(),
             removal_allowed_at: self.removal_allowed_at,
             allocator: Allocator::new(&Settings::default()),
+            kinds: Default::default(),
             timers: Timers::default(),
             metrics: self.metrics.clone(),
             tallies: self.tallies.clone(),

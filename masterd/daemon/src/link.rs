@@ -16,9 +16,11 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use crate::engine::{Engine, Input};
 
+mod live;
 mod outbox;
 
-use outbox::{Next, Outgoing, outbox};
+use live::Live;
+use outbox::outbox;
 pub(crate) use outbox::{Outbox, OutboxError};
 
 /// How long an authenticated agent may take for its `Hello`, which may hold a thousand tasks over a slow network.
@@ -43,66 +45,30 @@ enum Fault {
     Cut,
 }
 
-/// Serves a link until it ends. `certified` is the common name of the agent's certificate.
-///
-/// Not an `async fn`: that would keep room for its arguments beside what became of them.
-pub(crate) fn serve<S>(
+/// Greets an agent and serves its link, in a task of its own, until it ends. `certified` is the common name of the agent's
+/// certificate.
+pub(crate) async fn serve<S>(
     stream: S,
     link: LinkId,
     certified: String,
     peer: SocketAddr,
     engine: Engine,
-) -> impl Future<Output = ()> + Send
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (read, mut write) = tokio::io::split(stream);
-    let mut reader = FrameReader::new(read);
-    async move {
-        // In boxes, here and below: what a link needs for a moment must not stay with it as long as it lives.
-        let greeting = Box::pin(greet(
-            &mut reader,
-            &mut write,
-            link,
-            &certified,
-            peer,
-            &engine,
-        ));
-        let Some(outgoing) = greeting.await else {
-            return;
-        };
-        let ended = tokio::select! {
-            ended = read_all(&mut reader, link, &engine) => ended,
-            ended = write_all(&mut write, &outgoing) => ended,
-        };
-        match ended {
-            Ok(()) => tracing::info!("agent link {} of node {certified} was closed", link.0),
-            Err(fault) => tracing::warn!("agent link {} of node {certified} ends: {fault}", link.0),
-        }
-        Box::pin(engine.send(Input::Closed(link))).await;
-    }
-}
-
-/// Hands the agent's `Hello` to the engine. Gives what will be sent; `None`: the link is over.
-async fn greet<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
-    reader: &mut FrameReader<R>,
-    write: &mut W,
-    link: LinkId,
-    certified: &str,
-    peer: SocketAddr,
-    engine: &Engine,
-) -> Option<Outgoing> {
-    let hello = match first_message(reader, certified, peer).await {
-        Ok(hello) => Box::new(hello?),
+    let mut reader = FrameReader::new(stream);
+    let hello = match first_message(&mut reader, &certified, peer).await {
+        Ok(Some(hello)) => Box::new(hello),
+        Ok(None) => return,
         Err(fault) => {
             tracing::warn!("agent link {} from {peer}: {fault}", link.0);
             let reason = fault.to_string();
             let refusal = MasterToAgent::Refused { reason };
             // It may not listen any more.
-            let refusing = nesos_shell::framed::write(write, &refusal);
+            let refusing = nesos_shell::framed::write(reader.stream(), &refusal);
             let _ = tokio::time::timeout(WRITE_LIMIT, refusing).await;
-            let _ = write.shutdown().await;
-            return None;
+            let _ = reader.stream().shutdown().await;
+            return;
         }
     };
     tracing::info!(
@@ -111,17 +77,20 @@ async fn greet<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
         hello.node,
         hello.hostname
     );
+    let node = hello.node.clone();
     let (outbox, outgoing) = outbox();
     let hello = Input::Hello {
         link,
         hello,
         outbox,
     };
-    engine.send(hello).await.then_some(outgoing)
+    if engine.send(hello).await {
+        tokio::spawn(Live::new(reader, outgoing, link, node, engine));
+    }
 }
 
-async fn first_message<R: AsyncRead + Unpin>(
-    reader: &mut FrameReader<R>,
+async fn first_message<S: AsyncRead + Unpin>(
+    reader: &mut FrameReader<S>,
     certified: &str,
     peer: SocketAddr,
 ) -> Result<Option<Hello>, Fault> {
@@ -142,47 +111,4 @@ async fn first_message<R: AsyncRead + Unpin>(
         hello.ip = peer.ip().to_canonical().to_string();
     }
     Ok(Some(hello))
-}
-
-async fn read_all<R: AsyncRead + Unpin>(
-    reader: &mut FrameReader<R>,
-    link: LinkId,
-    engine: &Engine,
-) -> Result<(), Fault> {
-    while let Some(message) = reader.read().await? {
-        if !Box::pin(engine.send(Input::Message { link, message })).await {
-            break;
-        }
-    }
-    Ok(())
-}
-
-async fn write_all<W: AsyncWrite + Unpin>(write: &mut W, outgoing: &Outgoing) -> Result<(), Fault> {
-    loop {
-        let frame = match outgoing.next().await {
-            Next::Frame(frame) => frame,
-            Next::Cut => return Err(Fault::Cut),
-            Next::End => {
-                // The other side sees an orderly end; whether it still listens does not matter.
-                let _ = tokio::time::timeout(WRITE_LIMIT, write.shutdown()).await;
-                return Ok(());
-            }
-        };
-        tokio::select! {
-            sent = Box::pin(send(write, &frame)) => sent?,
-            () = outgoing.was_cut() => return Err(Fault::Cut),
-        }
-        outgoing.sent(frame.len());
-    }
-}
-
-async fn send<W: AsyncWrite + Unpin>(write: &mut W, frame: &[u8]) -> Result<(), Fault> {
-    let sending = async {
-        write.write_all(frame).await?;
-        write.flush().await
-    };
-    match tokio::time::timeout(WRITE_LIMIT, sending).await {
-        Ok(sent) => Ok(sent.map_err(LinkError::Io)?),
-        Err(_) => Err(Fault::Stuck),
-    }
 }

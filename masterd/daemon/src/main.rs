@@ -36,9 +36,9 @@ use engine::{Engine, Runner};
 use options::Options;
 use server::Server;
 
-/// Small and fast, and the same with every C library.
+/// Keeps what lives long apart from what is as large as a handshake, and is the same with every C library.
 #[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let mut random = [0; 16];

@@ -163,8 +163,8 @@ impl Server {
         }
     }
 
-    /// Serves an agent's link in a task of its own: the connection's has room for everything that a connection may turn out
-    /// to be, which ten thousand agents would keep for as long as they live.
+    /// Takes an agent's link over from rustls. It then lives in a task of its own: this one has room for everything that a
+    /// connection may turn out to be, which ten thousand agents would keep for as long as they live.
     async fn agent(
         &self,
         stream: TlsStream<Whole<TcpStream>>,
@@ -179,7 +179,7 @@ impl Server {
         match tokio::time::timeout(HANDSHAKE_LIMIT, records::take_over(stream)).await {
             Ok(Ok(stream)) => {
                 let engine = self.app.engine.clone();
-                tokio::spawn(link::serve(stream, link, certified, peer, engine));
+                link::serve(stream, link, certified, peer, engine).await;
             }
             Ok(Err(error)) => tracing::warn!("agent link from {peer}: {error}"),
             Err(_) => tracing::warn!("agent link from {peer}: it sent half a record and no more"),

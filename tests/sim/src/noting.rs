@@ -209,7 +209,7 @@ fn subscribed(subscribe: &Subscribe) -> Pending {
 fn changed(core: &Master, link: LinkId, hello: &Hello) -> Option<Pending> {
     let known = core.agents().find(|known| known.node == hello.node)?;
     let is_changed = known.resources != hello.resources
-        || known.attributes != hello.attributes
+        || *known.attributes != *hello.attributes
         || known.domain != hello.domain;
     is_changed.then(|| Pending::Changed(known.id.clone(), link))
 }

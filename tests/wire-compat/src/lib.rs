@@ -195,7 +195,7 @@ fn commands() -> Vec<Sample> {
             "Command::MasterStarted",
             Command::MasterStarted { start: 2 },
         ),
-        sample("Command::AdmitAgent", Command::AdmitAgent(record)),
+        sample("Command::AdmitAgent", Command::AdmitAgent(record.into())),
         sample(
             "Command::MarkUnreachable",
             Command::MarkUnreachable {

@@ -3,71 +3,38 @@
 //! Called by [`super::Resources`], which never merges what differs here (Mesos's `addable`). Invariant: a name that
 //! Nesos knows takes no memory of its own.
 
-use alloc::{borrow::ToOwned, string::String, sync::Arc, vec::Vec};
+use alloc::{borrow::ToOwned, string::String, vec::Vec};
 use core::cmp::Ordering;
 use core::hash::{Hash, Hasher};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use arcstr::{ArcStr, literal};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A resource's name; cheap to clone.
-#[derive(Debug, Clone)]
-pub enum Name {
-    /// One of [`KNOWN`].
-    Known(&'static str),
-    /// Any other.
-    Other(Arc<str>),
-}
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Name(ArcStr);
 
 /// The names that boards have by themselves.
-const KNOWN: [&str; 5] = ["cpus", "disk", "gpus", "mem", "ports"];
+static KNOWN: [ArcStr; 5] = [
+    literal!("cpus"),
+    literal!("disk"),
+    literal!("gpus"),
+    literal!("mem"),
+    literal!("ports"),
+];
 
 impl Name {
     /// The name of this text.
     pub fn new(text: &str) -> Self {
-        match KNOWN.iter().find(|known| **known == text) {
-            Some(known) => Self::Known(known),
-            None => Self::Other(text.into()),
+        match KNOWN.iter().find(|known| *known == text) {
+            Some(known) => Self(known.clone()),
+            None => Self(text.into()),
         }
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
-        match self {
-            Self::Known(text) => text,
-            Self::Other(text) => text,
-        }
-    }
-}
-
-impl PartialEq for Name {
-    fn eq(&self, other: &Self) -> bool {
-        self.as_str() == other.as_str()
-    }
-}
-
-impl Eq for Name {}
-
-impl PartialOrd for Name {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Name {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.as_str().cmp(other.as_str())
-    }
-}
-
-impl Hash for Name {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.as_str().hash(state);
-    }
-}
-
-impl Serialize for Name {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
+        &self.0
     }
 }
 

@@ -30,6 +30,8 @@ use nesos_base::time::{Duration, Instant};
 use nesos_wire::resource::Resources;
 use nesos_wire::{AgentId, FrameworkId};
 
+use crate::recent::Recent;
+
 use bits::Bits;
 pub(crate) use books::is_same;
 use filters::Filters;
@@ -177,6 +179,8 @@ pub struct Allocator {
     held_back: Bits,
     has_new_framework: bool,
     resume_at: Option<usize>,
+    /// What agents that came lately had free and in use.
+    bags: Recent<Resources>,
 }
 
 impl Allocator {
@@ -199,6 +203,7 @@ impl Allocator {
             held_back: Bits::default(),
             has_new_framework: false,
             resume_at: None,
+            bags: Recent::default(),
         }
     }
 

@@ -199,6 +199,21 @@ impl Allocator {
         }
     }
 
+    /// Lets the books of an agent share memory with those of others that have the same free and in use. For when much
+    /// has changed: what changes next is copied first.
+    pub fn share_memory(&mut self, id: &AgentId) {
+        let Some(at) = self.slots.find(id) else {
+            return;
+        };
+        let slot = &mut self.slots.slots[at as usize];
+        let held = slot.holdings.iter_mut().map(|held| &mut held.resources);
+        for bag in held.chain([&mut slot.available]) {
+            if !bag.is_empty() {
+                *bag = self.bags.share(std::mem::take(bag));
+            }
+        }
+    }
+
     /// The agent is gone with everything allocated on it.
     pub fn remove_agent(&mut self, id: &AgentId) {
         let Some(at) = self.slots.find(id) else {

@@ -66,7 +66,7 @@ fn what_was_written_loads_again() {
     let mut registry = Registry::default();
     let mut database = std::collections::BTreeMap::new();
     let mut commands = vec![Command::MasterStarted { start: 3 }];
-    commands.extend((0..3).map(|n| Command::AdmitAgent(agent(n))));
+    commands.extend((0..3).map(|n| Command::AdmitAgent(agent(n).into())));
     commands.push(Command::MarkUnreachable {
         agent: agent(1).agent,
         since: 5.5,
@@ -74,7 +74,7 @@ fn what_was_written_loads_again() {
     commands.push(Command::RemoveAgent {
         agent: agent(2).agent,
     });
-    commands.push(Command::AdmitAgent(agent(3)));
+    commands.push(Command::AdmitAgent(agent(3).into()));
     commands.push(Command::MarkGone {
         agent: agent(3).agent,
         since: 7.0,

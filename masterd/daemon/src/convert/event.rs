@@ -136,7 +136,7 @@ pub(crate) fn offer(offer: &Offer, refined: bool) -> v1::Offer {
         id: offer.id.as_str().into(),
         framework_id: offer.framework.as_str().into(),
         agent_id: offer.agent.as_str().into(),
-        hostname: offer.hostname.clone(),
+        hostname: offer.hostname.to_string(),
         url: Some(agent_url(&offer.hostname, &offer.ip, offer.port)),
         unavailability: offer
             .unavailability

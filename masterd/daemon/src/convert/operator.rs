@@ -201,13 +201,13 @@ pub(crate) fn agent_version(known: &Agent) -> String {
     if known.software.is_empty() {
         MESOS_VERSION.into()
     } else {
-        known.software.clone()
+        known.software.to_string()
     }
 }
 
 fn agent_info(known: &Agent) -> v1::AgentInfo {
     v1::AgentInfo {
-        hostname: known.hostname.clone(),
+        hostname: known.hostname.to_string(),
         port: Some(i32::from(known.port)),
         resources: resource::list(&known.resources, &Shape::default()),
         attributes: resource::attributes(&known.attributes),

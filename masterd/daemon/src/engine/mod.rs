@@ -3,6 +3,7 @@
 //! Not the loop itself (`run`). Called by links and HTTP handlers; a full mailbox makes them wait, and with them their
 //! peers. Invariant: whoever asks gets an answer or `None` when masterd is stopping, never silence.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -33,6 +34,9 @@ const MAX_QUERIES: usize = 64;
 
 /// A question about the master's state, answered between two events.
 type Query = Box<dyn FnOnce(&Master) + Send>;
+
+/// An event on its way into a full mailbox.
+pub(crate) type Sending = Pin<Box<dyn Future<Output = bool> + Send>>;
 
 /// An event together with what its answer needs.
 #[derive(Debug)]
@@ -170,6 +174,18 @@ impl Engine {
     /// Hands an event in; waits while the mailbox is full. `false`: masterd is stopping.
     pub(crate) async fn send(&self, input: Input) -> bool {
         self.inputs.send(input).await.is_ok()
+    }
+
+    /// Hands an event in at once if there is room. `Err`: what to wait for, which says the same as [`send`](Self::send).
+    pub(crate) fn send_now(&self, input: Input) -> Result<bool, Sending> {
+        match self.inputs.try_send(input) {
+            Ok(()) => Ok(true),
+            Err(mpsc::error::TrySendError::Closed(_)) => Ok(false),
+            Err(mpsc::error::TrySendError::Full(input)) => {
+                let inputs = self.inputs.clone();
+                Err(Box::pin(async move { inputs.send(input).await.is_ok() }))
+            }
+        }
     }
 
     /// Events and questions that wait now.

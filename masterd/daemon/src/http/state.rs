@@ -265,7 +265,7 @@ pub(super) fn slave(master: &Master, agent: &Agent) -> legacy::Slave {
     let upkeep = master.upkeep(&agent.id);
     legacy::Slave {
         id: agent.id.to_string(),
-        hostname: agent.hostname.clone(),
+        hostname: agent.hostname.to_string(),
         port: agent.port,
         attributes: resource::attributes(&agent.attributes).iter().collect(),
         domain: agent.domain.as_ref().map(nesos_api::domain::shown),
@@ -302,7 +302,7 @@ fn full_slave(master: &Master, agent: &Agent) -> legacy::FullSlave {
 fn recovered_slave(agent: &Agent) -> legacy::RecoveredSlave {
     legacy::RecoveredSlave {
         id: agent.id.to_string(),
-        hostname: agent.hostname.clone(),
+        hostname: agent.hostname.to_string(),
         port: agent.port,
         attributes: resource::attributes(&agent.attributes).iter().collect(),
         domain: agent.domain.as_ref().map(nesos_api::domain::shown),

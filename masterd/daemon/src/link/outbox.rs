@@ -100,22 +100,14 @@ impl Drop for Outbox {
 }
 
 impl Outgoing {
-    /// What comes next. Dropping the future loses nothing.
-    pub(super) async fn next(&self) -> Next {
-        std::future::poll_fn(|cx| self.poll_next(cx)).await
-    }
-
-    /// Completes when the link is to be closed at once.
-    pub(super) async fn was_cut(&self) {
-        std::future::poll_fn(|cx| {
-            let mut queue = lock(&self.0);
-            if queue.is_cut {
-                return Poll::Ready(());
-            }
-            queue.waker = Some(cx.waker().clone());
-            Poll::Pending
-        })
-        .await;
+    /// Ready when the link is to be closed at once.
+    pub(super) fn poll_cut(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut queue = lock(&self.0);
+        if queue.is_cut {
+            return Poll::Ready(());
+        }
+        queue.waker = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     /// A frame of so many bytes has left.
@@ -123,7 +115,8 @@ impl Outgoing {
         lock(&self.0).bytes -= bytes;
     }
 
-    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Next> {
+    /// What comes next.
+    pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Next> {
         let mut queue = lock(&self.0);
         if queue.is_cut {
             return Poll::Ready(Next::Cut);
@@ -224,17 +217,19 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         runtime.unwrap().block_on(async {
             let (outbox, outgoing) = outbox();
-            let (is_pushed, ()) = tokio::join!(outgoing.next(), async {
+            let next = || std::future::poll_fn(|cx| outgoing.poll_next(cx));
+            let was_cut = std::future::poll_fn(|cx| outgoing.poll_cut(cx));
+            let (is_pushed, ()) = tokio::join!(next(), async {
                 tokio::task::yield_now().await;
                 outbox.push(&PING).unwrap();
             });
             assert!(matches!(is_pushed, Next::Frame(_)));
-            tokio::join!(outgoing.was_cut(), async {
+            tokio::join!(was_cut, async {
                 tokio::task::yield_now().await;
                 outbox.cut();
             });
             lock(&outbox.0).is_cut = false;
-            let (end, ()) = tokio::join!(outgoing.next(), async move {
+            let (end, ()) = tokio::join!(next(), async move {
                 tokio::task::yield_now().await;
                 drop(outbox);
             });
