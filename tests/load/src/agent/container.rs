@@ -13,7 +13,9 @@ use nesos_sys::cgroup::Cgroup;
 use nesos_sys::container::{Namespaces, SpawnPlan, spawn};
 use nesos_sys::reap::Exit;
 use nesos_wire::executor::{ExecutorSpec, FromExecutor, Outcome};
+use nesos_wire::file_system::FileSystem;
 use nesos_wire::frame;
+use nesos_wire::rights::Rights;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use tempfile::TempDir;
@@ -185,7 +187,9 @@ impl Place {
                 .as_ref()
                 .map(|group| group.procs_file().display().to_string()),
             pid_namespace: true,
-            mount_namespace: true,
+            file_system: Some(FileSystem::host(sandbox.display().to_string())),
+            hostname: None,
+            rights: Rights::default(),
             kill_grace_ms: 3000,
         };
         let flags = nix::sys::memfd::MFdFlags::MFD_CLOEXEC;
