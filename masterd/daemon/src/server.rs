@@ -102,7 +102,7 @@ impl Server {
             Ok(Ok(Greeted::Plain(stream))) => self.http(stream, peer, ticket).await,
             Ok(Ok(Greeted::Agent(stream, node))) => {
                 let engine = self.app.engine.clone();
-                tokio::spawn(link::serve(stream, link, node, peer, engine));
+                link::serve(stream, link, node, peer, engine).await;
             }
             Ok(Ok(Greeted::Tls(stream))) => self.secured(*stream, peer, link, ticket).await,
         }
