@@ -26,10 +26,10 @@ fn the_task_sees_only_itself() {
     if !allowed() {
         return;
     }
-    let helper = start(
-        "ls /proc | grep -c '^[0-9]'; cat /proc/1/comm; ls -A /tmp; id -u; touch /tmp/mine && echo private",
-        |_| (),
-    );
+    // A name that nobody else has on this machine.
+    let mine = format!("/tmp/of-the-task-{}", std::process::id());
+    let look = "ls /proc | grep -c '^[0-9]'; cat /proc/1/comm; ls -A /tmp; id -u";
+    let helper = start(&format!("{look}; touch {mine} && echo private"), |_| ());
     let mut client = helper.connect();
     // Whether the start is still seen depends on who is faster; the end is told in any case.
     let last = std::iter::from_fn(|| client.next()).last();
@@ -49,7 +49,7 @@ fn the_task_sees_only_itself() {
         .to_str()
         .unwrap();
     assert_eq!(lines[1..], ["nesos-executor", scratch, "0", "private"]);
-    assert!(!fs::exists("/tmp/mine").unwrap());
+    assert!(!fs::exists(&mine).unwrap());
 }
 
 #[test]

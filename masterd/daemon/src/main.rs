@@ -5,6 +5,7 @@
 //! read and locked.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -69,15 +70,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
     std::fs::create_dir_all(work_dir).with_context(|| format!("create {}", work_dir.display()))?;
     let store = store::Store::open(work_dir)?;
     let identity = identity::Identity::load(work_dir, options.key.clone())?;
-    let token_file = work_dir.join("token");
-    if identity.is_new {
-        tracing::info!(
-            "made a new cluster key; boards join with the token {}",
-            identity.token.to_text()
-        );
-    } else {
-        tracing::info!("boards join with the token in {}", token_file.display());
-    }
+    tell_token(&identity, work_dir);
     let authority = Authority::new(&identity.key).context("make the cluster's CA")?;
     let tls = authority
         .server_config(&[ALPN_AGENT, ALPN_JOIN, server::ALPN_HTTP])
@@ -134,6 +127,17 @@ async fn run(options: Options) -> anyhow::Result<()> {
     drop(advertiser);
     tracing::info!("stopped; agents and their tasks go on");
     Ok(())
+}
+
+/// A new cluster's token is shown once; later it is found in its file.
+fn tell_token(identity: &identity::Identity, work_dir: &Path) {
+    if identity.is_new {
+        let token = identity.token.to_text();
+        tracing::info!("made a new cluster key; boards join with the token {token}");
+    } else {
+        let file = work_dir.join("token");
+        tracing::info!("boards join with the token in {}", file.display());
+    }
 }
 
 /// What others are told of this master, which listens on `port`.
