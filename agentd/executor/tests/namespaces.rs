@@ -7,10 +7,10 @@ mod common;
 use std::fs;
 use std::time::Duration;
 
-use common::{Helper, Place, allowed, isolate, until};
+use common::{Helper, Place, allowed, become_nobody, isolate, until};
 use nesos_sys::container::{Namespaces, SpawnPlan, spawn};
 use nesos_sys::signal::Signal;
-use nesos_wire::executor::{ExecutorSpec, FromExecutor, Outcome, TaskUser};
+use nesos_wire::executor::{ExecutorSpec, FromExecutor, Outcome};
 use nesos_wire::file_system::FileSystem;
 
 fn start(text: &str, change: impl FnOnce(&mut ExecutorSpec)) -> Helper {
@@ -224,19 +224,7 @@ fn the_task_becomes_the_user_it_was_given() {
     }
     let helper = start(
         "id -u; id -G | wc -w; grep -e ^Groups /proc/self/status; echo mine > /tmp/x; stat -c %u stdout",
-        |spec| {
-            let nobody = nesos_sys::user::lookup("nobody").unwrap();
-            spec.user = Some(TaskUser {
-                uid: nobody.uid,
-                gid: nobody.gid,
-                groups: nobody.groups,
-            });
-            // The scratch folder is root's alone; a real sandbox belongs to the user.
-            for folder in [spec.sandbox.clone(), format!("{}/..", spec.sandbox)] {
-                let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-                fs::set_permissions(folder, mode).unwrap();
-            }
-        },
+        become_nobody,
     );
     let nobody = nesos_sys::user::lookup("nobody").unwrap();
     assert_eq!(

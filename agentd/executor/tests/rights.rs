@@ -4,10 +4,8 @@
 
 mod common;
 
-use std::fs;
-
-use common::{Place, allowed, isolate};
-use nesos_wire::executor::{ExecutorSpec, Outcome, TaskUser};
+use common::{Place, allowed, become_nobody, isolate};
+use nesos_wire::executor::{ExecutorSpec, Outcome};
 use nesos_wire::rights::{ResourceLimit, Rights};
 
 /// CAP_CHOWN, CAP_KILL.
@@ -60,18 +58,7 @@ fn a_user_keeps_what_it_is_given() {
         effective: Some(KILL),
         ..Rights::default()
     };
-    let sets = told(SETS, rights, |spec| {
-        let nobody = nesos_sys::user::lookup("nobody").unwrap();
-        spec.user = Some(TaskUser {
-            uid: nobody.uid,
-            gid: nobody.gid,
-            groups: nobody.groups,
-        });
-        for folder in [spec.sandbox.clone(), format!("{}/..", spec.sandbox)] {
-            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-            fs::set_permissions(folder, mode).unwrap();
-        }
-    });
+    let sets = told(SETS, rights, become_nobody);
     assert_eq!(
         sets,
         "CapPrm:0000000000000020\nCapEff:0000000000000020\nCapBnd:0000000000000021\nCapAmb:0000000000000020\nNoNewPrivs:0\nSeccomp:0\n"

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use nesos_sys::container::{Namespaces, SpawnPlan, Spawned, spawn};
 use nesos_sys::fs::connect_unix;
 use nesos_sys::signal::Signal;
-use nesos_wire::executor::{ExecutorSpec, ExitRecord, FromExecutor, Outcome, ToExecutor};
+use nesos_wire::executor::{ExecutorSpec, ExitRecord, FromExecutor, Outcome, TaskUser, ToExecutor};
 use nesos_wire::file_system::FileSystem;
 use nesos_wire::frame;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -100,6 +100,21 @@ impl Place {
 pub fn isolate(spec: &mut ExecutorSpec, pid: bool) {
     spec.pid_namespace = pid;
     spec.file_system = Some(FileSystem::host(spec.sandbox.clone()));
+}
+
+/// Lets the task run as nobody, who may then enter its scratch folder: that is root's alone, where a real sandbox
+/// belongs to the user.
+pub fn become_nobody(spec: &mut ExecutorSpec) {
+    let nobody = nesos_sys::user::lookup("nobody").unwrap();
+    spec.user = Some(TaskUser {
+        uid: nobody.uid,
+        gid: nobody.gid,
+        groups: nobody.groups,
+    });
+    for folder in [spec.sandbox.clone(), format!("{}/..", spec.sandbox)] {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(folder, mode).unwrap();
+    }
 }
 
 /// The namespaces that agentd makes for this spec.
