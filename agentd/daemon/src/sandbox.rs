@@ -50,7 +50,7 @@ pub(crate) fn runs(
     Ok(path.join("executors").join(executor).join("runs"))
 }
 
-/// Makes the sandbox of a new container and points `latest` at it.
+/// Makes the sandbox of a new container. [`publish`] makes it the latest.
 pub(crate) fn make(
     work_dir: &Path,
     agent: &AgentId,
@@ -67,8 +67,24 @@ pub(crate) fn make(
     create(&runs, 0o755)?;
     let sandbox = runs.join(container.as_str());
     make_one(&sandbox, user)?;
-    point(&runs.join(LATEST), Path::new(container.as_str()))?;
     Ok(sandbox)
+}
+
+/// Makes `latest` lead to the container's sandbox, or to that of the pod it is in. Not part of [`make`], because a task
+/// can begin before its sandbox has this name too.
+pub(crate) fn publish(
+    work_dir: &Path,
+    agent: &AgentId,
+    spec: &TaskSpec,
+    container: &ContainerId,
+) -> Result<(), SandboxError> {
+    let runs = runs(
+        work_dir,
+        agent.as_str(),
+        &spec.key.framework,
+        spec.executor.as_str(),
+    )?;
+    point(&runs.join(LATEST), Path::new(container.as_str()))
 }
 
 /// Makes the sandbox of a container inside a pod's: `containers/<container>`, also found as `tasks/<task>`.
@@ -91,7 +107,6 @@ pub(crate) fn make_inside(
     // The tasks of a pod may have different users, and each must reach its own.
     create(&pod.join(CONTAINERS), 0o755)?;
     create(&pod.join(TASKS), 0o755)?;
-    point(&runs.join(LATEST), Path::new(parent.as_str()))?;
     let sandbox = pod.join(CONTAINERS).join(container.as_str());
     make_one(&sandbox, user)?;
     let target = Path::new("..").join(CONTAINERS).join(container.as_str());
@@ -217,14 +232,9 @@ mod tests {
         let spec = crate::container::tests::spec(&key);
         let agent = AgentId::new("m-S1");
         for container in ["c1", "c2"] {
-            make(
-                folder.path(),
-                &agent,
-                &spec,
-                &ContainerId::new(container),
-                None,
-            )
-            .expect("made");
+            let container = ContainerId::new(container);
+            make(folder.path(), &agent, &spec, &container, None).expect("made");
+            publish(folder.path(), &agent, &spec, &container).expect("published");
         }
         let sandbox = latest_of(folder.path(), &key).expect("found");
         assert!(

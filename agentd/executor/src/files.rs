@@ -43,7 +43,10 @@ pub(crate) fn enter(
     enter_own_mounts()?;
     let staging = fresh(STAGING)?;
     let mut root = match &files.root {
-        Root::Host { .. } => NewRoot::of_host(&staging)?,
+        Root::Host { system, .. } => {
+            let system: Vec<PathBuf> = system.iter().map(PathBuf::from).collect();
+            NewRoot::of_host(&system, &staging)?
+        }
         Root::Directory(directory) => NewRoot::of_directory(Path::new(directory), &staging)?,
         Root::Overlay {
             layers,
@@ -70,7 +73,7 @@ pub(crate) fn enter(
         devices: &files.devices,
     })?;
     let sandbox = Path::new(&files.sandbox);
-    if let Root::Host { hidden } = &files.root {
+    if let Root::Host { hidden, .. } = &files.root {
         for path in hidden.iter().map(Path::new) {
             match sandbox.starts_with(path) && root.tree().has(path) {
                 true => root.make_room(path)?,

@@ -18,6 +18,9 @@ use nix::unistd::{dup, dup2_stdin, dup2_stdout};
 /// Only the helper's own user may give orders.
 const SOCKET_UMASK: Mode = Mode::from_bits_truncate(0o177);
 
+/// Room for nearly every spec, bytes: it is read at once.
+const USUAL_SPEC: usize = 2048;
+
 /// A failure with what was tried.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -70,7 +73,7 @@ pub(crate) fn close_standard_files() -> Result<(), Failure> {
 
 /// Reads the spec from standard input; the sentence says why it cannot be used.
 pub(crate) fn read_spec() -> Result<ExecutorSpec, String> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(USUAL_SPEC);
     // One byte more than allowed tells too long from just long enough.
     let limit = (HEADER + MAX_FRAME + 1) as u64;
     // A descriptor of its own: the standard library's would keep a buffer for ever.

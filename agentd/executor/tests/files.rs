@@ -79,7 +79,8 @@ fn nothing_of_the_agent_is_seen_but_the_sandbox() {
                 "/etc/shadow".into(),
                 "/nothing/there".into(),
             ];
-            files.root = Root::Host { hidden };
+            let system = Vec::new();
+            files.root = Root::Host { hidden, system };
         },
     );
     assert_eq!(helper.record().outcome, Outcome::Exit(3));

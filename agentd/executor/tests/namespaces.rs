@@ -7,11 +7,10 @@ mod common;
 use std::fs;
 use std::time::Duration;
 
-use common::{Helper, Place, allowed, become_nobody, isolate, until};
+use common::{Helper, Place, allowed, become_nobody, host_files, isolate, until};
 use nesos_sys::container::{Namespaces, SpawnPlan, spawn};
 use nesos_sys::signal::Signal;
 use nesos_wire::executor::{ExecutorSpec, FromExecutor, Outcome};
-use nesos_wire::file_system::FileSystem;
 
 fn start(text: &str, change: impl FnOnce(&mut ExecutorSpec)) -> Helper {
     let place = Place::new();
@@ -123,7 +122,7 @@ fn mounts_never_reach_a_caller_that_made_no_namespace() {
     }
     let place = Place::new();
     let spec = ExecutorSpec {
-        file_system: Some(FileSystem::host(place.sandbox().to_str().unwrap())),
+        file_system: Some(host_files(place.sandbox().to_str().unwrap())),
         ..place.shell("ls -A /tmp")
     };
     fs::write(

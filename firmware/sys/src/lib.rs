@@ -18,6 +18,7 @@ pub mod journal_socket;
 pub mod machine;
 pub mod memory;
 pub mod mount;
+pub mod mount_table;
 pub mod namespace;
 pub mod netlink;
 pub mod new_root;

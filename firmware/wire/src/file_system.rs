@@ -24,9 +24,9 @@ pub struct FileSystem {
 
 impl FileSystem {
     /// The host's files, read-only, with a sandbox where it is on the host.
-    pub fn host(sandbox: impl Into<String>) -> Self {
+    pub fn host(sandbox: impl Into<String>, hidden: Vec<String>, system: Vec<String>) -> Self {
         Self {
-            root: Root::Host { hidden: Vec::new() },
+            root: Root::Host { hidden, system },
             sandbox: sandbox.into(),
             mounts: Vec::new(),
             devices: Vec::new(),
@@ -42,6 +42,8 @@ pub enum Root {
     Host {
         /// Files and folders, absolute, of which nothing is to be seen.
         hidden: Vec<String>,
+        /// Mount points of the host's system folders, absolute, in the order in which they were mounted.
+        system: Vec<String>,
     },
     /// A directory that is used as it is.
     Directory(String),

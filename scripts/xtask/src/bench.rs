@@ -3,10 +3,13 @@
 //! The measuring itself is in `tests/load` for masterd as a whole and in an example of `masterd-core` for the allocator. Called by `main`. Invariant: nothing is measured that
 //! was not built from the sources as they are.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+
+use crate::cross;
 
 /// Flags of the subcommand.
 #[derive(Debug, clap::Args)]
@@ -47,13 +50,6 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     }
 }
 
-/// The helper is linked statically, as on boards: half of a dynamic one's start is its loader's work.
-const STATIC: [&str; 3] = [
-    "-Ctarget-feature=+crt-static",
-    "-Crelocation-model=static",
-    "-Cstrip=symbols",
-];
-
 /// Runs the allocator's benchmark, which needs no daemon.
 fn allocator(root: &Path) -> Result<()> {
     let example = ["--package", "masterd-core", "--example", "bench_allocator"];
@@ -71,14 +67,12 @@ fn load(root: &Path, subject: &str) -> Result<()> {
     let mut build = Command::new("cargo");
     build.current_dir(root).args(["build", "--release"]);
     run_command(build.args(packages.iter().flat_map(|package| ["-p", package])))?;
-    let mut build = Command::new("cargo");
-    build.current_dir(root).args(["rustc", "--release"]);
-    run_command(
-        build
-            .args(["-p", "nesos-executor", "--bin", "nesos-executor", "--"])
-            .args(STATIC),
-    )?;
+    // As on boards, because half of what a task's start costs is its helper's start, and that depends on the C library.
+    let helper = "nesos-executor";
+    let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    let built = cross::build_for(&target, root, &root.join("target/cross"), &[helper])?;
     let programs = root.join("target/release");
+    fs::copy(&built[helper], programs.join(helper)).context("copying the helper")?;
     let mut driver = Command::new(programs.join("nesos-load"));
     run_command(driver.arg("--programs").arg(&programs).arg(subject))
 }

@@ -51,9 +51,22 @@ pub(crate) fn build(root: &Path) -> Result<BTreeMap<String, PathBuf>> {
 /// # Errors
 /// As [`build`].
 pub(crate) fn build_into(root: &Path, target_folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
+    build_for(TARGET, root, target_folder, &PROGRAMS)
+}
+
+/// Compiles some of the programs for another processor with musl: this machine's, for measurements.
+///
+/// # Errors
+/// As [`build`].
+pub(crate) fn build_for(
+    target: &str,
+    root: &Path,
+    target_folder: &Path,
+    programs: &[&str],
+) -> Result<BTreeMap<String, PathBuf>> {
     let report = Report::default();
     let tools = report.step("cross compiler (zig)", zig_tools)?;
-    let (standard, said) = standard_library(root)?;
+    let (standard, said) = standard_library(root, target)?;
     eprintln!("    standard library: {said}");
     let mut cargo = cargo(
         root,
@@ -63,11 +76,11 @@ pub(crate) fn build_into(root: &Path, target_folder: &Path) -> Result<BTreeMap<S
             PROFILE,
             "--locked",
             "--target",
-            TARGET,
+            target,
         ],
     );
     cargo.arg("--target-dir").arg(target_folder);
-    for program in PROGRAMS {
+    for program in programs {
         cargo.args(["--package", program]);
     }
     if let Std::FromSource(_) = &standard {
@@ -84,17 +97,17 @@ pub(crate) fn build_into(root: &Path, target_folder: &Path) -> Result<BTreeMap<S
             ]);
         }
     }
-    environment(&mut cargo, root, &tools, &standard)?;
-    eprintln!("... compile {} for {TARGET}", PROGRAMS.join(", "));
+    environment(&mut cargo, target, root, &tools, &standard)?;
+    eprintln!("... compile {} for {target}", programs.join(", "));
     let status = cargo.status().context("start cargo zigbuild")?;
     ensure!(status.success(), "compiling the boards' programs failed");
     let built = |name: &str| {
         (
             name.to_owned(),
-            target_folder.join(TARGET).join(PROFILE).join(name),
+            target_folder.join(target).join(PROFILE).join(name),
         )
     };
-    Ok(PROGRAMS.iter().map(|name| built(name)).collect())
+    Ok(programs.iter().map(|name| built(name)).collect())
 }
 
 /// The cargo that runs this, in the workspace.
@@ -125,7 +138,13 @@ pub(crate) fn epoch(root: &Path) -> Result<u32> {
     u32::try_from(seconds - seconds % DAY_SECONDS).context("the commit's time is beyond 2106")
 }
 
-fn environment(cargo: &mut Command, root: &Path, tools: &Path, standard: &Std) -> Result<()> {
+fn environment(
+    cargo: &mut Command,
+    target: &str,
+    root: &Path,
+    tools: &Path,
+    standard: &Std,
+) -> Result<()> {
     let home = std::env::var_os("HOME")
         .map(PathBuf::from)
         .context("HOME is not set")?;
@@ -159,7 +178,10 @@ fn environment(cargo: &mut Command, root: &Path, tools: &Path, standard: &Std) -
         .env("PATH", search)
         .env("CARGO_ZIGBUILD_ZIG_PATH", tools.join("bin/python-zig"))
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
-        .env("CFLAGS_aarch64_unknown_linux_musl", c_flags.join(" "))
+        .env(
+            format!("CFLAGS_{}", target.replace('-', "_")),
+            c_flags.join(" "),
+        )
         .env("SOURCE_DATE_EPOCH", epoch(root)?.to_string())
         .env_remove("RUSTFLAGS");
     Ok(())
@@ -186,7 +208,7 @@ fn zig_tools() -> Result<PathBuf> {
 }
 
 /// Prefers the source; asks rustup for whichever is missing.
-fn standard_library(root: &Path) -> Result<(Std, String)> {
+fn standard_library(root: &Path, target: &str) -> Result<(Std, String)> {
     let rustc = |arguments: &[&str]| run(Command::new("rustc").current_dir(root).args(arguments));
     let sysroot = PathBuf::from(String::from_utf8(rustc(&["--print", "sysroot"])?)?.trim());
     let source = sysroot.join("lib/rustlib/src/rust");
@@ -201,9 +223,9 @@ fn standard_library(root: &Path) -> Result<(Std, String)> {
             "compiled from rust-src, optimised for size".to_owned(),
         ));
     }
-    let ready = || sysroot.join("lib/rustlib").join(TARGET).is_dir();
+    let ready = || sysroot.join("lib/rustlib").join(target).is_dir();
     if !ready() {
-        drop(rustup(&["target", "add", TARGET]));
+        drop(rustup(&["target", "add", target]));
     }
     if ready() {
         return Ok((
@@ -212,6 +234,6 @@ fn standard_library(root: &Path) -> Result<(Std, String)> {
         ));
     }
     bail!(
-        "rustup gives neither the component rust-src nor the target {TARGET} for this toolchain; run scripts/setup with network access"
+        "rustup gives neither the component rust-src nor the target {target} for this toolchain; run scripts/setup with network access"
     )
 }

@@ -18,6 +18,7 @@ pub(crate) fn file_system() -> FileSystem {
     FileSystem {
         root: Root::Host {
             hidden: vec!["/w".into()],
+            system: vec!["/usr".into()],
         },
         sandbox: "/s".into(),
         mounts: vec![
@@ -39,7 +40,7 @@ pub(crate) fn layered() -> FileSystem {
             work: "/k".into(),
         },
         shared_memory: SharedMemory::Host,
-        ..FileSystem::host("/mnt/mesos/sandbox")
+        ..FileSystem::host("/mnt/mesos/sandbox", Vec::new(), Vec::new())
     }
 }
 
@@ -47,7 +48,7 @@ pub(crate) fn layered() -> FileSystem {
 pub(crate) fn directory() -> FileSystem {
     FileSystem {
         root: Root::Directory("/d".into()),
-        ..FileSystem::host("/s")
+        ..FileSystem::host("/s", Vec::new(), Vec::new())
     }
 }
 

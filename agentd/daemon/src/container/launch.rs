@@ -79,6 +79,17 @@ pub(super) async fn launch(
     container: &ContainerId,
     request: Request,
 ) -> Result<Helper, LaunchError> {
+    let started = start(context, container, &request).await;
+    // While the helper is on its way. People look into the sandbox of what has failed, too.
+    publish(context, container, &request);
+    started
+}
+
+async fn start(
+    context: &Context,
+    container: &ContainerId,
+    request: &Request,
+) -> Result<Helper, LaunchError> {
     let Request {
         spec,
         agent,
@@ -86,12 +97,12 @@ pub(super) async fn launch(
         endpoint,
     } = request;
     let settings = &context.settings;
-    let credentials = user_of(&spec, &settings.flags)?;
+    let credentials = user_of(spec, &settings.flags)?;
     let plan = fetch::plan(&spec.command.uris)?;
     let (work_dir, owner) = (&settings.work_dir, credentials.as_ref());
     let sandbox = match &parent {
-        Some(parent) => sandbox::make_inside(work_dir, &agent, &spec, container, parent, owner)?,
-        None => sandbox::make(work_dir, &agent, &spec, container, owner)?,
+        Some(parent) => sandbox::make_inside(work_dir, agent, spec, container, parent, owner)?,
+        None => sandbox::make(work_dir, agent, spec, container, owner)?,
     };
     let user = credentials.as_ref().map(|user| TaskUser {
         uid: user.uid,
@@ -100,34 +111,26 @@ pub(super) async fn launch(
     });
     let around = parent
         .as_ref()
-        .and_then(|parent| sandbox::of_container(work_dir, &agent, &spec, parent, None));
-    let wish = Wish::new(&spec, &sandbox, around.as_deref(), owner);
+        .and_then(|parent| sandbox::of_container(work_dir, agent, spec, parent, None));
+    let wish = Wish::new(spec, &sandbox, around.as_deref(), owner);
     let setup = context.isolators.prepare(&wish)?;
     // An executor finds volumes that come later by links; so does a task that sees the host's files.
     if setup.file_system.is_none() || spec.kind == ExecutorKind::Custom {
         volumes::link(work_dir, &spec.resources, &sandbox, owner)?;
     }
-    let target = Target {
-        sandbox: sandbox.clone(),
-        helper: FetchHelper {
-            program: settings.fetcher.program.clone(),
-            user: credentials,
-        },
-        client: Client {
-            stall_timeout: settings.stall_timeout,
-            authorities: settings.authorities.clone(),
-            unix: context.clocks.unix(),
-        },
-        disk: disk_of(&spec),
-    };
-    fetcher::fetch_all(&plan, &target, &context.cache).await?;
+    if !plan.is_empty() {
+        // It may take long, and can be watched.
+        publish(context, container, request);
+        let target = target(context, spec, &sandbox, credentials);
+        fetcher::fetch_all(&plan, &target, &context.cache).await?;
+    }
     let cgroup_procs = match (context.isolators.cgroups(), &setup.limits) {
         (Some(cgroups), Some(limits)) => Some(cgroups.create(container, limits)?.procs_file()),
         _ => None,
     };
     let place = Place {
-        agent,
-        endpoint,
+        agent: agent.clone(),
+        endpoint: endpoint.clone(),
         container: container.clone(),
         sandbox: sandbox.display().to_string(),
         user,
@@ -139,8 +142,34 @@ pub(super) async fn launch(
         recovery_timeout: settings.recovery_timeout,
         environment: setup.environment.clone(),
     };
-    let spec = frame::encode(&executor_spec(&spec, place))?;
+    let spec = frame::encode(&executor_spec(spec, place))?;
     start_helper(context, &context.run_directory(container), &setup, &spec)
+}
+
+fn target(context: &Context, spec: &TaskSpec, sandbox: &Path, user: Option<Credentials>) -> Target {
+    let settings = &context.settings;
+    Target {
+        sandbox: sandbox.to_owned(),
+        helper: FetchHelper {
+            program: settings.fetcher.program.clone(),
+            user,
+        },
+        client: Client {
+            stall_timeout: settings.stall_timeout,
+            authorities: settings.authorities.clone(),
+            unix: context.clocks.unix(),
+        },
+        disk: disk_of(spec),
+    }
+}
+
+/// Makes the sandbox the one that is found as the latest. A task runs without that, too.
+fn publish(context: &Context, container: &ContainerId, request: &Request) {
+    let newest = request.parent.as_ref().unwrap_or(container);
+    let work_dir = &context.settings.work_dir;
+    if let Err(error) = sandbox::publish(work_dir, &request.agent, &request.spec, newest) {
+        tracing::warn!("container {container}: {error}");
+    }
 }
 
 /// The task's share of the disk, bytes; none: it was given none, and may write as Mesos lets it.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use nesos_sys::container::{Namespaces, SpawnPlan, Spawned, spawn};
 use nesos_sys::fs::connect_unix;
+use nesos_sys::mount_table::MountTable;
 use nesos_sys::signal::Signal;
 use nesos_wire::executor::{ExecutorSpec, ExitRecord, FromExecutor, Outcome, TaskUser, ToExecutor};
 use nesos_wire::file_system::FileSystem;
@@ -99,7 +100,15 @@ impl Place {
 /// Files of its own, of the host's kind, and a PID namespace if `pid`.
 pub fn isolate(spec: &mut ExecutorSpec, pid: bool) {
     spec.pid_namespace = pid;
-    spec.file_system = Some(FileSystem::host(spec.sandbox.clone()));
+    spec.file_system = Some(host_files(&spec.sandbox));
+}
+
+/// The host's files as agentd describes them.
+pub fn host_files(sandbox: &str) -> FileSystem {
+    let mut mounts = MountTable::open().unwrap();
+    let system = mounts.system().unwrap().iter();
+    let system = system.map(|path| path.to_str().unwrap().to_owned());
+    FileSystem::host(sandbox, Vec::new(), system.collect())
 }
 
 /// Lets the task run as nobody, who may then enter its scratch folder: that is root's alone, where a real sandbox
@@ -121,7 +130,6 @@ pub fn become_nobody(spec: &mut ExecutorSpec) {
 pub fn namespaces_of(spec: &ExecutorSpec) -> Namespaces {
     Namespaces {
         pid: spec.pid_namespace,
-        mount: spec.file_system.is_some(),
         ..Namespaces::NONE
     }
 }

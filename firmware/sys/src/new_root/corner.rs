@@ -44,20 +44,23 @@ impl Corner {
         self.find(path).is_ok()
     }
 
-    /// Whether a directory is there; `None` if nothing is.
-    pub(super) fn is_directory(&self, path: &Path) -> Option<bool> {
-        is_directory(&self.find(path).ok()?).ok()
-    }
-
     /// The directory; it and those above it are made, for `owner`, if they are missing.
     pub fn directory(&self, path: &Path, owner: Option<(u32, u32)>) -> Result<OwnedFd, RootError> {
+        if path.components().any(|part| part == Component::ParentDir) {
+            return Err(failed("climb out by", path)(Errno::EINVAL));
+        }
+        match self.find(path) {
+            Err(Errno::ENOENT) => self.make(path, owner),
+            other => other.map_err(failed("open", path)),
+        }
+    }
+
+    fn make(&self, path: &Path, owner: Option<(u32, u32)>) -> Result<OwnedFd, RootError> {
         let mut at = self.find(Path::new(".")).map_err(failed("open", path))?;
         let mut so_far = std::path::PathBuf::new();
         for component in path.components() {
-            let name = match component {
-                Component::Normal(name) => name,
-                Component::RootDir | Component::CurDir => continue,
-                _ => return Err(failed("climb out by", path)(Errno::EINVAL)),
+            let Component::Normal(name) = component else {
+                continue;
             };
             so_far.push(name);
             at = match self.find(&so_far) {
@@ -90,32 +93,13 @@ impl Corner {
             Err(Errno::ENOENT) => self.make_place(source, target)?,
             other => other.map_err(failed("open", target))?,
         };
-        Detached::copy_of(source, is_tree)
-            .and_then(|copy| copy.restrict(restrictions))
-            .and_then(|copy| copy.attach(place))
-            .map_err(failed("show something at", target))
+        show_on(&place, source, is_tree, restrictions).map_err(failed("show something at", target))
     }
 
-    /// An empty file system in memory; its top.
-    pub fn tmpfs(&self, target: &Path, options: &str) -> Result<OwnedFd, RootError> {
+    /// An empty file system in memory on `place`, which is called `target`.
+    pub(super) fn tmpfs(place: &OwnedFd, target: &Path, options: &str) -> Result<(), RootError> {
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-        self.mount("tmpfs", target, flags, options)
-    }
-
-    /// A new file system of a kind that needs no device; its top.
-    pub(super) fn mount(
-        &self,
-        kind: &str,
-        target: &Path,
-        flags: MsFlags,
-        options: &str,
-    ) -> Result<OwnedFd, RootError> {
-        let place = self.find(target).map_err(failed("open", target))?;
-        let path = by_descriptor(&place);
-        let options = Some(options).filter(|options| !options.is_empty());
-        mount(Some(kind), path.as_str(), Some(kind), flags, options)
-            .map_err(failed("mount a file system at", target))?;
-        self.find(target).map_err(failed("open", target))
+        mount_on(place, target, "tmpfs", flags, options)
     }
 
     /// Something of the source's kind to mount on.
@@ -134,7 +118,33 @@ impl Corner {
     }
 }
 
-fn is_directory(place: &OwnedFd) -> Result<bool, Errno> {
+/// Shows `source` at a place that is open already.
+pub(super) fn show_on(
+    place: &OwnedFd,
+    source: &OwnedFd,
+    is_tree: bool,
+    restrictions: Restrictions,
+) -> Result<(), Errno> {
+    Detached::copy_of(source, is_tree)
+        .and_then(|copy| copy.restrict(restrictions))
+        .and_then(|copy| copy.attach(place))
+}
+
+/// A new file system of a kind that needs no device on `place`, which is called `target`.
+pub(super) fn mount_on(
+    place: &OwnedFd,
+    target: &Path,
+    kind: &str,
+    flags: MsFlags,
+    options: &str,
+) -> Result<(), RootError> {
+    let path = by_descriptor(place);
+    let options = Some(options).filter(|options| !options.is_empty());
+    mount(Some(kind), path.as_str(), Some(kind), flags, options)
+        .map_err(failed("mount a file system at", target))
+}
+
+pub(super) fn is_directory(place: &OwnedFd) -> Result<bool, Errno> {
     let mode = fstat(place)?.st_mode;
     Ok(SFlag::from_bits_truncate(mode) & SFlag::S_IFMT == SFlag::S_IFDIR)
 }

@@ -25,12 +25,9 @@ pub use crate::detached::Restrictions;
 use crate::detached::{Detached, restrict};
 use crate::fs::Resolve;
 pub use corner::Corner;
+use corner::{is_directory, show_on};
 pub use system::Kernel;
 
-/// The host's folders whose mounts belong to its system and are shown with its root.
-const SYSTEM: [&str; 9] = [
-    "/bin", "/etc", "/gnu", "/lib", "/lib64", "/nix", "/opt", "/sbin", "/usr",
-];
 /// Options of a small tmpfs that only holds mount points.
 const HOLDER: &str = "mode=755,size=64k";
 
@@ -52,28 +49,27 @@ pub struct NewRoot {
     tree: Corner,
     /// Tops of tmpfs that hold mount points, to be made read-only at the end.
     holders: Vec<(OwnedFd, PathBuf)>,
+    /// An empty, read-only folder that is shown wherever one is to be hidden, once there is one.
+    empty: Option<OwnedFd>,
 }
 
 impl NewRoot {
     /// The host's root file system, read-only, with those of the host's mounts that belong to its system; nothing else that
-    /// is mounted on the host. Put together at `staging`, an empty directory.
-    pub fn of_host(staging: &Path) -> Result<NewRoot, RootError> {
+    /// is mounted on the host. Put together at `staging`, an empty directory. `system`: of [`crate::mount_table`].
+    pub fn of_host(system: &[PathBuf], staging: &Path) -> Result<NewRoot, RootError> {
         let restrictions = Restrictions {
             read_only: true,
             no_dev: true,
             ..Restrictions::default()
         };
         let root = NewRoot::of_copy(Path::new("/"), staging, restrictions)?;
-        let path = Path::new("/proc/self/mountinfo");
-        let table = fs::read_to_string(path).map_err(|e| failed_io("read", path, &e))?;
-        for point in mount_points(&table) {
+        for point in system {
             // One that cannot be opened is covered by a later one, and one that is not found in the new tree lies inside a
             // mount that is left out.
-            if SYSTEM.iter().any(|system| point.starts_with(system))
-                && root.tree.has(&point)
-                && let Ok(source) = open(&point)
+            if root.tree.has(point)
+                && let Ok(source) = open(point)
             {
-                root.tree.show(&source, &point, false, restrictions)?;
+                root.tree.show(&source, point, false, restrictions)?;
             }
         }
         Ok(root)
@@ -127,32 +123,43 @@ impl NewRoot {
     }
 
     /// An empty, read-only folder or file in the place of what is there, if something is.
-    pub fn hide(&self, path: &Path) -> Result<(), RootError> {
-        match self.tree.is_directory(path) {
-            None => Ok(()),
-            Some(true) => {
-                let top = self.tree.tmpfs(path, HOLDER)?;
-                seal(&top, path)
-            }
-            Some(false) => {
-                let null = open(Path::new("/dev/null"))?;
-                let restrictions = Restrictions {
-                    read_only: true,
-                    ..Restrictions::default()
-                };
-                self.tree.show(&null, path, false, restrictions)
-            }
+    pub fn hide(&mut self, path: &Path) -> Result<(), RootError> {
+        let Ok(place) = self.tree.find(path) else {
+            return Ok(());
+        };
+        let fail = failed("hide", path);
+        if !is_directory(&place).map_err(&fail)? {
+            let null = open(Path::new("/dev/null"))?;
+            let restrictions = Restrictions {
+                read_only: true,
+                ..Restrictions::default()
+            };
+            return show_on(&place, &null, false, restrictions).map_err(fail);
         }
+        if let Some(empty) = &self.empty {
+            // The copy is as read-only as the first.
+            return Detached::copy_of(empty, false)
+                .and_then(|copy| copy.attach(&place))
+                .map_err(fail);
+        }
+        Corner::tmpfs(&place, path, HOLDER)?;
+        let top = self.tree.find(path).map_err(fail)?;
+        seal(&top, path)?;
+        self.empty = Some(top);
+        Ok(())
     }
 
     /// Hides what is at `path` and makes it a place for mount points; so too if nothing is there.
     pub fn make_room(&mut self, path: &Path) -> Result<(), RootError> {
         let mut ancestors = path.ancestors();
-        let exists = ancestors.find(|ancestor| self.tree.has(ancestor));
-        let Some(exists) = exists.filter(|ancestor| *ancestor != Path::new("/")) else {
-            return Err(failed("find room for", path)(Errno::EROFS));
-        };
-        let top = self.tree.tmpfs(exists, HOLDER)?;
+        let fail = failed("find room for", path);
+        let exists =
+            ancestors.find_map(|ancestor| Some((ancestor, self.tree.find(ancestor).ok()?)));
+        let (exists, place) = exists
+            .filter(|(ancestor, _)| *ancestor != Path::new("/"))
+            .ok_or_else(|| fail(Errno::EROFS))?;
+        Corner::tmpfs(&place, exists, HOLDER)?;
+        let top = self.tree.find(exists).map_err(fail)?;
         self.tree.directory(path, None)?;
         self.holders.push((top, exists.to_owned()));
         Ok(())
@@ -191,6 +198,7 @@ impl NewRoot {
         NewRoot {
             tree: Corner::new(top, Resolve::InRoot),
             holders: Vec::new(),
+            empty: None,
         }
     }
 }
@@ -264,32 +272,4 @@ fn failed(operation: &'static str, path: &Path) -> impl Fn(Errno) -> RootError {
 
 fn failed_io(operation: &'static str, path: &Path, error: &io::Error) -> RootError {
     failed(operation, path)(Errno::from_raw(error.raw_os_error().unwrap_or(0)))
-}
-
-/// Mount points in a table of the form of /proc/self/mountinfo, in the order in which they were mounted.
-fn mount_points(table: &str) -> Vec<PathBuf> {
-    let column = |line: &str| line.split(' ').nth(4).map(|point| unescape(point).into());
-    table.lines().filter_map(column).collect()
-}
-
-/// The kernel writes blanks and its likes as a backslash and three octal digits.
-fn unescape(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let digits = after.get(..3).filter(|_| *first == b'\\');
-        let code =
-            digits.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
-        match code {
-            Some(code) => {
-                bytes.push(code);
-                rest = &after[3..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -5,15 +5,18 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::mount::MsFlags;
-use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat, makedev, mknodat};
+use nix::sys::stat::{Mode, SFlag, makedev, mkdirat, mknodat, umask};
 use nix::unistd::symlinkat;
 
-use super::{HOLDER, NewRoot, Restrictions, RootError, failed, open};
+use super::corner::{mount_on, show_on};
+use super::{Corner, HOLDER, NewRoot, Restrictions, RootError, failed, open};
+use crate::detached::restrict;
 
 /// Device files of every task: name, major, minor.
 const NODES: [(&str, u64, u64); 6] = [
@@ -68,7 +71,7 @@ pub struct Kernel<'a> {
 
 impl NewRoot {
     /// Mounts all of it. A directory that the tree lacks and that cannot be made is left out, but for /proc and /dev.
-    pub fn show_kernel(&self, kernel: &Kernel<'_>) -> Result<(), RootError> {
+    pub fn show_kernel(&mut self, kernel: &Kernel<'_>) -> Result<(), RootError> {
         self.show_proc(kernel.own_processes)?;
         self.show_sys(kernel.cgroup)?;
         self.show_dev(kernel)?;
@@ -77,12 +80,13 @@ impl NewRoot {
         }
         for path in FIXED.map(Path::new) {
             if let Ok(place) = self.tree.find(path) {
-                self.tree.show(&place, path, true, Restrictions::SHOWN)?;
+                show_on(&place, &place, true, Restrictions::SHOWN)
+                    .map_err(failed("make read-only", path))?;
             }
         }
         for (path, options) in [("/tmp", TMP), ("/run", RUN)].map(|(p, o)| (Path::new(p), o)) {
-            if self.tree.directory(path, None).is_ok() {
-                self.tree.tmpfs(path, options)?;
+            if let Ok(place) = self.tree.directory(path, None) {
+                Corner::tmpfs(&place, path, options)?;
             }
         }
         self.show_name_servers()
@@ -90,31 +94,32 @@ impl NewRoot {
 
     fn show_proc(&self, is_own: bool) -> Result<(), RootError> {
         let proc = Path::new("/proc");
-        self.tree.directory(proc, None)?;
+        let place = self.tree.directory(proc, None)?;
         if is_own {
             let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-            return self.tree.mount("proc", proc, flags, "").map(drop);
+            return mount_on(&place, proc, "proc", flags, "");
         }
         let restrictions = Restrictions {
             read_only: false,
             ..Restrictions::SHOWN
         };
-        self.tree.show(&open(proc)?, proc, false, restrictions)
+        show_on(&place, &open(proc)?, false, restrictions)
+            .map_err(failed("show the host's processes at", proc))
     }
 
     fn show_sys(&self, cgroup: Option<&Path>) -> Result<(), RootError> {
         let sys = Path::new("/sys");
-        if self.tree.directory(sys, None).is_err() {
+        let Ok(place) = self.tree.directory(sys, None) else {
             return Ok(());
-        }
+        };
         // Alone, without the cgroup tree and all else that is mounted inside.
-        self.tree
-            .show(&open(sys)?, sys, false, Restrictions::SHOWN)?;
-        let place = Path::new("/sys/fs/cgroup");
-        match cgroup {
-            Some(cgroup) if self.tree.has(place) => {
-                self.tree
-                    .show(&open(cgroup)?, place, false, Restrictions::SHOWN)
+        show_on(&place, &open(sys)?, false, Restrictions::SHOWN)
+            .map_err(failed("show the kernel's objects at", sys))?;
+        let path = Path::new("/sys/fs/cgroup");
+        match (cgroup, self.tree.find(path)) {
+            (Some(cgroup), Ok(place)) => {
+                show_on(&place, &open(cgroup)?, false, Restrictions::SHOWN)
+                    .map_err(failed("show the cgroup at", path))
             }
             _ => Ok(()),
         }
@@ -122,41 +127,32 @@ impl NewRoot {
 
     fn show_dev(&self, kernel: &Kernel<'_>) -> Result<(), RootError> {
         let dev = Path::new("/dev");
-        self.tree.directory(dev, None)?;
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
-        let top = self.tree.mount("tmpfs", dev, flags, HOLDER)?;
         let fail = failed("make the device files of", dev);
-        for (name, major, minor) in NODES {
-            mknodat(
-                &top,
-                name,
-                SFlag::S_IFCHR,
-                Mode::empty(),
-                makedev(major, minor),
-            )
-            .map_err(&fail)?;
-            let all = Mode::from_bits_truncate(0o666);
-            fchmodat(&top, name, all, FchmodatFlags::FollowSymlink).map_err(&fail)?;
+        mount_on(
+            &self.tree.directory(dev, None)?,
+            dev,
+            "tmpfs",
+            flags,
+            HOLDER,
+        )?;
+        let top = self.tree.find(dev).map_err(&fail)?;
+        make_nodes(&top).map_err(&fail)?;
+        for folder in ["pts", "shm"] {
+            mkdirat(&top, folder, Mode::from_bits_truncate(0o755)).map_err(&fail)?;
         }
-        for (name, target) in LINKS {
-            symlinkat(target, &top, name).map_err(&fail)?;
-        }
-        self.tree.directory(Path::new("/dev/pts"), None)?;
-        let pts = "newinstance,ptmxmode=0666,mode=0620";
-        let no_exec = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
-        self.tree
-            .mount("devpts", Path::new("/dev/pts"), no_exec, pts)?;
-        let shm = Path::new("/dev/shm");
-        self.tree.directory(shm, None)?;
+        let (pts, shm) = (Path::new("/dev/pts"), Path::new("/dev/shm"));
+        let options = "newinstance,ptmxmode=0666,mode=0620";
+        let place = self.tree.find(pts).map_err(&fail)?;
+        mount_on(&place, pts, "devpts", flags, options)?;
+        let place = self.tree.find(shm).map_err(&fail)?;
         match kernel.shared_memory {
-            Some(options) => {
-                self.tree.tmpfs(shm, options)?;
-            }
-            None => match open(shm) {
-                Ok(host) => self.tree.show(&host, shm, false, Restrictions::DATA)?,
-                // A host without one: the task has none either.
-                Err(_) => return Err(failed("share the host's", shm)(Errno::ENOENT)),
-            },
+            Some(options) => Corner::tmpfs(&place, shm, options)?,
+            // A host without one: the task has none either.
+            None => open(shm)
+                .map_err(|error| error.errno)
+                .and_then(|host| show_on(&place, &host, false, Restrictions::DATA))
+                .map_err(failed("share the host's", shm))?,
         }
         for device in kernel.devices.iter().map(Path::new) {
             let restrictions = Restrictions {
@@ -167,27 +163,25 @@ impl NewRoot {
             self.tree.show(&open(device)?, device, true, restrictions)?;
         }
         // Its nodes stay what they are, and nothing is added.
-        crate::detached::restrict(
-            &top,
-            Restrictions {
-                no_dev: false,
-                ..Restrictions::SHOWN
-            },
-            false,
-        )
-        .map_err(failed("make read-only", dev))
+        let restrictions = Restrictions {
+            no_dev: false,
+            ..Restrictions::SHOWN
+        };
+        restrict(&top, restrictions, false).map_err(failed("make read-only", dev))
     }
 
     /// The host's list of name servers often lies in its /run, which is not shown: a copy takes its place.
     fn show_name_servers(&self) -> Result<(), RootError> {
         let resolv = Path::new(RESOLV);
+        if self.tree.has(resolv) {
+            return Ok(());
+        }
         let Ok(real) = fs::canonicalize(resolv) else {
             return Ok(());
         };
-        let (Ok(bytes), false) = (fs::read(&real), self.tree.has(resolv)) else {
-            return Ok(());
-        };
-        let (Some(parent), Some(name)) = (real.parent(), real.file_name()) else {
+        let (Ok(bytes), Some(parent), Some(name)) =
+            (fs::read(&real), real.parent(), real.file_name())
+        else {
             return Ok(());
         };
         // Not possible where the way to it is read-only; the task then has no name servers, as it had none before.
@@ -206,4 +200,19 @@ impl NewRoot {
             )),
         }
     }
+}
+
+/// The device files and links of every task's /dev.
+fn make_nodes(dev: &OwnedFd) -> Result<(), Errno> {
+    // Not a `chmod` each: what the mask takes away here nobody else makes meanwhile, this process has one thread.
+    let mask = umask(Mode::empty());
+    let all = Mode::from_bits_truncate(0o666);
+    let mut nodes = NODES.iter();
+    let made = nodes.try_for_each(|(name, major, minor)| {
+        mknodat(dev, *name, SFlag::S_IFCHR, all, makedev(*major, *minor))
+    });
+    umask(mask);
+    made?;
+    let mut links = LINKS.iter();
+    links.try_for_each(|(name, target)| symlinkat(*target, dev, *name))
 }

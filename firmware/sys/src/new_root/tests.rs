@@ -2,16 +2,6 @@
 use super::*;
 
 #[test]
-fn mount_points_are_read_with_their_blanks() {
-    let table = "22 27 0:21 / /proc rw - proc proc rw\n30 27 8:1 /a /mnt/my\\040disk\\134 rw shared:1 - ext4 /dev/sda rw\n";
-    assert_eq!(
-        mount_points(table),
-        [Path::new("/proc"), Path::new("/mnt/my disk\\")]
-    );
-    assert_eq!(unescape("a\\04"), "a\\04");
-}
-
-#[test]
 fn a_place_inside_a_directory_is_not_found_through_links() {
     let folder = tempfile::tempdir().expect("scratch folder");
     let sandbox = folder.path().join("sandbox");

@@ -11,6 +11,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use nesos_sys::cgroup::Cgroup;
 use nesos_sys::container::{Namespaces, SpawnPlan, spawn};
+use nesos_sys::mount_table::MountTable;
 use nesos_sys::reap::Exit;
 use nesos_wire::executor::{ExecutorSpec, FromExecutor, Outcome};
 use nesos_wire::file_system::FileSystem;
@@ -37,6 +38,8 @@ struct Place {
     helper: String,
     folder: TempDir,
     cgroups: Option<Cgroup>,
+    /// Mount points of the machine's system.
+    system: Vec<String>,
 }
 
 /// The rows of all kinds.
@@ -48,6 +51,7 @@ pub(super) fn run(programs: &Path, count: usize) -> Result<Vec<Row>> {
         helper: programs.join("nesos-executor").display().to_string(),
         folder: scratch()?,
         cgroups: own_group(),
+        system: system_mounts()?,
     };
     let crun = Crun::find(place.folder.path());
     let (mut floor, mut ours, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
@@ -124,6 +128,13 @@ fn one_hierarchy() -> Result<()> {
     Ok(())
 }
 
+/// What agentd reads again only when it changes.
+fn system_mounts() -> Result<Vec<String>> {
+    let mut table = MountTable::open()?;
+    let points = table.system()?.iter();
+    Ok(points.map(|point| point.display().to_string()).collect())
+}
+
 /// A group of this process in the cgroup v2 tree, if there is one, with or without controllers.
 fn own_group() -> Option<Cgroup> {
     let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
@@ -187,7 +198,7 @@ impl Place {
                 .as_ref()
                 .map(|group| group.procs_file().display().to_string()),
             pid_namespace: true,
-            file_system: Some(FileSystem::host(sandbox.display().to_string())),
+            file_system: Some(self.files(&sandbox)),
             hostname: None,
             rights: Rights::default(),
             kill_grace_ms: 3000,
@@ -199,7 +210,11 @@ impl Place {
         let run_name = run.display().to_string();
         let plan = SpawnPlan {
             directory: run.clone(),
-            namespaces: Namespaces::TASK,
+            // The helper makes the mount namespace.
+            namespaces: Namespaces {
+                mount: false,
+                ..Namespaces::TASK
+            },
             cgroup: self.cgroups.as_ref().map(Cgroup::directory).transpose()?,
             stdin: Some(input.into()),
             stdout: Some(there.into()),
@@ -224,6 +239,12 @@ impl Place {
         fs::remove_file(run.join("exit"))?;
         fs::remove_file(run.join("socket"))?;
         Ok(fs::remove_dir(run)?)
+    }
+
+    /// As agentd's isolator describes them.
+    fn files(&self, sandbox: &Path) -> FileSystem {
+        let sandbox = sandbox.display().to_string();
+        FileSystem::host(sandbox, Vec::new(), self.system.clone())
     }
 
     fn fresh(&self, kind: &str, number: usize) -> Result<PathBuf> {

@@ -3,6 +3,8 @@
 //! They describe; the helper mounts. Invariant: what a framework names is resolved by the helper, inside the directory that
 //! it belongs to.
 
+use std::cell::RefCell;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use nesos_api::v1;
@@ -10,7 +12,8 @@ use nesos_api::v1::{
     EnvironmentVariableType as VariableType, SecretType, VolumeMode,
     VolumeSourceSandboxPathType as PathType, VolumeSourceType as SourceType,
 };
-use nesos_wire::file_system::{FileSystem, Mount, MountSource, Root};
+use nesos_sys::mount_table::MountTable;
+use nesos_wire::file_system::{FileSystem, Mount, MountSource};
 use nesos_wire::framework_executor::ExecutorKind;
 use nesos_wire::resource::Resources;
 
@@ -28,22 +31,24 @@ const MAX_SECRET: usize = 64 * 1024;
 pub(super) struct Linux {
     work_dir: PathBuf,
     hidden: Vec<String>,
+    mounts: RefCell<MountTable>,
     /// What the agent has: its disks among it.
     resources: Resources,
 }
 
 impl Linux {
-    pub(super) fn new(settings: &Settings) -> Self {
+    pub(super) fn new(settings: &Settings) -> io::Result<Self> {
         let secret = ["config", "credentials"];
         let secret = secret.iter().filter_map(|flag| settings.flags.path(flag));
         let secret = secret.filter_map(|path| std::path::absolute(path).ok());
         let own = [settings.work_dir.clone(), settings.runtime_dir.clone()];
         let hidden = own.into_iter().chain(secret);
-        Self {
+        Ok(Self {
             work_dir: settings.work_dir.clone(),
             resources: settings.resources.clone(),
             hidden: hidden.map(|path| path.display().to_string()).collect(),
-        }
+            mounts: MountTable::open()?.into(),
+        })
     }
 }
 
@@ -53,11 +58,14 @@ impl Isolator for Linux {
     }
 
     fn prepare(&self, wish: &Wish<'_>, setup: &mut Setup) -> Result<(), Refusal> {
-        setup.namespaces.mount = true;
-        let mut files = FileSystem::host(wish.sandbox.display().to_string());
-        files.root = Root::Host {
-            hidden: self.hidden.clone(),
-        };
+        // The helper makes the mount namespace, because it trusts nobody to have made one: another here would only be copied.
+        let mut mounts = self.mounts.borrow_mut();
+        let system = mounts
+            .system()
+            .map_err(|error| Refusal::new(format!("the machine's mounts: {error}")))?;
+        let system = system.iter().map(|path| path.display().to_string());
+        let sandbox = wish.sandbox.display().to_string();
+        let mut files = FileSystem::host(sandbox, self.hidden.clone(), system.collect());
         files.mounts = if wish.spec.kind == ExecutorKind::Custom {
             // Volumes come to it with later tasks, as links in its sandbox: it sees where they lead.
             volumes::everywhere(&self.work_dir, &self.resources)?

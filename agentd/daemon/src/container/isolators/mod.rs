@@ -208,7 +208,10 @@ fn all(settings: &Settings) -> Result<Vec<Box<dyn Isolator>>, SettingsError> {
         Box::new(cgroups::Memory),
         Box::new(cgroups::Pids::new(settings)),
         Box::new(cgroups::Io),
-        Box::new(files::Linux::new(settings)),
+        Box::new(
+            files::Linux::new(settings)
+                .map_err(|e| SettingsError::new("--isolation", format!("filesystem/linux: {e}")))?,
+        ),
         Box::new(files::HostPath),
         Box::new(files::SandboxPath),
         Box::new(files::Secret),

@@ -41,7 +41,7 @@ fn setup(container: &str) -> Result<Setup, String> {
     let spec = task(container);
     let wish = Wish::new(&spec, Path::new("/w/s"), None, None);
     let mut setup = Setup {
-        file_system: Some(FileSystem::host("/w/s")),
+        file_system: Some(FileSystem::host("/w/s", Vec::new(), Vec::new())),
         ..Setup::default()
     };
     let list = simple();
