@@ -50,6 +50,14 @@ pub enum UnpackError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The layer's bytes are not those that the image speaks of.
+    #[error("the layer's digest is {found}, the image says {expected}")]
+    Digest {
+        /// What was computed.
+        found: String,
+        /// What was expected.
+        expected: String,
+    },
 }
 
 impl UnpackError {

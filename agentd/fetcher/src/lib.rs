@@ -8,6 +8,7 @@ mod budget;
 mod entry;
 mod error;
 mod expand;
+mod layer;
 mod sink;
 mod tar;
 mod zip;
@@ -16,6 +17,7 @@ pub use budget::{Budget, Metered};
 pub use entry::{Entry, Kind};
 pub use error::UnpackError;
 pub use expand::{Compression, expand};
+pub use layer::unpack_layer;
 pub use sink::{Disk, Sink};
 
 use std::fs::File;

@@ -1,7 +1,8 @@
-//! `nesos-fetcher copy|unpack`: one step of bringing files into a sandbox, as a process that can do nothing else.
+//! `nesos-fetcher copy|unpack|layer`: one step of bringing files into a sandbox, as a process that can do nothing else.
 //!
 //! A filter: `copy` writes a local file to its standard output, `unpack` unpacks the archive on its standard input into its
-//! working directory and says how many bytes that took. Started by `agentd`, which opens the files; says on standard error why it fails. Invariant: before
+//! working directory and says how many bytes that took; `layer` does
+//! the same with a layer of a container image. Started by `agentd`, which opens the files; says on standard error why it fails. Invariant: before
 //! the first byte of a stranger is read, the process has become the task's user, sees no directory but the target (if it
 //! was root), has no capabilities, and bounds on files, memory and time.
 
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use lexopt::{Arg, Parser, ValueExt};
-use nesos_fetcher::{Budget, Disk, Format, unpack};
+use nesos_fetcher::{Budget, Disk, Format, unpack, unpack_layer};
 use nesos_sys::confine::{Confinement, Identity, capability, working_directory};
 use nesos_sys::tree::{Links, Tree};
 
@@ -25,7 +26,8 @@ const MEMORY: u64 = 384 * 1024 * 1024;
 const CPU: u64 = 600;
 
 const HELP: &str = "usage: nesos-fetcher copy --max-bytes N [--user UID:GID,…] PATH > FILE
-       nesos-fetcher unpack --format FORMAT --max-bytes N [--user UID:GID,…] [--name NAME] < ARCHIVE";
+       nesos-fetcher unpack --format FORMAT --max-bytes N [--user UID:GID,…] [--name NAME] < ARCHIVE
+       nesos-fetcher layer --sha256 DIGITS --max-bytes N < LAYER";
 
 /// The command line.
 #[derive(Debug, Default)]
@@ -34,6 +36,7 @@ struct Order {
     path: Option<PathBuf>,
     format: Option<Format>,
     name: Option<PathBuf>,
+    sha256: Option<[u8; 32]>,
     user: Option<Identity>,
     max_bytes: u64,
 }
@@ -59,6 +62,7 @@ fn run(order: Order) -> Result<(), String> {
     match (order.verb.as_str(), &order.path, order.format) {
         ("copy", Some(path), _) => copy(&order, path),
         ("unpack", _, Some(format)) => unpack_here(&order, format),
+        ("layer", ..) => layer_here(&order),
         _ => Err(HELP.into()),
     }
 }
@@ -110,6 +114,26 @@ fn unpack_here(order: &Order, format: Format) -> Result<(), String> {
     Ok(())
 }
 
+fn layer_here(order: &Order) -> Result<(), String> {
+    let sha256 = order.sha256.as_ref().ok_or(HELP)?;
+    let capabilities = [
+        capability::CHOWN,
+        capability::DAC_OVERRIDE,
+        capability::FOWNER,
+        capability::FSETID,
+        capability::MKNOD,
+        capability::SETFCAP,
+    ];
+    let root = confine(order, &capabilities, true)?;
+    let layer = io::stdin().as_fd().try_clone_to_owned();
+    let layer = File::from(layer.map_err(|error| error.to_string())?);
+    let mut disk = Disk::new(Tree::new(root, Links::InRoot), true);
+    let mut budget = Budget::new(order.max_bytes);
+    unpack_layer(layer, sha256, &mut disk, &mut budget).map_err(|error| error.to_string())?;
+    println!("{}", budget.used());
+    Ok(())
+}
+
 fn confine(
     order: &Order,
     capabilities: &[u32],
@@ -141,12 +165,27 @@ fn parse() -> Result<Order, lexopt::Error> {
                 let known = |name: &str| Format::parse(name).ok_or("no such format");
                 order.format = Some(parser.value()?.parse_with(known)?);
             }
+            Arg::Long("sha256") => order.sha256 = Some(parser.value()?.parse_with(sha256)?),
             Arg::Value(verb) if order.verb.is_empty() => order.verb = verb.string()?,
             Arg::Value(path) if order.path.is_none() => order.path = Some(path.into()),
             other => return Err(other.unexpected()),
         }
     }
     Ok(order)
+}
+
+/// 64 hexadecimal digits.
+fn sha256(text: &str) -> Result<[u8; 32], &'static str> {
+    let wrong = "expected 64 hexadecimal digits";
+    let mut bytes = [0; 32];
+    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(wrong);
+    }
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        let pair = text.get(2 * at..2 * at + 2).ok_or(wrong)?;
+        *byte = u8::from_str_radix(pair, 16).map_err(|_| wrong)?;
+    }
+    Ok(bytes)
 }
 
 /// `UID:GID[,GID…]`

@@ -80,6 +80,12 @@ impl Place {
         assert!(!Path::new("/tmp/escaped").exists());
     }
 
+    /// As `is_intact`, without the archive beside it.
+    pub fn nothing_outside(&self) {
+        fs::write(self.folder.path().join("archive"), "").unwrap();
+        self.is_intact();
+    }
+
     /// Bytes of all files.
     pub fn size(&self) -> u64 {
         let files = fs::read_dir(&self.into).unwrap().flatten();
@@ -180,9 +186,14 @@ pub fn long_name(size: u64) -> Vec<u8> {
 
 /// Makes the first entry claim another size.
 pub fn claim(archive: &mut [u8], size: u64) {
+    change(archive, |header| header.set_size(size));
+}
+
+/// Changes the first header.
+pub fn change(archive: &mut [u8], change: impl FnOnce(&mut Header)) {
     let mut changed = Header::new_gnu();
     changed.as_mut_bytes().copy_from_slice(&archive[..512]);
-    changed.set_size(size);
+    change(&mut changed);
     changed.set_cksum();
     archive[..512].copy_from_slice(changed.as_bytes());
 }
