@@ -17,6 +17,7 @@ mod event;
 mod executors;
 pub mod fetch;
 mod history;
+pub mod image;
 mod kill;
 mod link;
 mod operations;
