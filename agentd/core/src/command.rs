@@ -44,12 +44,16 @@ pub struct Place {
     pub recovery_timeout: std::time::Duration,
     /// From the isolators: below the task's own environment.
     pub environment: Vec<(String, String)>,
+    /// Program and argv, if not the command's own: an image's.
+    pub program: Option<(String, Vec<String>)>,
 }
 
 /// What the helper is told.
 pub fn executor_spec(spec: &TaskSpec, place: Place) -> ExecutorSpec {
     let command = &spec.command;
-    let (program, arguments) = if command.shell {
+    let (program, arguments) = if let Some(program) = &place.program {
+        program.clone()
+    } else if command.shell {
         let shell = ["sh", "-c", command.value.as_str()].map(String::from);
         ("/bin/sh".to_string(), shell.to_vec())
     } else if command.arguments.is_empty() {
@@ -181,6 +185,7 @@ mod tests {
                 ("A".into(), "isolator".into()),
                 ("B".into(), "isolator".into()),
             ],
+            program: None,
         }
     }
 

@@ -27,7 +27,7 @@ use client::Client;
 use helper::Helper;
 
 /// Kept free on the machine's disk, whatever a task may use: checkpoints and logs need it.
-const KEEP_FREE: u64 = 16 * 1024 * 1024;
+pub(crate) const KEEP_FREE: u64 = 16 * 1024 * 1024;
 /// Bytes hashed at once.
 const CHUNK: usize = 64 * 1024;
 

@@ -237,6 +237,36 @@ pub(crate) const TABLE: Table = Table {
             "most bytes kept there",
         ),
         flag(
+            "image_providers",
+            Kind::Text,
+            None,
+            "docker, as for Mesos's agent; docker/runtime in --isolation says the same",
+        ),
+        flag(
+            "docker_registry",
+            Kind::Text,
+            Some("https://registry-1.docker.io"),
+            "where images without a registry in their name come from: a URL, or a folder of archives called NAME:TAG.tar",
+        ),
+        flag(
+            "docker_config",
+            Kind::Text,
+            None,
+            "logins of registries: the absolute path of Docker's config.json, or its JSON",
+        ),
+        flag(
+            "docker_store_dir",
+            Kind::Path,
+            None,
+            "where unpacked layers of images are kept; default: store/docker in work_dir",
+        ),
+        flag(
+            "sandbox_directory",
+            Kind::Text,
+            Some("/mnt/mesos/sandbox"),
+            "where tasks with an image find their sandbox",
+        ),
+        flag(
             "fetcher_stall_timeout",
             Kind::Duration(1, DAY),
             Some("1mins"),

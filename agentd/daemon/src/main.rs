@@ -15,6 +15,7 @@ mod flags;
 mod gc;
 mod http;
 mod identity;
+mod images;
 mod link;
 mod resources;
 mod roots;

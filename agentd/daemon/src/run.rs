@@ -301,6 +301,7 @@ impl Daemon {
                 .map(ToString::to_string)
                 .collect(),
         };
+        self.containers.borrow().relieve_disk();
         tokio::task::spawn_blocking(move || {
             let removed = gc::collect(&policy);
             if removed > 0 {

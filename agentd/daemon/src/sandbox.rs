@@ -123,10 +123,15 @@ fn create(path: &Path, mode: u32) -> Result<(), SandboxError> {
 fn make_one(sandbox: &Path, user: Option<&Credentials>) -> Result<(), SandboxError> {
     let made = DirBuilder::new().mode(0o750).create(sandbox);
     made.map_err(io("create", sandbox))?;
-    if let Some(user) = user {
-        chown(sandbox, Some(user.uid), Some(user.gid)).map_err(io("give to its user", sandbox))?;
+    match user {
+        Some(user) => give(sandbox, user),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// Gives a sandbox that was made for agentd's own user to another.
+pub(crate) fn give(sandbox: &Path, user: &Credentials) -> Result<(), SandboxError> {
+    chown(sandbox, Some(user.uid), Some(user.gid)).map_err(io("give to its user", sandbox))
 }
 
 /// Makes `link` lead to `target`, whatever it led to before.

@@ -22,6 +22,7 @@ use nesos_wire::task::Attribute;
 
 use crate::fetcher::{authorities, options};
 use crate::identity;
+use crate::images;
 use crate::resources;
 
 /// Where masterd leaves the join token for an agentd on the same board.
@@ -71,6 +72,7 @@ pub(crate) struct Settings {
     pub(crate) isolation: Vec<String>,
     pub(crate) executor: PathBuf,
     pub(crate) fetcher: options::Options,
+    pub(crate) images: images::options::Options,
     pub(crate) gc_delay: Duration,
     pub(crate) gc_headroom: f64,
     pub(crate) stall_timeout: Duration,
@@ -127,6 +129,7 @@ impl Settings {
                 .collect(),
             executor: program(&flags, "executor", "nesos-executor")?,
             fetcher: options::Options::new(&flags, &work_dir)?,
+            images: images::options::Options::new(&flags, &work_dir)?,
             gc_delay: flags
                 .duration("gc_delay")
                 .unwrap_or(Duration::from_secs(7 * 86_400)),

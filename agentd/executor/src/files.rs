@@ -72,6 +72,9 @@ pub(crate) fn enter(
         shared_memory,
         devices: &files.devices,
     })?;
+    if let Root::Overlay { .. } = &files.root {
+        root.bring_names()?;
+    }
     let sandbox = Path::new(&files.sandbox);
     if let Root::Host { hidden, .. } = &files.root {
         for path in hidden.iter().map(Path::new) {

@@ -45,7 +45,7 @@ pub(crate) fn start(spec: ExecutorSpec) -> Result<Tree, String> {
     let stderr = output(&sandbox, "stderr", user.as_ref())?;
     set_up_surroundings(&spec, user.as_ref())?;
     let directory = match spec.file_system {
-        Some(file_system) => file_system.sandbox.into(),
+        Some(file_system) => file_system.directory.unwrap_or(file_system.sandbox).into(),
         None => sandbox,
     };
     let plan = SpawnPlan {

@@ -23,7 +23,7 @@ use std::rc::Rc;
 const DAEMON_OOM_SCORE: i32 = -500;
 /// What tasks are isolated by on the appliance, in Mesos's names.
 const ISOLATION: &str = "cgroups/cpu,cgroups/mem,cgroups/pids,cgroups/blkio,\
-    filesystem/linux,volume/host_path,volume/sandbox_path,volume/secret,environment_secret,\
+    filesystem/linux,docker/runtime,volume/host_path,volume/sandbox_path,volume/secret,environment_secret,\
     namespaces/pid,namespaces/ipc,namespaces/uts,\
     linux/capabilities,linux/nnp,linux/seccomp,posix/rlimits";
 /// Search path of daemons and, through them, of tasks.

@@ -58,6 +58,37 @@ pub fn lookup(name: &str) -> Result<Credentials, UserError> {
     })
 }
 
+/// What an image's `USER[:GROUP]` means by these texts of its own; a number needs no line. A named group is the only one.
+pub fn find_in_image(text: &str, passwd: &str, group: &str) -> Option<Credentials> {
+    let (name, group_name) = match text.split_once(':') {
+        Some((name, group_name)) => (name, Some(group_name)),
+        None => (text, None),
+    };
+    let by_number = || {
+        let uid = name.parse().ok()?;
+        Some(Credentials {
+            uid,
+            gid: 0,
+            groups: vec![0],
+        })
+    };
+    let user = find(name, passwd, group).or_else(by_number)?;
+    let Some(wanted) = group_name else {
+        return Some(user);
+    };
+    let line = group.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let found = fields.next() == Some(wanted);
+        fields.nth(1)?.parse().ok().filter(|_| found)
+    });
+    let gid = line.or_else(|| wanted.parse().ok())?;
+    Some(Credentials {
+        uid: user.uid,
+        gid,
+        groups: vec![gid],
+    })
+}
+
 /// The names of users and groups, read once for many questions.
 #[derive(Debug)]
 pub struct Names {
@@ -136,6 +167,21 @@ mod tests {
         };
         assert_eq!(find("ada", PASSWD, GROUP), Some(ada.clone()));
         assert_eq!(find("1000", PASSWD, GROUP), Some(ada));
+    }
+
+    #[test]
+    fn an_images_user_may_be_a_number_and_name_its_group() {
+        let found = |text: &str| {
+            let user = find_in_image(text, PASSWD, GROUP)?;
+            Some((user.uid, user.gid, user.groups))
+        };
+        assert_eq!(found("ada"), Some((1000, 100, vec![100, 997])));
+        assert_eq!(found("ada:spi"), Some((1000, 999, vec![999])));
+        assert_eq!(found("4000"), Some((4000, 0, vec![0])));
+        assert_eq!(found("4000:5"), Some((4000, 5, vec![5])));
+        for nobody in ["", "eve", "ada:nothing", ":5", "-1"] {
+            assert_eq!(found(nobody), None, "{nobody}");
+        }
     }
 
     #[test]

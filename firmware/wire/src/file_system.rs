@@ -12,8 +12,10 @@ use serde::{Deserialize, Serialize};
 pub struct FileSystem {
     /// What `/` is.
     pub root: Root,
-    /// Where the sandbox appears, absolute. The task starts there.
+    /// Where the sandbox appears, absolute.
     pub sandbox: String,
+    /// Where the task starts; none: in the sandbox.
+    pub directory: Option<String>,
     /// Mounts, in this order, after the sandbox.
     pub mounts: Vec<Mount>,
     /// Device files of the host that appear at the same path.
@@ -28,6 +30,7 @@ impl FileSystem {
         Self {
             root: Root::Host { hidden, system },
             sandbox: sandbox.into(),
+            directory: None,
             mounts: Vec::new(),
             devices: Vec::new(),
             shared_memory: SharedMemory::Own { megabytes: None },

@@ -119,8 +119,11 @@ pub(crate) struct RunArgs {
     /// Run on this node only (its name, host name or agent id)
     #[arg(long, value_name = "NODE")]
     pub(crate) on: Option<String>,
-    /// One argument: text for /bin/sh. Several: a program and its arguments
-    #[arg(required = true, last = true, value_name = "COMMAND")]
+    /// Container image to run it in: a name as for `docker pull`, or the path or URI of an archive
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) image: Option<String>,
+    /// One argument: text for /bin/sh. Several: a program and its arguments. None: what the image says
+    #[arg(required_unless_present = "image", last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,
 }
 

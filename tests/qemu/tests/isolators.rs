@@ -130,6 +130,7 @@ fn each_isolator_is_proved_from_inside() {
     few_rights(&mut lab);
     rights_on_request(&mut lab);
     own_names_and_limits(&mut lab);
+    an_image_for_a_root(&mut lab);
     a_share_of_the_processor(&mut lab);
     a_fork_bomb_stops(&mut lab);
     a_memory_hog_dies_alone(&mut lab);
@@ -224,6 +225,33 @@ fn own_names_and_limits(lab: &mut Lab) {
     );
     let (name, code) = lab.cluster.shell("board-2").run("hostname");
     assert!(code == 0 && !name.contains("island"), "{name}");
+}
+
+/// Two layers made on the board, the upper of which takes things away, as `docker save` would write them.
+const MAKE_IMAGE: &str = "mkdir -p /data/i/1/bin /data/i/1/etc /data/i/1/var /data/i/2/etc /data/i/2/var /data/i/o; cd /data/i; \
+    cp /bin/busybox 1/bin/sh; ln 1/bin/sh 1/bin/ls; ln -s /bin/sh 1/bin/cat; echo kept > 1/etc/kept; touch 1/etc/gone 1/var/old; \
+    touch 2/etc/.wh.gone 2/var/.wh..wh..opq 2/var/new; for l in 1 2; do busybox tar -C $l -cf o/$l.tar .; done; \
+    d() { busybox sha256sum o/$1.tar | busybox cut -d' ' -f1; }; \
+    echo '{\"os\":\"linux\",\"architecture\":\"arm64\",\"config\":{\"Env\":[\"A=image\"],\"WorkingDir\":\"/var\",\"Cmd\":[\"/bin/sh\",\"-c\",\"echo $A; pwd; ls /var; [ -e /etc/gone ] || echo gone; cat /etc/kept; [ -s /etc/resolv.conf ] && echo names; echo > /own; (echo > /data/x); ls / | cat\"]},'\
+    '\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"sha256:'$(d 1)'\",\"sha256:'$(d 2)'\"]}}' > o/c.json; \
+    echo '[{\"Config\":\"c.json\",\"Layers\":[\"1.tar\",\"2.tar\"]}]' > o/manifest.json; busybox tar -C o -cf /data/image.tar .; cd /; ls /data/image.tar";
+
+fn an_image_for_a_root(lab: &mut Lab) {
+    let (made, _) = lab.cluster.shell("board-2").run(MAKE_IMAGE);
+    assert_eq!(made, "/data/image.tar");
+    let of = |name: &str| json!({"type": "MESOS", "mesos": {"image": {"type": "DOCKER", "docker": {"name": name}}}});
+    let asked = json!({"command": {"shell": false}, "container": of("/data/image.tar")});
+    let told = lab.run("", asked.clone());
+    // Nothing of the board is in it but what every task has.
+    let root = "bin\ndev\netc\nmnt\nown\nproc\nrun\nsys\ntmp\nvar\n";
+    let expected = format!("image\n/var\nnew\ngone\nkept\nnames\n{root}");
+    assert_eq!(told.stdout, expected, "{told:?}");
+    // The next container finds the layers as they were.
+    assert_eq!(lab.run("", asked).stdout, expected);
+    let refusal = lab
+        .run("", json!({"container": of("/data/none.tar")}))
+        .refusal();
+    assert!(refusal.contains("/data/none.tar"), "{refusal}");
 }
 
 fn a_share_of_the_processor(lab: &mut Lab) {

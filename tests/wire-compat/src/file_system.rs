@@ -21,6 +21,7 @@ pub(crate) fn file_system() -> FileSystem {
             system: vec!["/usr".into()],
         },
         sandbox: "/s".into(),
+        directory: Some("/d".into()),
         mounts: vec![
             mount(MountSource::Host("/h".into()), "a"),
             mount(inside, "/b"),

@@ -6,13 +6,18 @@ use super::Config;
 
 /// Neither the task nor the image says what to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("neither the task's command nor the image's entrypoint or command names a program")]
+#[error(
+    "neither the task's command nor the image's entrypoint or command names a program, or a shell was asked for without a text"
+)]
 pub struct NoProgram;
 
 /// Program and argv of a task. A shell command does without the image's, as does one with a program of its own; arguments
-/// alone take the place of the image's `Cmd`.
+/// alone take the place of the image's `Cmd`. A shell without a text is an error, as in Mesos.
 pub fn program(task: &Command, image: &Config) -> Result<(String, Vec<String>), NoProgram> {
     if task.shell {
+        if task.value.is_empty() {
+            return Err(NoProgram);
+        }
         let line = ["sh", "-c", task.value.as_str()].map(String::from);
         return Ok(("/bin/sh".into(), line.to_vec()));
     }
@@ -77,7 +82,23 @@ mod tests {
                 working_directory: String::new(),
                 user: String::new(),
                 layers: Vec::new(),
+                platform: Default::default(),
             };
+            let shell = Command {
+                shell: true,
+                value: value.into(),
+                arguments: strings(arguments),
+                ..Command::default()
+            };
+            match program(&shell, &image) {
+                Ok((program, argv)) => {
+                    assert_eq!(
+                        (program.as_str(), argv),
+                        ("/bin/sh", strings(&["sh", "-c", value]))
+                    );
+                }
+                Err(NoProgram) => assert!(value.is_empty(), "{value}"),
+            }
             let task = Command {
                 value: value.into(),
                 arguments: strings(arguments),

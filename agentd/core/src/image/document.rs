@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::Digest;
+use super::{Digest, Platform};
 
 /// Largest document, as registries bound them.
 pub const MAX_DOCUMENT: usize = 4 * 1024 * 1024;
@@ -32,6 +32,9 @@ pub enum DocumentError {
     /// A digest that is not a SHA-256.
     #[error("'{0}' is no digest: expected sha256: and 64 digits")]
     Digest(String),
+    /// A path that leads out of an archive.
+    #[error("'{0}' is no path inside the archive")]
+    Path(String),
     /// Neither manifest nor index.
     #[error("neither a manifest nor an index of images of the second version")]
     Unknown,
@@ -75,20 +78,6 @@ pub struct Descriptor {
     pub size: u64,
 }
 
-/// What an image is for.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-pub struct Platform {
-    /// `linux`
-    #[serde(default)]
-    pub os: String,
-    /// `arm64`, `amd64`, `arm`…
-    #[serde(default)]
-    pub architecture: String,
-    /// `v8`, `v7`…
-    #[serde(default)]
-    pub variant: String,
-}
-
 /// A document about images.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Document {
@@ -122,6 +111,8 @@ pub struct Config {
     pub user: String,
     /// Digests of the layers' plain bytes, the lowest first.
     pub layers: Vec<Digest>,
+    /// What it is for, as far as it is said.
+    pub platform: Platform,
 }
 
 impl Document {
@@ -153,15 +144,10 @@ impl Document {
 }
 
 impl Config {
-    /// Reads the configuration of an image with so many layers.
-    pub fn parse(bytes: &[u8], layers: usize) -> Result<Self, DocumentError> {
+    /// Reads the configuration of an image.
+    pub fn parse(bytes: &[u8]) -> Result<Self, DocumentError> {
         let raw: RawImage = json(bytes)?;
-        if raw.rootfs.diff_ids.len() != layers {
-            return Err(DocumentError::Layers {
-                manifest: layers,
-                config: raw.rootfs.diff_ids.len(),
-            });
-        }
+        within("layers", raw.rootfs.diff_ids.len(), MAX_LAYERS)?;
         let config = raw.config.unwrap_or_default();
         let pair = |text: String| {
             let (name, value) = text.split_once('=')?;
@@ -181,40 +167,21 @@ impl Config {
             working_directory: config.working_dir.unwrap_or_default(),
             user: config.user.unwrap_or_default(),
             layers: ids.map(digest).collect::<Result<_, _>>()?,
+            platform: Platform {
+                os: raw.os,
+                architecture: raw.architecture,
+                variant: String::new(),
+            },
         })
     }
-}
 
-/// The image for this machine: of its variant, else one without a variant.
-pub fn choose<'a>(
-    index: &'a [(Platform, Descriptor)],
-    machine: &Platform,
-) -> Result<&'a Descriptor, DocumentError> {
-    let fits = |variant: &str| {
-        let found = index.iter().find(|(platform, _)| {
-            platform.os == machine.os
-                && platform.architecture == machine.architecture
-                && platform.variant == variant
-        });
-        found.map(|(_, descriptor)| descriptor)
-    };
-    let found = fits(&machine.variant).or_else(|| fits(""));
-    found.ok_or_else(|| DocumentError::Platform {
-        wanted: machine.shown(),
-        found: {
-            // As many as a sentence holds.
-            let names = index.iter().take(8).map(|(platform, _)| platform.shown());
-            names.collect::<Vec<_>>().join(", ")
-        },
-    })
-}
-
-impl Platform {
-    fn shown(&self) -> String {
-        let parts = [&self.os, &self.architecture, &self.variant];
-        let parts = parts.into_iter().filter(|part| !part.is_empty());
-        let parts = parts.map(|part| part.chars().take(20).collect::<String>());
-        parts.collect::<Vec<_>>().join("/")
+    /// Whether it is the configuration of an image with so many layers.
+    pub fn check_layers(&self, manifest: usize) -> Result<(), DocumentError> {
+        let config = self.layers.len();
+        match manifest == config {
+            true => Ok(()),
+            false => Err(DocumentError::Layers { manifest, config }),
+        }
     }
 }
 
@@ -246,6 +213,10 @@ impl RawDescriptor {
 
 #[derive(Deserialize)]
 struct RawImage {
+    #[serde(default)]
+    os: String,
+    #[serde(default)]
+    architecture: String,
     config: Option<RawConfig>,
     rootfs: RawRoot,
 }
@@ -265,14 +236,14 @@ struct RawConfig {
     user: Option<String>,
 }
 
-fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DocumentError> {
+pub(super) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DocumentError> {
     if bytes.len() > MAX_DOCUMENT {
         return Err(DocumentError::TooLarge(bytes.len()));
     }
     serde_json::from_slice(bytes).map_err(|error| DocumentError::Shape(error.to_string()))
 }
 
-fn within(what: &'static str, count: usize, most: usize) -> Result<(), DocumentError> {
+pub(super) fn within(what: &'static str, count: usize, most: usize) -> Result<(), DocumentError> {
     match count {
         1.. if count <= most => Ok(()),
         _ => Err(DocumentError::Count { what, count, most }),
@@ -300,14 +271,6 @@ mod tests {
             r#"{{"schemaVersion":2,"config":{config},"layers":[{}]}}"#,
             layers.join(",")
         )
-    }
-
-    fn platform(architecture: &str, variant: &str) -> Platform {
-        Platform {
-            os: "linux".into(),
-            architecture: architecture.into(),
-            variant: variant.into(),
-        }
     }
 
     #[test]
@@ -353,56 +316,21 @@ mod tests {
     }
 
     #[test]
-    fn an_index_has_an_image_for_this_machine_or_says_for_which() {
-        let entry = |architecture: &str, variant: &str, letter| {
-            let platform = format!(
-                r#","platform":{{"os":"linux","architecture":"{architecture}","variant":"{variant}"}}}}"#
-            );
-            let text = descriptor("application/vnd.oci.image.manifest.v1+json", letter);
-            text.strip_suffix('}').expect("object").to_string() + &platform
-        };
-        let entries = [
-            entry("amd64", "", 'a'),
-            entry("arm", "v6", 'b'),
-            entry("arm", "v7", 'c'),
-            entry("arm64", "v8", 'd'),
-        ];
-        let text = format!(r#"{{"manifests":[{}]}}"#, entries.join(","));
-        let Ok(Document::Index(index)) = Document::parse(text.as_bytes()) else {
-            panic!("no index");
-        };
-        for (machine, letter) in [
-            (platform("arm64", "v8"), 'd'),
-            (platform("arm", "v7"), 'c'),
-            (platform("amd64", "v1"), 'a'),
-        ] {
-            let chosen = choose(&index, &machine).expect("one fits");
-            assert_eq!(chosen.digest.to_string(), digest(letter));
-        }
-        let error = choose(&index, &platform("riscv64", "")).expect_err("none");
-        assert!(
-            error
-                .to_string()
-                .contains("linux/riscv64, only for linux/amd64"),
-            "{error}"
-        );
-    }
-
-    #[test]
     fn a_configuration_says_what_is_run() {
         let text = format!(
             r#"{{"config":{{"Env":["A=b=c","bad","=x"],"Entrypoint":["/e"],"Cmd":null,"WorkingDir":"/w","User":"1:2"}},
                 "rootfs":{{"type":"layers","diff_ids":["{}"]}}}}"#,
             digest('a')
         );
-        let config = Config::parse(text.as_bytes(), 1).expect("valid");
+        let config = Config::parse(text.as_bytes()).expect("valid");
         assert_eq!(config.environment, [("A".to_string(), "b=c".to_string())]);
         assert_eq!((config.entrypoint.len(), config.command.len()), (1, 0));
         assert_eq!(
             (config.working_directory.as_str(), config.user.as_str()),
             ("/w", "1:2")
         );
-        let error = Config::parse(text.as_bytes(), 2).expect_err("another number");
+        assert_eq!(config.check_layers(1), Ok(()));
+        let error = config.check_layers(2).expect_err("another number");
         assert!(error.to_string().contains("2 layers"), "{error}");
     }
 }

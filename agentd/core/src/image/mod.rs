@@ -3,13 +3,18 @@
 //! Pure, and everything in it was written by strangers; the shell asks registries and unpacks layers. Invariant: a digest
 //! is a SHA-256, and no document makes more than its own bounded size of work.
 
+mod archive;
 mod command;
 mod document;
+mod login;
+mod platform;
 mod reference;
 
+pub use archive::Archived;
 pub use command::{NoProgram, program};
 pub use document::{
-    Config, Descriptor, Document, DocumentError, MAX_DOCUMENT, MAX_LAYERS, Manifest, Platform,
-    choose,
+    Config, Descriptor, Document, DocumentError, MAX_DOCUMENT, MAX_LAYERS, Manifest,
 };
-pub use reference::{Digest, Reference, ReferenceError, Version};
+pub use login::{Challenge, Logins, MAX_CONFIG, token};
+pub use platform::{Platform, choose};
+pub use reference::{Digest, Reference, ReferenceError, Version, is_host};

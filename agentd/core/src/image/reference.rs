@@ -3,9 +3,9 @@
 use std::fmt;
 
 /// The registry of names without one.
-const DEFAULT_REGISTRY: &str = "registry-1.docker.io";
+pub(super) const DEFAULT_REGISTRY: &str = "registry-1.docker.io";
 /// What the same registry is called in names.
-const DEFAULT_ALIASES: [&str; 2] = ["docker.io", "index.docker.io"];
+pub(super) const DEFAULT_ALIASES: [&str; 2] = ["docker.io", "index.docker.io"];
 /// Where names of one part are there.
 const OFFICIAL: &str = "library/";
 /// Longest name and longest tag, as registries allow them.
@@ -139,7 +139,8 @@ impl Reference {
     }
 }
 
-fn is_host(text: &str) -> bool {
+/// Whether a text is `host` or `host:port`.
+pub fn is_host(text: &str) -> bool {
     let (host, port) = text.rsplit_once(':').unwrap_or((text, "80"));
     let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     let is_label = |label: &str| {

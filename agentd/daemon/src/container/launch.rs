@@ -26,6 +26,7 @@ use super::isolators::{Refusal, Setup, Wish};
 use crate::fetcher::client::Client;
 use crate::fetcher::helper::Helper as FetchHelper;
 use crate::fetcher::{self, Target};
+use crate::images::{ImageError, Means, Provisioned};
 use crate::{sandbox, volumes};
 
 /// Why a task does not start.
@@ -41,6 +42,10 @@ pub(super) enum LaunchError {
         "the framework's user: {0}; on hosts without it start agentd with --unknown_framework_user=self"
     )]
     FrameworkUser(user::UserError),
+    #[error("the image's user: {0}")]
+    ImageUser(String),
+    #[error(transparent)]
+    Image(#[from] ImageError),
     #[error(transparent)]
     Plan(#[from] fetch::FetchError),
     #[error(transparent)]
@@ -97,27 +102,30 @@ async fn start(
         endpoint,
     } = request;
     let settings = &context.settings;
-    let credentials = user_of(spec, &settings.flags)?;
+    let mut credentials = user_of(spec, &settings.flags)?;
     let plan = fetch::plan(&spec.command.uris)?;
     let (work_dir, owner) = (&settings.work_dir, credentials.as_ref());
     let sandbox = match &parent {
         Some(parent) => sandbox::make_inside(work_dir, agent, spec, container, parent, owner)?,
         None => sandbox::make(work_dir, agent, spec, container, owner)?,
     };
-    let user = credentials.as_ref().map(|user| TaskUser {
-        uid: user.uid,
-        gid: user.gid,
-        groups: user.groups.clone(),
-    });
     let around = parent
         .as_ref()
         .and_then(|parent| sandbox::of_container(work_dir, agent, spec, parent, None));
-    let wish = Wish::new(spec, &sandbox, around.as_deref(), owner);
+    let mut wish = Wish::new(spec, &sandbox, around.as_deref());
+    let image = provide(context, container, &wish, &mut credentials).await?;
+    let owner = credentials.as_ref();
+    (wish.user, wish.image) = (owner, image.as_ref());
     let setup = context.isolators.prepare(&wish)?;
     // An executor finds volumes that come later by links; so does a task that sees the host's files.
     if setup.file_system.is_none() || spec.kind == ExecutorKind::Custom {
         volumes::link(work_dir, &spec.resources, &sandbox, owner)?;
     }
+    let user = owner.map(|user| TaskUser {
+        uid: user.uid,
+        gid: user.gid,
+        groups: user.groups.clone(),
+    });
     if !plan.is_empty() {
         // It may take long, and can be watched.
         publish(context, container, request);
@@ -141,6 +149,7 @@ async fn start(
         rights: setup.rights.clone(),
         recovery_timeout: settings.recovery_timeout,
         environment: setup.environment.clone(),
+        program: setup.program.clone(),
     };
     let spec = frame::encode(&executor_spec(spec, place))?;
     start_helper(context, &context.run_directory(container), &setup, &spec)
@@ -154,12 +163,17 @@ fn target(context: &Context, spec: &TaskSpec, sandbox: &Path, user: Option<Crede
             program: settings.fetcher.program.clone(),
             user,
         },
-        client: Client {
-            stall_timeout: settings.stall_timeout,
-            authorities: settings.authorities.clone(),
-            unix: context.clocks.unix(),
-        },
+        client: client(context),
         disk: disk_of(spec),
+    }
+}
+
+fn client(context: &Context) -> Client {
+    let settings = &context.settings;
+    Client {
+        stall_timeout: settings.stall_timeout,
+        authorities: settings.authorities.clone(),
+        unix: context.clocks.unix(),
     }
 }
 
@@ -170,6 +184,35 @@ fn publish(context: &Context, container: &ContainerId, request: &Request) {
     if let Err(error) = sandbox::publish(work_dir, &request.agent, &request.spec, newest) {
         tracing::warn!("container {container}: {error}");
     }
+}
+
+/// The image that is asked for. Where neither the task nor its framework names a user of this machine, the image's is taken.
+async fn provide(
+    context: &Context,
+    container: &ContainerId,
+    wish: &Wish<'_>,
+    user: &mut Option<Credentials>,
+) -> Result<Option<Provisioned>, LaunchError> {
+    let wanted = wish.image_wanted();
+    let wanted = wanted.filter(|image| image.r#type == v1::ImageType::Docker);
+    // Without the isolator nothing is pulled, and the isolators say what is missing.
+    let (Some(images), Some(wanted)) = (&context.images, wanted) else {
+        return Ok(None);
+    };
+    let client = client(context);
+    let means = Means {
+        user: user.as_ref(),
+        client: &client,
+        cache: &context.cache,
+    };
+    let image = images.provide(container, wanted, means).await?;
+    if user.is_none() && may_switch(&context.settings.flags) {
+        *user = image.user().map_err(LaunchError::ImageUser)?;
+        if let Some(user) = user {
+            sandbox::give(wish.sandbox, user)?;
+        }
+    }
+    Ok(Some(image))
 }
 
 /// The task's share of the disk, bytes; none: it was given none, and may write as Mesos lets it.
@@ -244,10 +287,14 @@ fn in_memory(bytes: &[u8]) -> io::Result<File> {
     Ok(file)
 }
 
+fn may_switch(flags: &Values) -> bool {
+    flags.is_on("switch_user") && nix::unistd::geteuid().is_root()
+}
+
 /// The user the task runs as: the command's, else its framework's, as Mesos. Only root can switch;
 /// others run everything as themselves.
 fn user_of(spec: &TaskSpec, flags: &Values) -> Result<Option<Credentials>, LaunchError> {
-    if !flags.is_on("switch_user") || !nix::unistd::geteuid().is_root() {
+    if !may_switch(flags) {
         return Ok(None);
     }
     if let Some(name) = spec.command.user.as_ref().filter(|name| !name.is_empty()) {

@@ -201,6 +201,9 @@ impl Life {
         if let Some(cgroups) = self.context.isolators.cgroups() {
             cgroups.remove(&self.container).await;
         }
+        if let Some(images) = &self.context.images {
+            images.release(&self.container);
+        }
     }
 }
 

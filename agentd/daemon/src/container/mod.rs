@@ -28,6 +28,7 @@ use tokio::sync::mpsc;
 
 use crate::clock::Clocks;
 use crate::fetcher::cache::Cache;
+use crate::images::Images;
 use crate::settings::{Settings, SettingsError};
 use cgroups::Cgroups;
 use isolators::Isolators;
@@ -54,6 +55,8 @@ struct Context {
     isolators: Isolators,
     /// Fetched files that are kept.
     cache: Cache,
+    /// With docker/runtime.
+    images: Option<Images>,
     events: mpsc::Sender<Event>,
     /// The helpers that live, by container: for displays.
     helpers: RefCell<BTreeMap<ContainerId, u32>>,
@@ -94,12 +97,18 @@ impl Containerizer {
         let fetched = &settings.fetcher;
         let cache = Cache::new(fetched.cache_directory.clone(), fetched.cache_size)
             .map_err(|e| SettingsError::new("--fetcher_cache_dir", e))?;
+        let has_images = isolators.has("docker/runtime");
+        let images = has_images
+            .then(|| Images::new(&settings.images, fetched.program.clone()))
+            .transpose();
+        let images = images.map_err(|e| SettingsError::new("--docker_store_dir", e))?;
         Ok(Self {
             context: Rc::new(Context {
                 settings,
                 clocks,
                 isolators,
                 cache,
+                images,
                 events,
                 helpers: RefCell::default(),
             }),
@@ -172,6 +181,9 @@ impl Containerizer {
 
     /// Ends what runs in run directories and cgroups that no checkpoint speaks of. `known`: containers that one does.
     pub(crate) fn bury_strangers(&mut self, known: &[ContainerId]) {
+        if let Some(images) = &self.context.images {
+            images.keep_only(known);
+        }
         let runs = &self.context.settings.runtime_dir;
         let entries = fs::read_dir(runs).into_iter().flatten().flatten();
         let mut names: BTreeSet<String> = entries
@@ -209,6 +221,23 @@ impl Containerizer {
                 ..Usage::default()
             })
         })
+    }
+
+    /// Removes images that no container uses, but for those of these names.
+    pub(crate) fn prune_images(&self, excluded: &BTreeSet<String>) {
+        if let Some(images) = &self.context.images {
+            images.prune(excluded);
+        }
+    }
+
+    /// Removes images until the disk has its headroom again.
+    pub(crate) fn relieve_disk(&self) {
+        let context = self.context.clone();
+        tokio::task::spawn_local(async move {
+            if let Some(images) = &context.images {
+                images.relieve(context.settings.gc_headroom).await;
+            }
+        });
     }
 
     /// The fetcher's numbers by their names in Mesos.

@@ -1,6 +1,6 @@
 //! HTTP as a client: requests over plain TCP or TLS, redirects, and downloads that go on where they broke off.
 //!
-//! Called by the fetcher. Invariant: bounded in redirects, attempts, size, and time without progress; what
+//! Called by the fetcher and by `images`. Invariant: bounded in redirects, attempts, size, and time without progress; what
 //! authorises a request is not shown to another server that the first one points to; never from https to http.
 
 use std::fs::File;
@@ -17,6 +17,7 @@ use hyper::header::{
 use hyper::{Request, Response, StatusCode, Uri, body::Body, body::Incoming};
 use hyper_util::rt::TokioIo;
 use nesos_shell::tls::web;
+use ring::digest::{Context, SHA256};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -45,7 +46,7 @@ pub(crate) struct Client {
 }
 
 /// Decides how large a download may be, once the server has said how large it is.
-pub(super) type Room<'a> = &'a mut dyn FnMut(Option<u64>) -> Result<u64, String>;
+pub(crate) type Room<'a> = &'a mut dyn FnMut(Option<u64>) -> Result<u64, String>;
 
 /// What a download has come to.
 struct Progress<'a> {
@@ -55,6 +56,8 @@ struct Progress<'a> {
     validator: Option<HeaderValue>,
     /// Bytes allowed; asked once.
     most: Option<u64>,
+    /// Of the bytes that are there, if it is wanted.
+    hash: Option<Context>,
 }
 
 enum Trouble {
@@ -72,16 +75,39 @@ impl Client {
         file: &mut File,
         room: Room<'_>,
     ) -> Result<u64, String> {
-        let mut progress = Progress {
-            file,
-            done: 0,
-            validator: None,
-            most: None,
-        };
+        let mut progress = Progress::new(file, None);
+        self.complete(url, headers, &mut progress, room).await?;
+        Ok(progress.done)
+    }
+
+    /// The same; answers with its size and its SHA-256.
+    pub(crate) async fn download_hashed(
+        &self,
+        url: &str,
+        headers: &HeaderMap,
+        file: &mut File,
+        room: Room<'_>,
+    ) -> Result<(u64, [u8; 32]), String> {
+        let mut progress = Progress::new(file, Some(Context::new(&SHA256)));
+        self.complete(url, headers, &mut progress, room).await?;
+        let mut sha256 = [0; 32];
+        if let Some(hash) = progress.hash {
+            sha256.copy_from_slice(hash.finish().as_ref());
+        }
+        Ok((progress.done, sha256))
+    }
+
+    async fn complete(
+        &self,
+        url: &str,
+        headers: &HeaderMap,
+        progress: &mut Progress<'_>,
+        room: Room<'_>,
+    ) -> Result<(), String> {
         let mut attempt = 1;
         loop {
-            match self.attempt(url, headers, &mut progress, room).await {
-                Ok(()) => return Ok(progress.done),
+            match self.attempt(url, headers, progress, room).await {
+                Ok(()) => return Ok(()),
                 // A server that has never answered is not tried again: its name may be wrong.
                 Err(Trouble::Broken(reason))
                     if attempt < MAX_ATTEMPTS && progress.most.is_some() =>
@@ -154,12 +180,30 @@ impl Client {
             }
             let written = progress.file.write_all(&data);
             written.map_err(|e| Trouble::Final(e.to_string()))?;
+            if let Some(hash) = &mut progress.hash {
+                hash.update(&data);
+            }
             progress.done += data.len() as u64;
         }
     }
 
+    /// A body that must be small.
+    pub(crate) async fn read(&self, mut body: Incoming, most: usize) -> Result<Vec<u8>, String> {
+        let mut bytes = Vec::new();
+        while let Some(frame) = self.stalling(body.frame()).await? {
+            let Ok(data) = frame.map_err(|e| e.to_string())?.into_data() else {
+                continue;
+            };
+            if bytes.len() + data.len() > most {
+                return Err(format!("it sends more than {most} bytes"));
+            }
+            bytes.extend_from_slice(&data);
+        }
+        Ok(bytes)
+    }
+
     /// Asks, and follows redirects.
-    pub(super) async fn get(
+    pub(crate) async fn get(
         &self,
         url: &str,
         headers: &HeaderMap,
@@ -239,13 +283,24 @@ impl Client {
     }
 }
 
-impl Progress<'_> {
+impl<'a> Progress<'a> {
+    fn new(file: &'a mut File, hash: Option<Context>) -> Self {
+        Self {
+            file,
+            done: 0,
+            validator: None,
+            most: None,
+            hash,
+        }
+    }
+
     /// The server sends all of it.
     fn restart(&mut self) -> Result<(), String> {
         if self.done == 0 {
             return Ok(());
         }
         self.done = 0;
+        self.hash = self.hash.take().map(|_| Context::new(&SHA256));
         let emptied = self.file.set_len(0);
         let emptied = emptied.and_then(|()| self.file.seek(SeekFrom::Start(0)));
         emptied.map(drop).map_err(|e| e.to_string())

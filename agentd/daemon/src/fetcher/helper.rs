@@ -10,6 +10,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use agentd_core::fetch::Archive;
+use agentd_core::image::Digest;
 use nesos_sys::user::Credentials;
 use tokio::process::Command;
 
@@ -29,7 +30,7 @@ pub(crate) struct Helper {
 
 impl Helper {
     /// Copies the local file `path`, as far as the user may read it, into `target`.
-    pub(super) async fn copy(&self, path: &str, target: File, most: u64) -> Result<(), String> {
+    pub(crate) async fn copy(&self, path: &str, target: File, most: u64) -> Result<(), String> {
         let mut command = self.command("copy", most);
         command
             .arg("--")
@@ -61,6 +62,23 @@ impl Helper {
         said.trim()
             .parse()
             .map_err(|_| format!("nesos-fetcher answered '{said}'"))
+    }
+
+    /// Unpacks a layer of an image, whose plain bytes have this digest, into the directory `into`.
+    pub(crate) async fn layer(
+        &self,
+        layer: File,
+        digest: &Digest,
+        into: &Path,
+        most: u64,
+    ) -> Result<(), String> {
+        let mut command = self.command("layer", most);
+        command
+            .arg(format!("--sha256={}", digest.digits()))
+            .current_dir(into)
+            .stdin(layer)
+            .stdout(Stdio::null());
+        run(command).await.map(drop)
     }
 
     fn command(&self, verb: &str, most: u64) -> Command {

@@ -117,6 +117,13 @@ fn dispatch(
             )?;
             return Ok(None);
         }
+        CallType::PruneImages => {
+            context.may_write(headers)?;
+            let excluded = call.prune_images.unwrap_or_default().excluded_images;
+            let name = |image: v1::Image| image.docker.map(|docker| docker.name);
+            view.prune_images(&excluded.into_iter().filter_map(name).collect());
+            return Ok(None);
+        }
         CallType::ListFiles => {
             let path = member(call.list_files, "list_files")?.path;
             let entries = files::list(view, path.trim_end_matches('/'))?;

@@ -3,7 +3,7 @@
 //! Here: what all views share. Called by `http`. Invariants: nothing is changed, and no secret flag is shown.
 
 use std::cell::{Cell, Ref, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -26,7 +26,7 @@ mod metrics;
 mod usage;
 
 /// Flags whose values are secrets.
-const SECRET: [&str; 1] = ["join_token"];
+const SECRET: [&str; 2] = ["join_token", "docker_config"];
 
 /// Everything the views look at.
 pub(crate) struct View {
@@ -78,6 +78,11 @@ impl View {
         shown
             .map(|(name, value)| (name.to_string(), value.to_string()))
             .collect()
+    }
+
+    /// Removes images that nobody uses, but for those of these names.
+    pub(crate) fn prune_images(&self, excluded: &BTreeSet<String>) {
+        self.containers.borrow().prune_images(excluded);
     }
 
     /// The sandboxes of present tasks, by the paths under which they are shown.

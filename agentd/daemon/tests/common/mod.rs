@@ -3,6 +3,7 @@
 
 pub mod executor;
 pub mod http;
+pub mod image;
 
 use std::fs;
 use std::path::{Path, PathBuf};

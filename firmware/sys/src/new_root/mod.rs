@@ -84,7 +84,8 @@ impl NewRoot {
         NewRoot::of_copy(directory, staging, restrictions)
     }
 
-    /// Read-only layers, the topmost first, below a writable directory.
+    /// Read-only layers, the topmost first, below a writable directory. Opaque directories are marked by `user.overlay.*`,
+    /// which is written without power over the machine.
     pub fn of_layers(
         layers: &[PathBuf],
         upper: &Path,
@@ -97,7 +98,7 @@ impl NewRoot {
         // By descriptor: the kernel takes 4096 bytes of options, and paths may have colons inside.
         let lower: Vec<String> = opened.iter().map(by_descriptor).collect();
         let options = format!(
-            "lowerdir={},upperdir={},workdir={}",
+            "userxattr,lowerdir={},upperdir={},workdir={}",
             lower.join(":"),
             by_descriptor(&upper),
             by_descriptor(&work)

@@ -3,6 +3,7 @@
 //! Called by `nesos-executor`. Invariant: nothing here lets a task change the machine or read the kernel's secrets; the rights
 //! that are left to root are taken by capabilities and the seccomp filter.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -12,7 +13,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::mount::MsFlags;
 use nix::sys::stat::{Mode, SFlag, makedev, mkdirat, mknodat, umask};
-use nix::unistd::symlinkat;
+use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
 
 use super::corner::{mount_on, show_on};
 use super::{Corner, HOLDER, NewRoot, Restrictions, RootError, failed, open};
@@ -170,6 +171,25 @@ impl NewRoot {
         restrict(&top, restrictions, false).map_err(failed("make read-only", dev))
     }
 
+    /// The host's list of name servers, and of hosts, in the place of what an image has there: it cannot know them. For a tree
+    /// that is the task's own to write to.
+    pub fn bring_names(&self) -> Result<(), RootError> {
+        let etc = Path::new("/etc");
+        let folder = self.tree.directory(etc, None)?;
+        for name in ["hosts", "resolv.conf"] {
+            let Ok(bytes) = fs::read(etc.join(name)) else {
+                continue;
+            };
+            match unlinkat(&folder, name, UnlinkatFlags::NoRemoveDir) {
+                Ok(()) | Err(Errno::ENOENT) => {}
+                Err(errno) => return Err(failed("replace", &etc.join(name))(errno)),
+            }
+            write_new(&folder, name, &bytes)
+                .map_err(|errno| failed("copy", &etc.join(name))(errno))?;
+        }
+        Ok(())
+    }
+
     /// The host's list of name servers often lies in its /run, which is not shown: a copy takes its place.
     fn show_name_servers(&self) -> Result<(), RootError> {
         let resolv = Path::new(RESOLV);
@@ -188,17 +208,7 @@ impl NewRoot {
         let Ok(parent) = self.tree.directory(parent, None) else {
             return Ok(());
         };
-        let flags = OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let file = openat(&parent, name, flags, Mode::from_bits_truncate(0o644));
-        let written = file
-            .map(fs::File::from)
-            .map(|mut file| file.write_all(&bytes));
-        match written {
-            Ok(Ok(())) => Ok(()),
-            _ => Err(failed("copy the list of name servers to", &real)(
-                Errno::EIO,
-            )),
-        }
+        write_new(&parent, name, &bytes).map_err(failed("copy the list of name servers to", &real))
     }
 }
 
@@ -215,4 +225,16 @@ fn make_nodes(dev: &OwnedFd) -> Result<(), Errno> {
     made?;
     let mut links = LINKS.iter();
     links.try_for_each(|(name, target)| symlinkat(*target, dev, *name))
+}
+
+fn write_new(folder: &OwnedFd, name: impl AsRef<OsStr>, bytes: &[u8]) -> Result<(), Errno> {
+    let flags = OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let file = openat(
+        folder,
+        name.as_ref(),
+        flags,
+        Mode::from_bits_truncate(0o644),
+    )?;
+    let written = fs::File::from(file).write_all(bytes);
+    written.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
 }

@@ -3,8 +3,9 @@
 //! Called by the scheduler half of `run`. Invariant: the task id is new each time.
 
 use nesos_api::v1::{
-    CommandInfo, CommandInfoURI, Environment, EnvironmentVariable, FrameworkInfo,
-    FrameworkInfoCapability, FrameworkInfoCapabilityType, Offer, Resource, TaskID, TaskInfo,
+    CommandInfo, CommandInfoURI, ContainerInfo, ContainerInfoMesosInfo, ContainerInfoType,
+    Environment, EnvironmentVariable, FrameworkInfo, FrameworkInfoCapability,
+    FrameworkInfoCapabilityType, Image, ImageDocker, ImageType, Offer, Resource, TaskID, TaskInfo,
     ValueScalar, ValueType,
 };
 
@@ -33,6 +34,7 @@ pub(super) struct Job {
     pub(super) on: Option<String>,
     name: String,
     command: CommandInfo,
+    image: Option<String>,
 }
 
 impl Job {
@@ -50,7 +52,7 @@ impl Job {
                 )));
             }
             Some(name) => name.clone(),
-            None => default_name(&args.command),
+            None => default_name(args.command.first().or(args.image.as_ref())),
         };
         Ok(Self {
             task_id: format!("{name}.{}", unique()),
@@ -59,6 +61,7 @@ impl Job {
             on: args.on.clone(),
             name,
             command: command_info(args),
+            image: args.image.clone(),
         })
     }
 
@@ -104,6 +107,7 @@ impl Job {
             agent_id: offer.agent_id.clone(),
             resources,
             command: Some(self.command.clone()),
+            container: self.image.as_deref().map(container_info).map(Box::new),
             ..TaskInfo::default()
         })
     }
@@ -160,10 +164,26 @@ fn command_info(args: &RunArgs) -> CommandInfo {
     }
 }
 
-/// The program's name without its folder, reduced to what looks well in an id.
-fn default_name(command: &[String]) -> String {
+fn container_info(image: &str) -> ContainerInfo {
+    let docker = ImageDocker {
+        name: image.to_owned(),
+        ..ImageDocker::default()
+    };
+    let image = Image {
+        r#type: ImageType::Docker,
+        docker: Some(docker),
+        ..Image::default()
+    };
+    ContainerInfo {
+        r#type: ContainerInfoType::Mesos,
+        mesos: Some(ContainerInfoMesosInfo { image: Some(image) }),
+        ..ContainerInfo::default()
+    }
+}
+
+/// The program's name without its folder, or the image's, reduced to what looks well in an id.
+fn default_name(command: Option<&String>) -> String {
     let program = command
-        .first()
         .and_then(|text| text.split_whitespace().next())
         .unwrap_or_default();
     let base = program.rsplit('/').next().unwrap_or_default();
@@ -218,6 +238,29 @@ mod tests {
         offer.agent_id.value = "S1".to_owned();
         offer.resources = vec![scalar("cpus", cpus), scalar("mem", mem)];
         offer
+    }
+
+    #[test]
+    fn an_image_may_say_what_is_run() {
+        let image = |job: &Job| {
+            let task = job.task_on(&offer(1.0, 64.0)).unwrap();
+            let image = task.container?.mesos?.image?;
+            Some(image.docker?.name)
+        };
+        let plain = job(&["--image", "h.example/a/tool:1"]);
+        assert_eq!(image(&plain).as_deref(), Some("h.example/a/tool:1"));
+        assert_eq!(
+            (plain.command.shell, &plain.command.value),
+            (Some(false), &None)
+        );
+        assert_eq!(plain.name, "tool1");
+        let own = job(&["--image", "tool", "--", "ls", "/"]);
+        assert_eq!(own.command.arguments, ["ls", "/"]);
+        assert_eq!(
+            (own.name.as_str(), image(&own).as_deref()),
+            ("ls", Some("tool"))
+        );
+        assert_eq!(image(&job(&["--", "ls"])), None);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use nesos_wire::framework_executor::ExecutorKind;
 use nesos_wire::resource::Resources;
 use nesos_wire::task::Command;
 
-use super::launch::{MAX_TASK_INFO, check_container, command, grace_ms};
+use super::launch::{MAX_TASK_INFO, check_container, command, grace_ms, image_of};
 use super::resource::{self, Shape};
 
 /// Which operation brings it.
@@ -48,7 +48,8 @@ pub(crate) fn executor(info: &v1::ExecutorInfo, framework: &str, used: Use) -> L
         note(Err(fault));
         None
     });
-    let program = info.command.as_ref().map(command);
+    let container = info.container.as_deref();
+    let program = info.command.as_ref().map(|own| command(own, container));
     let program = program
         .unwrap_or(Ok(Command::default()))
         .unwrap_or_else(|fault| {
@@ -103,6 +104,14 @@ fn check(info: &v1::ExecutorInfo, framework: &str, used: Use) -> Result<(), Stri
         }
         (Some(Type::Default), Use::Group) if info.command.is_some() => {
             return Err("'ExecutorInfo.command' must not be set for a 'DEFAULT' executor".into());
+        }
+        (Some(Type::Default), Use::Group)
+            if info.container.as_deref().and_then(image_of).is_some() =>
+        {
+            return Err(
+                "'ExecutorInfo.container.mesos.image' must not be set for a 'DEFAULT' executor"
+                    .into(),
+            );
         }
         (Some(Type::Default), Use::Group) => {}
         _ if info.command.is_none() => {
@@ -173,6 +182,8 @@ mod tests {
         let docker =
             r#","type":"DEFAULT","container":{"type":"DOCKER","docker":{"image":"busybox"}}"#;
         assert!(why(docker, Use::Group).contains("Docker"));
+        let image = r#","type":"DEFAULT","container":{"type":"MESOS","mesos":{"image":{"type":"DOCKER","docker":{"name":"x"}}}}"#;
+        assert!(why(image, Use::Group).contains("mesos.image"));
         let mut odd = v1::ExecutorInfo::from_json(br#"{"executor_id":{"value":"e"}}"#).unwrap();
         odd.executor_id = "a/b".into();
         assert!(

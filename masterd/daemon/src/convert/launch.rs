@@ -95,7 +95,7 @@ fn with_host(info: &v1::TaskInfo, host: Host<'_>) -> LaunchTask {
     let command = info
         .command
         .as_ref()
-        .map(command)
+        .map(|own| command(own, info.container.as_deref()))
         .unwrap_or(Ok(Command::default()))
         .unwrap_or_else(|fault| {
             note(Err(fault));
@@ -198,11 +198,11 @@ pub(super) fn check_container(container: &v1::ContainerInfo) -> Result<(), Strin
     let volumes = &container.volumes;
     let network =
         |network: &v1::NetworkInfo| network.name.is_some() || !network.port_mappings.is_empty();
+    image_of(container).map_or(Ok(()), check_image)?;
     let asked = match container {
         c if c.r#type == v1::ContainerInfoType::Docker || c.docker.is_some() => {
             "Docker containers are"
         }
-        c if c.mesos.as_ref().is_some_and(|mesos| mesos.image.is_some()) => "container images are",
         _ if volumes.iter().any(|volume| volume.image.is_some()) => "images as volumes are",
         _ if volumes.iter().any(|v| is_of(v, Source::DockerVolume)) => "Docker volumes are",
         _ if volumes.iter().any(|v| is_of(v, Source::CsiVolume)) => "CSI volumes are",
@@ -214,7 +214,29 @@ pub(super) fn check_container(container: &v1::ContainerInfo) -> Result<(), Strin
     Err(format!("{asked} not supported yet"))
 }
 
-pub(super) fn command(info: &v1::CommandInfo) -> Result<Command, String> {
+/// Whether it is there is the agent's to find out.
+fn check_image(image: &v1::Image) -> Result<(), String> {
+    let name = image.docker.as_ref().map(|docker| docker.name.as_str());
+    match (image.r#type, name) {
+        (v1::ImageType::Appc, _) => {
+            Err("Images of type APPC are not supported, only those of type DOCKER".into())
+        }
+        (v1::ImageType::Docker, None | Some("")) => {
+            Err("An image of type DOCKER must have 'docker.name'".into())
+        }
+        (v1::ImageType::Docker, Some(_)) => Ok(()),
+    }
+}
+
+pub(super) fn image_of(container: &v1::ContainerInfo) -> Option<&v1::Image> {
+    container.mesos.as_ref()?.image.as_ref()
+}
+
+/// With an image in its container, a command may leave it to the image what is run.
+pub(super) fn command(
+    info: &v1::CommandInfo,
+    container: Option<&v1::ContainerInfo>,
+) -> Result<Command, String> {
     let mut environment = Vec::new();
     for variable in info
         .environment
@@ -243,7 +265,8 @@ pub(super) fn command(info: &v1::CommandInfo) -> Result<Command, String> {
         environment.push((variable.name.clone(), value));
     }
     let value = info.value.clone().unwrap_or_default();
-    if value.is_empty() {
+    let has_image = container.and_then(image_of).is_some();
+    if value.is_empty() && (info.shell() || !has_image) {
         return Err("the command has no value".into());
     }
     if value.contains('\0') || info.arguments.iter().any(|one| one.contains('\0')) {
@@ -417,6 +440,26 @@ mod tests {
         assert!(why(terminal).contains("terminals"));
         let network = r#","command":{"value":"x"},"container":{"type":"MESOS","network_infos":[{"name":"n"}]}"#;
         assert!(why(network).contains("container networks"));
+        let image = |command: &str, image: &str| {
+            let container = format!(r#"{{"type":"MESOS","mesos":{{"image":{image}}}}}"#);
+            command_task(&info(&format!(
+                r#","command":{command},"container":{container}"#
+            )))
+            .invalid
+        };
+        let (none, busybox) = (
+            r#"{"shell":false}"#,
+            r#"{"type":"DOCKER","docker":{"name":"busybox"}}"#,
+        );
+        assert_eq!(image(none, busybox), None);
+        assert!(image("{}", busybox).unwrap().contains("no value"));
+        let appc = r#"{"type":"APPC","appc":{"name":"x"}}"#;
+        assert!(image(none, appc).unwrap().contains("APPC"));
+        assert!(
+            image(none, r#"{"type":"DOCKER"}"#)
+                .unwrap()
+                .contains("docker.name")
+        );
         let docker = r#","command":{"value":"x"},"container":{"type":"DOCKER","docker":{"image":"busybox"}}"#;
         assert!(why(docker).contains("Docker"));
         assert!(

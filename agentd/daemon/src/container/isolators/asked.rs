@@ -27,6 +27,17 @@ fn asked(wish: &Wish<'_>) -> Vec<(&'static str, &'static str)> {
             asked.push((what, isolator));
         }
     };
+    let image = wish.image_wanted().map(|image| image.r#type);
+    add(
+        image == Some(v1::ImageType::Docker),
+        "an image",
+        "docker/runtime",
+    );
+    add(
+        image == Some(v1::ImageType::Appc),
+        "an image of type APPC",
+        "appc/runtime",
+    );
     add(
         container.hostname.is_some(),
         "a host name",

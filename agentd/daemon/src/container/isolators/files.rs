@@ -13,11 +13,12 @@ use nesos_api::v1::{
     VolumeSourceSandboxPathType as PathType, VolumeSourceType as SourceType,
 };
 use nesos_sys::mount_table::MountTable;
-use nesos_wire::file_system::{FileSystem, Mount, MountSource};
+use nesos_wire::file_system::{FileSystem, Mount, MountSource, Root};
 use nesos_wire::framework_executor::ExecutorKind;
 use nesos_wire::resource::Resources;
 
 use super::{Isolator, Refusal, Setup, Wish};
+use crate::images::Provisioned;
 use crate::settings::Settings;
 use crate::volumes;
 
@@ -52,6 +53,22 @@ impl Linux {
     }
 }
 
+impl Linux {
+    fn of_host(&self, sandbox: &Path) -> Result<FileSystem, Refusal> {
+        let mut mounts = self.mounts.borrow_mut();
+        let system = mounts
+            .system()
+            .map_err(|error| Refusal::new(format!("the machine's mounts: {error}")))?;
+        let system = system.iter().map(|path| path.display().to_string());
+        let sandbox = sandbox.display().to_string();
+        Ok(FileSystem::host(
+            sandbox,
+            self.hidden.clone(),
+            system.collect(),
+        ))
+    }
+}
+
 impl Isolator for Linux {
     fn name(&self) -> &'static str {
         "filesystem/linux"
@@ -59,13 +76,10 @@ impl Isolator for Linux {
 
     fn prepare(&self, wish: &Wish<'_>, setup: &mut Setup) -> Result<(), Refusal> {
         // The helper makes the mount namespace, because it trusts nobody to have made one: another here would only be copied.
-        let mut mounts = self.mounts.borrow_mut();
-        let system = mounts
-            .system()
-            .map_err(|error| Refusal::new(format!("the machine's mounts: {error}")))?;
-        let system = system.iter().map(|path| path.display().to_string());
-        let sandbox = wish.sandbox.display().to_string();
-        let mut files = FileSystem::host(sandbox, self.hidden.clone(), system.collect());
+        let mut files = match wish.image {
+            None => self.of_host(wish.sandbox)?,
+            Some(image) => layered(image),
+        };
         files.mounts = if wish.spec.kind == ExecutorKind::Custom {
             // Volumes come to it with later tasks, as links in its sandbox: it sees where they lead.
             volumes::everywhere(&self.work_dir, &self.resources)?
@@ -74,6 +88,18 @@ impl Isolator for Linux {
         };
         setup.file_system = Some(files);
         Ok(())
+    }
+}
+
+fn layered(image: &Provisioned) -> FileSystem {
+    let text = |path: &Path| path.display().to_string();
+    FileSystem {
+        root: Root::Overlay {
+            layers: image.layers.iter().map(|layer| text(layer)).collect(),
+            upper: text(&image.upper),
+            work: text(&image.work),
+        },
+        ..FileSystem::host(&image.sandbox, Vec::new(), Vec::new())
     }
 }
 

@@ -7,6 +7,7 @@
 mod asked;
 mod cgroups;
 mod files;
+mod image;
 mod namespaces;
 mod rights;
 
@@ -24,6 +25,7 @@ use nesos_wire::rights::Rights;
 use nesos_wire::task::TaskSpec;
 
 use super::cgroups::Cgroups;
+use crate::images::Provisioned;
 use crate::settings::{Settings, SettingsError};
 use crate::volumes::VolumeError;
 
@@ -44,16 +46,13 @@ pub(super) struct Wish<'a> {
     pub(super) parent: Option<&'a Path>,
     /// Whom it runs as; none: as agentd.
     pub(super) user: Option<&'a Credentials>,
+    /// The image that it asks for, brought here.
+    pub(super) image: Option<&'a Provisioned>,
 }
 
 impl<'a> Wish<'a> {
     /// Of a task, or of an executor that is held like one.
-    pub(super) fn new(
-        spec: &'a TaskSpec,
-        sandbox: &'a Path,
-        parent: Option<&'a Path>,
-        user: Option<&'a Credentials>,
-    ) -> Self {
+    pub(super) fn new(spec: &'a TaskSpec, sandbox: &'a Path, parent: Option<&'a Path>) -> Self {
         // Written by a master of ours; damaged ones ask for nothing.
         let (container, command) = if spec.kind == ExecutorKind::Custom {
             let info = v1::ExecutorInfo::from_protobuf(&spec.info).unwrap_or_default();
@@ -68,8 +67,14 @@ impl<'a> Wish<'a> {
             command: command.unwrap_or_default(),
             sandbox,
             parent,
-            user,
+            user: None,
+            image: None,
         }
+    }
+
+    /// The image that it asks for.
+    pub(super) fn image_wanted(&self) -> Option<&v1::Image> {
+        self.container.mesos.as_ref()?.image.as_ref()
     }
 
     pub(super) fn linux(&self) -> v1::LinuxInfo {
@@ -92,6 +97,8 @@ pub(super) struct Setup {
     pub(super) hostname: Option<String>,
     /// What it is left with.
     pub(super) rights: Rights,
+    /// Program and argv, if not the command's own.
+    pub(super) program: Option<(String, Vec<String>)>,
 }
 
 /// Why a container cannot be as it is asked for.
@@ -212,6 +219,7 @@ fn all(settings: &Settings) -> Result<Vec<Box<dyn Isolator>>, SettingsError> {
             files::Linux::new(settings)
                 .map_err(|e| SettingsError::new("--isolation", format!("filesystem/linux: {e}")))?,
         ),
+        Box::new(image::DockerRuntime),
         Box::new(files::HostPath),
         Box::new(files::SandboxPath),
         Box::new(files::Secret),
@@ -251,6 +259,7 @@ fn chosen(
     // Files need a mount table, and a PID namespace shows itself by its own /proc.
     let has = |name: &str| list.iter().any(|isolator| isolator.name() == name);
     let need = [
+        "docker/runtime",
         "namespaces/pid",
         "namespaces/ipc",
         "volume/host_path",

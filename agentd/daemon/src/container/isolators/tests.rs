@@ -39,7 +39,7 @@ fn simple() -> Vec<Box<dyn Isolator>> {
 
 fn setup(container: &str) -> Result<Setup, String> {
     let spec = task(container);
-    let wish = Wish::new(&spec, Path::new("/w/s"), None, None);
+    let wish = Wish::new(&spec, Path::new("/w/s"), None);
     let mut setup = Setup {
         file_system: Some(FileSystem::host("/w/s", Vec::new(), Vec::new())),
         ..Setup::default()
@@ -244,4 +244,61 @@ fn rlimits_are_linuxs() {
     ] {
         assert!(limits(wrong).is_err(), "{wrong}");
     }
+}
+
+#[test]
+fn an_images_configuration_is_applied_and_images_need_their_isolator() {
+    let asks = |kind: &str| {
+        format!(
+            r#"{{"type":"MESOS","mesos":{{"image":{{"type":"{kind}","docker":{{"name":"x"}}}}}}}}"#
+        )
+    };
+    for (kind, isolator) in [("DOCKER", "docker/runtime"), ("APPC", "appc/runtime")] {
+        let refusal = setup(&asks(kind)).unwrap_err();
+        assert!(refusal.contains(&format!("needs {isolator}")), "{refusal}");
+    }
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let config = format!(
+        r#"{{"config":{{"Env":["A=b"],"Cmd":["/run","x"],"WorkingDir":"/w"}},"rootfs":{{"diff_ids":["{digest}"]}}}}"#
+    );
+    let image = Provisioned {
+        config: agentd_core::image::Config::parse(config.as_bytes()).unwrap(),
+        layers: Vec::new(),
+        upper: "/u".into(),
+        work: "/k".into(),
+        sandbox: "/mnt/mesos/sandbox".into(),
+    };
+    let prepare = |change: fn(&mut TaskSpec)| {
+        let mut spec = task(&asks("DOCKER"));
+        change(&mut spec);
+        let mut wish = Wish::new(&spec, Path::new("/w/s"), None);
+        wish.image = Some(&image);
+        let mut setup = Setup {
+            file_system: Some(FileSystem::host(
+                "/mnt/mesos/sandbox",
+                Vec::new(),
+                Vec::new(),
+            )),
+            ..Setup::default()
+        };
+        let prepared = image::DockerRuntime.prepare(&wish, &mut setup);
+        prepared.map(|()| setup).map_err(|error| error.to_string())
+    };
+    let made = prepare(|spec| {
+        spec.command.shell = false;
+        spec.command.value.clear();
+    });
+    let made = made.unwrap();
+    let (program, argv) = made.program.unwrap();
+    assert_eq!(
+        (program.as_str(), argv),
+        ("/run", vec!["/run".to_string(), "x".into()])
+    );
+    assert_eq!(made.environment, [("A".to_string(), "b".to_string())]);
+    assert_eq!(made.file_system.unwrap().directory.as_deref(), Some("/w"));
+    let refusal = prepare(|spec| {
+        spec.command.shell = true;
+        spec.command.value.clear();
+    });
+    assert!(refusal.unwrap_err().contains("without a text"));
 }
