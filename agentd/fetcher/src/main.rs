@@ -1,10 +1,10 @@
 //! `nesos-fetcher copy|unpack|layer`: one step of bringing files into a sandbox, as a process that can do nothing else.
 //!
 //! A filter: `copy` writes a local file to its standard output, `unpack` unpacks the archive on its standard input into its
-//! working directory and says how many bytes that took; `layer` does
-//! the same with a layer of a container image. Started by `agentd`, which opens the files; says on standard error why it fails. Invariant: before
-//! the first byte of a stranger is read, the process has become the task's user, sees no directory but the target (if it
-//! was root), has no capabilities, and bounds on files, memory and time.
+//! working directory and says how many bytes that took; `layer` does the same with a layer of a container image. Started by
+//! `agentd`, which opens the files; says on standard error why it fails. Invariant: before the first byte of a stranger is
+//! read, the process has become the task's user (not for layers, whose files have many owners), sees no directory but the
+//! target (if it was root), has no capabilities but those that owners need, and bounds on files, memory and time.
 
 use std::fs::File;
 use std::io::{self, Read};
