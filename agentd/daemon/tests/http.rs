@@ -184,6 +184,10 @@ fn sandboxes_are_browsed_read_and_downloaded() {
             Some("attachment; filename=large")
         );
         assert_eq!(answer.header("content-length"), Some("300000"));
+        // A query is decoded once: a name may look like an encoded one.
+        fs::write(format!("{directory}/foo%3Abar"), b"odd").unwrap();
+        let path = format!("/files/download?path={directory}/foo%253Abar");
+        assert_eq!(get(port, &path).await.body, b"odd");
         let roots = get(port, "/files/debug").await.json();
         assert_eq!(roots[&directory], directory);
         assert_eq!(roots["/slave/log"], "memory");
@@ -252,5 +256,28 @@ fn nothing_outside_the_sandbox_is_shown() {
             let answer = get(port, &format!("/files/browse?path={directory}{path}")).await;
             assert_eq!(answer.status, status, "browse {path}: {}", answer.text());
         }
+    });
+}
+
+#[test]
+fn the_host_and_the_endpoints_are_told() {
+    run(async {
+        let mut master = Master::new().await;
+        master.start_agent();
+        let (_link, hello) = master.link().await;
+        let shown = get(hello.port, "/system/stats.json").await.json();
+        for name in [
+            "cpus_total",
+            "avg_load_1min",
+            "mem_total_bytes",
+            "mem_free_bytes",
+        ] {
+            assert!(shown[name].is_number(), "{name}: {shown}");
+        }
+        let all = get(hello.port, "/slave(1)/help").await.text();
+        assert!(all.contains("/containers\n    "), "{all}");
+        let one = get(hello.port, "/help/slave(1)/health").await.text();
+        assert_eq!(one, "/health\n    200 if the agent is there.\n");
+        assert_eq!(get(hello.port, "/help/nothing").await.status, 404);
     });
 }

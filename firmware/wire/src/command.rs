@@ -154,6 +154,11 @@ impl Upkeep {
     pub fn is_draining(&self) -> bool {
         self.drain.is_some_and(|drain| !drain.is_drained)
     }
+
+    /// Whether that is over.
+    pub fn is_drained(&self) -> bool {
+        self.drain.is_some_and(|drain| drain.is_drained)
+    }
 }
 
 /// A registered framework.

@@ -113,6 +113,7 @@ impl Master {
     ) -> Vec<MasterToAgent> {
         let mut orders = Vec::new();
         let mut living = BTreeSet::new();
+        let is_drained = self.upkeep(id).is_drained();
         for executor in reported {
             let framework = executor.key.framework.clone();
             if self.registry.is_removed(&framework) {
@@ -123,6 +124,10 @@ impl Master {
                 self.recover_framework_of_executor(&executor);
             }
             living.insert(executor.key.clone());
+            if is_drained {
+                let key = executor.key.clone();
+                orders.push(MasterToAgent::ShutdownExecutor { key });
+            }
             self.take_executor(id, executor);
         }
         let known = self.agents.get(id).map(|agent| agent.executors.keys());

@@ -5,6 +5,7 @@
 //! need (the command, the framework's own protobuf) is not kept at all. Called by whoever launches, hears of or shows
 //! tasks. Invariant: [`Task::open`] gives what was launched, but for what is not kept; so do statuses, but for `data`.
 
+use std::mem::take;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -15,7 +16,9 @@ use nesos_wire::task::{Command, TaskSpec, TaskState, TaskStatus};
 use nesos_wire::{AgentId, Attempt, ExecutorId, TaskId, TaskKey, Uuid};
 
 use crate::state::Kill;
+use difference::{apply, difference, replace};
 
+mod difference;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +26,9 @@ mod tests;
 const MAX_STATUSES: usize = 16;
 /// Patterns a framework's new tasks are compared with: more kinds of tasks than most frameworks launch at a time.
 const MAX_PATTERNS: usize = 16;
+/// Longest difference of a `TaskInfo` to that of a task with another executor of its framework's: beyond it what differs is
+/// more than ids and sizes, most likely the executors themselves, which are kept once each.
+const MAX_NEWS: usize = 128;
 /// Longest `TaskInfo` in which ids are replaced: in longer ones they are the least part.
 const MAX_FORETOLD: usize = 16 * 1024;
 
@@ -89,6 +95,7 @@ struct Pattern {
     name: ArcStr,
     task: TaskId,
     agent: AgentId,
+    executor: ExecutorId,
     info: Box<[u8]>,
 }
 
@@ -113,33 +120,46 @@ impl Pattern {
         let info = replace(&self.info, self.task.as_str(), task.as_str());
         replace(&info, self.agent.as_str(), agent.as_str())
     }
+
+    /// What of a launch on this agent is not foretold.
+    fn news(&self, spec: &TaskSpec, agent: &AgentId) -> Vec<u8> {
+        difference(&spec.info, &self.foretell(&spec.key.task, agent))
+    }
+
+    /// Whether a launch has the same executor, or none that its framework sees.
+    fn has_executor_of(&self, spec: &TaskSpec) -> bool {
+        spec.kind == ExecutorKind::Command || self.executor == spec.executor
+    }
 }
 
 impl Patterns {
     /// Keeps what is to be kept of a launch. The second is its `TaskInfo`, as a [`difference`] to what
     /// [`Pattern::foretell`] makes of it.
-    fn pack(&mut self, spec: TaskSpec, agent: &AgentId) -> (Spec, Vec<u8>) {
+    fn pack(&mut self, mut spec: TaskSpec, agent: &AgentId) -> (Spec, Vec<u8>) {
         let common = Common {
             kind: spec.kind,
-            role: spec.role,
-            resources: spec.resources,
-            limits: spec.limits,
-            user: spec.command.user,
+            role: take(&mut spec.role),
+            resources: take(&mut spec.resources),
+            limits: take(&mut spec.limits),
+            user: spec.command.user.take(),
             kill_grace_ms: spec.kill_grace_ms,
             partition_aware: spec.partition_aware,
             task_killing: spec.task_killing,
             checkpoint: spec.checkpoint,
         };
-        let same = self.0.iter().rposition(|known| known.common == common);
-        let pattern = match same {
-            Some(at) => self.0.remove(at),
-            None => Arc::new(Pattern {
-                common,
-                name: ArcStr::from(spec.name.as_str()),
-                task: spec.key.task.clone(),
-                agent: agent.clone(),
-                info: spec.info.as_slice().into(),
-            }),
+        let (pattern, info) = match self.find(&common, &spec, agent) {
+            Some((at, news)) => (self.0.remove(at), news),
+            None => {
+                let pattern = Pattern {
+                    common,
+                    name: ArcStr::from(spec.name.as_str()),
+                    task: spec.key.task.clone(),
+                    agent: agent.clone(),
+                    executor: spec.executor.clone(),
+                    info: spec.info.as_slice().into(),
+                };
+                (Arc::new(pattern), Vec::new())
+            }
         };
         if self.0.len() >= MAX_PATTERNS {
             self.0.remove(0);
@@ -156,8 +176,6 @@ impl Patterns {
         } else {
             spec.executor
         };
-        let foretold = pattern.foretell(&spec.key.task, agent);
-        let info = difference(&spec.info, &foretold);
         let spec = Spec {
             key: spec.key,
             attempt: spec.attempt,
@@ -166,6 +184,19 @@ impl Patterns {
             pattern,
         };
         (spec, info)
+    }
+
+    /// The newest pattern that tells enough of a launch, and what it does not tell.
+    fn find(&self, common: &Common, spec: &TaskSpec, agent: &AgentId) -> Option<(usize, Vec<u8>)> {
+        let is_like = |known: &Arc<Pattern>| known.common == *common;
+        let newest = self.0.iter().rposition(is_like)?;
+        let news = self.0[newest].news(spec, agent);
+        if news.len() <= MAX_NEWS || self.0[newest].has_executor_of(spec) {
+            return Some((newest, news));
+        }
+        let is_own = |known: &Arc<Pattern>| is_like(known) && known.has_executor_of(spec);
+        let own = self.0.iter().rposition(is_own)?;
+        Some((own, self.0[own].news(spec, agent)))
     }
 }
 
@@ -348,60 +379,4 @@ struct Past {
     /// Its executor is the task's, and left out.
     is_executors: bool,
     status: TaskStatus,
-}
-
-/// What it takes to make `text` of `base`: how much they have in common at both ends, and what stands between.
-/// Nothing, if they are the same.
-fn difference(text: &[u8], base: &[u8]) -> Vec<u8> {
-    if text == base {
-        return Vec::new();
-    }
-    let common = |(a, b): &(&u8, &u8)| a == b;
-    let start = text.iter().zip(base).take_while(common).count();
-    let (rest, base) = (&text[start..], &base[start..]);
-    let end = rest.iter().rev().zip(base.iter().rev());
-    let end = end.take_while(common).count();
-    let middle = &rest[..rest.len() - end];
-    // It cannot fail: there is memory.
-    postcard::to_allocvec(&(start, end, middle)).unwrap_or_default()
-}
-
-/// The text again.
-fn apply(difference: &[u8], base: Vec<u8>) -> Vec<u8> {
-    if difference.is_empty() {
-        return base;
-    }
-    let parts: Result<(usize, usize, &[u8]), _> = postcard::from_bytes(difference);
-    let (start, end, middle) = parts.unwrap_or_default();
-    let (start, end) = (
-        base.get(..start),
-        base.get(base.len().saturating_sub(end)..),
-    );
-    [start.unwrap_or_default(), middle, end.unwrap_or_default()].concat()
-}
-
-/// The bytes with every `from` in them replaced.
-fn replace(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
-    let mut replaced = Vec::with_capacity(bytes.len());
-    let mut rest = bytes;
-    // Looking for one byte is what processors are good at; a master does this for each task of each agent that returns.
-    while let Some(at) = rest
-        .iter()
-        .position(|byte| Some(byte) == from.as_bytes().first())
-    {
-        let (before, found) = rest.split_at(at);
-        replaced.extend_from_slice(before);
-        rest = match found.strip_prefix(from.as_bytes()) {
-            Some(behind) => {
-                replaced.extend_from_slice(to.as_bytes());
-                behind
-            }
-            None => {
-                replaced.extend_from_slice(&found[..1]);
-                &found[1..]
-            }
-        };
-    }
-    replaced.extend_from_slice(rest);
-    replaced
 }

@@ -164,6 +164,18 @@ impl Master {
                 ..drain
             });
             self.set_upkeep(&id, Upkeep { drain, ..upkeep });
+            self.end_idle_executors(&id);
+        }
+    }
+
+    /// A drained agent is about to be switched off: executors that are left on it without tasks get their SHUTDOWN. Those
+    /// of one that was away are told at its return.
+    fn end_idle_executors(&mut self, id: &AgentId) {
+        let Some(agent) = self.agents.get(id) else {
+            return;
+        };
+        for key in agent.executors.keys().cloned().collect::<Vec<_>>() {
+            self.send_agent(id, MasterToAgent::ShutdownExecutor { key });
         }
     }
 

@@ -216,6 +216,7 @@ async fn shown(address: &str, form: Form, agent: &str, framework: &Value) {
         (&shown["type"], &shown["resources"]["mem"]),
         (&json!("CUSTOM"), &json!(64.0))
     );
+    assert_eq!(shown["labels"], json!([{"key": "k", "value": "v"}]));
     assert_eq!(state["frameworks"][0]["tasks"][0]["executor_id"], "e:1");
     let snapshot = Watcher::open(form, address).await.event().await;
     let snapshot = &snapshot["subscribed"]["get_state"]["get_executors"]["executors"];

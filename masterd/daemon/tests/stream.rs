@@ -3,35 +3,12 @@
 
 mod common;
 
-use common::agent::{Agent, board};
+use common::agent::{Agent, board, update};
 use common::http::{Scheduler, get, launch, request};
 use common::{Master, run};
-use nesos_wire::message::{AgentToMaster, FileChunk, FileError, MasterToAgent, TaskUpdate};
-use nesos_wire::task::{Source, TaskSpec, TaskState, TaskStatus};
-use nesos_wire::{ContainerId, Uuid};
-
-fn status(spec: &TaskSpec, state: TaskState) -> AgentToMaster {
-    let status = TaskStatus {
-        state,
-        source: Source::Executor,
-        reason: None,
-        message: String::new(),
-        timestamp: 1.5,
-        uuid: Some(Uuid::from_random([state as u8; 16])),
-        agent: None,
-        executor: Some(spec.executor.clone()),
-        container: Some(ContainerId::new("c1")),
-        healthy: None,
-        data: Vec::new(),
-        unreachable_time: None,
-        extra: Vec::new(),
-    };
-    AgentToMaster::Update(TaskUpdate {
-        key: spec.key.clone(),
-        status,
-        latest: state,
-    })
-}
+use nesos_wire::Uuid;
+use nesos_wire::message::{AgentToMaster, FileChunk, FileError, MasterToAgent};
+use nesos_wire::task::{TaskSpec, TaskState};
 
 /// Both updates of a task's life, each acknowledged by the scheduler and that heard by the agent.
 async fn update_and_acknowledge(
@@ -45,7 +22,7 @@ async fn update_and_acknowledge(
         (TaskState::Finished, "TASK_FINISHED"),
     ];
     for (state, name) in life {
-        agent.say(&status(spec, state)).await;
+        agent.say(&update(spec, state)).await;
         let update = scheduler.wait("UPDATE").await;
         let status = &update["update"]["status"];
         assert_eq!(status["state"], name);
@@ -77,7 +54,7 @@ async fn running(address: &str, agent: &mut Agent) -> Scheduler {
     let MasterToAgent::Launch { tasks } = agent.hear().await else {
         panic!("no launch")
     };
-    agent.say(&status(&tasks[0], TaskState::Running)).await;
+    agent.say(&update(&tasks[0], TaskState::Running)).await;
     scheduler.wait("UPDATE").await;
     scheduler
 }

@@ -8,11 +8,13 @@ mod launch;
 mod node;
 mod place;
 mod python;
+mod script;
 
 pub use cluster::Cluster;
 pub use launch::{mesos_framework_finishes, pymesos_finishes};
 pub use node::mesos_framework;
 pub use python::pymesos;
+pub use script::Script;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};

@@ -2,58 +2,14 @@
 //! groups for a scheduler that has nothing but HTTP.
 #![allow(clippy::unwrap_used)]
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use nesos_client_tests::{Cluster, pymesos};
+use nesos_client_tests::{Cluster, Script};
 use nesos_cluster_tests::{DevCluster, eventually};
 
 /// Grace periods and a loaded machine.
 const LIMIT: Duration = Duration::from_secs(60);
-
-/// The scheduler, which says where it is line by line.
-struct Foreman {
-    process: Child,
-    lines: std::io::Lines<BufReader<ChildStdout>>,
-}
-
-impl Foreman {
-    fn start(master: &str) -> Self {
-        let python = pymesos().unwrap_or_else(|error| panic!("{error}"));
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/pymesos/executor.py");
-        let mut process = Command::new(python)
-            .args([script, master])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        Self { process, lines }
-    }
-
-    fn expect(&mut self, line: &str) {
-        // The script has a deadline of its own, after which it says so and ends.
-        let said = self.lines.next().map(Result::unwrap);
-        assert_eq!(said.as_deref(), Some(line));
-    }
-
-    fn go_on(&mut self) {
-        self.process
-            .stdin
-            .as_mut()
-            .unwrap()
-            .write_all(b"\n")
-            .unwrap();
-    }
-}
-
-impl Drop for Foreman {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
 
 /// Processes of this executor: they have its script on their command line.
 fn workers() -> usize {
@@ -67,20 +23,20 @@ fn workers() -> usize {
 #[test]
 fn a_pymesos_executor_is_shared_returns_after_a_crash_and_ends_with_its_framework() {
     let cluster = DevCluster::start(1, &[]);
-    let mut foreman = Foreman::start(&cluster.master);
-    foreman.expect("running");
+    let mut foreman = Script::start("executor.py", &cluster);
+    foreman.expect(&cluster, "running");
     assert_eq!(workers(), 1, "one executor for both tasks");
     cluster.kill_and_wait_restart("agent-1");
     foreman.go_on();
-    foreman.expect("heard");
-    foreman.expect("reused");
-    foreman.expect("ended");
+    foreman.expect(&cluster, "heard");
+    foreman.expect(&cluster, "reused");
+    foreman.expect(&cluster, "ended");
     assert_eq!(workers(), 1);
     let master = Cluster::at(&cluster.master);
     let executors = || master.get("/state").unwrap()["frameworks"][0]["executors"].clone();
     assert_eq!(executors()[0]["executor_id"], "worker");
     foreman.go_on();
-    assert!(foreman.process.wait().unwrap().success());
+    assert!(foreman.succeeds());
     eventually("the executor to end", LIMIT, || {
         (workers() == 0).then_some(())
     });

@@ -2,56 +2,15 @@
 //! pods.
 #![allow(clippy::unwrap_used)]
 
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use nesos_client_tests::{Cluster, pymesos};
+use nesos_client_tests::{Cluster, Script};
 use nesos_cluster_tests::{DevCluster, eventually};
 use serde_json::Value;
 
 /// SHUTDOWN has 5 s, then the executor is killed.
 const SHUTDOWN: Duration = Duration::from_secs(30);
-
-/// The scheduler, which says where it is line by line and goes on when it is told to.
-struct Holder {
-    process: Child,
-    lines: std::io::Lines<BufReader<ChildStdout>>,
-}
-
-impl Holder {
-    fn start(master: &str) -> Self {
-        let python = pymesos().unwrap_or_else(|error| panic!("{error}"));
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/pymesos/hold.py");
-        let mut process = Command::new(python)
-            .args([script, master])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        Self { process, lines }
-    }
-
-    fn expect(&mut self, cluster: &DevCluster, line: &str) {
-        // The script has a deadline of its own, after which it says so and ends.
-        let said = self.lines.next().map(Result::unwrap);
-        assert_eq!(said.as_deref(), Some(line), "{}", cluster.logs());
-    }
-
-    fn go_on(&mut self) {
-        let stdin = self.process.stdin.as_mut().unwrap();
-        stdin.write_all(b"\n").unwrap();
-    }
-}
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
 
 /// Every file below `folder` that is called `name`.
 fn find(folder: &Path, name: &str, found: &mut Vec<PathBuf>) {
@@ -85,7 +44,7 @@ fn shown(cluster: &DevCluster) -> (Vec<String>, usize, f64) {
 #[test]
 fn pymesos_brings_an_executor_that_lives_through_crashes_and_runs_pods() {
     let cluster = DevCluster::start(1, &[]);
-    let mut holder = Holder::start(&cluster.master);
+    let mut holder = Script::start("hold.py", &cluster);
     holder.expect(&cluster, "running");
     let (ids, tasks, used) = shown(&cluster);
     assert_eq!((ids.as_slice(), tasks), (&["holder:1".to_owned()][..], 2));
@@ -111,7 +70,7 @@ fn pymesos_brings_an_executor_that_lives_through_crashes_and_runs_pods() {
     );
     holder.go_on();
     holder.expect(&cluster, "done");
-    assert!(holder.process.wait().unwrap().success());
+    assert!(holder.succeeds());
 
     // The end of the framework asks its executor to end.
     let asked = || {

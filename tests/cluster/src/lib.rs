@@ -7,6 +7,7 @@
 mod command;
 mod dev;
 pub mod http;
+pub mod resources;
 pub mod scheduler;
 mod wait;
 

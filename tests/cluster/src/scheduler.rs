@@ -174,6 +174,26 @@ impl Scheduler {
         self.call("ACKNOWLEDGE", member);
     }
 
+    /// The next status of an operation.
+    pub fn operation_status(&mut self) -> Value {
+        self.wait("UPDATE_OPERATION_STATUS")["update_operation_status"]["status"].take()
+    }
+
+    /// Acknowledges the status of an operation.
+    pub fn acknowledge_operation(&self, status: &Value) {
+        let member = json!({"agent_id": status["agent_id"], "operation_id": status["operation_id"],
+            "uuid": status["uuid"]["value"]});
+        self.call("ACKNOWLEDGE_OPERATION_STATUS", member);
+    }
+
+    /// Operations on an offer; what is left of it may be offered again at once.
+    pub fn accept(&self, offer: &Value, operations: Value) {
+        let filters = json!({"refuse_seconds": 0.0});
+        let member =
+            json!({"offer_ids": [offer["id"]], "operations": operations, "filters": filters});
+        self.call("ACCEPT", member);
+    }
+
     /// Launches tasks on offers; what is left of these may be offered again at once.
     pub fn launch(&self, offers: &[&Value], tasks: Value) {
         let ids: Vec<&Value> = offers.iter().map(|offer| &offer["id"]).collect();
@@ -221,6 +241,20 @@ impl Scheduler {
         self.buffer.extend_from_slice(&bytes[..read]);
         read > 0
     }
+}
+
+/// What an operator says to `address`, a master or an agent.
+#[must_use]
+pub fn operate(address: &str, kind: &str, member: Value) -> http::Answer {
+    let call = json!({"type": kind, kind.to_lowercase(): member});
+    let headers = [JSON, ("Accept", "application/json")];
+    http::request(
+        address,
+        "POST",
+        "/api/v1",
+        &headers,
+        call.to_string().as_bytes(),
+    )
 }
 
 /// A task that runs a shell command on the offer's agent with so many cpus.

@@ -6,13 +6,14 @@ use agentd_core::checkpoint::Record;
 use agentd_core::{Action, Agent, Config, Event, Moment, Ready, Seed};
 use nesos_base::time::{Duration, Instant};
 use nesos_wire::domain::Domain;
-use nesos_wire::message::{AgentToMaster, FileError};
+use nesos_wire::message::{AgentToMaster, FileError, MasterToAgent};
 use nesos_wire::resource::{Entry, Resources, Scalar, Terms, Value};
 use nesos_wire::resource_text;
 use nesos_wire::{ContainerId, NodeId};
 
 use crate::container::Stage;
 use crate::laws::Laws;
+use crate::mutant::Mutant;
 use crate::net::Frame;
 use crate::rng::Rng;
 use crate::suiting::domain;
@@ -46,7 +47,7 @@ impl Board {
     pub(crate) fn new(index: usize, laws: &Laws, rng: &mut Rng) -> Self {
         Self {
             index,
-            resources: draw_resources(rng),
+            resources: draw_resources(laws, rng),
             domain: laws.has_domains.then(|| domain(rng.chance(50))),
             agent: None,
             generation: 0,
@@ -74,7 +75,7 @@ impl World {
         let may_change = !self.laws.has_operations;
         if may_change && !self.is_healed && self.rng.once_in(12) {
             // Somebody changed its configuration, or put the card into another board.
-            self.boards[board].resources = draw_resources(&mut self.rng);
+            self.boards[board].resources = draw_resources(&self.laws, &mut self.rng);
         }
         let moment = self.moment();
         let known = &mut self.boards[board];
@@ -132,6 +133,7 @@ impl World {
                 self.containers.remove(&id);
             }
         }
+        self.programs_lose_agent(board);
         if is_power {
             self.boards[board].boot += 1;
             let (synced, written) = (self.boards[board].synced, self.boards[board].disk.len());
@@ -153,6 +155,7 @@ impl World {
         self.boards[board].synced = 0;
         self.containers
             .retain(|_, container| container.board != board);
+        self.programs_lose_agent(board);
     }
 
     pub(crate) fn board_tick(&mut self, board: usize, generation: u64) {
@@ -233,7 +236,9 @@ impl World {
             self.act(board, action);
         }
         for message in ready.send {
-            self.board_sends(board, message);
+            for message in self.spoil_message(message) {
+                self.board_sends(board, message);
+            }
         }
         if std::mem::take(&mut self.boards[board].is_stopping) {
             // Started again by whoever stopped it; its tasks are gone by its own doing.
@@ -259,6 +264,11 @@ impl World {
             if let Some(uuid) = update.status.uuid {
                 let said = (update.key.clone(), update.status.state);
                 self.said.insert(uuid, said);
+                if self.is(Mutant::AcknowledgesItself) {
+                    let key = update.key.clone();
+                    let message = MasterToAgent::Acknowledge { key, uuid };
+                    self.board_told(board, message);
+                }
             }
         }
         if let AgentToMaster::Hello(hello) = &message {
@@ -276,6 +286,16 @@ impl World {
         }
     }
 
+    /// As if the master had said so.
+    fn board_told(&mut self, board: usize, message: MasterToAgent) {
+        let moment = self.moment();
+        let conn = self.boards[board].conn.map(|conn| &self.conns[conn]);
+        let link = conn.map(|conn| conn.agent_link);
+        if let (Some(link), Some(agent)) = (link, &mut self.boards[board].agent) {
+            agent.step(Event::Message { link, message }, moment);
+        }
+    }
+
     fn act(&mut self, board: usize, action: Action) {
         match action {
             Action::Dial { link, .. } => self.dial(board, link),
@@ -286,7 +306,12 @@ impl World {
             }
             Action::Launch {
                 container, spec, ..
-            } => self.launch(board, container, *spec),
+            } => {
+                if self.is(Mutant::LaunchesTwice) {
+                    self.launch(board, container.clone(), (*spec).clone());
+                }
+                self.launch(board, container, *spec);
+            }
             Action::Adopt { container, .. } => self.adopt(board, container),
             Action::Kill {
                 container,
@@ -321,10 +346,10 @@ impl World {
                     );
                 }
             }
+            Action::Resize { container, spec } => self.resize(board, &container, *spec),
+            Action::TellExecutor { stream, event } => self.tell_program(stream, event),
+            Action::CloseExecutor { stream } => self.close_program(stream),
             Action::MasterTime { .. }
-            | Action::Resize { .. }
-            | Action::TellExecutor { .. }
-            | Action::CloseExecutor { .. }
             | Action::CreateVolume { .. }
             | Action::RemoveVolume { .. } => {}
             Action::Stop => self.boards[board].is_stopping = true,
@@ -339,10 +364,13 @@ impl World {
     }
 }
 
-fn draw_resources(rng: &mut Rng) -> Resources {
+fn draw_resources(laws: &Laws, rng: &mut Rng) -> Resources {
     let (cpus, mem) = (rng.between(1, 4), rng.between(1, 8) * 128);
     let text = format!("cpus:{cpus};mem:{mem};disk:1000;ports:[31000-31009]");
     let mut resources = resource_text::parse(&text).unwrap_or_default();
+    if laws.has_gpus && rng.chance(40) {
+        resources.add(&resource_text::parse("gpus:1").unwrap_or_default());
+    }
     if rng.chance(20) {
         let terms = Terms {
             is_revocable: true,

@@ -10,12 +10,14 @@ use agentd_core::checkpoint::Record;
 use masterd_core::Master;
 use masterd_core::check::violations;
 use nesos_wire::FrameworkId;
+use nesos_wire::framework_executor::ExecutorKind;
 use nesos_wire::resource::Resources;
 use nesos_wire::resource_text;
 
 use crate::board::Board;
-use crate::container::Stage;
+use crate::container::{Container, Stage};
 use crate::converting::amounts;
+use crate::program::Program;
 use crate::world::World;
 
 impl World {
@@ -30,12 +32,20 @@ impl World {
         let mut found = self.check_amounts();
         for board in &self.boards {
             for container in self.alive_on(board.index).into_values() {
-                if !keys.insert(&container.spec.key) {
+                // Executors of one name may run on several boards.
+                let is_custom = container.spec.kind == ExecutorKind::Custom;
+                let place = is_custom.then_some(board.index);
+                if !keys.insert((&container.spec.key, place)) {
                     found = Some(format!(
                         "{} runs twice at the same time",
                         container.spec.key
                     ));
                 }
+            }
+        }
+        for spec in self.programs.values().flat_map(Program::living) {
+            if !keys.insert((&spec.key, None)) {
+                found = Some(format!("{} runs twice at the same time", spec.key));
             }
         }
         if let Some(found) = found {
@@ -138,11 +148,7 @@ impl World {
                 }
             }
         }
-        for container in self
-            .containers
-            .values()
-            .filter(|container| !matches!(container.stage, Stage::Ended(_)))
-        {
+        for container in self.awaited() {
             lines.push(format!("container of {} is alive", container.spec.key));
         }
         lines.extend(
@@ -191,7 +197,17 @@ impl World {
         lines.join("\n")
     }
 
-    /// A default executor ends with its last task.
+    /// Containers that must end. Nobody ends the executors of an abandoned framework before it ends.
+    fn awaited(&self) -> impl Iterator<Item = &Container> {
+        self.containers.values().filter(|container| {
+            let is_custom = container.spec.kind == ExecutorKind::Custom;
+            let is_over = matches!(container.stage, Stage::Ended(_));
+            let is_left = is_custom && self.is_abandoned(&container.spec.key.framework);
+            !is_over && !is_left
+        })
+    }
+
+    /// A default executor ends with its last task, others when their frameworks say so.
     fn idling<'a>(&'a self, core: &'a Master) -> impl Iterator<Item = String> + 'a {
         let living = core.executors();
         let claimed = living.filter(|(_, known)| !self.is_abandoned(&known.key.framework));

@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 use agentd_core::{ContainerEvent, Event, Finish};
 use nesos_wire::ContainerId;
 use nesos_wire::executor::{ExitRecord, Outcome};
+use nesos_wire::framework_executor::ExecutorKind;
 use nesos_wire::task::TaskSpec;
 
+use crate::mutant::Mutant;
 use crate::world::{Planned, World};
 
 /// How a container ends.
@@ -56,6 +58,11 @@ impl World {
         }
         let watcher = Some(self.boards[board].generation);
         let stage = Stage::Launching;
+        let mut spec = spec;
+        if self.is(Mutant::Overcommits) {
+            let again = spec.resources.clone();
+            spec.resources.add(&again);
+        }
         self.containers.insert(
             container.clone(),
             Container {
@@ -150,6 +157,11 @@ impl World {
             return;
         };
         known.stage = Stage::Running;
+        let (board, spec) = (known.board, known.spec.clone());
+        if spec.kind == ExecutorKind::Custom {
+            self.program_begins(container, board, spec);
+            return self.tell(container, ContainerEvent::Running);
+        }
         self.plan(
             length,
             Planned::ContainerEnds {
@@ -171,6 +183,7 @@ impl World {
             },
             Stage::Starting | Stage::Running | Stage::Ended(_) => ContainerEvent::Vanished,
         };
+        self.program_ends(container);
         if known.watcher == Some(self.boards[known.board].generation) {
             let container = container.clone();
             self.board_event(known.board, Event::Container { container, event });
@@ -193,7 +206,10 @@ impl World {
             (Stage::Running, Exit::Code(code)) => record(Outcome::Exit(code)),
             (Stage::Starting | Stage::Running, _) => record(Outcome::Signal(15)),
         };
-        known.stage = Stage::Ended(record.clone());
+        if self.mutant != Some(Mutant::LeaksProcesses) {
+            known.stage = Stage::Ended(record.clone());
+        }
+        self.program_ends(container);
         self.tell(
             container,
             ContainerEvent::Finished(Finish {
@@ -216,6 +232,14 @@ impl World {
                     event,
                 },
             );
+        }
+    }
+
+    /// What it may use has changed.
+    pub(crate) fn resize(&mut self, board: usize, container: &ContainerId, spec: TaskSpec) {
+        if let Some(known) = self.containers.get_mut(container) {
+            known.spec = spec;
+            self.check_commitment(board);
         }
     }
 

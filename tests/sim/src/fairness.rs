@@ -15,7 +15,7 @@ use crate::books::{Books, amount};
 use crate::converting::amounts;
 use crate::quota;
 use crate::refusals::{Client, Refusals};
-use crate::suiting::{fitting, suits};
+use crate::suiting::{fitting, floors, suits};
 
 /// How long a new master with quota waits for agents: the flag's value here. Nothing is promised that long.
 pub(crate) const RECOVERY: Duration = Duration::from_secs(60);
@@ -60,7 +60,7 @@ pub(crate) fn complaint(
             };
             **other != client
                 && agent.is_some_and(|agent| suits(core, other, agent))
-                && is_enough(core, &fitting)
+                && is_enough(core, other, &fitting)
                 && !refusals.hide(other, &offer.agent, &fitting, now)
                 && then.is_before(core, other, &client)
         });
@@ -166,7 +166,7 @@ fn idle(core: &Master, clients: &[Client], refusals: &Refusals, now: Instant) ->
                 refusals.hide(client, &agent.id, &fitting(core, free, client), now)
             };
             suits(core, client, agent)
-                && is_enough(core, &fitting(core, &single, client))
+                && is_enough(core, client, &fitting(core, &single, client))
                 && !is_hidden(&single)
                 && !is_hidden(&all)
         }) {
@@ -188,8 +188,8 @@ pub(crate) fn is_here(agent: &Agent) -> bool {
     )
 }
 
-/// Whether it is worth an offer.
-pub(crate) fn is_enough(core: &Master, resources: &Resources) -> bool {
+/// Whether it is worth an offer to the client.
+pub(crate) fn is_enough(core: &Master, client: &Client, resources: &Resources) -> bool {
     let sums = amounts(resources);
     let holds = |least: &Resources| {
         let least = amounts(least);
@@ -197,7 +197,14 @@ pub(crate) fn is_enough(core: &Master, resources: &Resources) -> bool {
             .iter()
             .all(|(name, least)| amount(&sums, name) >= *least)
     };
-    core.config().min_allocatable.iter().any(holds)
+    let own = core
+        .framework(&client.0)
+        .and_then(|framework| floors(&framework.facts.name));
+    match own {
+        Some(own) if own.is_empty() => !resources.is_empty(),
+        Some(own) => own.iter().any(holds),
+        None => core.config().min_allocatable.iter().any(holds),
+    }
 }
 
 fn number(offer: &Offer) -> u64 {

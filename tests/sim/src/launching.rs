@@ -61,6 +61,15 @@ impl World {
 
     /// Tasks one by one, or as a group with an executor that may live already.
     fn launch_for(&mut self, scheduler: usize, agent: &AgentId, mut left: Resources) -> Operation {
+        if self.laws.has_programs && self.rng.chance(50) {
+            let executor = own_executor(self.rng.between(0, 1));
+            left.subtract(&executor.resources);
+            let mut tasks = self.tasks_for(scheduler, agent, left);
+            for task in &mut tasks {
+                task.executor = Some(Box::new(executor.clone()));
+            }
+            return Operation::Launch(tasks);
+        }
         if !self.laws.has_pods || !self.rng.chance(50) {
             return Operation::Launch(self.tasks_for(scheduler, agent, left));
         }
@@ -104,6 +113,9 @@ impl World {
                 let entry = made[self.rng.next() as usize % made.len()].clone();
                 resources.put(entry);
             }
+            if self.laws.has_gpus && self.rng.chance(20) {
+                resources.add(&resource_text::parse("gpus:1").unwrap_or_default());
+            }
             // Some ask for more than there is, and shall be told so.
             if !left.contains(&resources) && !self.rng.chance(5) {
                 continue;
@@ -137,6 +149,31 @@ impl World {
         tasks
     }
 
+    /// Ends executors that the framework has brought and that hold no task any more.
+    pub(crate) fn dismiss(&mut self, scheduler: usize) {
+        let (Some(core), Some(id)) = (&self.master.core, &self.schedulers[scheduler].id) else {
+            return;
+        };
+        let holds = |agent: &masterd_core::Agent, executor: &ExecutorId| {
+            let mut own = agent.tasks.iter().filter(|key| key.framework == *id);
+            own.any(|key| {
+                core.task(key)
+                    .is_some_and(|task| task.spec.executor == *executor)
+            })
+        };
+        let own = core.executors().filter(|(agent, known)| {
+            let is_own = known.key.framework == *id && known.kind == ExecutorKind::Custom;
+            is_own && !holds(agent, &known.key.executor)
+        });
+        let calls = own.map(|(agent, known)| Call::ShutDownExecutor {
+            agent: agent.id.clone(),
+            executor: known.key.executor.clone(),
+        });
+        for call in calls.collect::<Vec<_>>() {
+            self.call(scheduler, call);
+        }
+    }
+
     /// A new id, or one whose task has ended and was acknowledged.
     fn next_task_id(&mut self, scheduler: usize) -> TaskId {
         let reuses = self.rng.chance(20);
@@ -159,10 +196,18 @@ impl World {
 
 /// One of the few default executors that all frameworks use.
 fn pod(number: u64) -> LaunchExecutor {
-    let id = format!("pod{number}");
+    executor(format!("pod{number}"), ExecutorKind::Default)
+}
+
+/// One of the few executors that frameworks bring.
+fn own_executor(number: u64) -> LaunchExecutor {
+    executor(format!("own{number}"), ExecutorKind::Custom)
+}
+
+fn executor(id: String, kind: ExecutorKind) -> LaunchExecutor {
     LaunchExecutor {
         name: id.clone(),
-        kind: ExecutorKind::Default,
+        kind,
         source: String::new(),
         role: None,
         resources: resource_text::parse("cpus:0.1;mem:32").unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! What a run is about beside its faults: whether there are quotas, weights, operations on resources, pods.
+//! What a run is about beside its faults: whether there are quotas, weights, operations on resources, executors.
 //!
 //! Drawn once per seed. Runs without them are needed too: some rules can only be checked to the letter without quota.
 
@@ -17,6 +17,12 @@ pub(crate) struct Laws {
     pub(crate) has_domains: bool,
     /// Frameworks launch task groups with default executors, too.
     pub(crate) has_pods: bool,
+    /// Frameworks bring executors of their own, too.
+    pub(crate) has_programs: bool,
+    /// Some boards have a GPU.
+    pub(crate) has_gpus: bool,
+    /// Some frameworks want large offers only, others any.
+    pub(crate) has_floors: bool,
 }
 
 impl Laws {
@@ -27,6 +33,9 @@ impl Laws {
             has_operations: rng.chance(40),
             has_domains: rng.chance(25),
             has_pods: rng.chance(40),
+            has_programs: rng.chance(40),
+            has_gpus: rng.chance(25),
+            has_floors: rng.chance(25),
         }
     }
 }

@@ -3,7 +3,8 @@
 //! Everything that happens follows from one seed, so that a failing run replays exactly. First a phase with faults
 //! (broken links, partitions, crashes, reboots, full disks), checked after every step; then everything heals, and within
 //! a bounded virtual time every task must have come to an end that its framework knows of. Not here: sockets, TLS, HTTP,
-//! protobuf (tests/cluster), and what the kernel does (tests/qemu). Called by `tests/seeds.rs` and `tests/kill_matrix.rs`.
+//! protobuf (tests/cluster), and what the kernel does (tests/qemu). Called by `tests/seeds.rs` and `tests/kill_matrix.rs`;
+//! `tests/mutants.rs` shows of each checker what it finds.
 
 mod board;
 mod books;
@@ -17,10 +18,12 @@ mod hostile;
 mod launching;
 mod laws;
 mod master;
+mod mutant;
 mod net;
 mod noting;
 mod operator;
 mod plot;
+mod program;
 mod quota;
 mod refusals;
 mod rng;
@@ -30,5 +33,6 @@ mod temper;
 mod thinking;
 mod world;
 
+pub use mutant::Mutant;
 pub use plot::{Hour, Victim};
-pub use world::{Outcome, World, run, run_plot};
+pub use world::{Outcome, World, run, run_mutant, run_plot};

@@ -10,6 +10,7 @@ use nesos_wire::MasterId;
 use nesos_wire::command::Command;
 
 use crate::fairness;
+use crate::mutant::{Mutant, spoil_event, spoil_order, spoil_ready};
 use crate::net::Frame;
 use crate::rng::Rng;
 use crate::suiting;
@@ -106,7 +107,7 @@ impl World {
         // What is due comes first in any case.
         core.step(Event::Tick, now, wall);
         self.refusals.before(core, &event, now);
-        core.step(event, now, wall);
+        core.step(spoil_event(self.mutant, event), now, wall);
         self.refusals.after(core, now);
         let generation = self.master.generation;
         if self.master.is_gathering {
@@ -140,7 +141,8 @@ impl World {
         let Some(core) = &mut self.master.core else {
             return;
         };
-        let ready = core.ready();
+        let mut ready = core.ready();
+        spoil_ready(self.mutant, core, &mut ready);
         let deadline = ready.deadline;
         // What lies idle now still will a few steps later.
         let is_thorough = self.steps.is_multiple_of(16);
@@ -172,6 +174,9 @@ impl World {
             self.trace(&format!("registry < {}", short(command)));
             self.note(command);
             for change in self.master.durable.apply(command) {
+                if self.is(Mutant::LosesRegistry) {
+                    continue;
+                }
                 match change.value {
                     Some(value) => self.master.disk.insert(change.key, value),
                     None => self.master.disk.remove(&change.key),
@@ -212,7 +217,8 @@ impl World {
     }
 
     fn send_all(&mut self, ready: Ready) {
-        for (link, message) in ready.to_agents {
+        for (link, mut message) in ready.to_agents {
+            spoil_order(self.mutant, &mut message);
             if let Some(conn) = self.master.links.get(&link).copied() {
                 self.send_down(conn, Frame::Data(Box::new(message)));
             }

@@ -71,7 +71,7 @@ pub(crate) fn unmet(
             let is_whole = lacking
                 .iter()
                 .all(|name| missing(name) >= amount(&sums, name));
-            let is_wanted = is_whole && is_enough(core, &part);
+            let is_wanted = is_whole && is_enough(core, client, &part);
             if is_wanted && !refusals.hide(client, &agent.id, &part, now) {
                 return Some(format!(
                     "{top} lacks {lacking:?} of its guarantee, {client:?} would take what is free on {}",

@@ -13,13 +13,16 @@ use nesos_wire::{AgentId, FrameworkId, OfferId, TaskId, Uuid};
 
 use crate::converting::OperationBelief;
 use crate::laws::Laws;
+use crate::mutant::spoil_news;
 use crate::rng::Rng;
-use crate::suiting::{avoiding, constraints};
+use crate::suiting::{avoiding, constraints, floors_by_role, wanting};
 use crate::temper::Temper;
 use crate::world::{Planned, World};
 
 /// Roles to be in. Some share a parent, one is a parent.
 const ROLES: [&str; 6] = ["*", "a", "b", "eng", "eng/dev", "eng/ops"];
+/// Smallest offers that some want: any, or so much of something.
+const FLOORS: [&str; 4] = ["", "cpus:1", "mem:200", "cpus:2|mem:500"];
 /// How many offers that are over a scheduler remembers, to use them again.
 const PAST_OFFERS: usize = 16;
 
@@ -69,6 +72,7 @@ impl Scheduler {
             ("REGION_AWARE", laws.has_domains),
             ("SHARED_RESOURCES", laws.has_operations),
             ("REVOCABLE_RESOURCES", true),
+            ("GPU_RESOURCES", laws.has_gpus),
         ];
         for (talent, is_of_use) in talents {
             if is_of_use && rng.chance(50) {
@@ -76,6 +80,9 @@ impl Scheduler {
             }
         }
         let mut name = format!("scheduler{index}");
+        if laws.has_floors && rng.chance(60) {
+            name = wanting(&name, FLOORS[rng.between(0, 3) as usize]);
+        }
         if rng.chance(15) {
             name = avoiding(&name, rng.between(0, 4) as usize);
         }
@@ -213,7 +220,7 @@ impl World {
             facts: known.facts.clone(),
             info: vec![known.index as u8],
             suppressed_roles: suppressed,
-            min_allocatable: BTreeMap::new(),
+            min_allocatable: floors_by_role(&known.facts.name, &known.facts.roles),
             constraints: constraints(&known.facts.name, &known.facts.roles),
         };
         let after = self.rng.latency();
@@ -244,7 +251,8 @@ impl World {
         self.master_event(Event::Subscribe(Box::new(subscribe)));
     }
 
-    pub(crate) fn send_event(&mut self, stream: StreamId, event: FrameworkEvent) {
+    pub(crate) fn send_event(&mut self, stream: StreamId, mut event: FrameworkEvent) {
+        spoil_news(self.mutant, &mut event);
         let Some(scheduler) = self.master.streams.get(&stream).copied() else {
             return;
         };

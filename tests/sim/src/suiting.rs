@@ -1,4 +1,5 @@
-//! Which agents, and what of them, a role of a framework may be offered: regions, offer constraints, capabilities.
+//! Which agents, and what of them, a role of a framework may be offered: regions, GPUs, offer constraints, capabilities,
+//! sizes.
 //!
 //! A second opinion beside the allocator's gates. Called by `fairness` and `quota`; `scheduler` makes the wishes that are
 //! judged here. Invariant: it depends on nothing but what the framework and the agent say of themselves.
@@ -8,12 +9,15 @@ use std::collections::BTreeMap;
 use masterd_core::constraints::{Constraint, Constraints, Predicate, Selector};
 use masterd_core::{Agent, Framework, Master};
 use nesos_wire::domain::Domain;
-use nesos_wire::resource::{Entry, Resources};
+use nesos_wire::resource::{Entry, Resources, Scalar};
+use nesos_wire::resource_text;
 
 use crate::refusals::Client;
 
 /// Frameworks whose name ends so want nothing of the board of that name, in any role.
 const AVOIDING: &str = " avoids ";
+/// Frameworks whose name says so want offers of this size alone, or of any.
+const WANTING: &str = " wants ";
 
 /// Where the master stands, and where some boards do.
 pub(crate) fn domain(is_near: bool) -> Domain {
@@ -26,6 +30,32 @@ pub(crate) fn domain(is_near: bool) -> Domain {
 /// The name of a framework that avoids a board.
 pub(crate) fn avoiding(name: &str, board: usize) -> String {
     format!("{name}{AVOIDING}board{board}")
+}
+
+/// The name of a framework that wants no smaller offers.
+pub(crate) fn wanting(name: &str, least: &str) -> String {
+    format!("{name}{WANTING}{least}")
+}
+
+/// The sizes of offers that its name promises to accept, instead of the master's; empty: all.
+pub(crate) fn floors(name: &str) -> Option<Vec<Resources>> {
+    let (_, rest) = name.split_once(WANTING)?;
+    let least = rest.split_once(AVOIDING).map_or(rest, |(least, _)| least);
+    let floors = least.split('|').filter(|text| !text.is_empty());
+    Some(
+        floors
+            .filter_map(|text| resource_text::parse(text).ok())
+            .collect(),
+    )
+}
+
+/// The same for each of its roles.
+pub(crate) fn floors_by_role(name: &str, roles: &[String]) -> BTreeMap<String, Vec<Resources>> {
+    let floors = floors(name);
+    let roles = roles
+        .iter()
+        .filter_map(|role| Some((role.clone(), floors.clone()?)));
+    roles.collect()
 }
 
 /// The constraints that its name promises.
@@ -54,8 +84,10 @@ pub(crate) fn suits(core: &Master, client: &Client, agent: &Agent) -> bool {
         (Some(own), Some(other)) => own.region != other.region,
         _ => false,
     };
+    let has_gpus = agent.resources.scalar("gpus") > Scalar(0);
     name.is_none_or(|(_, board)| board != agent.hostname)
         && (!is_far || framework.facts.is_capable("REGION_AWARE"))
+        && (!has_gpus || framework.facts.is_capable("GPU_RESOURCES"))
 }
 
 /// What of a bag the client may be offered.

@@ -2,7 +2,7 @@
 //!
 //! Called by its own clock. Calls travel alone, so that they may overtake each other and get lost.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use masterd_core::{Call, Event, FrameworkUpdate, ReconcileTask, StreamId};
 use nesos_base::time::Duration;
@@ -10,7 +10,7 @@ use nesos_wire::task::TaskState;
 use nesos_wire::{FrameworkId, TaskId};
 
 use crate::scheduler::Belief;
-use crate::suiting::constraints;
+use crate::suiting::{constraints, floors_by_role};
 use crate::temper::Temper;
 use crate::world::{Planned, World};
 
@@ -38,8 +38,9 @@ impl World {
             self.reconcile(scheduler);
         }
         self.use_offers(scheduler);
-        if !self.is_healed {
-            self.misbehave(scheduler);
+        match self.is_healed {
+            true => self.dismiss(scheduler),
+            false => self.misbehave(scheduler),
         }
     }
 
@@ -157,7 +158,7 @@ impl World {
                 .collect(),
             facts: facts.clone(),
             info: vec![known.index as u8],
-            min_allocatable: BTreeMap::new(),
+            min_allocatable: floors_by_role(&facts.name, &facts.roles),
             constraints: constraints(&facts.name, &facts.roles),
         };
         self.call(scheduler, Call::UpdateFramework(Box::new(update)));

@@ -16,8 +16,10 @@ use crate::container::{Container, Exit};
 use crate::fault::Fault;
 use crate::laws::Laws;
 use crate::master::MasterNode;
+use crate::mutant::Mutant;
 use crate::net::{Conn, Frame};
 use crate::plot::{Hour, Plot, Victim};
+use crate::program::{Program, Step};
 use crate::refusals::Refusals;
 use crate::rng::Rng;
 use crate::scheduler::Scheduler;
@@ -80,6 +82,11 @@ pub(crate) enum Planned {
     ContainerEnds {
         container: ContainerId,
         exit: Exit,
+    },
+    /// A custom executor's process does something.
+    Program {
+        container: ContainerId,
+        step: Step,
     },
     /// A SUBSCRIBE reaches the master's port.
     Subscribe {
@@ -152,6 +159,10 @@ pub struct World {
     pub(crate) master: MasterNode,
     pub(crate) boards: Vec<Board>,
     pub(crate) containers: BTreeMap<ContainerId, Container>,
+    /// Custom executors, by container.
+    pub(crate) programs: BTreeMap<ContainerId, Program>,
+    /// Streams of theirs that there ever were.
+    pub(crate) next_stream: u64,
     pub(crate) conns: Vec<Conn>,
     pub(crate) schedulers: Vec<Scheduler>,
     pub(crate) is_healed: bool,
@@ -173,6 +184,8 @@ pub struct World {
     pub(crate) failure: Option<String>,
     /// What is to be killed, and when.
     pub(crate) plot: Option<Plot>,
+    /// What is broken on purpose.
+    pub(crate) mutant: Option<Mutant>,
     trace: u64,
     pub(crate) steps: u64,
     is_printing: bool,
@@ -187,6 +200,13 @@ pub fn run(seed: u64, is_printing: bool) -> Outcome {
 pub fn run_plot(seed: u64, victim: Victim, hour: Hour, is_printing: bool) -> Outcome {
     let mut world = World::new(seed, is_printing);
     world.plot = Some(Plot::new(victim, hour));
+    world.run()
+}
+
+/// Runs one seed with one thing broken.
+pub fn run_mutant(seed: u64, mutant: Mutant, is_printing: bool) -> Outcome {
+    let mut world = World::new(seed, is_printing);
+    world.mutant = Some(mutant);
     world.run()
 }
 
@@ -210,6 +230,8 @@ impl World {
             master,
             boards,
             containers: BTreeMap::new(),
+            programs: BTreeMap::new(),
+            next_stream: 0,
             conns: Vec::new(),
             schedulers,
             is_healed: false,
@@ -223,6 +245,7 @@ impl World {
             board_of: BTreeMap::new(),
             failure: None,
             plot: None,
+            mutant: None,
             trace: 0xcbf2_9ce4_8422_2325,
             steps: 0,
             is_printing,
@@ -332,6 +355,7 @@ impl World {
             Planned::ContainerStarts { container } => self.container_starts(&container),
             Planned::ContainerRuns { container } => self.container_runs(&container),
             Planned::ContainerEnds { container, exit } => self.container_ends(&container, exit),
+            Planned::Program { container, step } => self.program_step(&container, step),
             Planned::Subscribe {
                 scheduler,
                 subscribe,

@@ -8,9 +8,9 @@ mod file_system;
 mod maintenance;
 mod operations;
 mod plain;
+mod registry;
 mod upkeep;
 
-use nesos_wire::command::{AgentRecord, Command, FrameworkFacts, FrameworkRecord, Upkeep};
 use nesos_wire::domain::Domain;
 use nesos_wire::executor::{ExecutorSpec, ExitRecord, FromExecutor, Outcome, TaskUser, ToExecutor};
 use nesos_wire::frame;
@@ -46,7 +46,7 @@ pub struct Sample {
 pub fn samples() -> Vec<Sample> {
     let mut all = agent_to_master();
     all.extend(master_to_agent());
-    all.extend(commands());
+    all.extend(registry::commands());
     all.extend(upkeep::commands());
     all.extend(plain::greeting());
     all.extend(operations::messages());
@@ -165,63 +165,6 @@ fn master_to_agent() -> Vec<Sample> {
                 path: "stdout".into(),
                 offset: 1,
                 length: 65_536,
-            },
-        ),
-    ]
-}
-
-fn commands() -> Vec<Sample> {
-    let (agent, node) = (AgentId::new("m-S0"), NodeId::new("n"));
-    let record = AgentRecord {
-        agent: agent.clone(),
-        node,
-        hostname: "home-n".into(),
-        ip: "10.0.0.1".into(),
-        port: 5051,
-        unreachable_since: Some(2.5),
-        upkeep: Upkeep::default(),
-    };
-    let facts = FrameworkFacts {
-        name: "f".into(),
-        user: "root".into(),
-        roles: vec!["*".into()],
-        principal: Some("p".into()),
-        failover_timeout: 10.0,
-        checkpoint: true,
-        capabilities: vec!["PARTITION_AWARE".into()],
-    };
-    vec![
-        sample(
-            "Command::MasterStarted",
-            Command::MasterStarted { start: 2 },
-        ),
-        sample("Command::AdmitAgent", Command::AdmitAgent(record.into())),
-        sample(
-            "Command::MarkUnreachable",
-            Command::MarkUnreachable {
-                agent: agent.clone(),
-                since: 2.5,
-            },
-        ),
-        sample(
-            "Command::MarkReachable",
-            Command::MarkReachable {
-                agent: agent.clone(),
-            },
-        ),
-        sample("Command::RemoveAgent", Command::RemoveAgent { agent }),
-        sample(
-            "Command::PutFramework",
-            Command::PutFramework(FrameworkRecord {
-                framework: framework(),
-                info: vec![1],
-                facts,
-            }),
-        ),
-        sample(
-            "Command::RemoveFramework",
-            Command::RemoveFramework {
-                framework: framework(),
             },
         ),
     ]

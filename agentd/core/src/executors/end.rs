@@ -191,18 +191,19 @@ impl Agent {
         }
     }
 
-    /// What the end of one task means for others: a pod's group dies with a member that did not finish.
+    /// What the end of one task means for others: a pod's group dies with a member that did not finish, and a custom
+    /// executor has less from now on.
     pub(crate) fn after_end(&mut self, key: &TaskKey) {
-        let Some(task) = self
-            .tasks
-            .get(key)
-            .filter(|task| task.spec.kind == ExecutorKind::Default)
-        else {
+        let Some(task) = self.tasks.get(key) else {
             return;
         };
         let (executor, group) = (key_of(&task.spec), task.ties.group);
         let takes_others = task.latest() != TaskState::Finished;
+        let is_custom = task.spec.kind == ExecutorKind::Custom;
         let Some(executor) = executor else { return };
+        if is_custom {
+            return self.resize(&executor);
+        }
         if takes_others && group.is_some() {
             self.kill_group(&executor, group);
         }

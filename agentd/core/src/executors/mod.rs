@@ -18,6 +18,7 @@ use nesos_wire::task::TaskSpec;
 use nesos_wire::{Attempt, ContainerId, ExecutorKey, TaskId, TaskKey, Uuid};
 
 use crate::agent::Agent;
+use crate::event::Action;
 use crate::task::{Draft, Task};
 
 pub use words::{ExecutorCall, ExecutorEvent};
@@ -195,6 +196,17 @@ impl Agent {
         self.tasks
             .get(key)
             .is_none_or(|task| task.stream.has_room())
+    }
+
+    /// The container of a custom executor may use what it and its tasks hold now, no more and no less.
+    fn resize(&mut self, key: &ExecutorKey) {
+        let executor = self.executors.get(key);
+        let Some(executor) = executor.filter(|executor| executor.is_custom()) else {
+            return;
+        };
+        let container = executor.container.clone();
+        let spec = Box::new(self.holder(executor));
+        self.out.actions.push(Action::Resize { container, spec });
     }
 
     /// The container of a custom executor in the form in which containers are launched: what it runs, and what it and its

@@ -247,7 +247,7 @@ impl Agent {
         let Some(executor) = self.executors.get_mut(key).filter(ready) else {
             return;
         };
-        let (Some(stream), container) = (executor.stream, executor.container.clone()) else {
+        let Some(stream) = executor.stream else {
             return;
         };
         let waiting = self.keys_of(key, |task| task.phase == Phase::Launching);
@@ -257,10 +257,7 @@ impl Agent {
         if let Some(executor) = self.executors.get_mut(key) {
             executor.was_given = true;
         }
-        if let Some(executor) = self.executors.get(key) {
-            let spec = Box::new(self.holder(executor));
-            self.out.actions.push(Action::Resize { container, spec });
-        }
+        self.resize(key);
         let mut groups: Vec<(Attempt, Vec<TaskKey>)> = Vec::new();
         for task in waiting {
             let Some(held) = self.tasks.get_mut(&task) else {

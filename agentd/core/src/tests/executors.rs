@@ -14,6 +14,7 @@ pub(super) fn executor_key(id: &str) -> ExecutorKey {
 }
 
 mod restarts;
+mod sizes;
 
 /// An executor of half a cpu.
 pub(super) fn executor(id: &str, kind: ExecutorKind, attempt: u64) -> FrameworkExecutor {

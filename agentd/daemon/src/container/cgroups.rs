@@ -68,12 +68,15 @@ impl Cgroups {
         container: &ContainerId,
         limits: &Limits,
     ) -> Result<(), CgroupError> {
-        let group = self.of(container);
-        if group.exists() {
-            group.limit(limits)
-        } else {
-            Ok(())
-        }
+        let Some((_, in_force)) = self.state(container) else {
+            return Ok(());
+        };
+        // As in Mesos the hard limit is only raised: what an executor still holds of ended tasks must not kill it.
+        let least = in_force.memory_max.unwrap_or(0);
+        self.of(container).limit(&Limits {
+            memory_max: limits.memory_max.map(|most| most.max(least)),
+            ..*limits
+        })
     }
 
     /// Where helpers are born.
@@ -140,5 +143,35 @@ impl Cgroups {
 
     fn of(&self, container: &ContainerId) -> Cgroup {
         self.root.child(container.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_hard_limit_is_raised_and_never_lowered() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Cgroup::at(folder.path());
+        let groups = Cgroups { root };
+        let container = ContainerId::new("c");
+        let limits = |memory| Limits {
+            memory_max: Some(memory),
+            memory_low: Some(memory),
+            ..Limits::default()
+        };
+        groups.create(&container, &limits(100)).unwrap();
+        for (given, most) in [(50, "100"), (200, "200"), (150, "200")] {
+            groups.resize(&container, &limits(given)).unwrap();
+            let read = |file| fs::read_to_string(folder.path().join("c").join(file)).unwrap();
+            assert_eq!(read("memory.max"), most);
+            assert_eq!(read("memory.low"), given.to_string());
+        }
+        let unknown = ContainerId::new("unknown");
+        groups.resize(&unknown, &limits(1)).unwrap();
+        assert!(!folder.path().join("unknown").exists());
     }
 }

@@ -1,4 +1,4 @@
-//! Answers: their body types and the shapes that all handlers share.
+//! Answers: their body types, and the shapes that only agentd has.
 //!
 //! Called by every handler. Invariant: a file that is downloaded is never in memory as a whole.
 
@@ -9,9 +9,10 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
-use nesos_shell::http::Refusal;
+pub(super) use nesos_shell::http::answer::{
+    self, answer, header, json as json_bytes, refusal, text, with_body,
+};
 use nesos_shell::http::files::{MAX_READ, Part};
 use serde::Serialize;
 
@@ -39,6 +40,12 @@ impl Body {
             Self::Whole(bytes) => bytes.as_ref(),
             Self::File { .. } | Self::Stream(_) => None,
         }
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Self::Whole((!bytes.is_empty()).then_some(bytes))
     }
 }
 
@@ -90,49 +97,14 @@ impl hyper::body::Body for Body {
     }
 }
 
-/// An answer of this type and content.
-pub(super) fn answer(
-    status: StatusCode,
-    media_type: &'static str,
-    content: impl Into<Bytes>,
-) -> Response<Body> {
-    let content = content.into();
-    with_body(
-        status,
-        media_type,
-        Body::Whole((!content.is_empty()).then_some(content)),
-    )
-}
-
-/// An answer with this body.
-pub(super) fn with_body(
-    status: StatusCode,
-    media_type: &'static str,
-    body: Body,
-) -> Response<Body> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
-    response
-}
-
 /// 200 without content.
 pub(super) fn empty() -> Response<Body> {
-    Response::new(Body::Whole(None))
+    answer::empty(StatusCode::OK)
 }
 
 /// 202 without content.
 pub(super) fn accepted() -> Response<Body> {
-    let mut response = empty();
-    *response.status_mut() = StatusCode::ACCEPTED;
-    response
-}
-
-/// A sentence.
-pub(super) fn text(status: StatusCode, sentence: impl Into<Bytes>) -> Response<Body> {
-    answer(status, "text/plain; charset=utf-8", sentence)
+    answer::empty(StatusCode::ACCEPTED)
 }
 
 /// 200 with JSON.
@@ -141,30 +113,4 @@ pub(super) fn json(value: &impl Serialize) -> Response<Body> {
         Ok(bytes) => json_bytes(bytes),
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     }
-}
-
-/// 200 with JSON that is made already.
-pub(super) fn json_bytes(bytes: Vec<u8>) -> Response<Body> {
-    answer(StatusCode::OK, "application/json", bytes)
-}
-
-/// What was refused.
-pub(super) fn refusal(refusal: Refusal) -> Response<Body> {
-    let response = text(refusal.status, refusal.sentence.into_owned());
-    match refusal.header {
-        Some((name, value)) => header(response, name, &value),
-        None => response,
-    }
-}
-
-/// The answer with one more header. A value that cannot be one is left out.
-pub(super) fn header(
-    mut response: Response<Body>,
-    name: HeaderName,
-    value: &str,
-) -> Response<Body> {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        response.headers_mut().insert(name, value);
-    }
-    response
 }

@@ -8,8 +8,9 @@ use hyper::header::{CONTENT_TYPE, HeaderMap};
 use hyper::{Method, Request, Response, StatusCode};
 use nesos_api::MESOS_VERSION;
 use nesos_api::legacy;
+use nesos_shell::http::help::{Endpoints, help};
 use nesos_shell::http::logging::{Wish, wish};
-use nesos_shell::http::metrics::{PROMETHEUS, check_timeout, exposition};
+use nesos_shell::http::metrics::{PROMETHEUS, check_timeout, exposition, stats};
 use nesos_shell::http::query::{self, Query};
 use nesos_shell::http::{Refusal, jsonp, path};
 use nesos_shell::log;
@@ -30,6 +31,8 @@ enum Route {
     Statistics,
     Metrics,
     Prometheus,
+    SystemStats,
+    Help,
     Flags,
     Health,
     Version,
@@ -47,11 +50,60 @@ const ROUTES: &[(&str, Route)] = &[
     ("/monitor/statistics.json", Route::Statistics),
     ("/metrics", Route::Prometheus),
     ("/metrics/snapshot", Route::Metrics),
+    ("/system/stats.json", Route::SystemStats),
+    ("/help", Route::Help),
     ("/flags", Route::Flags),
     ("/health", Route::Health),
     ("/version", Route::Version),
     ("/logging/toggle", Route::Logging),
     ("/files", Route::Files),
+];
+
+/// What can be asked, by path.
+const ENDPOINTS: &Endpoints = &[
+    (
+        "/api/v1",
+        "POST: the operator API's calls, JSON or protobuf.",
+    ),
+    (
+        "/api/v1/executor",
+        "POST: the executor API's calls, JSON or protobuf.",
+    ),
+    (
+        "/containers",
+        "The containers with what they use; container_id= for one.",
+    ),
+    (
+        "/files",
+        "Sandboxes and the log: /files/browse, read, download?path=, and debug.",
+    ),
+    ("/flags", "The flags that it was started with."),
+    ("/health", "200 if the agent is there."),
+    (
+        "/help",
+        "This list, or one endpoint's part of it: /help/slave(1)/state; format=json.",
+    ),
+    (
+        "/logging/toggle",
+        "level=&duration=: logs more for a while.",
+    ),
+    ("/metrics", "All metrics in the text format of Prometheus."),
+    ("/metrics/snapshot", "All metrics by Mesos's names."),
+    ("/monitor/statistics", "What the executors use."),
+    (
+        "/monitor/statistics.json",
+        "The same as /monitor/statistics.",
+    ),
+    (
+        "/state",
+        "The agent with its frameworks, executors and tasks.",
+    ),
+    ("/state.json", "The same as /state."),
+    ("/system/stats.json", "Load and memory of the agent's host."),
+    (
+        "/version",
+        "Mesos's version whose API this is, and how it was built.",
+    ),
 ];
 
 /// Answers one request.
@@ -97,6 +149,11 @@ fn read(
         }
         Route::Prometheus => {
             answer::answer(StatusCode::OK, PROMETHEUS, exposition(&view.metrics()))
+        }
+        Route::SystemStats => answer::json(&stats()),
+        Route::Help => {
+            let (media_type, text) = help(ACTOR, ENDPOINTS, path, query)?;
+            answer::answer(StatusCode::OK, media_type, text)
         }
         Route::Flags => answer::json(&legacy::Flags {
             flags: view.flags(),
@@ -161,6 +218,14 @@ fn padded(response: Response<Body>, query: &Query) -> Result<Response<Body>, Ref
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_endpoint_has_help() {
+        for (path, _) in ROUTES {
+            assert!(ENDPOINTS.iter().any(|(told, _)| told == path), "{path}");
+        }
+        assert_eq!(ROUTES.len(), ENDPOINTS.len());
+    }
 
     #[test]
     fn the_longest_prefix_wins() {

@@ -145,22 +145,19 @@ pub struct Container {
 }
 
 impl From<&v1::FrameworkInfo> for AgentFramework {
+    /// What a master shows of it, as far as an agent shows it.
     fn from(info: &v1::FrameworkInfo) -> Self {
-        let has_roles = info.has_capability(v1::FrameworkInfoCapabilityType::MultiRole);
+        let shown = super::Framework::from(info);
         Self {
-            id: info
-                .id
-                .as_ref()
-                .map(|id| id.value.clone())
-                .unwrap_or_default(),
-            name: info.name.clone(),
-            user: info.user.clone(),
-            failover_timeout: info.failover_timeout(),
-            checkpoint: info.checkpoint(),
-            hostname: info.hostname.clone().unwrap_or_default(),
-            principal: info.principal.clone(),
-            role: (!has_roles).then(|| info.role.clone().unwrap_or_else(|| "*".to_owned())),
-            roles: has_roles.then(|| info.roles.clone()),
+            id: shown.id,
+            name: shown.name,
+            user: shown.user,
+            failover_timeout: shown.failover_timeout,
+            checkpoint: shown.checkpoint,
+            hostname: shown.hostname,
+            principal: shown.principal,
+            role: shown.role,
+            roles: shown.roles,
             ..Self::default()
         }
     }

@@ -4,6 +4,7 @@
 //! and agentd. Invariant: whatever is refused here is a [`Refusal`], a status with a sentence.
 
 pub mod access;
+pub mod answer;
 pub mod files;
 pub mod help;
 pub mod jsonp;

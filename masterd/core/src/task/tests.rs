@@ -120,3 +120,42 @@ fn tasks_that_differ_in_their_ids_share_the_rest() {
     let shared = second.key.task.as_str().as_ptr();
     assert_eq!(shared, second.executor.as_str().as_ptr());
 }
+
+#[test]
+fn tasks_of_several_executors_share_each_executors_description() {
+    let mut patterns = Patterns::default();
+    let mut launch = |number: u32, executor: &str| {
+        let id = format!("t{number}");
+        // An executor's description is longer than all else.
+        let info = format!("{id}: {}", executor.repeat(1000)).into_bytes();
+        let mut spec = spec(&id, executor, "r", "worker", info);
+        spec.kind = ExecutorKind::Custom;
+        let task = Task::new(spec.clone(), AgentId::new("a"), &mut patterns);
+        assert_eq!(task.open(), spec);
+        task
+    };
+    let tasks: Vec<Task> = (0..8)
+        .map(|number| launch(number, ["x", "y"][number as usize % 2]))
+        .collect();
+    for (first, second) in tasks.iter().zip(&tasks[2..]) {
+        assert!(Arc::ptr_eq(&first.spec.pattern, &second.spec.pattern));
+        assert_eq!(second.packed.len(), 0);
+    }
+    assert!(!Arc::ptr_eq(&tasks[0].spec.pattern, &tasks[1].spec.pattern));
+}
+
+#[test]
+fn executors_that_differ_in_their_ids_alone_share_a_description() {
+    let mut patterns = Patterns::default();
+    let mut launch = |number: u32| {
+        let id = format!("t{number}");
+        let executor = format!("executor-{number}");
+        let info = format!("{id} {executor} {}", "x".repeat(1000)).into_bytes();
+        let mut spec = spec(&id, &executor, "r", "worker", info);
+        spec.kind = ExecutorKind::Custom;
+        Task::new(spec, AgentId::new("a"), &mut patterns)
+    };
+    let (first, second) = (launch(1), launch(2));
+    assert!(Arc::ptr_eq(&first.spec.pattern, &second.spec.pattern));
+    assert!(second.packed.len() < 32);
+}

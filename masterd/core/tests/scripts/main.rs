@@ -48,6 +48,8 @@ struct Script {
     removal_pause: Option<Duration>,
     offer_timeout: Option<Duration>,
     weights: BTreeMap<String, f64>,
+    /// What is done to every master's configuration in the end.
+    spoil: fn(&mut Config),
     out: String,
 }
 
@@ -63,10 +65,12 @@ fn config(start: u32) -> Config {
 }
 
 impl Script {
-    fn new() -> Self {
+    fn new(spoil: fn(&mut Config)) -> Self {
         let now = Instant::from_secs(0);
+        let mut config = config(0);
+        spoil(&mut config);
         let mut script = Self {
-            master: Master::new(config(0), Registry::default(), now, 0.0),
+            master: Master::new(config, Registry::default(), now, 0.0),
             starts: 0,
             now,
             next: 0,
@@ -76,6 +80,7 @@ impl Script {
             removal_pause: None,
             offer_timeout: None,
             weights: BTreeMap::new(),
+            spoil,
             out: String::new(),
         };
         script.master.ready();
@@ -142,11 +147,47 @@ impl Script {
         config.agent_removal_pause = self.removal_pause;
         config.offer_timeout = self.offer_timeout;
         config.weights = self.weights.clone();
+        (self.spoil)(&mut config);
         self.master = Master::new(config, registry, self.now, self.now.as_secs() as f64);
         self.agents.values_mut().for_each(|agent| agent.link = None);
         self.frameworks
             .values_mut()
             .for_each(|framework| framework.stream = None);
+    }
+}
+
+/// The commands of a script, and what comes of them.
+fn play(text: &str, spoil: fn(&mut Config)) -> String {
+    let mut script = Script::new(spoil);
+    for line in text.lines().filter(|line| !line.starts_with("  ")) {
+        script.out.push_str(line);
+        script.out.push('\n');
+        if line.starts_with("---") {
+            let out = std::mem::take(&mut script.out);
+            script = Script::new(spoil);
+            script.out = out;
+        } else if !line.is_empty() && !line.starts_with('#') {
+            script.run(line);
+        }
+    }
+    script.out
+}
+
+/// A script about an adversary says something else of a master that lacks what protects from it. What protects from the
+/// greedy and the disconnecting one are shares, which no setting turns off.
+#[test]
+fn adversaries_win_where_nothing_protects_from_them() {
+    let patient = |config: &mut Config| config.offer_timeout = None;
+    let hasty = |config: &mut Config| config.decline_pause = Duration::from_ticks(0);
+    let text = include_str!("../data/adversaries.txt");
+    for (title, spoil) in [
+        ("--- Slow", patient as fn(&mut Config)),
+        ("--- Declining", hasty),
+    ] {
+        let (_, rest) = text.split_once(title).expect(title);
+        let script = rest.split("\n---").next().unwrap_or_default();
+        let (_, commands) = script.split_once('\n').expect(title);
+        assert_ne!(play(commands, spoil), play(commands, |_| {}), "{title}");
     }
 }
 
@@ -163,23 +204,12 @@ fn scripts_print_what_they_say() {
     let is_update = std::env::var_os("UPDATE_EXPECT").is_some();
     for path in paths {
         let expected = std::fs::read_to_string(&path).unwrap();
-        let mut script = Script::new();
-        for line in expected.lines().filter(|line| !line.starts_with("  ")) {
-            script.out.push_str(line);
-            script.out.push('\n');
-            if line.starts_with("---") {
-                let out = std::mem::take(&mut script.out);
-                script = Script::new();
-                script.out = out;
-            } else if !line.is_empty() && !line.starts_with('#') {
-                script.run(line);
-            }
-        }
+        let out = play(&expected, |_| {});
         if is_update {
-            std::fs::write(&path, script.out).unwrap();
+            std::fs::write(&path, out).unwrap();
         } else {
             assert_eq!(
-                script.out,
+                out,
                 expected,
                 "{} differs; UPDATE_EXPECT=1 writes it anew",
                 path.display()

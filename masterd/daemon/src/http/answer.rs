@@ -1,6 +1,6 @@
-//! Answers: their body types and the shapes that all handlers share.
+//! Answers: their body types, and the shapes that only masterd has.
 //!
-//! Called by every handler. Invariant: the texts of errors are plain text, JSON has exactly `application/json`.
+//! Called by every handler. Invariant: a large answer is never in memory as a whole.
 
 use std::io;
 use std::pin::Pin;
@@ -8,9 +8,9 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use nesos_shell::http::Refusal;
+pub(super) use nesos_shell::http::answer::{answer, empty, header, json, refusal, text, with_body};
 
 use super::guard::Busy;
 use super::parts::Parts;
@@ -79,6 +79,12 @@ impl Body {
     }
 }
 
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Self::whole(bytes)
+    }
+}
+
 impl hyper::body::Body for Body {
     type Data = Parts;
     type Error = io::Error;
@@ -119,46 +125,6 @@ impl hyper::body::Body for Body {
     }
 }
 
-/// An answer of this type and content.
-pub(super) fn answer(
-    status: StatusCode,
-    media_type: &'static str,
-    content: impl Into<Bytes>,
-) -> Response<Body> {
-    with_body(status, media_type, Body::whole(content))
-}
-
-/// An answer with this body.
-pub(super) fn with_body(
-    status: StatusCode,
-    media_type: &'static str,
-    body: Body,
-) -> Response<Body> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
-    response
-}
-
-/// A sentence.
-pub(super) fn text(status: StatusCode, sentence: impl Into<String>) -> Response<Body> {
-    answer(status, "text/plain; charset=utf-8", sentence.into())
-}
-
-/// Nothing but a status.
-pub(super) fn empty(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(Body::whole(Bytes::new()));
-    *response.status_mut() = status;
-    response
-}
-
-/// 200 with JSON.
-pub(super) fn json(content: Vec<u8>) -> Response<Body> {
-    answer(StatusCode::OK, "application/json", content)
-}
-
 /// 405 in Mesos's words.
 pub(super) fn method_not_allowed(
     allowed: &'static str,
@@ -167,28 +133,7 @@ pub(super) fn method_not_allowed(
     refusal(Refusal::method(allowed, received))
 }
 
-/// What the shell refused.
-pub(super) fn refusal(refusal: Refusal) -> Response<Body> {
-    let response = text(refusal.status, refusal.sentence);
-    match refusal.header {
-        Some((name, value)) => header(response, name, &value),
-        None => response,
-    }
-}
-
 /// 503: masterd is stopping.
 pub(super) fn stopping() -> Response<Body> {
     text(StatusCode::SERVICE_UNAVAILABLE, "masterd is stopping")
-}
-
-/// The answer with one more header. A value that cannot be one is left out.
-pub(super) fn header(
-    mut response: Response<Body>,
-    name: HeaderName,
-    value: &str,
-) -> Response<Body> {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        response.headers_mut().insert(name, value);
-    }
-    response
 }

@@ -23,7 +23,7 @@ pub(super) fn handle(what: &str, query: &Query) -> Response<Body> {
             Ok(answer::json(read(path, part)?.to_json(part)))
         }),
         "download" => files::path(query).and_then(download),
-        "debug" => Ok(answer::json(format!("{{\"{LOG}\":\"memory\"}}").into())),
+        "debug" => Ok(answer::json(format!("{{\"{LOG}\":\"memory\"}}"))),
         _ => Err(Refusal::not_found(
             "There are /files/browse, /files/read, /files/download and /files/debug.",
         )),

@@ -3,12 +3,13 @@
 use nesos_base::token::{ClusterKey, JoinToken};
 use nesos_shell::framed::{self, FrameReader};
 use nesos_shell::tls::{self, Authority, NodeKey};
-use nesos_wire::NodeId;
 use nesos_wire::join::{JoinAnswer, JoinRequest};
-use nesos_wire::message::{AgentToMaster, Hello, MasterToAgent};
+use nesos_wire::message::{AgentToMaster, Hello, MasterToAgent, TaskUpdate};
 use nesos_wire::plain::LinkSecret;
 use nesos_wire::resource_text;
+use nesos_wire::task::{Source, TaskSpec, TaskState, TaskStatus};
 use nesos_wire::version;
+use nesos_wire::{ContainerId, NodeId, Uuid};
 use tokio::io::{ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -163,4 +164,28 @@ impl Agent {
             }
         }
     }
+}
+
+/// What an executor says of a task; the uuid tells the state.
+pub fn update(spec: &TaskSpec, state: TaskState) -> AgentToMaster {
+    let status = TaskStatus {
+        state,
+        source: Source::Executor,
+        reason: None,
+        message: String::new(),
+        timestamp: 1.5,
+        uuid: Some(Uuid::from_random([state as u8; 16])),
+        agent: None,
+        executor: Some(spec.executor.clone()),
+        container: Some(ContainerId::new("c1")),
+        healthy: None,
+        data: Vec::new(),
+        unreachable_time: None,
+        extra: Vec::new(),
+    };
+    AgentToMaster::Update(TaskUpdate {
+        key: spec.key.clone(),
+        status,
+        latest: state,
+    })
 }

@@ -190,5 +190,5 @@ fn bad(sentence: impl Into<String>) -> Refused {
 }
 
 fn refuse(status: StatusCode, sentence: impl Into<String>) -> Refused {
-    Box::new(answer::text(status, sentence))
+    Box::new(answer::text(status, sentence.into()))
 }

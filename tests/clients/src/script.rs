@@ -1,0 +1,72 @@
+//! A scheduler on pymesos that says where it is line by line, and goes on when it is told to.
+//!
+//! Called by the tests. Invariant: it ends with its test.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use nesos_cluster_tests::DevCluster;
+
+use crate::pymesos;
+
+/// A script of the folder `pymesos` that runs.
+#[derive(Debug)]
+pub struct Script {
+    process: Child,
+    lines: std::io::Lines<BufReader<ChildStdout>>,
+}
+
+impl Script {
+    /// Starts it as a scheduler of this cluster.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    #[must_use]
+    pub fn start(name: &str, cluster: &DevCluster) -> Self {
+        let python = pymesos().unwrap_or_else(|error| panic!("{error}"));
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/pymesos/");
+        let process = Command::new(python)
+            .args([&format!("{script}{name}"), &cluster.master])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn();
+        let mut process = process.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let Some(stdout) = process.stdout.take() else {
+            panic!("{name} has no output");
+        };
+        let lines = BufReader::new(stdout).lines();
+        Self { process, lines }
+    }
+
+    /// Waits for its next line.
+    ///
+    /// # Panics
+    /// It is another one; the script has a deadline of its own, after which it says so and ends.
+    pub fn expect(&mut self, cluster: &DevCluster, line: &str) {
+        let said = self.lines.next().and_then(Result::ok);
+        assert_eq!(said.as_deref(), Some(line), "{}", cluster.logs());
+    }
+
+    /// Tells it to go on.
+    ///
+    /// # Panics
+    /// It has ended.
+    pub fn go_on(&mut self) {
+        let stdin = self.process.stdin.as_mut();
+        let told = stdin.map(|stdin| stdin.write_all(b"\n"));
+        assert!(matches!(told, Some(Ok(()))), "{told:?}");
+    }
+
+    /// Whether it ended well.
+    pub fn succeeds(&mut self) -> bool {
+        self.process.wait().is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        // Both fail if it has ended, and so it should have.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
