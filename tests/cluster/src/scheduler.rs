@@ -179,8 +179,11 @@ impl Scheduler {
         self.wait("UPDATE_OPERATION_STATUS")["update_operation_status"]["status"].take()
     }
 
-    /// Acknowledges the status of an operation.
+    /// Acknowledges the status of an operation, if it wants that.
     pub fn acknowledge_operation(&self, status: &Value) {
+        if status["uuid"].is_null() {
+            return;
+        }
         let member = json!({"agent_id": status["agent_id"], "operation_id": status["operation_id"],
             "uuid": status["uuid"]["value"]});
         self.call("ACKNOWLEDGE_OPERATION_STATUS", member);

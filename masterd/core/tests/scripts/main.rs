@@ -174,7 +174,8 @@ fn play(text: &str, spoil: fn(&mut Config)) -> String {
 }
 
 /// A script about an adversary says something else of a master that lacks what protects from it. What protects from the
-/// greedy and the disconnecting one are shares, which no setting turns off.
+/// greedy and the disconnecting one no setting turns off: it is the order by shares and counts. Without it (a key that is
+/// always the same in `allocator/order.rs`) both scripts say something else too; without shares alone counts still protect.
 #[test]
 fn adversaries_win_where_nothing_protects_from_them() {
     let patient = |config: &mut Config| config.offer_timeout = None;
