@@ -3,6 +3,7 @@
 //! Idempotent by (task, attempt). A refused launch leaves an ended task that is not checkpointed: its one status is
 //! repeated until acknowledged, and after a restart of the agent the master's reconciliation stands in for it.
 
+use nesos_wire::check::{Checks, Probe};
 use nesos_wire::message::{AgentToMaster, TaskUpdate};
 use nesos_wire::resource::Resources;
 use nesos_wire::resource_text;
@@ -217,12 +218,25 @@ pub(crate) fn spec_bytes(spec: &TaskSpec) -> usize {
             + spec.key.task.as_str().len()
             + spec.executor.as_str().len());
     let texts = spec.name.len() + spec.role.len();
+    let checks = spec.checks.as_deref();
     SMALL_FIELDS
+        + checks.map_or(0, checks_bytes)
         + spec.info.len()
         + spec.framework_info.len()
         + command_bytes(&spec.command)
         + ids
         + texts
+}
+
+fn checks_bytes(checks: &Checks) -> usize {
+    let health = checks.health.as_ref().map(|health| &health.check);
+    let both = health.into_iter().chain(&checks.check);
+    let probes = both.map(|check| match &check.probe {
+        Probe::Command(command) => command_bytes(command),
+        Probe::Http(http) => http.path.len() + 5 * http.statuses.len(),
+        Probe::Tcp { .. } => 0,
+    });
+    probes.sum()
 }
 
 pub(crate) fn command_bytes(command: &Command) -> usize {

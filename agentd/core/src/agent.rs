@@ -18,6 +18,7 @@ use crate::executors::{Executor, key_of};
 use crate::history::{Completed, Counters, History};
 use crate::link::{Link, LinkView};
 use crate::operations::Operations;
+use crate::probing::{self, Probing};
 use crate::rng::Rng;
 use crate::stream::Stream;
 use crate::task::{Draft, Phase, Task};
@@ -48,6 +49,8 @@ pub struct Agent {
     /// More is in use than the agent has: it came back with smaller resources.
     pub(crate) is_overcommitted: bool,
     pub(crate) history: History,
+    /// The checks of tasks that run.
+    pub(crate) probing: BTreeMap<TaskKey, Probing>,
 }
 
 #[derive(Debug, Clone)]
@@ -97,6 +100,11 @@ impl Agent {
             }
             Event::Message { .. } => {}
             Event::Container { container, event } => self.container_event(&container, event),
+            Event::Probed {
+                container,
+                kind,
+                result,
+            } => self.probed(&container, kind, result),
             Event::Executor { key, call } => self.executor_call(&key, call),
             Event::FileRead {
                 link,
@@ -207,6 +215,7 @@ impl Agent {
 
     pub(crate) fn status(&self, key: &TaskKey, draft: Draft, uuid: Option<Uuid>) -> TaskStatus {
         let task = self.tasks.get(key);
+        let (healthy, check) = probing::of_new_status(task, draft.state);
         TaskStatus {
             state: draft.state,
             source: draft.source,
@@ -217,7 +226,8 @@ impl Agent {
             agent: self.id.clone(),
             executor: task.map(|task| task.spec.executor.clone()),
             container: task.and_then(Task::shown_container),
-            healthy: None,
+            healthy,
+            check,
             data: Vec::new(),
             unreachable_time: None,
             extra: Vec::new(),
@@ -303,6 +313,7 @@ impl Agent {
         self.insist_on_kills();
         self.run_executor_timers();
         self.run_shutdown();
+        self.run_probes();
         if self.link.is_overdue(now) {
             self.hang_up();
             let random = self.rng.next_u32();
@@ -346,6 +357,7 @@ impl Agent {
             ]
         });
         let others = [
+            self.probing.values().filter_map(Probing::deadline).min(),
             self.link.deadline(),
             self.operations
                 .deadline(is_resting)

@@ -4,11 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use nesos_wire::executor::{ExecutorSpec, TaskUser};
+use nesos_wire::executor::{BesideSpec, ExecutorSpec, TaskUser};
 use nesos_wire::file_system::FileSystem;
 use nesos_wire::framework_executor::ExecutorKind;
 use nesos_wire::rights::Rights;
-use nesos_wire::task::TaskSpec;
+use nesos_wire::task::{Command, TaskSpec};
 use nesos_wire::{AgentId, ContainerId};
 
 /// Search path of tasks that bring none (Mesos: `os::host_default_path`).
@@ -50,17 +50,8 @@ pub struct Place {
 
 /// What the helper is told.
 pub fn executor_spec(spec: &TaskSpec, place: Place) -> ExecutorSpec {
-    let command = &spec.command;
-    let (program, arguments) = if let Some(program) = &place.program {
-        program.clone()
-    } else if command.shell {
-        let shell = ["sh", "-c", command.value.as_str()].map(String::from);
-        ("/bin/sh".to_string(), shell.to_vec())
-    } else if command.arguments.is_empty() {
-        (command.value.clone(), vec![command.value.clone()])
-    } else {
-        (command.value.clone(), command.arguments.clone())
-    };
+    let own = || program(&spec.command);
+    let (program, arguments) = place.program.clone().unwrap_or_else(own);
     ExecutorSpec {
         program,
         arguments,
@@ -74,6 +65,37 @@ pub fn executor_spec(spec: &TaskSpec, place: Place) -> ExecutorSpec {
         rights: place.rights,
         kill_grace_ms: spec.kill_grace_ms,
     }
+}
+
+/// What the helper is told of a command beside its task, in the task's sandbox.
+pub fn beside_spec(command: &Command, user: Option<TaskUser>) -> BesideSpec {
+    let (program, arguments) = program(command);
+    let own = command.environment.iter();
+    BesideSpec {
+        program,
+        arguments,
+        environment: own
+            .filter(|(name, value)| is_valid(name, value))
+            .cloned()
+            .collect(),
+        user,
+        directory: String::new(),
+    }
+}
+
+fn program(command: &Command) -> (String, Vec<String>) {
+    if command.shell {
+        let shell = ["sh", "-c", command.value.as_str()].map(String::from);
+        ("/bin/sh".to_string(), shell.to_vec())
+    } else if command.arguments.is_empty() {
+        (command.value.clone(), vec![command.value.clone()])
+    } else {
+        (command.value.clone(), command.arguments.clone())
+    }
+}
+
+fn is_valid(name: &str, value: &str) -> bool {
+    !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0')
 }
 
 /// Precedence, high to low: the command's, the isolators', the agent's (mesos.md 7.6).
@@ -110,10 +132,9 @@ fn environment(spec: &TaskSpec, place: &Place) -> Vec<(String, String)> {
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str())),
     );
-    let is_valid = |name: &str| !name.is_empty() && !name.contains(['=', '\0']);
     let valid = merged
         .into_iter()
-        .filter(|(name, value)| is_valid(name) && !value.contains('\0'));
+        .filter(|(name, value)| is_valid(name, value));
     valid
         .map(|(name, value)| (name.to_string(), value.to_string()))
         .collect()

@@ -48,6 +48,7 @@ impl Agent {
         if task.phase == Phase::Starting {
             task.phase = Phase::Running;
             self.update(key, Draft::executor(TaskState::Running, ""));
+            self.begin_probing(key);
         }
     }
 

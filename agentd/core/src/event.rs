@@ -3,6 +3,7 @@
 //! Listing [`Event`] lists everything that can happen to an agent; listing [`Action`] everything it can do.
 
 use nesos_base::time::{Duration, Instant};
+use nesos_wire::check::{CheckStatus, Probe};
 use nesos_wire::domain::Domain;
 use nesos_wire::executor::ExitRecord;
 use nesos_wire::message::{AgentToMaster, FileChunk, FileError, MasterToAgent};
@@ -13,6 +14,7 @@ use nesos_wire::{ContainerId, ExecutorKey, NodeId, TaskKey};
 use crate::checkpoint::Record;
 use crate::executors::{ExecutorCall, ExecutorEvent, ExecutorTimes};
 use crate::operations::VolumePlace;
+use crate::probing::ProbeKind;
 
 /// Both clocks, read by the shell.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -93,6 +95,15 @@ pub enum Event {
         container: ContainerId,
         /// What.
         event: ContainerEvent,
+    },
+    /// Answer to [`Action::Probe`].
+    Probed {
+        /// In which container was looked.
+        container: ContainerId,
+        /// For which check.
+        kind: ProbeKind,
+        /// What was found, or why nothing: too late, or not to be done.
+        result: Result<CheckStatus, String>,
     },
     /// A custom executor says, or its stream has ended.
     Executor {
@@ -224,6 +235,17 @@ pub enum Action {
     Destroy {
         /// Which.
         container: ContainerId,
+    },
+    /// Look at a task from inside; answered by [`Event::Probed`] within the time given, unless the container ends.
+    Probe {
+        /// Where.
+        container: ContainerId,
+        /// For which check.
+        kind: ProbeKind,
+        /// How.
+        probe: Box<Probe>,
+        /// Milliseconds; zero: no limit.
+        timeout_ms: u64,
     },
     /// The task's record is gone; its sandbox may be collected when it is old.
     Release {

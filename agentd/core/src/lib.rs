@@ -21,6 +21,7 @@ pub mod image;
 mod kill;
 mod link;
 mod operations;
+mod probing;
 mod reconfiguration;
 mod recovery;
 mod repeat;
@@ -43,6 +44,7 @@ pub use history::{
 };
 pub use link::{GREETING_TIMEOUT, LinkView};
 pub use operations::{MAX_OPERATIONS, VolumePlace, volume_places};
+pub use probing::{ProbeKind, timed_out};
 pub use reconfiguration::{Configuration, Reconfiguration, may_follow};
 pub use repeat::{RETRY_FIRST, RETRY_LAST};
 pub use task::Phase;

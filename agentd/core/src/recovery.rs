@@ -42,6 +42,7 @@ impl Agent {
             shutdown_at: None,
             is_overcommitted: false,
             history: History::default(),
+            probing: BTreeMap::new(),
         };
         let mut boot_id = None;
         let configuration = Configuration::of(&agent.config);
@@ -68,6 +69,8 @@ impl Agent {
         agent.adopt_executors(has_rebooted);
         agent.adopt_all(has_rebooted);
         agent.settle_executors();
+        let keys: Vec<TaskKey> = agent.tasks.keys().cloned().collect();
+        keys.iter().for_each(|key| agent.begin_probing(key));
         let used = agent.used();
         agent.is_overcommitted = !agent.resources().contains(&used);
         agent.warn_of_misfits();

@@ -108,10 +108,10 @@ const CHECKS: &[(Headers, &str, u16, &str)] = &[
     (&[STREAM, OF_RECORDS], HEALTH_RECORD, 415, "Streaming 'Content-Type' application/recordio is not supported for GET_HEALTH"),
     (&[STREAM, OF_RECORDS], "9\n{", 400, "Failed to decode the body"),
     (&[STREAM, OF_RECORDS], "x\n{", 400, "Failed to decode the body"),
-    (&[STREAM, OF_RECORDS], ATTACH_RECORD, 501, "Call ATTACH_CONTAINER_INPUT is not supported yet"),
+    (&[STREAM, OF_RECORDS], ATTACH_RECORD, 400, "Failed to validate agent::Call: Expecting 'attach_container_input' to be present"),
     (&[JSON], LEVEL, 400, "set_logging_level.duration"),
     (&[JSON], r#"{"type":"LAUNCH_CONTAINER"}"#, 501, "Call LAUNCH_CONTAINER is not supported yet"),
-    (&[JSON], r#"{"type":"WAIT_NESTED_CONTAINER"}"#, 501, "Call WAIT_NESTED_CONTAINER is not supported yet"),
+    (&[JSON], r#"{"type":"WAIT_NESTED_CONTAINER"}"#, 400, "Failed to validate agent::Call: Expecting 'wait_nested_container' to be present"),
     (&[JSON], r#"{"type":"PRUNE_IMAGES"}"#, 501, "Call PRUNE_IMAGES is not supported yet"),
 ];
 

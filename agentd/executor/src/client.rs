@@ -3,24 +3,31 @@
 //! Invariant: no client can block, slow down or grow this process; one that does not read, or talks nonsense, is
 //! dropped and may come again.
 
-use std::io::{ErrorKind, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io::{ErrorKind, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 
-use nesos_wire::executor::{FromExecutor, ToExecutor};
+use nesos_sys::passing::{MAX_PASSED, receive};
+use nesos_sys::reap::Exit;
+use nesos_wire::executor::{FromExecutor, Outcome, ToExecutor};
 use nesos_wire::frame::{self, HEADER, body_len};
 
-/// agentd, its successor that came before the old connection was noticed as dead, and two people who look.
-const MAX_CLIENTS: usize = 4;
+/// agentd, its successor that came before the old connection was noticed as dead, two people who look, two checks, and
+/// sixteen commands of people.
+const MAX_CLIENTS: usize = 22;
 /// Longest message of a client with its header; a `Kill` has 10 bytes.
 const MAX_MESSAGE: usize = 64;
 
 /// One connection.
 #[derive(Debug)]
-struct Client {
+pub(crate) struct Client {
     stream: UnixStream,
     input: [u8; MAX_MESSAGE],
     filled: usize,
+    /// What has come with the bytes and was not taken yet.
+    passed: Vec<OwnedFd>,
+    /// What runs beside the task for it, until it was reaped.
+    beside: Option<u32>,
 }
 
 /// All connections.
@@ -39,7 +46,7 @@ impl Clients {
     pub(crate) fn accept(&mut self, listener: &UnixListener, state: &FromExecutor) -> usize {
         let mut told = 0;
         while let Ok((stream, _)) = listener.accept() {
-            // Dropping the stream is the answer to a fifth one.
+            // Dropping the stream is the answer to one too many.
             if self.list.len() < MAX_CLIENTS && stream.set_nonblocking(true).is_ok() {
                 let mut client = Client::new(stream);
                 told += usize::from(client.send(state));
@@ -56,14 +63,40 @@ impl Clients {
         self.list.len()
     }
 
-    /// Hands every complete message to `order`.
-    pub(crate) fn read(&mut self, mut order: impl FnMut(ToExecutor)) {
-        self.list.retain_mut(|client| client.read(&mut order));
+    /// Hands every complete message to `order`. What ran for clients that are gone now.
+    pub(crate) fn read(&mut self, mut order: impl FnMut(ToExecutor, &mut Client)) -> Vec<u32> {
+        let mut orphans = Vec::new();
+        self.list.retain_mut(|client| {
+            let is_there = client.read(&mut order);
+            orphans.extend(client.beside.filter(|_| !is_there));
+            is_there
+        });
+        orphans
+    }
+
+    /// A process was reaped: whoever it ran for is told. Whether it ran for somebody.
+    pub(crate) fn reaped(&mut self, pid: u32, exit: Exit) -> bool {
+        let mut whose = self.list.iter_mut();
+        let client = whose.find(|client| client.beside == Some(pid));
+        let ran = client.is_some();
+        if let Some(client) = client {
+            client.beside = None;
+            client.send(&FromExecutor::BesideEnded(outcome(exit)));
+        }
+        ran
     }
 
     /// What to wait for.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.list.iter().map(|client| client.stream.as_fd())
+    }
+}
+
+/// How a process has ended, in the wire's words.
+pub(crate) fn outcome(exit: Exit) -> Outcome {
+    match exit {
+        Exit::Code(code) => Outcome::Exit(code as u8),
+        Exit::Signal(signal) => Outcome::Signal(signal as u8),
     }
 }
 
@@ -73,7 +106,32 @@ impl Client {
             stream,
             input: [0; MAX_MESSAGE],
             filled: 0,
+            passed: Vec::new(),
+            beside: None,
         }
+    }
+
+    /// What runs beside the task for it.
+    pub(crate) fn beside(&self) -> Option<u32> {
+        self.beside
+    }
+
+    /// The descriptors that have come.
+    pub(crate) fn take_passed(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.passed)
+    }
+
+    /// Something was started for it, or could not be.
+    pub(crate) fn began(&mut self, started: Result<u32, String>) {
+        let word = match started {
+            Ok(pid) => {
+                self.beside = Some(pid);
+                FromExecutor::BesideRuns
+            }
+            Err(why) => FromExecutor::BesideEnded(Outcome::NotStarted(why)),
+        };
+        // One that does not take it is found gone with the next read.
+        self.send(&word);
     }
 
     /// False if the client is to be dropped. A message is far smaller than an empty socket buffer, so one that does
@@ -84,30 +142,33 @@ impl Client {
     }
 
     /// False if the client is to be dropped: gone, or not speaking our language.
-    fn read(&mut self, order: &mut impl FnMut(ToExecutor)) -> bool {
+    fn read(&mut self, order: &mut impl FnMut(ToExecutor, &mut Client)) -> bool {
         loop {
-            match self.stream.read(&mut self.input[self.filled..]) {
-                Ok(0) => return false,
-                Ok(n) => self.filled += n,
+            match receive(&self.stream, &mut self.input[self.filled..]) {
+                Ok((0, _)) => return false,
+                Ok((n, passed)) => {
+                    self.filled += n;
+                    self.passed.extend(passed);
+                }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return true,
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
                 Err(_) => return false,
             }
-            if !self.take_messages(order) {
+            if self.passed.len() > MAX_PASSED || !self.take_messages(order) {
                 return false;
             }
         }
     }
 
     /// False for a broken or too long message. Leaves less than a whole buffer, so that the next read has room.
-    fn take_messages(&mut self, order: &mut impl FnMut(ToExecutor)) -> bool {
+    fn take_messages(&mut self, order: &mut impl FnMut(ToExecutor, &mut Client)) -> bool {
         while let Some(message) = frame::decode::<ToExecutor>(&self.input[..self.filled]) {
             let Ok((message, used)) = message else {
                 return false;
             };
             self.input.copy_within(used..self.filled, 0);
             self.filled -= used;
-            order(message);
+            order(message, self);
         }
         match self.input[..self.filled].first_chunk::<HEADER>() {
             Some(header) => body_len(*header).is_ok_and(|len| HEADER + len <= MAX_MESSAGE),

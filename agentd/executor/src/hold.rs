@@ -3,6 +3,7 @@
 //! One thread, one `poll`. Invariant: the record is written before a client hears of the end; if it cannot be stored,
 //! clients hear of it all the same and storing is tried again until one of them has taken it.
 
+use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -13,7 +14,8 @@ use nesos_sys::signal::{Signal, Signals};
 use nesos_wire::executor::{ExitRecord, FromExecutor, Outcome, ToExecutor};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::client::Clients;
+use crate::beside;
+use crate::client::{Client, Clients};
 use crate::life::{Act, Life};
 use crate::record::{self, Reserved};
 use crate::run_directory::{self, Failure};
@@ -33,7 +35,8 @@ pub(crate) fn run(directory: &Path) -> Result<(), Failure> {
     if let Some(first) = run_directory::first_client() {
         clients.begin(first);
     }
-    let spec = run_directory::read_spec();
+    let file = run_directory::spec_file()?;
+    let spec = run_directory::read_spec(&file);
     run_directory::close_standard_files()?;
     let reserved = record::reserve().map_err(Failure::of("create `exit.tmp`"))?;
     // SIGHUP and SIGINT are taken to be ignored: the task's end is not decided by a terminal.
@@ -54,7 +57,7 @@ pub(crate) fn run(directory: &Path) -> Result<(), Failure> {
         Ok(spec) => {
             let grace = Duration::from_millis(spec.kill_grace_ms.into());
             match task::start(spec) {
-                Ok(tree) => hold(&mut door, &tree, grace),
+                Ok(tree) => hold(&mut door, &tree, &file, grace),
                 Err(reason) => record_of(record::not_started(reason), false),
             }
         }
@@ -97,7 +100,7 @@ impl Door {
 }
 
 /// From the task's start to its last process's end.
-fn hold(door: &mut Door, tree: &Tree, default_grace: Duration) -> ExitRecord {
+fn hold(door: &mut Door, tree: &Tree, spec: &File, default_grace: Duration) -> ExitRecord {
     let mut life = Life::new(tree.main);
     let running = FromExecutor::Running { pid: tree.main };
     door.clients.tell(&running);
@@ -110,11 +113,16 @@ fn hold(door: &mut Door, tree: &Tree, default_grace: Duration) -> ExitRecord {
             }
         }
         door.clients.accept(&door.listener, &running);
-        door.clients.read(|ToExecutor::Kill { grace_ms }| {
-            graces.push(Duration::from_millis(grace_ms.into()))
+        let orphans = door.clients.read(|order, client| match order {
+            ToExecutor::Kill { grace_ms } => graces.push(Duration::from_millis(grace_ms.into())),
+            ToExecutor::Beside { terminal } => begin_beside(client, spec, tree, terminal),
+            ToExecutor::Signal { number } => tree.signal_beside(client.beside(), number),
         });
+        // Before anybody is reaped: their numbers are still their own.
+        tree.kill_beside(&orphans);
         // Reaped first: a kill that comes after the end is not what ended it.
-        let children = reap_all(&mut life, now);
+        let (children, ended) = reap_all(&mut life, &mut door.clients, now);
+        tree.kill_left(&ended);
         for grace in graces {
             if life.ask_to_end(now, grace) {
                 tree.terminate();
@@ -129,13 +137,28 @@ fn hold(door: &mut Door, tree: &Tree, default_grace: Duration) -> ExitRecord {
     }
 }
 
-/// Collects whoever has ended; whether anybody is left.
-fn reap_all(life: &mut Life, now: Instant) -> bool {
+/// One command at a time for each client.
+fn begin_beside(client: &mut Client, spec: &File, tree: &Tree, terminal: bool) {
+    let passed = client.take_passed();
+    client.began(match client.beside() {
+        None => beside::start(spec, tree.birthplace.as_ref(), passed, terminal),
+        Some(_) => Err("this connection has a command already".into()),
+    });
+}
+
+/// Collects whoever has ended; whether anybody is left, and which of them ran beside the task.
+fn reap_all(life: &mut Life, clients: &mut Clients, now: Instant) -> (bool, Vec<u32>) {
+    let mut ended = Vec::new();
     loop {
         match reap_one() {
-            Reaped::Child { pid, exit } => life.reaped(now, pid, exit),
-            Reaped::NoneEnded => return true,
-            Reaped::NoChildren => return false,
+            Reaped::Child { pid, exit } => {
+                life.reaped(now, pid, exit);
+                if clients.reaped(pid, exit) {
+                    ended.push(pid);
+                }
+            }
+            Reaped::NoneEnded => return (true, ended),
+            Reaped::NoChildren => return (false, ended),
         }
     }
 }
@@ -150,7 +173,7 @@ fn finish(mut door: Door, reserved: Reserved, record: ExitRecord) {
         while door.signals.next().is_some() {}
         told += door.clients.accept(&door.listener, &state);
         // Late orders are read because unread ones would turn the close into a reset that swallows our last message.
-        door.clients.read(|_| {});
+        door.clients.read(|_, _| {});
         let now = Instant::now();
         if told > 0 || (stored && now >= linger_until) {
             return;

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use nesos_sys::reap::Exit;
 use nesos_wire::executor::Outcome;
 
+use crate::client::outcome;
+
 /// How long what the main process left behind may resist SIGKILL (a process in an uninterruptible system call does)
 /// before the end is reported all the same.
 const SWEEP_LIMIT: Duration = Duration::from_secs(5);
@@ -68,10 +70,7 @@ impl Life {
     /// A child was reaped.
     pub(crate) fn reaped(&mut self, now: Instant, pid: u32, exit: Exit) {
         if pid == self.main && self.outcome.is_none() {
-            self.outcome = Some(match exit {
-                Exit::Code(code) => Outcome::Exit(code as u8),
-                Exit::Signal(signal) => Outcome::Signal(signal as u8),
-            });
+            self.outcome = Some(outcome(exit));
             self.kill_at = Some(now);
             self.pause = FIRST_PAUSE;
             self.sweep_until = Some(now + SWEEP_LIMIT);

@@ -4,6 +4,7 @@
 //! socket, and over the unix socket `socket` of its run directory. Not a supervisor: it never restarts the task. Invariants: at most one helper ever runs
 //! a task for a run directory; the file `exit` appears there before anybody is told that the task has ended.
 
+mod beside;
 mod client;
 mod files;
 mod hold;

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, stdin, stdout};
+use std::io::{self, Read, Seek, stdin, stdout};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
@@ -71,14 +71,21 @@ pub(crate) fn close_standard_files() -> Result<(), Failure> {
     closed.map_err(|errno| Failure::of("close standard input and output")(errno.into()))
 }
 
-/// Reads the spec from standard input; the sentence says why it cannot be used.
-pub(crate) fn read_spec() -> Result<ExecutorSpec, String> {
+/// Standard input, where the spec is. Kept for commands beside the task: it is a page of memory.
+pub(crate) fn spec_file() -> Result<File, Failure> {
+    // A descriptor of its own: the standard library's would keep a buffer for ever.
+    let file = dup(stdin()).map_err(|errno| Failure::of("hold the spec")(errno.into()))?;
+    Ok(File::from(file))
+}
+
+/// Reads the spec; the sentence says why it cannot be used. A file can be read again and again, a pipe once.
+pub(crate) fn read_spec(mut file: &File) -> Result<ExecutorSpec, String> {
     let mut bytes = Vec::with_capacity(USUAL_SPEC);
     // One byte more than allowed tells too long from just long enough.
     let limit = (HEADER + MAX_FRAME + 1) as u64;
-    // A descriptor of its own: the standard library's would keep a buffer for ever.
-    let input = dup(stdin()).map_err(|errno| format!("read the spec: {errno}"))?;
-    let read = File::from(input).take(limit).read_to_end(&mut bytes);
+    // Fails for a pipe, which is where it is the first time.
+    let _ = file.rewind();
+    let read = file.take(limit).read_to_end(&mut bytes);
     read.map_err(|error| format!("read the spec: {error}"))?;
     match decode::<ExecutorSpec>(&bytes) {
         None => Err(format!("the spec is cut off after {} bytes", bytes.len())),

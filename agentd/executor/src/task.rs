@@ -3,6 +3,7 @@
 //! Invariant: an error is a sentence for the exit record, and then no process of the task exists.
 
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nesos_sys::cgroup::Cgroup;
@@ -10,7 +11,7 @@ use nesos_sys::container::{ResourceLimit, Rights, SpawnPlan, cgroup_of_procs_fil
 use nesos_sys::fs::{Access, give_to, open_beneath};
 use nesos_sys::user::Credentials;
 use nesos_sys::{namespace, process};
-use nesos_wire::executor::ExecutorSpec;
+use nesos_wire::executor::{ExecutorSpec, TaskUser};
 
 use crate::files;
 use crate::tree::Tree;
@@ -27,47 +28,77 @@ pub(crate) fn start(spec: ExecutorSpec) -> Result<Tree, String> {
             spec.sandbox
         ));
     }
-    let procs = spec.cgroup_procs.as_deref().map(Path::new);
-    let cgroup_directory = match procs {
-        Some(procs) => Some(
-            cgroup_of_procs_file(procs)
-                .map_err(|e| format!("open cgroup {}: {e}", procs.display()))?,
-        ),
-        None => None,
-    };
-    let user = spec.user.as_ref().map(|user| Credentials {
-        uid: user.uid,
-        gid: user.gid,
-        groups: user.groups.clone(),
-    });
+    let cgroup = spec.cgroup_procs.as_deref().map(Path::new);
+    let cgroup = cgroup.and_then(Path::parent).map(Cgroup::at);
+    let pid_namespace = spec.pid_namespace;
+    let user = spec.user.clone().map(credentials);
     // Before the task's own files hide the way to them.
+    let in_place = plan(spec.clone(), open_cgroup(&spec)?);
     let stdout = output(&sandbox, "stdout", user.as_ref())?;
     let stderr = output(&sandbox, "stderr", user.as_ref())?;
     set_up_surroundings(&spec, user.as_ref())?;
-    let directory = match spec.file_system {
-        Some(file_system) => file_system.directory.unwrap_or(file_system.sandbox).into(),
-        None => sandbox,
-    };
     let plan = SpawnPlan {
-        environment: spec.environment,
-        cgroup: cgroup_directory,
         stdout: Some(stdout.into()),
         stderr: Some(stderr.into()),
-        directory,
-        user,
+        directory: directory(&spec),
+        ..in_place
+    };
+    let spawned = spawn(&plan).map_err(|e| e.to_string())?;
+    Ok(Tree {
+        main: spawned.pid,
+        pid_namespace,
+        cgroup,
+        birthplace: plan.cgroup,
+    })
+}
+
+/// What a spec says of any process in the task's place, but for its directory and files.
+pub(crate) fn plan(spec: ExecutorSpec, cgroup: Option<OwnedFd>) -> SpawnPlan {
+    SpawnPlan {
+        environment: spec.environment,
+        cgroup,
+        user: spec.user.map(credentials),
         oom_score: Some(TASK_OOM_SCORE),
         // In a PID namespace the kernel does it anyway.
         die_with_parent: !spec.pid_namespace,
         rights: rights(spec.rights),
         ..SpawnPlan::new(spec.program, spec.arguments)
+    }
+}
+
+/// The directory of the task's cgroup, which has no path any more once the task's files are entered.
+fn open_cgroup(spec: &ExecutorSpec) -> Result<Option<OwnedFd>, String> {
+    let procs = spec.cgroup_procs.as_deref().map(Path::new);
+    let open = |procs: &Path| {
+        cgroup_of_procs_file(procs).map_err(|e| format!("open cgroup {}: {e}", procs.display()))
     };
-    let spawned = spawn(&plan).map_err(|e| e.to_string())?;
-    let cgroup = procs.and_then(Path::parent).map(Cgroup::at);
-    Ok(Tree {
-        main: spawned.pid,
-        pid_namespace: spec.pid_namespace,
-        cgroup,
-    })
+    procs.map(open).transpose()
+}
+
+/// Where the task begins: in its sandbox, unless its image has another place for it.
+pub(crate) fn directory(spec: &ExecutorSpec) -> PathBuf {
+    let files = spec.file_system.as_ref();
+    match files.and_then(|files| files.directory.as_deref()) {
+        Some(directory) => directory.into(),
+        None => sandbox(spec),
+    }
+}
+
+/// Where the task sees its sandbox.
+pub(crate) fn sandbox(spec: &ExecutorSpec) -> PathBuf {
+    match &spec.file_system {
+        Some(file_system) => file_system.sandbox.as_str().into(),
+        None => spec.sandbox.as_str().into(),
+    }
+}
+
+/// The user a spec names.
+pub(crate) fn credentials(user: TaskUser) -> Credentials {
+    Credentials {
+        uid: user.uid,
+        gid: user.gid,
+        groups: user.groups,
+    }
 }
 
 /// The helper's part of the isolation that agentd has begun with the namespaces.

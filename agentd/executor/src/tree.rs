@@ -4,6 +4,8 @@
 //! process group and every descendant (orphans come back to the helper, which is their subreaper). Invariant: a
 //! process id is used only while it cannot belong to a stranger.
 
+use std::os::fd::OwnedFd;
+
 use nesos_sys::cgroup::Cgroup;
 use nesos_sys::pidfd::PidFd;
 use nesos_sys::process;
@@ -16,8 +18,10 @@ pub(crate) struct Tree {
     pub main: u32,
     /// This process is PID 1 of the task's namespace.
     pub pid_namespace: bool,
-    /// The task's cgroup.
+    /// The task's cgroup by its path, which leads there only while the task has no root of its own.
     pub cgroup: Option<Cgroup>,
+    /// The same one, open, for what is started beside the task.
+    pub birthplace: Option<OwnedFd>,
 }
 
 impl Tree {
@@ -42,6 +46,36 @@ impl Tree {
             let _ = cgroup.kill();
         }
         self.signal_descendants(Signal::SIGKILL, main_exists);
+    }
+
+    /// A signal to a command beside the task, as from its terminal: to its process group.
+    pub(crate) fn signal_beside(&self, leader: Option<u32>, number: u8) {
+        if let (Some(leader), Ok(signal)) = (leader, Signal::try_from(i32::from(number))) {
+            let _ = signal::send_group(leader, signal);
+        }
+    }
+
+    /// SIGKILL to whole sessions, whose leaders are not reaped yet.
+    pub(crate) fn kill_beside(&self, leaders: &[u32]) {
+        for leader in leaders {
+            let _ = signal::send_group(*leader, Signal::SIGKILL);
+        }
+        self.kill_left(leaders);
+    }
+
+    /// SIGKILL to what is left of sessions, whose leaders may be reaped: as long as somebody is in a session its number is
+    /// given to nobody else.
+    pub(crate) fn kill_left(&self, leaders: &[u32]) {
+        if leaders.is_empty() {
+            return;
+        }
+        for (pid, stat) in process::descendants(std::process::id()) {
+            if leaders.contains(&stat.session)
+                && let Ok(Some(process)) = PidFd::open_same(pid, stat.start_time)
+            {
+                let _ = process.send(Signal::SIGKILL);
+            }
+        }
     }
 
     /// The group in one stroke, so that it cannot fork its way out, then everybody who left the group.

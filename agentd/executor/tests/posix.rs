@@ -291,7 +291,7 @@ fn rude_clients_are_dropped_and_good_ones_served() {
             assert_eq!(rude.next(), None, "{nonsense:?}");
         }
     }
-    let mut crowd: Vec<_> = (0..4).map(|_| helper.connect()).collect();
+    let mut crowd: Vec<_> = (0..22).map(|_| helper.connect()).collect();
     crowd.iter_mut().for_each(|client| client.expect_running());
     assert_eq!(helper.connect().next(), None);
     // Three bytes now, the rest later: a message in pieces is one message.

@@ -2,6 +2,7 @@
 //!
 //! Called by masterd for UPDATE events, and by both daemons wherever they show tasks.
 
+use nesos_wire::check::CheckStatus;
 use nesos_wire::framework_executor::ExecutorKind;
 use nesos_wire::resource::Scalar;
 use nesos_wire::task::{Reason, Source, TaskSpec, TaskState, TaskStatus};
@@ -89,13 +90,34 @@ pub fn status(task: &TaskId, status: &TaskStatus) -> v1::TaskStatus {
         timestamp: Some(status.timestamp),
         uuid: status.uuid.map(|uuid| Bytes(uuid.0.to_vec())),
         healthy: status.healthy,
-        check_status: extra.check_status,
+        check_status: extra.check_status.or(status.check.map(check_status)),
         labels: extra.labels,
         container_status: container,
         limitation: extra.limitation,
         unreachable_time: status.unreachable_time.map(|at| v1::TimeInfo {
             nanoseconds: (at * 1e9) as i64,
         }),
+    }
+}
+
+fn check_status(found: CheckStatus) -> v1::CheckStatusInfo {
+    let empty = v1::CheckStatusInfo::default();
+    match found {
+        CheckStatus::Command(exit_code) => v1::CheckStatusInfo {
+            r#type: Some(v1::CheckInfoType::Command),
+            command: Some(v1::CheckStatusInfoCommand { exit_code }),
+            ..empty
+        },
+        CheckStatus::Http(status_code) => v1::CheckStatusInfo {
+            r#type: Some(v1::CheckInfoType::Http),
+            http: Some(v1::CheckStatusInfoHttp { status_code }),
+            ..empty
+        },
+        CheckStatus::Tcp(succeeded) => v1::CheckStatusInfo {
+            r#type: Some(v1::CheckInfoType::Tcp),
+            tcp: Some(v1::CheckStatusInfoTcp { succeeded }),
+            ..empty
+        },
     }
 }
 

@@ -85,6 +85,8 @@ pub struct SpawnPlan {
     pub user: Option<Credentials>,
     /// Standard input; none: /dev/null.
     pub stdin: Option<OwnedFd>,
+    /// The standard input is a terminal, and becomes the one that controls the process.
+    pub terminal: bool,
     /// Standard output; none: /dev/null.
     pub stdout: Option<OwnedFd>,
     /// Standard error; none: /dev/null.
@@ -109,6 +111,7 @@ impl SpawnPlan {
             cgroup: None,
             user: None,
             stdin: None,
+            terminal: false,
             stdout: None,
             stderr: None,
             oom_score: None,
@@ -191,6 +194,7 @@ pub fn spawn(plan: &SpawnPlan) -> Result<Spawned, SpawnError> {
         stdio: [&plan.stdin, &plan.stdout, &plan.stderr].map(|file| raw_or(file, null)),
         ignored: signals::ignored(),
         open_files: open_files::before(),
+        terminal: plan.terminal,
         oom_score: strings.oom_score.as_deref(),
         user: plan.user.as_ref(),
         rights: rights::Prepared::new(&plan.rights),

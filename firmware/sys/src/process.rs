@@ -21,6 +21,8 @@ pub struct Stat {
     pub parent: u32,
     /// Its process group.
     pub group: u32,
+    /// Its session.
+    pub session: u32,
     /// Clock ticks after boot at which it started.
     pub start_time: u64,
 }
@@ -117,12 +119,14 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
     let state = *fields.next()?.as_bytes().first()?;
     let parent = fields.next()?.parse().ok()?;
     let group = fields.next()?.parse().ok()?;
-    // Field 22 by proc(5)'s count; state is 3, the group 5.
-    let start_time = fields.nth(16)?.parse().ok()?;
+    let session = fields.next()?.parse().ok()?;
+    // Field 22 by proc(5)'s count; state is 3, the session 6.
+    let start_time = fields.nth(15)?.parse().ok()?;
     Some(Stat {
         state,
         parent,
         group,
+        session,
         start_time,
     })
 }
@@ -158,6 +162,7 @@ mod tests {
                 state: b'S',
                 parent: 1,
                 group: 42,
+                session: 42,
                 start_time: 1_234_567
             })
         );

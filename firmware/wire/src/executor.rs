@@ -56,6 +56,32 @@ pub enum ToExecutor {
         /// Milliseconds.
         grace_ms: u32,
     },
+    /// Run a command beside the task, as a session that ends with this connection. With the first bytes of the frame come
+    /// four descriptors: a file that holds a [`BesideSpec`] as a frame, and the command's standard input, output and error.
+    Beside {
+        /// The standard input is a terminal that the command is to control.
+        terminal: bool,
+    },
+    /// A signal to what this connection runs beside the task.
+    Signal {
+        /// Its number.
+        number: u8,
+    },
+}
+
+/// A command that runs where a task runs: in its namespaces and cgroup, with its user and environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BesideSpec {
+    /// Program, as in [`ExecutorSpec`].
+    pub program: String,
+    /// argv, first is argv[0].
+    pub arguments: Vec<String>,
+    /// On top of the task's.
+    pub environment: Vec<(String, String)>,
+    /// User to run as; none: the task's.
+    pub user: Option<TaskUser>,
+    /// Working directory inside the sandbox; empty: where the task began.
+    pub directory: String,
 }
 
 /// Helper to agentd, sent on connecting and on each change.
@@ -68,6 +94,10 @@ pub enum FromExecutor {
     },
     /// It has ended; the exit record is written before this is sent.
     Exited(ExitRecord),
+    /// What was to run beside the task runs.
+    BesideRuns,
+    /// It has ended, or was never started.
+    BesideEnded(Outcome),
 }
 
 /// How a task ended: file `exit` of the run directory (a frame with a checksum behind it).

@@ -3,10 +3,11 @@
 //! Not the public `TaskInfo`: its protobuf bytes travel unopened in [`TaskSpec::info`] so that a master that has just
 //! taken over can show them. Called by the cores and the executor helper.
 
-use alloc::{collections::BTreeMap, string::String, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeMap, string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
+use crate::check::{CheckStatus, Checks};
 use crate::framework_executor::ExecutorKind;
 use crate::id::{AgentId, Attempt, ContainerId, ExecutorId, TaskKey, Uuid};
 use crate::resource::{Ranges, Resources, Scalar};
@@ -115,6 +116,8 @@ pub struct TaskStatus {
     pub container: Option<ContainerId>,
     /// Result of the latest health check.
     pub healthy: Option<bool>,
+    /// Result of the latest check, of a task that the agent itself checks.
+    pub check: Option<CheckStatus>,
     /// The executor's own bytes.
     pub data: Vec<u8>,
     /// For UNREACHABLE: since when, seconds since 1970.
@@ -185,6 +188,8 @@ pub struct TaskSpec {
     pub task_killing: bool,
     /// The framework asked for checkpointing. For whoever shows it: every task is checkpointed and outlives agentd.
     pub checkpoint: bool,
+    /// How the agent is to check it.
+    pub checks: Option<Box<Checks>>,
     /// Protobuf of the public `TaskInfo`, for whoever shows it.
     pub info: Vec<u8>,
     /// Protobuf of the public `FrameworkInfo` (with id), so that a new master knows the framework before it returns.

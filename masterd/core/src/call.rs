@@ -175,6 +175,8 @@ pub struct LaunchTask {
     pub command: Command,
     /// SIGTERM to SIGKILL, milliseconds.
     pub kill_grace_ms: u32,
+    /// How the agent is to check it.
+    pub checks: Option<Box<nesos_wire::check::Checks>>,
     /// Protobuf of the `TaskInfo`.
     pub info: Vec<u8>,
     /// The daemon's validation of the protobuf found this wrong: the task gets TASK_ERROR with this sentence.

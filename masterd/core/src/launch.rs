@@ -142,6 +142,7 @@ impl Master {
             partition_aware: framework.facts.is_capable("PARTITION_AWARE"),
             task_killing: framework.facts.is_capable("TASK_KILLING_STATE"),
             checkpoint: framework.facts.checkpoint,
+            checks: task.checks,
             info: task.info,
             framework_info: framework.info.clone(),
         };
@@ -187,6 +188,7 @@ impl Master {
             executor: None,
             container: None,
             healthy: None,
+            check: None,
             data: Vec::new(),
             unreachable_time: None,
             extra: Vec::new(),
@@ -205,7 +207,10 @@ impl Master {
         let of = |executor: &FrameworkExecutor| executor.attempt;
         let same = hosted.as_deref().map(of)
             == launches.executor.as_ref().map(|(executor, _)| of(executor));
-        let size = estimate(&spec.command, spec.info.len() + spec.framework_info.len());
+        // What is to be checked stands in the `TaskInfo` too.
+        let checks = spec.checks.as_ref().map_or(0, |_| spec.info.len());
+        let info = spec.info.len() + spec.framework_info.len() + checks;
+        let size = estimate(&spec.command, info);
         if !same || launches.bytes + size > MAX_LAUNCH_BYTES {
             self.send_launches(agent, launches);
         }

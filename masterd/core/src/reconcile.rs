@@ -116,6 +116,7 @@ impl Master {
             executor: None,
             container: None,
             healthy: None,
+            check: None,
             data: Vec::new(),
             unreachable_time,
             extra: Vec::new(),

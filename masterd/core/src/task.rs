@@ -256,6 +256,7 @@ impl Task {
             partition_aware: common.partition_aware,
             task_killing: common.task_killing,
             checkpoint: common.checkpoint,
+            checks: None,
             info: self.info(),
             framework_info: Vec::new(),
         }

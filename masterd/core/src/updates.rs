@@ -66,7 +66,11 @@ impl Master {
         if has_ended {
             self.note_end(&key.framework, status.state, status.source, status.reason);
         }
-        if has_moved {
+        let is_looked_at = matches!(
+            status.reason,
+            Some(Reason::TaskHealthCheckStatusUpdated | Reason::TaskCheckStatusUpdated)
+        );
+        if has_moved || is_looked_at {
             self.tell_update(&key, &status);
         }
         let is_final = status.state.is_terminal() && status.uuid.is_none();
@@ -224,6 +228,7 @@ impl Master {
             executor: None,
             container: last.and_then(|status| status.container.clone()),
             healthy: last.and_then(|status| status.healthy),
+            check: last.and_then(|status| status.check),
             data: Vec::new(),
             unreachable_time: None,
             extra: Vec::new(),

@@ -78,6 +78,7 @@ fn finish(bench: &mut Bench, id: &str) -> Ready {
         executor: None,
         container: None,
         healthy: None,
+        check: None,
         data: Vec::new(),
         unreachable_time: None,
         extra: Vec::new(),

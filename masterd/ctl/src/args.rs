@@ -76,6 +76,8 @@ pub(crate) enum Command {
     Nodes,
     /// Print what a task wrote
     Logs(LogsArgs),
+    /// Run a command beside a task, with its files, environment and processes; end with its exit code
+    Exec(ExecArgs),
     /// Kill a task
     Kill(KillArgs),
     /// Show or set what roles are guaranteed and limited to
@@ -116,6 +118,9 @@ pub(crate) struct RunArgs {
     /// File to fetch into the sandbox; may be repeated
     #[arg(long, value_name = "URI")]
     pub(crate) uri: Vec<String>,
+    /// Shell command that fails when the task is ill; three failures in a row, ten seconds apart, kill it
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) health: Option<String>,
     /// Run on this node only (its name, host name or agent id)
     #[arg(long, value_name = "NODE")]
     pub(crate) on: Option<String>,
@@ -124,6 +129,25 @@ pub(crate) struct RunArgs {
     pub(crate) image: Option<String>,
     /// One argument: text for /bin/sh. Several: a program and its arguments. None: what the image says
     #[arg(required_unless_present = "image", last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
+/// `nesos exec`.
+#[derive(Debug, Args)]
+pub(crate) struct ExecArgs {
+    /// Pass this standard input on
+    #[arg(short, long)]
+    pub(crate) interactive: bool,
+    /// Give the command a terminal
+    #[arg(short, long)]
+    pub(crate) tty: bool,
+    /// User to run as; default: the task's
+    #[arg(long)]
+    pub(crate) user: Option<String>,
+    /// Task, by id, name, or the beginning of one
+    pub(crate) task: String,
+    /// One argument: text for /bin/sh. Several: a program and its arguments
+    #[arg(required = true, last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,
 }
 

@@ -58,6 +58,10 @@ pub(crate) struct Task {
     pub(crate) agent: String,
     /// `TASK_RUNNING`.
     pub(crate) state: String,
+    /// What its health check says, if it has one.
+    pub(crate) healthy: Option<bool>,
+    /// Its container's id, as Mesos shows it; null before it has one.
+    pub(crate) container: Value,
     /// What it holds.
     pub(crate) resources: Quantities,
 }
@@ -100,7 +104,8 @@ impl Task {
     pub(crate) fn to_json(&self, nodes: &[Node]) -> Value {
         json!({
             "id": self.id, "name": self.name, "framework": self.framework, "agent": self.agent,
-            "node": node_name(nodes, &self.agent), "state": self.state, "cpus": self.resources.cpus,
+            "node": node_name(nodes, &self.agent), "state": self.state, "healthy": self.healthy,
+            "cpus": self.resources.cpus,
             "mem": self.resources.mem,
         })
     }
@@ -253,7 +258,12 @@ fn state(value: &Value, active: bool) -> &'static str {
 }
 
 fn read_task(value: &Value) -> Task {
+    let statuses = value.get("statuses").and_then(Value::as_array);
+    let newest = statuses.and_then(|statuses| statuses.last());
+    let container = newest.and_then(|status| status.get("container_status")?.get("container_id"));
     Task {
+        container: container.cloned().unwrap_or_default(),
+        healthy: newest.and_then(|status| status.get("healthy")?.as_bool()),
         id: text(value, "id"),
         name: text(value, "name"),
         framework: text(value, "framework_id"),

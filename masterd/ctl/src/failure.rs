@@ -4,6 +4,7 @@
 //! 3 = unreachable, whatever the command.
 
 use crate::dev::DevError;
+use crate::exec::ExecError;
 use crate::http::HttpError;
 use crate::locate::LocateError;
 use crate::run::RunError;
@@ -44,6 +45,9 @@ pub(crate) enum Failure {
     /// No node, or more than one, answers to a name.
     #[error("{0}")]
     NoSuchNode(String),
+    /// `nesos exec`.
+    #[error(transparent)]
+    Exec(#[from] ExecError),
     /// Writing to standard output.
     #[error("write to standard output: {0}")]
     Output(#[source] std::io::Error),
@@ -61,6 +65,7 @@ impl Failure {
             Self::Run(error) => error.exit_code(),
             Self::Dev(error) => error.exit_code(),
             Self::Vm(error) => error.exit_code(),
+            Self::Exec(error) => error.exit_code(),
             Self::Token(_) => USAGE,
             Self::NoSuchTask(_) | Self::NoSuchNode(_) | Self::Output(_) | Self::Runtime(_) => {
                 REFUSED

@@ -129,6 +129,20 @@ impl Client {
         }
     }
 
+    /// The same login at another address, an agent's.
+    pub(crate) fn at(&self, address: &str) -> Self {
+        Self {
+            master: RefCell::new(address.to_owned()),
+            authorization: self.authorization.clone(),
+            principal: self.principal.clone(),
+        }
+    }
+
+    /// The login as a header.
+    pub(crate) fn authorization(&self) -> Option<&HeaderValue> {
+        self.authorization.as_ref()
+    }
+
     /// Who logs in, if anybody.
     pub(crate) fn principal(&self) -> Option<&str> {
         self.principal.as_deref()

@@ -31,10 +31,25 @@ pub(crate) async fn ps(client: &Client, args: &PsArgs, output: Output) -> Result
                 .to_owned();
             let node = cluster::node_name(&nodes, &task.agent).to_owned();
             let (cpus, mem) = (number(task.resources.cpus), number(task.resources.mem));
-            vec![task.id.clone(), task.name.clone(), node, state, cpus, mem]
+            let health = match task.healthy {
+                Some(true) => "good",
+                Some(false) => "bad",
+                None => "-",
+            };
+            let health = health.to_owned();
+            vec![
+                task.id.clone(),
+                task.name.clone(),
+                node,
+                state,
+                health,
+                cpus,
+                mem,
+            ]
         })
         .collect();
-    output::table(&["TASK", "NAME", "NODE", "STATE", "CPUS", "MEM"], &rows)
+    let head = ["TASK", "NAME", "NODE", "STATE", "HEALTH", "CPUS", "MEM"];
+    output::table(&head, &rows)
 }
 
 /// `nesos nodes`.

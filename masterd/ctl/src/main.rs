@@ -6,6 +6,7 @@
 mod args;
 mod cluster;
 mod dev;
+mod exec;
 mod failure;
 mod files;
 mod http;
@@ -13,6 +14,7 @@ mod inspect;
 mod locate;
 mod logs;
 mod output;
+mod raw;
 mod run;
 mod shares;
 mod signals;
@@ -56,6 +58,9 @@ async fn dispatch(cli: &Cli) -> Result<u8, Failure> {
     match &cli.command {
         Command::Run(args) => {
             return Ok(run::run(&locate::client(global).await?, args, output).await?);
+        }
+        Command::Exec(args) => {
+            return exec::exec(&locate::client(global).await?, args).await;
         }
         Command::Ps(args) => inspect::ps(&locate::client(global).await?, args, output).await?,
         Command::Nodes => inspect::nodes(&locate::client(global).await?, output).await?,

@@ -42,6 +42,7 @@ fn killed(agent: &str) -> TaskStatus {
         executor: None,
         container: None,
         healthy: None,
+        check: None,
         data: Vec::new(),
         unreachable_time: None,
         extra: Vec::new(),

@@ -148,6 +148,7 @@ async fn report(agent: &mut Agent, spec: &TaskSpec, uuid: Uuid) {
         executor: Some(spec.executor.clone()),
         container: None,
         healthy: None,
+        check: None,
         data: b"bytes".to_vec(),
         unreachable_time: None,
         extra: Vec::new(),

@@ -47,6 +47,7 @@ async fn finish(scheduler: &mut Scheduler, agent: &mut Agent, id: &str, tasks: &
             executor: None,
             container: None,
             healthy: None,
+            check: None,
             data: Vec::new(),
             unreachable_time: None,
             extra: Vec::new(),

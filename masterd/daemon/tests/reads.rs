@@ -36,6 +36,7 @@ fn spec(number: usize) -> TaskSpec {
         partition_aware: false,
         task_killing: false,
         checkpoint: true,
+        checks: None,
         info: Vec::new(),
         framework_info: Vec::new(),
     }
@@ -53,6 +54,7 @@ fn status(agent: &AgentId, state: TaskState, uuid: u8) -> TaskStatus {
         executor: None,
         container: None,
         healthy: None,
+        check: None,
         data: Vec::new(),
         unreachable_time: None,
         extra: Vec::new(),

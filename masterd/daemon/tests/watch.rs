@@ -61,6 +61,7 @@ async fn run_task(agent: &mut Agent, spec: &TaskSpec) {
         executor: Some(spec.executor.clone()),
         container: None,
         healthy: None,
+        check: None,
         data: b"private".to_vec(),
         unreachable_time: None,
         extra: Vec::new(),

@@ -306,6 +306,7 @@ fn status(spec: &TaskSpec, agent: &AgentId, state: TaskState, uuid: Option<Uuid>
         executor: Some(spec.executor.clone()),
         container: None,
         healthy: None,
+        check: None,
         data: Vec::new(),
         unreachable_time: None,
         extra: Vec::new(),
@@ -347,6 +348,7 @@ fn spec(framework: &FrameworkId, task: &str, agent: &AgentId, framework_info: &[
         partition_aware: true,
         task_killing: false,
         checkpoint: true,
+        checks: None,
         info: info.to_protobuf(),
         framework_info: framework_info.to_vec(),
     }

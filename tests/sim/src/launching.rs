@@ -142,6 +142,7 @@ impl World {
                 limits: BTreeMap::new(),
                 command: Command::default(),
                 kill_grace_ms: 2000,
+                checks: self.draw_checks(),
                 info: Vec::new(),
                 invalid: None,
             });

@@ -23,6 +23,7 @@ mod net;
 mod noting;
 mod operator;
 mod plot;
+mod probing;
 mod program;
 mod quota;
 mod refusals;

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use agentd_core::ProbeKind;
 use masterd_core::{Call, FrameworkEvent, RequestId, StreamId, Subscribe};
 use nesos_base::time::{Duration, Instant};
 use nesos_wire::message::{AgentToMaster, MasterToAgent};
@@ -87,6 +88,13 @@ pub(crate) enum Planned {
     Program {
         container: ContainerId,
         step: Step,
+    },
+    /// A look at a task ends.
+    Probed {
+        board: usize,
+        generation: u64,
+        container: ContainerId,
+        kind: ProbeKind,
     },
     /// A SUBSCRIBE reaches the master's port.
     Subscribe {
@@ -356,6 +364,12 @@ impl World {
             Planned::ContainerRuns { container } => self.container_runs(&container),
             Planned::ContainerEnds { container, exit } => self.container_ends(&container, exit),
             Planned::Program { container, step } => self.program_step(&container, step),
+            Planned::Probed {
+                board,
+                generation,
+                container,
+                kind,
+            } => self.probed(board, generation, container, kind),
             Planned::Subscribe {
                 scheduler,
                 subscribe,

@@ -12,7 +12,7 @@ use nesos_api::scheduler::{Call, Event};
 use nesos_api::v1::Offer;
 use nesos_base::cluster_config::ClusterConfig;
 use nesos_wire::command::Command;
-use nesos_wire::executor::{ExecutorSpec, ExitRecord, FromExecutor, ToExecutor};
+use nesos_wire::executor::{BesideSpec, ExecutorSpec, ExitRecord, FromExecutor, ToExecutor};
 use nesos_wire::frame;
 use nesos_wire::join::{JoinAnswer, JoinRequest};
 use nesos_wire::message::{AgentToMaster, MasterToAgent};
@@ -155,6 +155,7 @@ pub fn wire_frame(bytes: &[u8]) -> bool {
         | framed::<ExecutorSpec>(bytes)
         | framed::<ExitRecord>(bytes)
         | framed::<ToExecutor>(bytes)
+        | framed::<BesideSpec>(bytes)
         | framed::<FromExecutor>(bytes)
         | framed::<JoinRequest>(bytes)
         | framed::<JoinAnswer>(bytes)

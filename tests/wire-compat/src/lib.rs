@@ -11,8 +11,11 @@ mod plain;
 mod registry;
 mod upkeep;
 
+use nesos_wire::check::{Check, CheckStatus, Checks, HealthCheck, HttpProbe, Probe};
 use nesos_wire::domain::Domain;
-use nesos_wire::executor::{ExecutorSpec, ExitRecord, FromExecutor, Outcome, TaskUser, ToExecutor};
+use nesos_wire::executor::{
+    BesideSpec, ExecutorSpec, ExitRecord, FromExecutor, Outcome, TaskUser, ToExecutor,
+};
 use nesos_wire::frame;
 use nesos_wire::framework_executor::ExecutorKind;
 use nesos_wire::join::{JoinAnswer, JoinRequest};
@@ -170,6 +173,7 @@ fn master_to_agent() -> Vec<Sample> {
     ]
 }
 
+use nesos_wire::check::{Check, CheckStatus, Checks, HealthCheck, HttpProbe, Probe};
 fn executor_and_join() -> Vec<Sample> {
     let exit = |outcome| ExitRecord {
         outcome,
@@ -209,6 +213,14 @@ fn executor_and_join() -> Vec<Sample> {
         sample("ExecutorSpec (directory)", with(file_system::directory())),
         sample("ExecutorSpec", spec),
         sample("ToExecutor::Kill", ToExecutor::Kill { grace_ms: 3000 }),
+        sample("ToExecutor::Beside", ToExecutor::Beside { terminal: true }),
+        sample("ToExecutor::Signal", ToExecutor::Signal { number: 15 }),
+        sample("BesideSpec", beside()),
+        sample("FromExecutor::BesideRuns", FromExecutor::BesideRuns),
+        sample(
+            "FromExecutor::BesideEnded",
+            FromExecutor::BesideEnded(Outcome::Exit(3)),
+        ),
         sample("FromExecutor::Running", FromExecutor::Running { pid: 2 }),
         sample(
             "FromExecutor::Exited",
@@ -281,6 +293,7 @@ fn status() -> TaskStatus {
         executor: Some(executor()),
         container: Some(ContainerId::new("c")),
         healthy: Some(true),
+        check: Some(CheckStatus::Command(Some(3))),
         data: vec![1],
         unreachable_time: Some(2.5),
         extra: vec![3],
@@ -320,6 +333,7 @@ fn spec() -> TaskSpec {
         partition_aware: true,
         task_killing: true,
         checkpoint: true,
+        checks: Some(Box::new(checks())),
         info: vec![1],
         framework_info: vec![2],
     }

@@ -262,6 +262,7 @@ fn holder_spec(spec: &FrameworkExecutor, resources: Resources, grace: Duration) 
         partition_aware: spec.partition_aware,
         task_killing: false,
         checkpoint: spec.checkpoint,
+        checks: None,
         // Of the executor: an isolator looks for its container there.
         info: spec.info.clone(),
         framework_info: spec.framework_info.clone(),

@@ -57,6 +57,7 @@ pub(super) fn says(state: TaskState, number: u8) -> TaskStatus {
         executor: None,
         container: None,
         healthy: Some(true),
+        check: None,
         data: b"data".to_vec(),
         unreachable_time: None,
         extra: Vec::new(),

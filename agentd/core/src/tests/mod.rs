@@ -19,6 +19,7 @@ mod lifecycle;
 mod link;
 mod operations;
 mod pods;
+mod probing;
 mod property;
 mod store;
 
@@ -50,6 +51,7 @@ pub(crate) fn spec(task: &str, attempt: u64) -> TaskSpec {
         partition_aware: true,
         task_killing: true,
         checkpoint: true,
+        checks: None,
         info: Vec::new(),
         framework_info: Vec::new(),
     }

@@ -165,6 +165,8 @@ impl Life {
                         self.context.tell(&self.container, ContainerEvent::Running).await;
                     }
                     FromExecutor::Exited(record) => return Some(record),
+                    // Said on connections of their own.
+                    FromExecutor::BesideRuns | FromExecutor::BesideEnded(_) => {}
                 },
                 Some(order) = self.orders.recv() => match order {
                     Order::Kill(grace_ms) => connection.kill(grace_ms).await,

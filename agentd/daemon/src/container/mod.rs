@@ -4,6 +4,7 @@
 //! `launch` and `adopt` ends in exactly one of `LaunchFailed`, `Finished`, `Vanished`, and before that word is sent nothing
 //! of the container runs any more.
 
+pub(crate) mod beside;
 mod cgroups;
 mod helper;
 mod isolators;
@@ -19,9 +20,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use agentd_core::{ContainerEvent, Event};
+use agentd_core::{ContainerEvent, Event, ProbeKind};
 use nesos_sys::cgroup::Usage;
 use nesos_sys::process;
+use nesos_wire::check::Probe;
 use nesos_wire::task::TaskSpec;
 use nesos_wire::{AgentId, ContainerId};
 use tokio::sync::mpsc;
@@ -29,6 +31,7 @@ use tokio::sync::mpsc;
 use crate::clock::Clocks;
 use crate::fetcher::cache::Cache;
 use crate::images::Images;
+use crate::probe;
 use crate::settings::{Settings, SettingsError};
 use cgroups::Cgroups;
 use isolators::Isolators;
@@ -207,6 +210,11 @@ impl Containerizer {
         }
     }
 
+    /// Where the container's helper lives.
+    pub(crate) fn run_directory(&self, container: &ContainerId) -> PathBuf {
+        self.context.run_directory(container)
+    }
+
     /// What the container uses: by its cgroup, else summed up over the processes below its helper.
     pub(crate) fn usage(&self, container: &ContainerId) -> Option<Usage> {
         let of_cgroup = self.context.isolators.usage(container);
@@ -250,6 +258,33 @@ impl Containerizer {
             ("task_fetches_succeeded", succeeded),
             ("task_fetches_failed", failed),
         ]
+    }
+
+    /// Looks at a task once, and tells what was found.
+    pub(crate) fn probe(
+        &self,
+        container: ContainerId,
+        kind: ProbeKind,
+        probe: Box<Probe>,
+        timeout_ms: u64,
+    ) {
+        let place = probe::Place {
+            run_directory: self.context.run_directory(&container),
+            process: self.executor_pid(&container),
+        };
+        let context = self.context.clone();
+        tokio::task::spawn_local(async move {
+            let result = probe::look(&place, &probe, timeout_ms).await;
+            // Fails only when the daemon is ending.
+            let _ = context
+                .events
+                .send(Event::Probed {
+                    container,
+                    kind,
+                    result,
+                })
+                .await;
+        });
     }
 
     /// Process id of the container's helper, while it lives.

@@ -23,6 +23,7 @@ pub(crate) fn spec(key: &TaskKey) -> TaskSpec {
         partition_aware: false,
         task_killing: false,
         checkpoint: true,
+        checks: None,
         info: Vec::new(),
         framework_info: Vec::new(),
     }

@@ -180,6 +180,7 @@ fn status(
         executor: None,
         container: None,
         healthy: status.healthy,
+        check: None,
         data: status.data.map(|data| data.0).unwrap_or_default(),
         unreachable_time: None,
         extra: if has_extra {

@@ -27,7 +27,7 @@ const MAX_BYTES: usize = 4 * 1024 * 1024;
 pub(crate) struct Control {
     cut: Notify,
     requests: Cell<u64>,
-    is_executors: Cell<bool>,
+    is_lasting: Cell<bool>,
     stream: RefCell<Option<(ExecutorKey, u64)>>,
 }
 
@@ -47,14 +47,15 @@ impl Control {
         self.requests.get()
     }
 
-    /// An executor speaks on it: clients keep such connections for hours between calls, and fail when they are closed.
-    pub(crate) fn set_executors(&self) {
-        self.is_executors.set(true);
+    /// An executor speaks on it, or a person listens: clients keep such connections for hours between calls, and fail when
+    /// they are closed.
+    pub(crate) fn set_lasting(&self) {
+        self.is_lasting.set(true);
     }
 
-    /// Whether an executor speaks on it, or listens.
-    pub(crate) fn is_executors(&self) -> bool {
-        self.is_executors.get()
+    /// Whether it may last.
+    pub(crate) fn is_lasting(&self) -> bool {
+        self.is_lasting.get()
     }
 
     /// The stream that it carries or has carried last.

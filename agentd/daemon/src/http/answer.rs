@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use crate::executors::Records;
 use crate::roots;
+use crate::sessions::Output;
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub(super) enum Body {
     },
     /// Records until the stream is closed.
     Stream(Records),
+    /// What a session writes, until it has ended.
+    Output(Output),
 }
 
 impl Body {
@@ -38,7 +41,7 @@ impl Body {
     pub(super) fn bytes(&self) -> Option<&Bytes> {
         match self {
             Self::Whole(bytes) => bytes.as_ref(),
-            Self::File { .. } | Self::Stream(_) => None,
+            Self::File { .. } | Self::Stream(_) | Self::Output(_) => None,
         }
     }
 }
@@ -62,6 +65,10 @@ impl hyper::body::Body for Body {
                 let record = std::task::ready!(records.poll_next(context));
                 record.map(|record| Ok(Frame::data(record)))
             }
+            Self::Output(output) => {
+                let record = std::task::ready!(output.poll_next(context));
+                record.map(|record| Ok(Frame::data(record)))
+            }
             Self::Whole(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
             Self::File { file, offset, size } => (offset < size).then(|| {
                 let part = Part {
@@ -82,7 +89,7 @@ impl hyper::body::Body for Body {
         match self {
             Self::Whole(bytes) => bytes.is_none(),
             Self::File { offset, size, .. } => offset >= size,
-            Self::Stream(_) => false,
+            Self::Stream(_) | Self::Output(_) => false,
         }
     }
 
@@ -92,7 +99,7 @@ impl hyper::body::Body for Body {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Self::File { offset, size, .. } => SizeHint::with_exact(size - offset),
-            Self::Stream(_) => SizeHint::default(),
+            Self::Stream(_) | Self::Output(_) => SizeHint::default(),
         }
     }
 }

@@ -55,7 +55,7 @@ async fn judge(context: &Context, request: Request<Incoming>) -> Result<Response
         _ => Format::Json,
     };
     let phase = find(context, &key)?;
-    context.control.set_executors();
+    context.control.set_lasting();
     match call {
         None => Err(Refusal::new(
             StatusCode::NOT_IMPLEMENTED,

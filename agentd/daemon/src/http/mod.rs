@@ -23,6 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use crate::executors::{Control, Streams};
+use crate::sessions::Sessions;
 use crate::view::View;
 
 mod answer;
@@ -31,6 +32,7 @@ mod files;
 mod intake;
 mod operator;
 mod route;
+mod sessions;
 
 /// Connections at a time beside the streams of executors: scrapers, people, calls; more are closed at once.
 const MAX_CONNECTIONS: usize = 64;
@@ -57,6 +59,8 @@ pub(crate) struct App {
     events: mpsc::Sender<Event>,
     /// The executors that listen.
     streams: Rc<Streams>,
+    /// People's commands beside tasks.
+    sessions: Sessions,
 }
 
 impl App {
@@ -71,6 +75,7 @@ impl App {
             logging: Toggle::default(),
             events,
             streams,
+            sessions: Sessions::default(),
         })
     }
 }
@@ -131,7 +136,7 @@ async fn attend(stream: TcpStream, context: Context) {
             _ = &mut served => break,
             () = control.was_cut() => break,
             () = tokio::time::sleep(limit) => {
-                let is_late = limit == CONNECTION_LIMIT && !control.is_executors();
+                let is_late = limit == CONNECTION_LIMIT && !control.is_lasting();
                 if is_late || control.requests() == 0 {
                     break;
                 }

@@ -12,19 +12,19 @@ use nesos_api::message::Bytes;
 use nesos_api::operator::agent as api;
 use nesos_api::operator::agent::{Call, CallType, ResponseType};
 use nesos_api::operator::common::{FileInfo, Flag, Metric};
-use nesos_api::{MESOS_VERSION, recordio, v1};
+use nesos_api::{MESOS_VERSION, v1};
 use nesos_shell::http::Refusal;
 use nesos_shell::http::files::{Entry, Part};
 use nesos_shell::http::media::{self, Format};
 use nesos_shell::log;
 
 use super::answer::{self, Body};
-use super::{Context, files, intake};
+use super::{Context, files, intake, sessions};
 
 /// The form of the records of a streamed request, and of those of a streamed answer.
-const MESSAGE_CONTENT_TYPE: HeaderName = HeaderName::from_static("message-content-type");
-const MESSAGE_ACCEPT: HeaderName = HeaderName::from_static("message-accept");
-const RECORDIO: &str = "application/recordio";
+pub(super) const MESSAGE_CONTENT_TYPE: HeaderName = HeaderName::from_static("message-content-type");
+pub(super) const MESSAGE_ACCEPT: HeaderName = HeaderName::from_static("message-accept");
+pub(super) const RECORDIO: &str = "application/recordio";
 
 /// What a call came to; `None`: nothing but 200.
 type Done = Option<Box<api::Response>>;
@@ -43,12 +43,11 @@ async fn judge(context: &Context, request: Request<Incoming>) -> Result<Response
     }
     let is_streamed = is_recordio(&head.headers);
     let format = content_type(&head.headers, is_streamed)?;
-    let body = intake::body(&head.headers, body).await?;
-    let call = if is_streamed {
-        parse(&first_record(&body)?, format)?
-    } else {
-        parse(&body, format)?
-    };
+    if is_streamed {
+        accepted(&head.headers)?;
+        return sessions::attach_input(context, &head.headers, body, format).await;
+    }
+    let call = parse(&intake::body(&head.headers, body).await?, format)?;
     let Some(kind) = call.r#type else {
         return Err(Refusal::bad(
             "Failed to validate agent::Call: Expecting 'type' to be present",
@@ -60,13 +59,20 @@ async fn judge(context: &Context, request: Request<Incoming>) -> Result<Response
             "Received 'UNKNOWN' call",
         ));
     }
-    if is_streamed && kind != CallType::AttachContainerInput {
+    if kind == CallType::AttachContainerInput {
         return Err(Refusal::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            format!("Streaming 'Content-Type' {RECORDIO} is not supported for {kind} call"),
+            format!("Expecting 'Content-Type' of {RECORDIO} for {kind} call"),
         ));
     }
-    let accepted = accepted(&head.headers)?;
+    let accepted = if sessions::is_streamed(kind) {
+        sessions::accepted(&head.headers, kind)?
+    } else {
+        accepted(&head.headers)?
+    };
+    if sessions::is_about(kind) {
+        return sessions::handle(context, &head.headers, kind, call, accepted).await;
+    }
     match dispatch(context, &head.headers, kind, call)? {
         None => Ok(answer::empty()),
         Some(response) => {
@@ -289,7 +295,7 @@ fn content_type(headers: &HeaderMap, is_streamed: bool) -> Result<Format, Refusa
     }
 }
 
-/// The form of the answer. None of the calls that are there is answered with a stream.
+/// The form of an answer that is no stream.
 fn accepted(headers: &HeaderMap) -> Result<Format, Refusal> {
     if headers.contains_key(MESSAGE_ACCEPT) {
         return Err(Refusal::new(
@@ -300,19 +306,7 @@ fn accepted(headers: &HeaderMap) -> Result<Format, Refusal> {
     media::accepted(headers)
 }
 
-fn first_record(body: &[u8]) -> Result<Vec<u8>, Refusal> {
-    let mut decoder = recordio::Decoder::default();
-    decoder.push(body);
-    match decoder.next_record() {
-        Ok(Some(record)) => Ok(record),
-        Ok(None) => Err(Refusal::bad(
-            "Failed to decode the body: it holds no whole record",
-        )),
-        Err(error) => Err(Refusal::bad(format!("Failed to decode the body: {error}"))),
-    }
-}
-
-fn parse(body: &[u8], format: Format) -> Result<Call, Refusal> {
+pub(super) fn parse(body: &[u8], format: Format) -> Result<Call, Refusal> {
     match format {
         Format::Json => Call::from_json(body)
             .map_err(|e| Refusal::bad(format!("Failed to parse body into Call: {e}"))),
@@ -322,7 +316,7 @@ fn parse(body: &[u8], format: Format) -> Result<Call, Refusal> {
 }
 
 /// The member that belongs to the call's type.
-fn member<T>(member: Option<T>, name: &str) -> Result<T, Refusal> {
+pub(super) fn member<T>(member: Option<T>, name: &str) -> Result<T, Refusal> {
     member.ok_or_else(|| {
         Refusal::bad(format!(
             "Failed to validate agent::Call: Expecting '{name}' to be present"

@@ -72,6 +72,15 @@ impl Daemon {
                 }
             }
             action @ Action::ReadFile { .. } => self.read_file(action),
+            Action::Probe {
+                container,
+                kind,
+                probe,
+                timeout_ms,
+            } => self
+                .containers
+                .borrow()
+                .probe(container, kind, probe, timeout_ms),
             Action::MasterTime { unix } => self.clocks.follow(unix),
             Action::Stop => self.is_stopping = true,
         }

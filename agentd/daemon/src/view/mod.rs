@@ -66,6 +66,11 @@ impl View {
         self.agent.borrow()
     }
 
+    /// Where the container's helper lives.
+    pub(crate) fn run_directory(&self, container: &ContainerId) -> PathBuf {
+        self.containers.borrow().run_directory(container)
+    }
+
     /// Seconds since 1970.
     pub(crate) fn unix(&self) -> f64 {
         self.clocks.unix()

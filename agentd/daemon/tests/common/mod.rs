@@ -100,6 +100,7 @@ pub fn shell(task: &str, text: &str) -> TaskSpec {
         partition_aware: true,
         task_killing: true,
         checkpoint: true,
+        checks: None,
         info: Vec::new(),
         framework_info: Vec::new(),
     }

@@ -27,6 +27,8 @@ pub enum Step {
     Session,
     /// dup2 of standard input, output and error
     Files,
+    /// ioctl(TIOCSCTTY)
+    Terminal,
     /// prlimit64, prctl, seccomp, capset
     Rights,
     /// setgroups, setresgid, setresuid
@@ -40,9 +42,10 @@ pub enum Step {
 }
 
 impl Step {
-    const ALL: [Step; 7] = [
+    const ALL: [Step; 8] = [
         Step::Session,
         Step::Files,
+        Step::Terminal,
         Step::Rights,
         Step::User,
         Step::Directory,
@@ -56,6 +59,7 @@ impl fmt::Display for Step {
         f.write_str(match self {
             Step::Session => "make a session",
             Step::Files => "redirect standard input and output",
+            Step::Terminal => "take the terminal",
             Step::Rights => "take rights from it",
             Step::User => "switch the user",
             Step::Directory => "enter the working directory",
@@ -81,6 +85,8 @@ pub(super) struct Prepared<'a> {
     pub ignored: u64,
     /// Limit of open files, if it is not to be the caller's.
     pub open_files: Option<&'static libc::rlimit>,
+    /// The first of them is a terminal to be controlled by.
+    pub terminal: bool,
     /// Text for oom_score_adj.
     pub oom_score: Option<&'a str>,
     /// Who to become.
@@ -137,6 +143,9 @@ unsafe fn steps(p: &Prepared<'_>) -> (Step, i32) {
             if libc::dup2(*source, target as RawFd) < 0 {
                 return (Step::Files, errno());
             }
+        }
+        if p.terminal && libc::ioctl(0, libc::TIOCSCTTY as _, 0) < 0 {
+            return (Step::Terminal, errno());
         }
         if !p.rights.take_before_user() {
             return (Step::Rights, errno());

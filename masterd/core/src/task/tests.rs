@@ -31,6 +31,7 @@ fn spec(task: &str, executor: &str, role: &str, name: &str, info: Vec<u8>) -> Ta
         partition_aware: true,
         task_killing: false,
         checkpoint: true,
+        checks: None,
         info,
         framework_info: Vec::new(),
     }
@@ -58,6 +59,7 @@ prop_compose! {
             executor: executor.map(ExecutorId::new),
             container: container.map(ContainerId::new),
             healthy: None,
+            check: None,
             unreachable_time: Some(1.5),
             extra: data.clone(),
             data,

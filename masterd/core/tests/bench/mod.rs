@@ -107,6 +107,7 @@ impl Bench {
 
     pub(crate) fn launch(&mut self, tasks: &[(&str, usize)]) -> Ready {
         let tasks = tasks.iter().map(|(id, size)| LaunchTask {
+            checks: None,
             info: vec![0; *size],
             ..task(id)
         });
@@ -138,6 +139,7 @@ pub(crate) fn task(id: &str) -> LaunchTask {
         limits: BTreeMap::new(),
         command: Command::default(),
         kill_grace_ms: 3000,
+        checks: None,
         info: Vec::new(),
         invalid: None,
     }

@@ -192,6 +192,7 @@ impl Script {
             executor: None,
             container: None,
             healthy: None,
+            check: None,
             data: Vec::new(),
             unreachable_time: None,
             extra: Vec::new(),

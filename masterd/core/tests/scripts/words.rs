@@ -94,6 +94,7 @@ pub(crate) fn task(word: &str, agent: &AgentId) -> LaunchTask {
         limits: BTreeMap::new(),
         command: Command::default(),
         kill_grace_ms: 3000,
+        checks: None,
         info: Vec::new(),
         invalid: None,
     }

@@ -5,8 +5,8 @@
 use nesos_api::v1::{
     CommandInfo, CommandInfoURI, ContainerInfo, ContainerInfoMesosInfo, ContainerInfoType,
     Environment, EnvironmentVariable, FrameworkInfo, FrameworkInfoCapability,
-    FrameworkInfoCapabilityType, Image, ImageDocker, ImageType, Offer, Resource, TaskID, TaskInfo,
-    ValueScalar, ValueType,
+    FrameworkInfoCapabilityType, HealthCheck, HealthCheckType, Image, ImageDocker, ImageType, Offer,
+    Resource, TaskID, TaskInfo, ValueScalar, ValueType,
 };
 
 use nesos_shell::clock::Clock;
@@ -35,6 +35,7 @@ pub(super) struct Job {
     name: String,
     command: CommandInfo,
     image: Option<String>,
+    health_check: Option<Box<HealthCheck>>,
 }
 
 impl Job {
@@ -62,6 +63,7 @@ impl Job {
             name,
             command: command_info(args),
             image: args.image.clone(),
+            health_check: args.health.as_deref().map(health_check),
         })
     }
 
@@ -108,6 +110,7 @@ impl Job {
             resources,
             command: Some(self.command.clone()),
             container: self.image.as_deref().map(container_info).map(Box::new),
+            health_check: self.health_check.clone(),
             ..TaskInfo::default()
         })
     }
@@ -129,6 +132,17 @@ fn take(offer: &Offer, name: &str, amount: f64) -> Option<Resource> {
             allocation_info: resource.allocation_info.clone(),
             ..Resource::default()
         })
+    })
+}
+
+fn health_check(text: &str) -> Box<HealthCheck> {
+    Box::new(HealthCheck {
+        r#type: Some(HealthCheckType::Command),
+        command: Some(CommandInfo {
+            value: Some(text.to_owned()),
+            ..CommandInfo::default()
+        }),
+        ..HealthCheck::default()
     })
 }
 

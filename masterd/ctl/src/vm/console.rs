@@ -3,15 +3,14 @@
 //! Called by `nesos vm console`. Invariant: the terminal is as before when it returns, whatever happened.
 
 use std::fs::File;
-use std::io::{self, IsTerminal, Read, Seek, SeekFrom, Write};
-use std::os::fd::BorrowedFd;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 
-use nix::sys::termios::{self, SetArg, Termios};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use super::VmError;
 use super::state::{Board, Cluster};
+use crate::raw::Raw;
 
 /// Ctrl-].
 const LEAVE: u8 = 0x1d;
@@ -71,35 +70,4 @@ fn show(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(bytes)?;
     out.flush()
-}
-
-/// A terminal in raw mode, until dropped.
-struct Raw<'a> {
-    terminal: BorrowedFd<'a>,
-    before: Option<Termios>,
-}
-
-impl<'a> Raw<'a> {
-    fn new(stdin: &'a io::Stdin) -> io::Result<Self> {
-        use std::os::fd::AsFd;
-        let terminal = stdin.as_fd();
-        let mut before = None;
-        if stdin.is_terminal() {
-            let old = termios::tcgetattr(terminal)?;
-            let mut raw = old.clone();
-            termios::cfmakeraw(&mut raw);
-            termios::tcsetattr(terminal, SetArg::TCSANOW, &raw)?;
-            before = Some(old);
-        }
-        Ok(Self { terminal, before })
-    }
-}
-
-impl Drop for Raw<'_> {
-    fn drop(&mut self) {
-        if let Some(before) = &self.before {
-            // Nothing is left to tell if the terminal is gone.
-            let _ = termios::tcsetattr(self.terminal, SetArg::TCSANOW, before);
-        }
-    }
 }

@@ -12,6 +12,7 @@ use nesos_wire::resource::{Resources, Scalar};
 use nesos_wire::task::{Command, Uri};
 use nesos_wire::{AgentId, TaskId};
 
+use super::check;
 use super::executor::{self, Use};
 use super::resource;
 
@@ -29,6 +30,17 @@ enum Host<'a> {
     Own,
     /// That of its group.
     Group(&'a v1::ExecutorInfo),
+}
+
+impl Host<'_> {
+    /// A program of the framework, which is given the whole of the task and does with it what it can.
+    fn is_custom(self) -> bool {
+        match self {
+            Host::Command => false,
+            Host::Own => true,
+            Host::Group(group) => group.r#type == Some(v1::ExecutorInfoType::Custom),
+        }
+    }
 }
 
 /// One task of a LAUNCH.
@@ -92,6 +104,13 @@ fn with_host(info: &v1::TaskInfo, host: Host<'_>) -> LaunchTask {
         note(Err(fault));
         BTreeMap::new()
     });
+    let checks = match host.is_custom() {
+        true => None,
+        false => check::checks(info).unwrap_or_else(|fault| {
+            note(Err(fault));
+            None
+        }),
+    };
     let command = info
         .command
         .as_ref()
@@ -111,6 +130,7 @@ fn with_host(info: &v1::TaskInfo, host: Host<'_>) -> LaunchTask {
         limits,
         command,
         kill_grace_ms: kill_grace(info.kill_policy.as_ref()).unwrap_or(DEFAULT_KILL_GRACE_MS),
+        checks,
         info: bytes,
         invalid: (!faults.is_empty()).then(|| faults.join("; ")),
     }
@@ -148,17 +168,8 @@ fn check_supported(info: &v1::TaskInfo, host: Host<'_>) -> Result<(), String> {
         Host::Group(group) => check_grouped(info, group)?,
         _ => {}
     }
-    // Its executor is given the whole of it, and does with it what it can.
-    let is_custom = match host {
-        Host::Command => false,
-        Host::Own => true,
-        Host::Group(group) => group.r#type == Some(v1::ExecutorInfoType::Custom),
-    };
-    if is_custom {
+    if host.is_custom() {
         return Ok(());
-    }
-    if info.health_check.is_some() || info.check.is_some() {
-        return Err("checks and health checks are not supported yet".into());
     }
     if let Some(time) = &info.max_completion_time {
         if time.nanoseconds < 0 {
@@ -427,7 +438,6 @@ mod tests {
         let environment = r#","command":{"value":"x","environment":{"variables":[{"name":"BAD","value":"a\u0000b"}]}}"#;
         assert!(why(environment).contains("'BAD' contains a NUL"));
         assert!(why(r#","command":{"value":"a\u0000b"}"#).contains("contains a NUL"));
-        assert!(why(r#","command":{"value":"x"},"health_check":{}"#).contains("health checks"));
         let secret = |rest: &str| {
             why(&format!(
                 r#","command":{{"value":"x","environment":{{"variables":[{{"name":"S",{rest}}}]}}}}"#
@@ -436,8 +446,6 @@ mod tests {
         assert!(secret(r#""type":"SECRET""#).contains("must have a secret"));
         assert!(secret(r#""secret":{"type":"VALUE"}"#).contains("'VALUE' must not"));
         assert!(secret(r#""type":"SECRET","value":"v","secret":{}"#).contains("not have a value"));
-        let terminal = r#","command":{"value":"x"},"container":{"type":"MESOS","tty_info":{}}"#;
-        assert!(why(terminal).contains("terminals"));
         let network = r#","command":{"value":"x"},"container":{"type":"MESOS","network_infos":[{"name":"n"}]}"#;
         assert!(why(network).contains("container networks"));
         let image = |command: &str, image: &str| {
@@ -459,6 +467,13 @@ mod tests {
             image(none, r#"{"type":"DOCKER"}"#)
                 .unwrap()
                 .contains("docker.name")
+        );
+        let terminal = r#","command":{"value":"x"},"container":{"type":"MESOS","tty_info":{}}"#;
+        assert!(why(terminal).contains("terminals"));
+        let health = why(r#","command":{"value":"x"},"health_check":{}"#);
+        assert_eq!(
+            health,
+            "Task uses invalid health check: HealthCheck must specify 'type'"
         );
         let docker = r#","command":{"value":"x"},"container":{"type":"DOCKER","docker":{"image":"busybox"}}"#;
         assert!(why(docker).contains("Docker"));

@@ -4,6 +4,7 @@
 //! core cannot represent is refused with a sentence, never dropped without one.
 
 pub(crate) mod call;
+mod check;
 pub(crate) mod constraints;
 pub(crate) mod event;
 pub(crate) mod executor;

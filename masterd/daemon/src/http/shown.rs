@@ -186,6 +186,7 @@ mod tests {
             executor: None,
             container: container.map(ContainerId::new),
             healthy: container.map(|_| true),
+            check: None,
             data: Vec::new(),
             unreachable_time: None,
             extra: Vec::new(),
@@ -219,6 +220,7 @@ mod tests {
             partition_aware: false,
             task_killing: false,
             checkpoint: false,
+            checks: None,
             info: info.to_protobuf(),
             framework_info: Vec::new(),
         };

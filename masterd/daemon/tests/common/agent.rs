@@ -179,6 +179,7 @@ pub fn update(spec: &TaskSpec, state: TaskState) -> AgentToMaster {
         executor: Some(spec.executor.clone()),
         container: Some(ContainerId::new("c1")),
         healthy: None,
+        check: None,
         data: Vec::new(),
         unreachable_time: None,
         extra: Vec::new(),

@@ -227,7 +227,9 @@ impl Place {
         drop(plan);
         loop {
             match next(&mut here)? {
-                FromExecutor::Running { .. } => {}
+                FromExecutor::Running { .. }
+                | FromExecutor::BesideRuns
+                | FromExecutor::BesideEnded(_) => {}
                 FromExecutor::Exited(record) => {
                     ensure!(record.outcome == Outcome::Exit(0), "it ended: {record:?}");
                     break;

@@ -1,0 +1,349 @@
+//! People's commands beside tasks, through the operator API in both forms.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use bytes::Bytes;
+use common::http::{Answer, request};
+use common::{Link, Master, run, shell, until};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use nesos_api::operator::agent as api;
+use nesos_api::recordio;
+use nesos_wire::task::TaskState;
+use serde_json::{Value, json};
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Form {
+    Json,
+    Protobuf,
+}
+
+impl Form {
+    fn media_type(self) -> &'static str {
+        match self {
+            Form::Json => "application/json",
+            Form::Protobuf => "application/x-protobuf",
+        }
+    }
+
+    fn bytes(self, call: &Value) -> Vec<u8> {
+        let text = call.to_string().into_bytes();
+        match self {
+            Form::Json => text,
+            Form::Protobuf => api::Call::from_json(&text).unwrap().to_protobuf(),
+        }
+    }
+
+    async fn post(self, port: u16, call: &Value) -> Answer {
+        let headers = [
+            ("Content-Type", self.media_type()),
+            ("Accept", self.media_type()),
+        ];
+        request(port, "POST", "/api/v1", &headers, &self.bytes(call)).await
+    }
+
+    /// A call about this container that has nothing else to say; its status and answer.
+    async fn about(self, port: u16, kind: &str, id: &Value) -> (u16, Value) {
+        let call = json!({"type": kind, kind.to_lowercase(): {"container_id": id}});
+        let answer = self.post(port, &call).await;
+        let value = match self {
+            _ if answer.status != 200 || answer.body.is_empty() => json!(answer.text()),
+            Form::Json => answer.json(),
+            Form::Protobuf => {
+                let response = api::Response::from_protobuf(&answer.body).unwrap();
+                serde_json::from_slice(&response.to_json()).unwrap()
+            }
+        };
+        (answer.status, value)
+    }
+
+    /// What is typed, all at once.
+    async fn input(self, port: u16, id: &Value, said: &[Value]) -> Answer {
+        let member = |member: Value| json!({"type": "ATTACH_CONTAINER_INPUT", "attach_container_input": member});
+        let mut calls = vec![member(json!({"type": "CONTAINER_ID", "container_id": id}))];
+        calls.extend(
+            said.iter()
+                .map(|io| member(json!({"type": "PROCESS_IO", "process_io": io}))),
+        );
+        let records = calls.iter().map(|call| recordio::encode(&self.bytes(call)));
+        let body = records.collect::<Vec<_>>().concat();
+        let headers = [
+            ("Content-Type", "application/recordio"),
+            ("Message-Content-Type", self.media_type()),
+        ];
+        request(port, "POST", "/api/v1", &headers, &body).await
+    }
+}
+
+fn keys(text: &[u8]) -> Value {
+    let io = api::ProcessIO {
+        r#type: Some(api::ProcessIOType::Data),
+        data: Some(api::ProcessIOData {
+            r#type: Some(api::ProcessIODataType::Stdin),
+            data: Some(nesos_api::message::Bytes(text.to_vec())),
+        }),
+        ..Default::default()
+    };
+    serde_json::from_slice(&io.to_json()).unwrap()
+}
+
+/// A streamed answer.
+struct Output {
+    form: Form,
+    body: Incoming,
+    decoder: recordio::Decoder,
+    out: String,
+    err: String,
+}
+
+impl Output {
+    async fn open(form: Form, port: u16, call: &Value) -> Self {
+        let stream = tokio::net::TcpStream::connect(("127.0.0.1", port))
+            .await
+            .unwrap();
+        let io = hyper_util::rt::TokioIo::new(stream);
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+        tokio::spawn(connection);
+        let body = Full::new(Bytes::from(form.bytes(call)));
+        let request = hyper::Request::post("/api/v1")
+            .header("Host", "agent")
+            .header("Content-Type", form.media_type())
+            .header("Accept", "application/recordio")
+            .header("Message-Accept", form.media_type())
+            .body(body)
+            .unwrap();
+        let answer = sender.send_request(request).await.unwrap();
+        let status = answer.status().as_u16();
+        let content = answer.headers()["content-type"].clone();
+        let body = answer.into_body();
+        if status != 200 {
+            let text = body.collect().await.unwrap().to_bytes();
+            panic!("{status}: {}", String::from_utf8_lossy(&text));
+        }
+        assert_eq!(content, "application/recordio");
+        Output {
+            form,
+            body,
+            decoder: recordio::Decoder::default(),
+            out: String::new(),
+            err: String::new(),
+        }
+    }
+
+    /// Reads until this was written, or without a text to the end.
+    async fn until(&mut self, text: Option<&str>) {
+        while !text.is_some_and(|text| self.out.contains(text)) {
+            let frame = tokio::time::timeout(common::LIMIT, self.body.frame()).await;
+            let Some(frame) = frame.unwrap_or_else(|_| panic!("{text:?} in {:?}", self.out)) else {
+                assert_eq!(text, None, "the end came with {:?}", self.out);
+                return;
+            };
+            self.decoder.push(frame.unwrap().data_ref().unwrap());
+            while let Some(record) = self.decoder.next_record().unwrap() {
+                let io = match self.form {
+                    Form::Json => api::ProcessIO::from_json(&record).unwrap(),
+                    Form::Protobuf => api::ProcessIO::from_protobuf(&record).unwrap(),
+                };
+                let Some(data) = io.data else {
+                    continue;
+                };
+                let text = String::from_utf8(data.data.unwrap().0).unwrap();
+                match data.r#type {
+                    Some(api::ProcessIODataType::Stderr) => self.err.push_str(&text),
+                    _ => self.out.push_str(&text),
+                }
+            }
+        }
+    }
+}
+
+fn session(id: &Value, text: &str, tty: bool) -> Value {
+    let mut launch = json!({"container_id": id, "command": {"value": text}});
+    if tty {
+        let size = json!({"rows": 30, "columns": 100});
+        launch["container"] = json!({"type": "MESOS", "tty_info": {"window_size": size}});
+    }
+    json!({"type": "LAUNCH_NESTED_CONTAINER_SESSION", "launch_nested_container_session": launch})
+}
+
+/// An agent with a task `t`, its port, and the container of the task.
+async fn start() -> (Master, Link, u16, Value) {
+    let mut master = Master::new().await;
+    master.start_agent();
+    let (mut link, hello) = master.link().await;
+    link.launch(shell("t", "echo here > mark; sleep 1000"))
+        .await;
+    let (_, update) = link.until(TaskState::Running).await;
+    let container = update.status.container.unwrap();
+    let mark = master.sandbox("t").join("mark");
+    until("the task", || mark.exists().then_some(())).await;
+    (
+        master,
+        link,
+        hello.port,
+        json!({"value": container.as_str()}),
+    )
+}
+
+fn inside(parent: &Value, name: &str) -> Value {
+    json!({"value": name, "parent": parent})
+}
+
+async fn story(form: Form) {
+    let (_master, _link, port, parent) = start().await;
+    let id = inside(&parent, "s1");
+    let text = "cat mark; echo $MESOS_TASK_ID >&2; cat; exit 3";
+    let mut output = Output::open(form, port, &session(&id, text, false)).await;
+    output.until(Some("here\n")).await;
+    // A second listener hears what comes from then on.
+    let attach =
+        json!({"type": "ATTACH_CONTAINER_OUTPUT", "attach_container_output": {"container_id": id}});
+    let mut second = Output::open(form, port, &attach).await;
+    let answer = form.input(port, &id, &[keys(b"typed\n"), keys(b"")]).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    output.until(None).await;
+    assert_eq!(
+        (output.out.as_str(), output.err.as_str()),
+        ("here\ntyped\n", "t\n")
+    );
+    second.until(None).await;
+    assert_eq!(second.out, "typed\n");
+    let (status, answer) = form.about(port, "WAIT_NESTED_CONTAINER", &id).await;
+    let code = &answer["wait_nested_container"]["exit_status"];
+    assert_eq!((status, code), (200, &json!(3 << 8)), "{answer}");
+    let (_, answer) = form.about(port, "WAIT_CONTAINER", &id).await;
+    assert_eq!(answer["wait_container"]["exit_status"], 3 << 8);
+    assert_eq!(
+        form.about(port, "REMOVE_NESTED_CONTAINER", &id).await.0,
+        200
+    );
+    assert_eq!(form.about(port, "WAIT_NESTED_CONTAINER", &id).await.0, 404);
+
+    // A signal, and the end of one that nobody listens to any more.
+    let id = inside(&parent, "s2");
+    let mut output = Output::open(form, port, &session(&id, "echo up; sleep 1000", false)).await;
+    output.until(Some("up")).await;
+    assert_eq!(form.about(port, "REMOVE_CONTAINER", &id).await.0, 500);
+    let kill = json!({"type": "KILL_NESTED_CONTAINER", "kill_nested_container": {"container_id": id, "signal": 15}});
+    assert_eq!(form.post(port, &kill).await.status, 200);
+    output.until(None).await;
+    let (_, answer) = form.about(port, "WAIT_NESTED_CONTAINER", &id).await;
+    assert_eq!(answer["wait_nested_container"]["exit_status"], 15);
+    let id = inside(&parent, "s3");
+    let mut output = Output::open(form, port, &session(&id, "echo up; sleep 1000", false)).await;
+    output.until(Some("up")).await;
+    drop(output);
+    let (_, answer) = form.about(port, "WAIT_NESTED_CONTAINER", &id).await;
+    assert_eq!(answer["wait_nested_container"]["exit_status"], 9);
+}
+
+#[test]
+fn a_sessions_story_in_json() {
+    run(story(Form::Json));
+}
+
+#[test]
+fn a_sessions_story_in_protobuf() {
+    run(story(Form::Protobuf));
+}
+
+#[test]
+fn a_terminal_has_a_size_and_passes_control_c_on() {
+    run(async {
+        let (_master, mut link, port, parent) = start().await;
+        for form in [Form::Json, Form::Protobuf] {
+            let id = inside(&parent, &format!("{form:?}"));
+            let text = "stty size; read line; stty size; while :; do sleep 0.05; done";
+            let text = format!("trap 'echo caught; exit 7' INT; {text}");
+            let mut output = Output::open(form, port, &session(&id, &text, true)).await;
+            output.until(Some("30 100\r\n")).await;
+            let size = json!({"rows": 40, "columns": 132});
+            let resize = json!({"type": "CONTROL", "control": {"type": "TTY_INFO", "tty_info": {"window_size": size}}});
+            let answer = form.input(port, &id, &[resize, keys(b"x\n")]).await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            output.until(Some("40 132\r\n")).await;
+            // Its input can be taken again after it was left.
+            let answer = form.input(port, &id, &[keys(&[3])]).await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            output.until(None).await;
+            assert!(output.out.contains("caught\r\n"), "{}", output.out);
+            let (_, answer) = form.about(port, "WAIT_NESTED_CONTAINER", &id).await;
+            assert_eq!(answer["wait_nested_container"]["exit_status"], 7 << 8);
+        }
+        // With its task a session ends too.
+        let id = inside(&parent, "last");
+        let mut output =
+            Output::open(Form::Json, port, &session(&id, "echo up; sleep 1000", true)).await;
+        output.until(Some("up")).await;
+        link.send(&nesos_wire::message::MasterToAgent::Kill {
+            key: common::key("t"),
+            grace_ms: Some(0),
+        })
+        .await;
+        output.until(None).await;
+        // Asked to end first, however short the time it is given.
+        let (_, answer) = Form::Json.about(port, "WAIT_NESTED_CONTAINER", &id).await;
+        assert_eq!(answer["wait_nested_container"]["exit_status"], 15);
+    });
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_a_sentence() {
+    run(async {
+        let (_master, _link, port, parent) = start().await;
+        let id = inside(&parent, "s");
+        let stranger = inside(&json!({"value": "nobody"}), "s");
+        let mut image = session(&id, "true", false);
+        image["launch_nested_container_session"]["container"] =
+            json!({"type": "MESOS", "hostname": "h"});
+        let attach = json!({"type": "ATTACH_CONTAINER_OUTPUT", "attach_container_output": {"container_id": id}});
+        for (call, status, sentence) in [
+            (
+                session(&stranger, "true", false),
+                404,
+                "No task runs in the parent container nobody",
+            ),
+            (
+                session(&json!({"value": "s"}), "true", false),
+                400,
+                "'container_id.parent'",
+            ),
+            (
+                session(&inside(&parent, "a/b"), "true", false),
+                400,
+                "container_id.value",
+            ),
+            (session(&id, "", false), 400, "'command.value'"),
+            (image, 400, "'tty_info'"),
+            (attach, 404, "cannot be found"),
+        ] {
+            let streamed = [
+                ("Content-Type", "application/json"),
+                ("Accept", "application/recordio"),
+                ("Message-Accept", "application/json"),
+            ];
+            let body = call.to_string();
+            let answer = request(port, "POST", "/api/v1", &streamed, body.as_bytes()).await;
+            assert_eq!(answer.status, status, "{}", answer.text());
+            assert!(answer.text().contains(sentence), "{}", answer.text());
+            let answer = request(port, "POST", "/api/v1", &streamed[..2], body.as_bytes()).await;
+            assert_eq!(
+                (answer.status, answer.text().contains("'Message-Accept'")),
+                (400, true)
+            );
+            let answer = Form::Json.post(port, &call).await;
+            assert_eq!(
+                (
+                    answer.status,
+                    answer.text().contains("application/recordio")
+                ),
+                (406, true)
+            );
+        }
+        let answer = Form::Json.input(port, &id, &[]).await;
+        assert_eq!(answer.status, 404, "{}", answer.text());
+        let kill = json!({"type": "KILL_CONTAINER", "kill_container": {"container_id": id}});
+        assert_eq!(Form::Json.post(port, &kill).await.status, 404);
+    });
+}

@@ -1,0 +1,166 @@
+//! What this side says to the command: keys, the end of input, and the size of the window.
+//!
+//! Called by `exec`, as a task that ends with it. Invariant: no more than [`MAX_RECORDS`] pieces wait for a command that does
+//! not read.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::Request;
+use hyper::body::{Body, Frame};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
+use hyper_util::rt::TokioIo;
+use nesos_api::message::Bytes as Data;
+use nesos_api::operator::agent as api;
+use nesos_api::recordio;
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use super::{JSON, PATH, RECORDIO, window};
+
+/// Pieces that wait to be sent.
+const MAX_RECORDS: usize = 16;
+/// Most bytes of one piece.
+const MAX_PIECE: usize = 16 * 1024;
+
+/// Where to speak, and as whom.
+#[derive(Debug)]
+pub(super) struct Agent {
+    pub(super) address: String,
+    pub(super) login: Option<HeaderValue>,
+}
+
+/// The body of a request that goes on.
+struct Records(mpsc::Receiver<Bytes>);
+
+impl Body for Records {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let record = self.0.poll_recv(context);
+        record.map(|record| record.map(|record| Ok(Frame::data(record))))
+    }
+}
+
+/// This terminal's size as a `TTYInfo`.
+pub(super) fn tty_info() -> Value {
+    match window() {
+        Some((rows, columns)) => json!({"window_size": {"rows": rows, "columns": columns}}),
+        None => json!({}),
+    }
+}
+
+/// Passes on what is typed, or says at once that nothing comes. Ends with the connection.
+pub(super) async fn attach(agent: Agent, id: Value, is_interactive: bool, has_tty: bool) {
+    let (sender, records) = mpsc::channel(MAX_RECORDS);
+    let first = json!({"type": "ATTACH_CONTAINER_INPUT",
+        "attach_container_input": {"type": "CONTAINER_ID", "container_id": id}});
+    // There is room for the first one.
+    let _ = sender.try_send(recordio::encode(first.to_string().as_bytes()).into());
+    tokio::join!(
+        // Its failures show in the answer of the session.
+        async { drop(post(&agent, records).await) },
+        read(sender, is_interactive, has_tty),
+    );
+}
+
+async fn post(
+    agent: &Agent,
+    records: mpsc::Receiver<Bytes>,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let stream = TcpStream::connect(agent.address.as_str()).await?;
+    stream.set_nodelay(true)?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let mut request = Request::post(PATH)
+        .header(HOST, agent.address.as_str())
+        .header(CONTENT_TYPE, RECORDIO)
+        .header(HeaderName::from_static("message-content-type"), JSON)
+        .header(ACCEPT, JSON);
+    if let Some(login) = &agent.login {
+        request = request.header(AUTHORIZATION, login);
+    }
+    let answer = sender.send_request(request.body(Records(records))?);
+    let (_, answer) = tokio::join!(connection, answer);
+    answer?;
+    Ok(())
+}
+
+async fn read(records: mpsc::Sender<Bytes>, is_interactive: bool, has_tty: bool) {
+    if !is_interactive {
+        say(&records, &data(&[])).await;
+        return;
+    }
+    let Ok(mut resized) = signal(SignalKind::window_change()) else {
+        return;
+    };
+    let (mut keys, mut buffer) = (tokio::io::stdin(), vec![0; MAX_PIECE]);
+    loop {
+        tokio::select! {
+            length = keys.read(&mut buffer) => {
+                let length = length.unwrap_or(0);
+                say(&records, &data(&buffer[..length])).await;
+                if length == 0 {
+                    return;
+                }
+            }
+            _ = resized.recv(), if has_tty => {
+                if let Some((rows, columns)) = window() {
+                    say(&records, &resize(rows, columns)).await;
+                }
+            }
+        }
+    }
+}
+
+async fn say(records: &mpsc::Sender<Bytes>, io: &api::ProcessIO) {
+    let call = api::Call {
+        r#type: Some(api::CallType::AttachContainerInput),
+        attach_container_input: Some(api::CallAttachContainerInput {
+            r#type: Some(api::CallAttachContainerInputType::ProcessIo),
+            process_io: Some(io.clone()),
+            ..Default::default()
+        }),
+        ..api::Call::default()
+    };
+    // Fails only when the connection is gone.
+    let _ = records.send(recordio::encode(&call.to_json()).into()).await;
+}
+
+fn data(bytes: &[u8]) -> api::ProcessIO {
+    api::ProcessIO {
+        r#type: Some(api::ProcessIOType::Data),
+        data: Some(api::ProcessIOData {
+            r#type: Some(api::ProcessIODataType::Stdin),
+            data: Some(Data(bytes.to_vec())),
+        }),
+        ..api::ProcessIO::default()
+    }
+}
+
+fn resize(rows: u16, columns: u16) -> api::ProcessIO {
+    let window_size = nesos_api::v1::TTYInfoWindowSize {
+        rows: rows.into(),
+        columns: columns.into(),
+    };
+    api::ProcessIO {
+        r#type: Some(api::ProcessIOType::Control),
+        control: Some(api::ProcessIOControl {
+            r#type: Some(api::ProcessIOControlType::TtyInfo),
+            tty_info: Some(nesos_api::v1::TTYInfo {
+                window_size: Some(window_size),
+            }),
+            ..api::ProcessIOControl::default()
+        }),
+        ..api::ProcessIO::default()
+    }
+}
