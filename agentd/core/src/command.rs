@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use nesos_wire::executor::{BesideSpec, ExecutorSpec, TaskUser};
+use nesos_wire::executor::{BesideSpec, ExecutorSpec, OutputLimits, TaskUser};
 use nesos_wire::file_system::FileSystem;
 use nesos_wire::framework_executor::ExecutorKind;
 use nesos_wire::rights::Rights;
@@ -42,6 +42,8 @@ pub struct Place {
     pub rights: Rights,
     /// How long executors are told to wait for an agent that is away.
     pub recovery_timeout: std::time::Duration,
+    /// How much of its output is kept; none: all of it.
+    pub output: Option<OutputLimits>,
     /// From the isolators: below the task's own environment.
     pub environment: Vec<(String, String)>,
     /// Program and argv, if not the command's own: an image's.
@@ -64,6 +66,7 @@ pub fn executor_spec(spec: &TaskSpec, place: Place) -> ExecutorSpec {
         hostname: place.hostname,
         rights: place.rights,
         kill_grace_ms: spec.kill_grace_ms,
+        output: place.output,
     }
 }
 
@@ -202,6 +205,7 @@ mod tests {
             hostname: None,
             rights: Rights::default(),
             recovery_timeout: std::time::Duration::from_secs(900),
+            output: None,
             environment: vec![
                 ("A".into(), "isolator".into()),
                 ("B".into(), "isolator".into()),

@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use agentd_core::fetch::is_plain_path;
@@ -40,6 +41,7 @@ fn read_chunk(file: &File, offset: u64, length: u32, ended: bool) -> io::Result<
         offset,
         data,
         size,
+        identity: file.metadata()?.ino(),
         ended,
     })
 }

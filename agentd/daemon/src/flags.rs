@@ -225,6 +225,25 @@ pub(crate) const TABLE: Table = Table {
             "part of the disk to keep free, 0 to 1",
         ),
         flag(
+            "max_stdout_size",
+            Kind::Text,
+            Some("10MB"),
+            "most bytes of a file of a task's standard output, which is turned over then; 0B: no bound; \
+             CONTAINER_LOGGER_MAX_STDOUT_SIZE in a task's environment takes precedence",
+        ),
+        flag(
+            "max_stderr_size",
+            Kind::Text,
+            Some("10MB"),
+            "the same of its standard error",
+        ),
+        flag(
+            "max_output_files",
+            Kind::Number(1, 1000),
+            Some("2"),
+            "files of each that are kept: stdout, stdout.1 and so on",
+        ),
+        flag(
             "fetcher_cache_dir",
             Kind::Path,
             None,

@@ -17,6 +17,7 @@ mod http;
 mod identity;
 mod images;
 mod link;
+mod output;
 mod probe;
 mod resources;
 mod roots;

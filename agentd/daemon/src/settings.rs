@@ -23,6 +23,7 @@ use nesos_wire::task::Attribute;
 use crate::fetcher::{authorities, options};
 use crate::identity;
 use crate::images;
+use crate::output::OutputRule;
 use crate::resources;
 
 /// Where masterd leaves the join token for an agentd on the same board.
@@ -76,6 +77,8 @@ pub(crate) struct Settings {
     pub(crate) gc_delay: Duration,
     pub(crate) gc_headroom: f64,
     pub(crate) stall_timeout: Duration,
+    /// How much is kept of what tasks write.
+    pub(crate) output: OutputRule,
     pub(crate) executors: ExecutorTimes,
     pub(crate) recovery_timeout: Duration,
     /// What may change from one start to the next.
@@ -134,6 +137,8 @@ impl Settings {
                 .duration("gc_delay")
                 .unwrap_or(Duration::from_secs(7 * 86_400)),
             gc_headroom: headroom(&flags)?,
+            output: OutputRule::new(&flags)
+                .map_err(|e| SettingsError::new("the output of tasks", e))?,
             stall_timeout: flags
                 .duration("fetcher_stall_timeout")
                 .unwrap_or(Duration::from_secs(60)),

@@ -4,7 +4,7 @@
 //! clients hear of it all the same and storing is tried again until one of them has taken it.
 
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -17,6 +17,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::beside;
 use crate::client::{Client, Clients};
 use crate::life::{Act, Life};
+use crate::output::Outputs;
 use crate::record::{self, Reserved};
 use crate::run_directory::{self, Failure};
 use crate::task;
@@ -57,7 +58,7 @@ pub(crate) fn run(directory: &Path) -> Result<(), Failure> {
         Ok(spec) => {
             let grace = Duration::from_millis(spec.kill_grace_ms.into());
             match task::start(spec) {
-                Ok(tree) => hold(&mut door, &tree, &file, grace),
+                Ok((tree, outputs)) => hold(&mut door, &tree, outputs, &file, grace),
                 Err(reason) => record_of(record::not_started(reason), false),
             }
         }
@@ -76,10 +77,11 @@ struct Door {
 
 impl Door {
     /// Sleeps until something happens or `deadline` is there.
-    fn wait(&self, deadline: Option<Instant>) {
+    fn wait<'a>(&'a self, more: impl Iterator<Item = BorrowedFd<'a>>, deadline: Option<Instant>) {
         let fixed = [self.listener.as_fd(), self.signals.as_fd()].into_iter();
         let mut fds: Vec<PollFd<'_>> = fixed
             .chain(self.clients.descriptors())
+            .chain(more)
             .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
             .collect();
         let timeout = match deadline {
@@ -100,7 +102,13 @@ impl Door {
 }
 
 /// From the task's start to its last process's end.
-fn hold(door: &mut Door, tree: &Tree, spec: &File, default_grace: Duration) -> ExitRecord {
+fn hold(
+    door: &mut Door,
+    tree: &Tree,
+    mut outputs: Outputs,
+    spec: &File,
+    default_grace: Duration,
+) -> ExitRecord {
     let mut life = Life::new(tree.main);
     let running = FromExecutor::Running { pid: tree.main };
     door.clients.tell(&running);
@@ -129,11 +137,15 @@ fn hold(door: &mut Door, tree: &Tree, spec: &File, default_grace: Duration) -> E
             }
         }
         match life.next(now, children) {
-            Act::Finish(outcome) => return record_of(outcome, life.kill_requested()),
+            Act::Finish(outcome) => {
+                outputs.finish();
+                return record_of(outcome, life.kill_requested());
+            }
             Act::KillAll => tree.kill(life.main_exists()),
             Act::Wait => {}
         }
-        door.wait(life.deadline());
+        outputs.store();
+        door.wait(outputs.descriptors(), life.deadline());
     }
 }
 
@@ -178,11 +190,11 @@ fn finish(mut door: Door, reserved: Reserved, record: ExitRecord) {
         if told > 0 || (stored && now >= linger_until) {
             return;
         }
-        door.wait(Some(if stored {
-            linger_until
-        } else {
-            now + STORE_AGAIN
-        }));
+        let next = match stored {
+            true => linger_until,
+            false => now + STORE_AGAIN,
+        };
+        door.wait(std::iter::empty(), Some(next));
         stored = stored || store(&reserved, &record);
     }
 }

@@ -9,6 +9,7 @@ mod client;
 mod files;
 mod hold;
 mod life;
+mod output;
 mod record;
 mod run_directory;
 mod task;

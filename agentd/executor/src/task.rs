@@ -14,13 +14,14 @@ use nesos_sys::{namespace, process};
 use nesos_wire::executor::{ExecutorSpec, TaskUser};
 
 use crate::files;
+use crate::output::Outputs;
 use crate::tree::Tree;
 
 /// The task's out-of-memory score: like any process, unlike the helper's.
 const TASK_OOM_SCORE: i32 = 0;
 
 /// Starts what the spec says.
-pub(crate) fn start(spec: ExecutorSpec) -> Result<Tree, String> {
+pub(crate) fn start(spec: ExecutorSpec) -> Result<(Tree, Outputs), String> {
     let sandbox = PathBuf::from(&spec.sandbox);
     if !sandbox.is_absolute() {
         return Err(format!(
@@ -34,22 +35,29 @@ pub(crate) fn start(spec: ExecutorSpec) -> Result<Tree, String> {
     let user = spec.user.clone().map(credentials);
     // Before the task's own files hide the way to them.
     let in_place = plan(spec.clone(), open_cgroup(&spec)?);
-    let stdout = output(&sandbox, "stdout", user.as_ref())?;
-    let stderr = output(&sandbox, "stderr", user.as_ref())?;
+    let (outputs, [stdout, stderr]) = match &spec.output {
+        Some(limits) => Outputs::new(&sandbox, limits, user.as_ref())?,
+        None => {
+            let file =
+                |name| Result::<OwnedFd, String>::Ok(output(&sandbox, name, user.as_ref())?.into());
+            (Outputs::default(), [file("stdout")?, file("stderr")?])
+        }
+    };
     set_up_surroundings(&spec, user.as_ref())?;
     let plan = SpawnPlan {
-        stdout: Some(stdout.into()),
-        stderr: Some(stderr.into()),
+        stdout: Some(stdout),
+        stderr: Some(stderr),
         directory: directory(&spec),
         ..in_place
     };
     let spawned = spawn(&plan).map_err(|e| e.to_string())?;
-    Ok(Tree {
+    let tree = Tree {
         main: spawned.pid,
         pid_namespace,
         cgroup,
         birthplace: plan.cgroup,
-    })
+    };
+    Ok((tree, outputs))
 }
 
 /// What a spec says of any process in the task's place, but for its directory and files.

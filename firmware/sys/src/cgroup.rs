@@ -3,6 +3,8 @@
 //! Called by `agentd` (all) and `nesos-executor` (kill). Works on any directory, so tests run on a plain one.
 //! Invariant: a limit that the kernel refuses is an error with file and value, never silently dropped.
 
+pub mod statistics;
+
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;

@@ -61,6 +61,13 @@ impl FsError {
         }
     }
 
+    /// The same, of a file whose directory is known.
+    fn inside(mut self, directory: &Path) -> FsError {
+        let (FsError::Io { path, .. } | FsError::NotAFile { path }) = &mut self;
+        *path = directory.join(&path);
+        self
+    }
+
     /// Whether the file simply does not exist.
     pub fn is_not_found(&self) -> bool {
         matches!(self, FsError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
@@ -69,9 +76,14 @@ impl FsError {
 
 /// Opens `relative` inside `directory`, following nothing that leads out of it.
 pub fn open_beneath(directory: &Path, relative: &Path, access: Access) -> Result<File, FsError> {
-    let path = directory.join(relative);
     let base = open_directory(directory)?;
-    let fd = openat2(&base, relative, access.how())
+    open_inside(&base, relative, access).map_err(|error| error.inside(directory))
+}
+
+/// As [`open_beneath`], of a directory that is open already.
+pub fn open_inside(directory: &OwnedFd, relative: &Path, access: Access) -> Result<File, FsError> {
+    let path = relative.to_owned();
+    let fd = openat2(directory, relative, access.how())
         .map_err(|errno| FsError::io("open", &path, errno))?;
     let file = File::from(fd);
     let metadata = file.metadata().map_err(|e| FsError::io("stat", &path, e))?;
@@ -140,6 +152,15 @@ pub fn write_durably(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), F
     File::open(directory)
         .and_then(|d| d.sync_all())
         .map_err(|e| FsError::io("synchronise directory", directory, e))
+}
+
+/// Gives the entry `from` of an open directory the name `to`, which loses what it stood for. Links are renamed, not followed.
+pub fn rename_inside(directory: &OwnedFd, from: &str, to: &str) -> Result<(), FsError> {
+    let renamed = match from.contains('/') || to.contains('/') {
+        false => nix::fcntl::renameat(directory, from, directory, to),
+        true => Err(Errno::EINVAL),
+    };
+    renamed.map_err(|errno| FsError::io("rename", Path::new(from), errno))
 }
 
 /// Connects to the unix socket `directory/name`, however long that path is (the kernel's limit is 107 bytes).

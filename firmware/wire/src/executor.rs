@@ -35,6 +35,19 @@ pub struct ExecutorSpec {
     pub rights: Rights,
     /// SIGTERM to SIGKILL when no other grace period is given, milliseconds.
     pub kill_grace_ms: u32,
+    /// How much of its output is kept; none: all of it.
+    pub output: Option<OutputLimits>,
+}
+
+/// How much is kept of what a task writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputLimits {
+    /// Most bytes of a file of its standard output.
+    pub stdout_bytes: u64,
+    /// Most bytes of a file of its standard error.
+    pub stderr_bytes: u64,
+    /// Files of each: the one that is written to, and older ones.
+    pub files: u32,
 }
 
 /// A user in the kernel's terms.

@@ -128,6 +128,8 @@ pub struct FileChunk {
     pub data: Vec<u8>,
     /// Length of the whole file now.
     pub size: u64,
+    /// Differs from that of other files of the sandbox, whatever they are called meanwhile.
+    pub identity: u64,
     /// Whether the task has ended, so that the file will not grow.
     pub ended: bool,
 }

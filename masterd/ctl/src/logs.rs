@@ -7,7 +7,7 @@ use std::io;
 use crate::args::LogsArgs;
 use crate::cluster;
 use crate::failure::Failure;
-use crate::files::{FileReadError, Follower, POLL};
+use crate::files::{FileReadError, Follower, GAP, POLL};
 use crate::http::Client;
 
 /// Looks at the file per look at the task's state: the state costs the master more.
@@ -23,13 +23,14 @@ pub(crate) async fn logs(client: &Client, args: &LogsArgs) -> Result<(), Failure
         // The state is older than the bytes: an ended task's file is complete.
         let over = task.is_over();
         for _ in 0..LOOKS_PER_STATE {
-            follower
-                .read_to_end(client, &mut out)
-                .await
-                .map_err(|error| match error {
-                    FileReadError::Http(error) => Failure::Http(error),
-                    FileReadError::Output(error) => Failure::Output(error),
-                })?;
+            let read = follower.read_to_end(client, &mut out).await;
+            if follower.take_gap() {
+                eprintln!("nesos: {GAP}");
+            }
+            read.map_err(|error| match error {
+                FileReadError::Http(error) => Failure::Http(error),
+                FileReadError::Output(error) => Failure::Output(error),
+            })?;
             if over || !args.follow {
                 return Ok(());
             }

@@ -181,6 +181,7 @@ fn files_are_read_through_the_agents_link() {
             offset: 5,
             data: b"\x00hello".to_vec(),
             size: 11,
+            identity: 77,
             ended: false,
         };
         for (result, status) in [
@@ -211,6 +212,7 @@ fn files_are_read_through_the_agents_link() {
             if status == 200 {
                 assert_eq!(answer.body, b"\x00hello");
                 assert_eq!(answer.header("nesos-file-size"), Some("11"));
+                assert_eq!(answer.header("nesos-file-identity"), Some("77"));
                 assert_eq!(answer.header("nesos-task-ended"), Some("false"));
             }
         }

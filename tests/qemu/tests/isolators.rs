@@ -129,7 +129,6 @@ fn each_isolator_is_proved_from_inside() {
     volumes_and_secrets(&mut lab);
     few_rights(&mut lab);
     rights_on_request(&mut lab);
-    checks_have_the_tasks_place(&mut lab);
     own_names_and_limits(&mut lab);
     an_image_for_a_root(&mut lab);
     a_share_of_the_processor(&mut lab);
@@ -214,27 +213,6 @@ fn rights_on_request(lab: &mut Lab) {
     let more = json!({"linux_info": {"effective_capabilities": {"capabilities": ["SYS_ADMIN"]}}});
     let refusal = lab.contained("true", more).refusal();
     assert!(refusal.contains("--bounding_capabilities"), "{refusal}");
-}
-
-fn checks_have_the_tasks_place(lab: &mut Lab) {
-    let look = format!(
-        "{RIGHTS}; id; ulimit -Sn; hostname; cat /proc/self/cgroup; ls -id /; grep -qx $$ /sys/fs/cgroup/cgroup.procs && echo inside; \
-                         cd /proc/self/ns; readlink cgroup ipc mnt net pid user uts"
-    );
-    let text = format!(
-        "({look}) > own; until test -e checked; do sleep 0.1; done; cat own; cmp own checked && echo same"
-    );
-    let check = format!("({look}) > told; mv told checked");
-    let members = json!({
-        "check": {"type": "COMMAND", "interval_seconds": 600.0, "command": {"command": {"value": check}}},
-        "container": {"type": "MESOS", "hostname": "island", "linux_info": {"ipc_mode": "PRIVATE"},
-            "rlimit_info": {"rlimits": [{"type": "RLMT_NOFILE", "soft": 20, "hard": 30}]}},
-    });
-    let told = lab.run(&text, members).well();
-    assert!(
-        told.contains("inside\n") && told.contains("Seccomp:2\n") && told.ends_with("\nsame\n"),
-        "{told}"
-    );
 }
 
 fn own_names_and_limits(lab: &mut Lab) {

@@ -14,7 +14,7 @@ mod upkeep;
 use nesos_wire::check::{Check, CheckStatus, Checks, HealthCheck, HttpProbe, Probe};
 use nesos_wire::domain::Domain;
 use nesos_wire::executor::{
-    BesideSpec, ExecutorSpec, ExitRecord, FromExecutor, Outcome, TaskUser, ToExecutor,
+    BesideSpec, ExecutorSpec, ExitRecord, FromExecutor, Outcome, OutputLimits, TaskUser, ToExecutor,
 };
 use nesos_wire::frame;
 use nesos_wire::framework_executor::ExecutorKind;
@@ -79,6 +79,7 @@ fn agent_to_master() -> Vec<Sample> {
                     offset: 1,
                     data: vec![1, 2],
                     size: 3,
+                    identity: 4,
                     ended: true,
                 }),
             },
@@ -196,6 +197,11 @@ fn executor_and_join() -> Vec<Sample> {
         hostname: Some("h".into()),
         rights: file_system::rights(),
         kill_grace_ms: 3000,
+        output: Some(OutputLimits {
+            stdout_bytes: 1,
+            stderr_bytes: 2,
+            files: 3,
+        }),
     };
     let with = |file_system| ExecutorSpec {
         file_system: Some(file_system),

@@ -5,6 +5,7 @@
 use std::fs;
 use std::time::Duration;
 
+use nesos_sys::cgroup::statistics::Statistics;
 use nesos_sys::cgroup::{Cgroup, CgroupError, Limits, Usage};
 use nesos_wire::ContainerId;
 
@@ -94,6 +95,12 @@ impl Cgroups {
     pub(super) fn usage(&self, container: &ContainerId) -> Option<Usage> {
         let group = self.of(container);
         group.exists().then(|| group.usage())
+    }
+
+    /// All that the group tells beside its usage.
+    pub(super) fn statistics(&self, container: &ContainerId) -> Option<Statistics> {
+        let group = self.of(container);
+        group.exists().then(|| group.statistics())
     }
 
     /// Usage, and the limits as they are in force.

@@ -27,6 +27,7 @@ use crate::fetcher::client::Client;
 use crate::fetcher::helper::Helper as FetchHelper;
 use crate::fetcher::{self, Target};
 use crate::images::{ImageError, Means, Provisioned};
+use crate::output::SizeError;
 use crate::{sandbox, volumes};
 
 /// Why a task does not start.
@@ -61,6 +62,8 @@ pub(super) enum LaunchError {
         what: &'static str,
         source: io::Error,
     },
+    #[error(transparent)]
+    Output(#[from] SizeError),
     #[error(transparent)]
     Refused(#[from] Refusal),
     #[error("the executor helper: {0}")]
@@ -147,6 +150,7 @@ async fn start(
         file_system: setup.file_system.clone(),
         hostname: setup.hostname.clone(),
         rights: setup.rights.clone(),
+        output: settings.output.of(&spec.command)?,
         recovery_timeout: settings.recovery_timeout,
         environment: setup.environment.clone(),
         program: setup.program.clone(),

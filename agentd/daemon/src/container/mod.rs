@@ -22,6 +22,7 @@ use std::rc::Rc;
 
 use agentd_core::{ContainerEvent, Event, ProbeKind};
 use nesos_sys::cgroup::Usage;
+use nesos_sys::cgroup::statistics::Statistics;
 use nesos_sys::process;
 use nesos_wire::check::Probe;
 use nesos_wire::task::TaskSpec;
@@ -246,6 +247,11 @@ impl Containerizer {
                 images.relieve(context.settings.gc_headroom).await;
             }
         });
+    }
+
+    /// What its cgroup tells beside that, if it has one.
+    pub(crate) fn statistics(&self, container: &ContainerId) -> Option<Statistics> {
+        self.context.isolators.statistics(container)
     }
 
     /// The fetcher's numbers by their names in Mesos.

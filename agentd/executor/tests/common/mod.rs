@@ -79,6 +79,7 @@ impl Place {
             hostname: None,
             rights: Default::default(),
             kill_grace_ms: 3000,
+            output: None,
         }
     }
 

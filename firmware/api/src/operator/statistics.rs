@@ -1,5 +1,5 @@
 //! Use of resources by containers, as agents measure it. Left out, because no agent of ours measures them: SNMP, traffic
-//! control and perf counters (unknown fields are skipped).
+//! control and perf counters (unknown fields are skipped). One is not Mesos's: `pressure`, whose number is far from theirs.
 //!
 //! Tables only, no behaviour: names, numbers and defaults are those of `mesos/v1/mesos.proto`,
 //! nested types joined to one name. Used by agentd and operators' tools. Invariant: a published number never changes.
@@ -68,6 +68,24 @@ messages! {
         25 net_tcp_rtt_microsecs_p99: optional f64;
         28 net_tcp_active_connections: optional f64;
         29 net_tcp_time_wait_connections: optional f64;
+        5051 pressure: optional ResourceStatisticsPressure;
+    }
+
+    message ResourceStatisticsPressure {
+        1 cpu: optional ResourceStatisticsPressureOf;
+        2 memory: optional ResourceStatisticsPressureOf;
+        3 io: optional ResourceStatisticsPressureOf;
+    }
+
+    message ResourceStatisticsPressureOf {
+        1 some_avg10: required f64;
+        2 some_avg60: required f64;
+        3 some_avg300: required f64;
+        4 some_total_secs: required f64;
+        5 full_avg10: required f64;
+        6 full_avg60: required f64;
+        7 full_avg300: required f64;
+        8 full_total_secs: required f64;
     }
 
     message ResourceStatisticsRatePercentiles {

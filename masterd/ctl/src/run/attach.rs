@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{RunError, Stage};
-use crate::files::{FileReadError, Follower, POLL};
+use crate::files::{FileReadError, Follower, GAP, POLL};
 use crate::http::Client;
 use crate::output::Progress;
 
@@ -53,7 +53,11 @@ pub(super) async fn copy(
                 progress,
                 out: out.as_mut(),
             };
-            match file.read_to_end(client, &mut out).await {
+            let read = file.read_to_end(client, &mut out).await;
+            if file.take_gap() {
+                progress.borrow().note(GAP);
+            }
+            match read {
                 Ok(()) => {}
                 Err(FileReadError::Output(source)) => return Err(RunError::Output { source }),
                 Err(FileReadError::Http(error)) => {

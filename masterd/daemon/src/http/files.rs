@@ -20,6 +20,8 @@ use crate::engine;
 
 /// How long an agent may take to read: longer than the core's own limit, which answers with a better sentence.
 const READ_LIMIT: Duration = Duration::from_secs(30);
+/// Which file of the sandbox it is, whatever it is called meanwhile.
+const FILE_IDENTITY: HeaderName = HeaderName::from_static("nesos-file-identity");
 /// Length of the whole file at the time of reading.
 const FILE_SIZE: HeaderName = HeaderName::from_static("nesos-file-size");
 /// `true` when the task has ended, so that the file will not grow.
@@ -135,7 +137,8 @@ pub(super) fn plain(answer: Option<Answer>) -> Response<Body> {
 
 /// What a task prints is shown by browsers; of any other file nobody knows what it is.
 fn media_type(path: &str) -> &'static str {
-    match path {
+    let number = |c: char| c.is_ascii_digit() || c == '.';
+    match path.trim_end_matches(number) {
         "stdout" | "stderr" => "text/plain; charset=utf-8",
         _ => "application/octet-stream",
     }
@@ -146,6 +149,7 @@ fn chunk_answer(chunk: FileChunk, media_type: &'static str) -> Response<Body> {
     // A task may print a page with scripts; that must not become a page of the master's.
     let response = answer::header(response, X_CONTENT_TYPE_OPTIONS, "nosniff");
     let response = answer::header(response, FILE_SIZE, &chunk.size.to_string());
+    let response = answer::header(response, FILE_IDENTITY, &chunk.identity.to_string());
     answer::header(
         response,
         TASK_ENDED,

@@ -13,7 +13,7 @@ use nesos_sys::cgroup::Cgroup;
 use nesos_sys::container::{Namespaces, SpawnPlan, spawn};
 use nesos_sys::mount_table::MountTable;
 use nesos_sys::reap::Exit;
-use nesos_wire::executor::{ExecutorSpec, FromExecutor, Outcome};
+use nesos_wire::executor::{ExecutorSpec, FromExecutor, Outcome, OutputLimits};
 use nesos_wire::file_system::FileSystem;
 use nesos_wire::frame;
 use nesos_wire::rights::Rights;
@@ -30,6 +30,12 @@ const WARM_UP: usize = 5;
 pub(super) const PROGRAM: &str = "/bin/true";
 /// Where cgroups are mounted.
 const CGROUPS: &str = "/sys/fs/cgroup";
+/// As agentd's flags have it.
+const OUTPUT: OutputLimits = OutputLimits {
+    stdout_bytes: 10 << 20,
+    stderr_bytes: 10 << 20,
+    files: 2,
+};
 /// `crun` is slow: one of its runs for so many of the others.
 const CRUN_EVERY: usize = 4;
 
@@ -202,6 +208,7 @@ impl Place {
             hostname: None,
             rights: Rights::default(),
             kill_grace_ms: 3000,
+            output: Some(OUTPUT),
         };
         let flags = nix::sys::memfd::MFdFlags::MFD_CLOEXEC;
         let input = fs::File::from(nix::sys::memfd::memfd_create("spec", flags)?);

@@ -15,6 +15,7 @@ use std::path::Path;
 
 use agentd_core::Limitation;
 use nesos_api::v1;
+use nesos_sys::cgroup::statistics::Statistics;
 use nesos_sys::cgroup::{Limits, Usage};
 use nesos_sys::container::Namespaces;
 use nesos_sys::user::Credentials;
@@ -197,6 +198,10 @@ impl Isolators {
         self.cgroups
             .as_ref()
             .and_then(|cgroups| cgroups.usage(container))
+    }
+
+    pub(super) fn statistics(&self, container: &ContainerId) -> Option<Statistics> {
+        self.cgroups.as_ref()?.statistics(container)
     }
 
     /// The limit the container has run into.
