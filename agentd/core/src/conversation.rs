@@ -125,6 +125,9 @@ impl Agent {
                 self.launch_executor(*executor, start, tasks, group);
             }
             MasterToAgent::ShutdownExecutor { key } => self.shutdown_executor(&key),
+            MasterToAgent::CallBack { token } => {
+                self.out.actions.push(Action::CallBack { token });
+            }
             MasterToAgent::ReadFile {
                 request,
                 key,

@@ -9,7 +9,7 @@ use nesos_wire::executor::ExitRecord;
 use nesos_wire::message::{AgentToMaster, FileChunk, FileError, MasterToAgent};
 use nesos_wire::resource::Resources;
 use nesos_wire::task::{Attribute, TaskSpec};
-use nesos_wire::{ContainerId, ExecutorKey, NodeId, TaskKey};
+use nesos_wire::{ContainerId, ExecutorKey, NodeId, TaskKey, Uuid};
 
 use crate::checkpoint::Record;
 use crate::executors::{ExecutorCall, ExecutorEvent, ExecutorTimes};
@@ -280,6 +280,11 @@ pub enum Action {
         offset: u64,
         /// At most this many.
         length: u32,
+    },
+    /// Dial the master once more, and serve it the operator API there.
+    CallBack {
+        /// What to begin with.
+        token: Uuid,
     },
     /// The master's wall clock, seconds since 1970, for a board that has no clock of its own.
     MasterTime {

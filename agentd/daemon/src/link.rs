@@ -10,18 +10,22 @@ use std::time::Duration;
 
 use agentd_core::{Event, LinkError};
 use nesos_shell::framed::{self, FrameReader};
+use nesos_wire::Uuid;
 use nesos_wire::message::{AgentToMaster, MasterToAgent};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::credentials::Secured;
 use crate::dial::{self, MasterStream};
+use crate::http::{self, App};
 use crate::settings::Settings;
 
 /// Most messages that wait to be written: a head of each of 1024 streams, and answers. More means a master that does not
 /// read, and the link is given up.
 const OUTBOX: usize = 2048;
+/// Most connections at a time that the master has asked for; a session of a person has two.
+const MAX_CALLBACKS: usize = 64;
 /// How long a goodbye may take.
 const FINISH_LIMIT: Duration = Duration::from_secs(2);
 /// A master that takes no bytes for this long is given up.
@@ -43,6 +47,10 @@ pub(crate) struct Links {
     current: Option<Current>,
     /// Address of the master of the newest link.
     master: Rc<Cell<Option<IpAddr>>>,
+    /// Where the newest link was told to lead.
+    leader: Option<String>,
+    /// Connections that the master has asked for.
+    callbacks: Rc<Semaphore>,
 }
 
 impl Links {
@@ -58,6 +66,8 @@ impl Links {
             events,
             current: None,
             master: Rc::default(),
+            leader: None,
+            callbacks: Rc::new(Semaphore::new(MAX_CALLBACKS)),
         }
     }
 
@@ -68,6 +78,7 @@ impl Links {
 
     pub(crate) fn dial(&mut self, number: u64, leader: Option<String>) {
         self.drop_current();
+        self.leader.clone_from(&leader);
         let (outbox, receiver) = mpsc::channel(OUTBOX);
         let (settings, events) = (self.settings.clone(), self.events.clone());
         let secured = self.secured.clone();
@@ -92,6 +103,28 @@ impl Links {
             number,
             outbox,
             task,
+        });
+    }
+
+    /// Dials the master of the link once more, to serve it the operator API on that connection.
+    pub(crate) fn call_back(&self, token: Uuid, app: Rc<App>) {
+        let (settings, secured) = (self.settings.clone(), self.secured.clone());
+        let (leader, callbacks) = (self.leader.clone(), self.callbacks.clone());
+        tokio::task::spawn_local(async move {
+            let Ok(_permit) = callbacks.try_acquire() else {
+                tracing::warn!("the master asks for more than {MAX_CALLBACKS} connections");
+                return;
+            };
+            match dial::dial(&settings, &secured, leader).await {
+                Ok((mut stream, _)) => {
+                    let first = AgentToMaster::CallBack { token };
+                    match timeout(WRITE_LIMIT, framed::write(&mut stream, &first)).await {
+                        Ok(Ok(())) => http::serve_master(stream, app).await,
+                        _ => tracing::warn!("the master takes no bytes"),
+                    }
+                }
+                Err(error) => tracing::warn!("cannot call the master back: {error}"),
+            }
         });
     }
 

@@ -98,6 +98,7 @@ struct Daemon {
     links: Links,
     streams: Rc<Streams>,
     view: Rc<View>,
+    app: Rc<http::App>,
     events: mpsc::Receiver<Event>,
     /// Events that the loop makes itself.
     own_events: VecDeque<Event>,
@@ -143,7 +144,7 @@ impl Daemon {
         );
         let view = Rc::new(view);
         let app = http::App::new(view.clone(), sender, streams.clone());
-        tokio::task::spawn_local(http::serve(listener, app));
+        tokio::task::spawn_local(http::serve(listener, app.clone()));
         let advertised = settings.advertised_ip();
         let host = if advertised.is_empty() {
             "127.0.0.1"
@@ -160,6 +161,7 @@ impl Daemon {
             links,
             streams,
             view,
+            app,
             endpoint: format!("{host}:{port}"),
             gc_at: now + GC_MIN_PAUSE,
             last_gc: now,

@@ -110,6 +110,11 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
     }
 
+    /// The stream, when whatever follows is no frame. Bytes that were read ahead are lost: there are none while the peer waits.
+    pub fn into_inner(self) -> R {
+        self.stream
+    }
+
     /// The stream, to write to it.
     pub fn stream(&mut self) -> &mut R {
         &mut self.stream

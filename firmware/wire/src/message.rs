@@ -62,6 +62,11 @@ pub enum AgentToMaster {
         /// As `waitpid` gives it; -1 if it is not known.
         status: i32,
     },
+    /// First and only message of a connection that the master has asked for.
+    CallBack {
+        /// As it was asked with.
+        token: Uuid,
+    },
 }
 
 /// Who the agent is, what it has and what runs on it.
@@ -240,6 +245,12 @@ pub enum MasterToAgent {
     ShutdownExecutor {
         /// Which.
         key: ExecutorKey,
+    },
+    /// Dial once more and begin with [`AgentToMaster::CallBack`]: on that connection the agent then serves its operator API, to
+    /// people whose right to it the master has checked.
+    CallBack {
+        /// To be said.
+        token: Uuid,
     },
 }
 

@@ -116,6 +116,8 @@ impl Master {
                 attempt,
                 status,
             } => self.executor_ended(&id, &key, attempt, status),
+            // The first message of a connection that is no link: the shell has taken it.
+            AgentToMaster::CallBack { .. } => {}
             AgentToMaster::Goodbye => {
                 self.metrics.messages_unregister_slave += 1;
                 self.remove_agent(&id, Parting::Goodbye);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use nesos_wire::command::FrameworkFacts;
 use nesos_wire::message::{AgentToMaster, Hello};
 use nesos_wire::resource::Resources;
-use nesos_wire::{FrameworkId, TaskKey, Uuid};
+use nesos_wire::{AgentId, FrameworkId, TaskKey, Uuid};
 
 use crate::call::Call;
 use crate::constraints::Constraints;
@@ -96,6 +96,15 @@ pub enum Event {
         offset: u64,
         /// At most this many bytes.
         length: u32,
+    },
+    /// An agent is to dial once more, for somebody. Answer: `Done` (it was asked), `NotFound` or `Unavailable`.
+    CallBack {
+        /// Number of the answer.
+        request: RequestId,
+        /// Which.
+        agent: AgentId,
+        /// What its connection is to begin with.
+        token: Uuid,
     },
     /// An operator changes something for longer. Answer: `Done`, `NotFound`, `Invalid` or `Conflict`.
     Order {

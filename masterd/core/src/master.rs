@@ -149,6 +149,11 @@ impl Master {
             } => {
                 self.read_file(request, key, path, offset, length);
             }
+            Event::CallBack {
+                request,
+                agent,
+                token,
+            } => self.call_back(request, &agent, token),
             Event::Order { request, order } => self.order(request, order),
             Event::Tick => {}
         }

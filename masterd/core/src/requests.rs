@@ -1,11 +1,11 @@
-//! Questions that people ask of an agent: files of a task's sandbox.
+//! Questions that people ask of an agent: files of a task's sandbox, or a connection of their own.
 //!
 //! The daemon keeps the asker, the core only where the question went. Called by `Master::step` and `agents`. Invariant: each
 //! question is answered once, by the agent, by its time, or by the end of its link.
 
 use nesos_base::time::Duration;
-use nesos_wire::TaskKey;
 use nesos_wire::message::{FileChunk, FileError, MasterToAgent};
+use nesos_wire::{AgentId, TaskKey, Uuid};
 
 use crate::event::{LinkId, RequestId};
 use crate::master::Master;
@@ -50,6 +50,22 @@ impl Master {
             length,
         };
         self.out.to_agents.push((link, message));
+    }
+
+    /// Asks an agent to dial once more.
+    pub(crate) fn call_back(&mut self, request: RequestId, agent: &AgentId, token: Uuid) {
+        let answer = match self.agents.get(agent) {
+            None => Answer::NotFound(format!("No agent found with ID {agent}")),
+            Some(known) => match known.link() {
+                None => Answer::Unavailable(format!("The agent {agent} is not connected")),
+                Some(link) => {
+                    let message = MasterToAgent::CallBack { token };
+                    self.out.to_agents.push((link, message));
+                    Answer::Done
+                }
+            },
+        };
+        self.answer(request, answer);
     }
 
     /// An agent's answer; only to what was asked on its link.

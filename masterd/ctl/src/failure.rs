@@ -65,11 +65,12 @@ impl Failure {
             Self::Run(error) => error.exit_code(),
             Self::Dev(error) => error.exit_code(),
             Self::Vm(error) => error.exit_code(),
-            Self::Exec(error) => error.exit_code(),
             Self::Token(_) => USAGE,
-            Self::NoSuchTask(_) | Self::NoSuchNode(_) | Self::Output(_) | Self::Runtime(_) => {
-                REFUSED
-            }
+            Self::Exec(_)
+            | Self::NoSuchTask(_)
+            | Self::NoSuchNode(_)
+            | Self::Output(_)
+            | Self::Runtime(_) => REFUSED,
         }
     }
 

@@ -129,15 +129,6 @@ impl Client {
         }
     }
 
-    /// The same login at another address, an agent's.
-    pub(crate) fn at(&self, address: &str) -> Self {
-        Self {
-            master: RefCell::new(address.to_owned()),
-            authorization: self.authorization.clone(),
-            principal: self.principal.clone(),
-        }
-    }
-
     /// The login as a header.
     pub(crate) fn authorization(&self) -> Option<&HeaderValue> {
         self.authorization.as_ref()

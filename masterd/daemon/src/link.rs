@@ -1,7 +1,8 @@
 //! One agent's link on the master's side: reads its messages to the engine, writes the engine's messages to it.
 //!
 //! Not the agent's state (the core's). Called by the server after a TLS handshake with ALPN `nesos-agent/1` and a
-//! certificate of the cluster's CA. Invariants: the first message is a `Hello` whose node is the certificate's; the
+//! certificate of the cluster's CA. Invariants: the first message is a `Hello` whose node is the certificate's (or the token of a
+//! connection that the master has asked for); the
 //! outgoing queue is bounded, and an agent that lets it fill up is cut off.
 
 use std::net::SocketAddr;
@@ -9,9 +10,9 @@ use std::time::Duration;
 
 use masterd_core::LinkId;
 use nesos_shell::framed::{FrameReader, LinkError};
-use nesos_wire::NodeId;
 use nesos_wire::id::IdError;
 use nesos_wire::message::{AgentToMaster, Hello, MasterToAgent};
+use nesos_wire::{NodeId, Uuid};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use crate::engine::{Engine, Input};
@@ -58,8 +59,15 @@ pub(crate) async fn serve<S>(
 {
     let mut reader = FrameReader::new(stream);
     let hello = match first_message(&mut reader, &certified, peer).await {
-        Ok(Some(hello)) => Box::new(hello),
-        Ok(None) => return,
+        Ok(First::Hello(hello)) => hello,
+        Ok(First::CallBack(token)) => {
+            let stream = Box::pin(reader.into_inner());
+            if !engine.callbacks.hand_over(token, stream) {
+                tracing::info!("node {certified} calls back from {peer}, but nobody waits for it");
+            }
+            return;
+        }
+        Ok(First::Nothing) => return,
         Err(fault) => {
             tracing::warn!("agent link {} from {peer}: {fault}", link.0);
             let reason = fault.to_string();
@@ -89,15 +97,24 @@ pub(crate) async fn serve<S>(
     }
 }
 
+/// What an agent begins with.
+enum First {
+    Hello(Box<Hello>),
+    /// It is no link, but a connection that somebody waits for.
+    CallBack(Uuid),
+    Nothing,
+}
+
 async fn first_message<S: AsyncRead + Unpin>(
     reader: &mut FrameReader<S>,
     certified: &str,
     peer: SocketAddr,
-) -> Result<Option<Hello>, Fault> {
+) -> Result<First, Fault> {
     let mut hello = match reader.read_within(HELLO_LIMIT).await? {
         Some(AgentToMaster::Hello(hello)) => hello,
+        Some(AgentToMaster::CallBack { token }) => return Ok(First::CallBack(token)),
         Some(_) => return Err(Fault::NoHello),
-        None => return Ok(None),
+        None => return Ok(First::Nothing),
     };
     // Postcard does not check ids.
     NodeId::parse(hello.node.as_str())?;
@@ -110,5 +127,5 @@ async fn first_message<S: AsyncRead + Unpin>(
     if hello.ip.is_empty() {
         hello.ip = peer.ip().to_canonical().to_string();
     }
-    Ok(Some(hello))
+    Ok(First::Hello(Box::new(hello)))
 }

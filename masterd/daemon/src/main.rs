@@ -21,6 +21,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 mod about;
+mod callbacks;
 mod convert;
 mod engine;
 mod gate;

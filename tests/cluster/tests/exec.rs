@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::process::Stdio;
 use std::time::Duration;
 
-use nesos_cluster_tests::{DevCluster, Nesos, Running, binary, eventually};
+use nesos_cluster_tests::{DevCluster, Nesos, Running, binary, eventually, http};
 use nesos_sys::container::{SpawnPlan, Spawned, spawn};
 use nesos_sys::reap::Exit;
 use nesos_sys::terminal;
@@ -67,6 +67,49 @@ fn a_command_beside_a_task_is_passed_through() {
         .stdin(File::open(&input).unwrap())
         .output();
     assert_eq!(ended.stdout, own.unwrap().stdout);
+    cluster.stop();
+}
+
+#[test]
+fn the_master_forwards_operators_calls_to_agents_and_nothing_else() {
+    let cluster = DevCluster::start(1, &[]);
+    let nodes = cluster.nesos.json(&["nodes"]);
+    let agent = nodes[0]["agent"].as_str().unwrap();
+    let json = ("Content-Type", "application/json");
+    let call = |method: &str, path: &str, headers: &[(&str, &str)]| {
+        let path = format!("/nesos/v1/agents/{path}");
+        http::request(
+            &cluster.master,
+            method,
+            &path,
+            headers,
+            br#"{"type": "GET_AGENT"}"#,
+        )
+    };
+    let answer = call("POST", &format!("{agent}/api/v1"), &[json]);
+    assert!(
+        answer.status == 200 && answer.body.contains(agent),
+        "{answer:?}"
+    );
+    let refused = [
+        ("POST", "nobody/api/v1".to_owned(), vec![json], 404),
+        ("POST", format!("{agent}/api/v1/executor"), vec![json], 404),
+        ("POST", format!("{agent}/state"), vec![json], 404),
+        ("GET", format!("{agent}/api/v1"), vec![json], 405),
+        // The agent's own judgement passes through.
+        ("POST", format!("{agent}/api/v1"), vec![], 400),
+        // A page of another origin.
+        (
+            "POST",
+            format!("{agent}/api/v1"),
+            vec![json, ("Origin", "http://elsewhere")],
+            403,
+        ),
+    ];
+    for (method, path, headers, status) in refused {
+        let answer = call(method, &path, &headers);
+        assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
+    }
     cluster.stop();
 }
 

@@ -25,7 +25,8 @@ fn logs_follow_files_that_are_turned_over() {
         logs.wait_for(&wanted, SOON);
         let go = format!("touch go{line}");
         let ended = cluster.nesos.run(&["exec", "wordy", "--", &go]);
-        assert_eq!(ended.code, 0, "{ended:?}");
+        // The last one ends the task, and the session may end with it before it has told its own end.
+        assert!(ended.code == 0 || line == 11, "{ended:?}");
     }
     let all: String = (0..12)
         .map(|line| format!("line {line} of a text that fills a file soon\n"))

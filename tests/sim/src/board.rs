@@ -353,6 +353,7 @@ impl World {
             Action::TellExecutor { stream, event } => self.tell_program(stream, event),
             Action::CloseExecutor { stream } => self.close_program(stream),
             Action::MasterTime { .. }
+            | Action::CallBack { .. }
             | Action::CreateVolume { .. }
             | Action::RemoveVolume { .. } => {}
             Action::Stop => self.boards[board].is_stopping = true,

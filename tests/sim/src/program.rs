@@ -328,6 +328,7 @@ fn status(state: TaskState, uuid: Uuid, timestamp: f64) -> TaskStatus {
         executor: None,
         container: None,
         healthy: None,
+        check: None,
         data: Vec::new(),
         unreachable_time: None,
         extra: Vec::new(),

@@ -100,6 +100,18 @@ fn agent_to_master() -> Vec<Sample> {
             },
         ),
         sample("AgentToMaster::Goodbye", AgentToMaster::Goodbye),
+        sample(
+            "AgentToMaster::CallBack",
+            AgentToMaster::CallBack {
+                token: Uuid([7; 16]),
+            },
+        ),
+        sample(
+            "MasterToAgent::CallBack",
+            MasterToAgent::CallBack {
+                token: Uuid([8; 16]),
+            },
+        ),
     ]
 }
 
@@ -174,7 +186,47 @@ fn master_to_agent() -> Vec<Sample> {
     ]
 }
 
-use nesos_wire::check::{Check, CheckStatus, Checks, HealthCheck, HttpProbe, Probe};
+fn beside() -> BesideSpec {
+    BesideSpec {
+        program: "sh".into(),
+        arguments: vec!["sh".into()],
+        environment: vec![("A".into(), "1".into())],
+        user: Some(TaskUser {
+            uid: 65534,
+            gid: 65534,
+            groups: vec![65534],
+        }),
+        directory: "containers/c".into(),
+    }
+}
+
+fn checks() -> Checks {
+    let check = |probe| Check {
+        probe,
+        delay_ms: 15_000,
+        interval_ms: 10_000,
+        timeout_ms: 20_000,
+    };
+    let page = HttpProbe {
+        is_https: true,
+        port: 443,
+        path: "/".into(),
+        is_ipv6: true,
+        statuses: vec![200],
+    };
+    Checks {
+        health: Some(HealthCheck {
+            check: check(Probe::Http(page)),
+            consecutive_failures: 3,
+            grace_ms: 10_000,
+        }),
+        check: Some(check(Probe::Tcp {
+            port: 80,
+            is_ipv6: false,
+        })),
+    }
+}
+
 fn executor_and_join() -> Vec<Sample> {
     let exit = |outcome| ExitRecord {
         outcome,

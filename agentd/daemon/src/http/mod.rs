@@ -19,9 +19,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use nesos_shell::http::access::Access;
 use nesos_shell::log::Toggle;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
+use crate::dial::Duplex;
 use crate::executors::{Control, Streams};
 use crate::sessions::Sessions;
 use crate::view::View;
@@ -88,12 +89,17 @@ struct Context {
     local: Option<IpAddr>,
     /// This connection's.
     control: Rc<Control>,
+    /// The master is at the other end: it has checked who may do what, and forwards calls of operators only.
+    is_masters: bool,
 }
 
 impl Context {
     /// Whether this peer may change something.
     fn may_write(&self, headers: &hyper::HeaderMap) -> Result<(), nesos_shell::http::Refusal> {
-        self.app.access.check(self.peer, headers, REALM).map(drop)
+        match self.is_masters {
+            true => Ok(()),
+            false => self.app.access.check(self.peer, headers, REALM).map(drop),
+        }
     }
 }
 
@@ -116,6 +122,7 @@ pub(crate) async fn serve(listener: TcpListener, app: Rc<App>) {
                 peer: peer.ip(),
                 local: stream.local_addr().ok().map(|local| local.ip()),
                 control: Rc::default(),
+                is_masters: false,
             };
             tokio::task::spawn_local(async move {
                 attend(stream, context).await;
@@ -125,8 +132,20 @@ pub(crate) async fn serve(listener: TcpListener, app: Rc<App>) {
     }
 }
 
+/// Serves the operator API on a connection that the master has asked for, to its end.
+pub(crate) async fn serve_master(stream: impl Duplex, app: Rc<App>) {
+    let context = Context {
+        app,
+        peer: IpAddr::from([0, 0, 0, 0]),
+        local: None,
+        control: Rc::default(),
+        is_masters: true,
+    };
+    attend(stream, context).await;
+}
+
 /// Serves a connection to its end, and tells the core if an executor has listened on it.
-async fn attend(stream: TcpStream, context: Context) {
+async fn attend(stream: impl Duplex, context: Context) {
     let (app, control) = (context.app.clone(), context.control.clone());
     let mut served = pin!(connection(stream, context));
     let mut limit = HEAD_LIMIT;
@@ -152,12 +171,17 @@ async fn attend(stream: TcpStream, context: Context) {
     }
 }
 
-async fn connection(stream: TcpStream, context: Context) -> Result<(), hyper::Error> {
+async fn connection(stream: impl Duplex, context: Context) -> Result<(), hyper::Error> {
     let context = Rc::new(context);
     let service = service_fn(move |request: Request<Incoming>| {
         let context = context.clone();
         context.control.count_request();
-        async move { Ok::<_, Infallible>(route::dispatch(&context, request).await) }
+        async move {
+            Ok::<_, Infallible>(match context.is_masters {
+                true => operator::handle(&context, request).await,
+                false => route::dispatch(&context, request).await,
+            })
+        }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())

@@ -81,6 +81,7 @@ impl Daemon {
                 .containers
                 .borrow()
                 .probe(container, kind, probe, timeout_ms),
+            Action::CallBack { token } => self.links.call_back(token, self.app.clone()),
             Action::MasterTime { unix } => self.clocks.follow(unix),
             Action::Stop => self.is_stopping = true,
         }

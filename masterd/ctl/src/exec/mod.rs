@@ -1,8 +1,7 @@
 //! `nesos exec`: a command beside a task, with this terminal.
 //!
-//! Speaks to the agent's own HTTP server, so that every key stroke takes one hop: the agent must be reachable from here, and
-//! must let this peer write (`--api_access`). Called by `main`. Invariant: the terminal is as before when it returns, and the
-//! command does not outlive it.
+//! Speaks to the agent through the master, which must let this peer write (`--api_access`). Called by `main`. Invariant: the
+//! terminal is as before when it returns, and the command does not outlive it.
 
 mod speak;
 
@@ -19,12 +18,10 @@ use serde_json::{Value, json};
 
 use crate::args::ExecArgs;
 use crate::cluster;
-use crate::failure::{Failure, REFUSED, UNREACHABLE};
-use crate::http::{Client, HttpError};
+use crate::failure::{Failure, REFUSED};
+use crate::http::{Client, HttpError, segment};
 use crate::raw::Raw;
 
-/// Where operators post.
-const PATH: &str = "/api/v1";
 const RECORDIO: HeaderValue = HeaderValue::from_static("application/recordio");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const MESSAGE_ACCEPT: HeaderName = HeaderName::from_static("message-accept");
@@ -42,52 +39,9 @@ pub(crate) enum ExecError {
         /// Its state.
         state: String,
     },
-    /// Nobody answers at the agent.
-    #[error("the agent at {agent}, on which the task runs, cannot be reached from here: {reason}")]
-    Agent {
-        /// Its address.
-        agent: String,
-        /// What the network said.
-        reason: String,
-    },
-    /// The agent will not.
-    #[error("the agent at {agent} refused: {reason}")]
-    Refused {
-        /// Its address.
-        agent: String,
-        /// Its sentence.
-        reason: String,
-    },
     /// This terminal.
     #[error("the terminal: {0}")]
     Terminal(#[from] io::Error),
-}
-
-impl ExecError {
-    /// What the process ends with.
-    pub(crate) fn exit_code(&self) -> u8 {
-        match self {
-            Self::Agent { .. } => UNREACHABLE,
-            Self::NotRunning { .. } | Self::Refused { .. } | Self::Terminal(_) => REFUSED,
-        }
-    }
-
-    fn of(agent: &str) -> impl Fn(HttpError) -> Self {
-        move |error| match error {
-            HttpError::Unreachable { reason, .. } => Self::Agent {
-                agent: agent.into(),
-                reason,
-            },
-            HttpError::Refused { status, text, .. } => Self::Refused {
-                agent: agent.into(),
-                reason: format!("{status}: {text}"),
-            },
-            HttpError::Answer { reason, .. } => Self::Refused {
-                agent: agent.into(),
-                reason,
-            },
-        }
-    }
 }
 
 /// `nesos exec`.
@@ -100,10 +54,7 @@ pub(crate) async fn exec(client: &Client, args: &ExecArgs) -> Result<u8, Failure
         }
         .into());
     }
-    let nodes = cluster::nodes(client).await?;
-    let node = nodes.iter().find(|node| node.agent == task.agent);
-    let address = node.map(|node| node.address.clone()).unwrap_or_default();
-    let agent = client.at(&address);
+    let path = format!("/nesos/v1/agents/{}/api/v1", segment(&task.agent));
     let name = format!("exec-{}-{}", std::process::id(), unique());
     let id = json!({"value": name, "parent": task.container});
     let headers = HeaderMap::from_iter([
@@ -112,8 +63,7 @@ pub(crate) async fn exec(client: &Client, args: &ExecArgs) -> Result<u8, Failure
         (MESSAGE_ACCEPT, JSON),
     ]);
     let call = launch(args, &id).to_string().into_bytes();
-    let fail = ExecError::of(&address);
-    let answer = agent.stream(PATH, &headers, call).await.map_err(&fail)?;
+    let answer = client.stream(&path, &headers, call).await?;
     let stdin = io::stdin();
     let _raw = match args.tty {
         true => Some(Raw::new(&stdin).map_err(ExecError::Terminal)?),
@@ -121,8 +71,9 @@ pub(crate) async fn exec(client: &Client, args: &ExecArgs) -> Result<u8, Failure
     };
     let input = tokio::spawn(speak::attach(
         speak::Agent {
-            address: address.clone(),
-            login: agent.authorization().cloned(),
+            master: client.master(),
+            path: path.clone(),
+            login: client.authorization().cloned(),
         },
         id.clone(),
         args.interactive,
@@ -131,8 +82,7 @@ pub(crate) async fn exec(client: &Client, args: &ExecArgs) -> Result<u8, Failure
     let shown = show(answer).await;
     input.abort();
     shown?;
-    let code = ended(&agent, &id).await.map_err(&fail)?;
-    Ok(code)
+    Ok(ended(client, &path, &id).await?)
 }
 
 /// The call that begins the session.
@@ -182,7 +132,7 @@ async fn show(answer: Response<Incoming>) -> Result<(), ExecError> {
 }
 
 /// The command's exit code, as a shell would tell it.
-async fn ended(agent: &Client, id: &Value) -> Result<u8, HttpError> {
+async fn ended(client: &Client, path: &str, id: &Value) -> Result<u8, HttpError> {
     let headers = HeaderMap::from_iter([(CONTENT_TYPE, JSON), (ACCEPT, JSON)]);
     let call = |kind: &str, member: &str| {
         json!({"type": kind, member: {"container_id": id}})
@@ -190,12 +140,12 @@ async fn ended(agent: &Client, id: &Value) -> Result<u8, HttpError> {
             .into_bytes()
     };
     let wait = call("WAIT_NESTED_CONTAINER", "wait_nested_container");
-    let answer = agent.post(PATH, &headers, wait).await?;
+    let answer = client.post(path, &headers, wait).await?;
     let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
     let status = answer["wait_nested_container"]["exit_status"].as_i64();
     let remove = call("REMOVE_NESTED_CONTAINER", "remove_nested_container");
     // Else it is forgotten when others need the room.
-    let _ = agent.post(PATH, &headers, remove).await;
+    let _ = client.post(path, &headers, remove).await;
     let status = status.unwrap_or(-1);
     let code = match status & 0x7f {
         0 => (status >> 8) & 0xff,

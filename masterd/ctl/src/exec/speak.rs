@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::{JSON, PATH, RECORDIO, window};
+use super::{JSON, RECORDIO, window};
 
 /// Pieces that wait to be sent.
 const MAX_RECORDS: usize = 16;
@@ -31,7 +31,8 @@ const MAX_PIECE: usize = 16 * 1024;
 /// Where to speak, and as whom.
 #[derive(Debug)]
 pub(super) struct Agent {
-    pub(super) address: String,
+    pub(super) master: String,
+    pub(super) path: String,
     pub(super) login: Option<HeaderValue>,
 }
 
@@ -77,12 +78,12 @@ async fn post(
     agent: &Agent,
     records: mpsc::Receiver<Bytes>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let stream = TcpStream::connect(agent.address.as_str()).await?;
+    let stream = TcpStream::connect(agent.master.as_str()).await?;
     stream.set_nodelay(true)?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let mut request = Request::post(PATH)
-        .header(HOST, agent.address.as_str())
+    let mut request = Request::post(agent.path.as_str())
+        .header(HOST, agent.master.as_str())
         .header(CONTENT_TYPE, RECORDIO)
         .header(HeaderName::from_static("message-content-type"), JSON)
         .header(ACCEPT, JSON);

@@ -5,8 +5,8 @@
 use nesos_api::v1::{
     CommandInfo, CommandInfoURI, ContainerInfo, ContainerInfoMesosInfo, ContainerInfoType,
     Environment, EnvironmentVariable, FrameworkInfo, FrameworkInfoCapability,
-    FrameworkInfoCapabilityType, HealthCheck, HealthCheckType, Image, ImageDocker, ImageType, Offer,
-    Resource, TaskID, TaskInfo, ValueScalar, ValueType,
+    FrameworkInfoCapabilityType, HealthCheck, HealthCheckType, Image, ImageDocker, ImageType,
+    Offer, Resource, TaskID, TaskInfo, ValueScalar, ValueType,
 };
 
 use nesos_shell::clock::Clock;

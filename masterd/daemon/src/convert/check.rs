@@ -135,7 +135,7 @@ fn command_probe(info: &v1::CommandInfo, whose: &str) -> Result<Probe, String> {
     if !info.uris.is_empty() {
         return Err(format!("{whose} must not have 'command.uris'"));
     }
-    command(info).map(|command| Probe::Command(Box::new(command)))
+    command(info, None).map(|command| Probe::Command(Box::new(command)))
 }
 
 fn path(path: Option<&str>, whose: &str) -> Result<String, String> {

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use masterd_core::{Answer, Call, CallRefusal, LinkId, Master, Order, StreamId};
 use nesos_wire::message::{AgentToMaster, Hello};
-use nesos_wire::{FrameworkId, TaskKey};
+use nesos_wire::{AgentId, FrameworkId, TaskKey, Uuid};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::callbacks::Callbacks;
 use crate::convert::subscribe::Subscription;
 use crate::link::Outbox;
 
@@ -124,6 +125,13 @@ pub(crate) enum Request {
         /// At most this many.
         length: u32,
     },
+    /// Have an agent dial once more.
+    CallBack {
+        /// Which.
+        agent: AgentId,
+        /// What its connection is to begin with.
+        token: Uuid,
+    },
     /// Change something for longer.
     Order(Order),
 }
@@ -137,6 +145,8 @@ pub(crate) struct Engine {
     pub(crate) watching: Arc<Watching>,
     /// How long its work takes.
     pub(crate) times: Arc<Times>,
+    /// Connections that agents were asked for.
+    pub(crate) callbacks: Arc<Callbacks>,
 }
 
 /// The receiving ends, for [`Runner`].
@@ -161,6 +171,7 @@ impl Engine {
                 queries,
                 watching: Arc::clone(&watching),
                 times: Arc::clone(&times),
+                callbacks: Arc::default(),
             },
             Mailbox {
                 inputs: input_receiver,

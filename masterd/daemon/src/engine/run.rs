@@ -222,6 +222,11 @@ impl Runner {
                 offset,
                 length,
             },
+            Request::CallBack { agent, token } => Event::CallBack {
+                request: id,
+                agent,
+                token,
+            },
             Request::Order(order) => Event::Order { request: id, order },
         });
     }

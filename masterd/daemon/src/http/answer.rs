@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use hyper::body::{Frame, SizeHint};
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::{Response, StatusCode};
 use nesos_shell::http::Refusal;
 pub(super) use nesos_shell::http::answer::{answer, empty, header, json, refusal, text, with_body};
@@ -29,6 +29,7 @@ enum Content {
     Whole(Option<Bytes>),
     Rendered(Box<Reader>),
     Stream(StreamBody),
+    Forwarded(Incoming),
 }
 
 impl Body {
@@ -45,7 +46,7 @@ impl Body {
     pub(super) fn bytes(&self) -> Option<Bytes> {
         match &self.content {
             Content::Whole(bytes) => Some(bytes.clone().unwrap_or_default()),
-            Content::Rendered(_) | Content::Stream(_) => None,
+            Content::Rendered(_) | Content::Stream(_) | Content::Forwarded(_) => None,
         }
     }
 
@@ -61,7 +62,7 @@ impl Body {
     pub(super) fn reader(&mut self) -> Option<&mut Reader> {
         match &mut self.content {
             Content::Rendered(reader) => Some(reader),
-            Content::Whole(_) | Content::Stream(_) => None,
+            Content::Whole(_) | Content::Stream(_) | Content::Forwarded(_) => None,
         }
     }
 
@@ -69,6 +70,14 @@ impl Body {
     pub(super) fn stream(stream: StreamBody) -> Self {
         Self {
             content: Content::Stream(stream),
+            busy: None,
+        }
+    }
+
+    /// What an agent answers, as it comes.
+    pub(super) fn forwarded(body: Incoming) -> Self {
+        Self {
+            content: Content::Forwarded(body),
             busy: None,
         }
     }
@@ -103,6 +112,13 @@ impl hyper::body::Body for Body {
             Content::Stream(stream) => stream
                 .poll_record(context)
                 .map(|record| record.map(|r| Ok(Frame::data(r.into())))),
+            Content::Forwarded(body) => {
+                let piece = Pin::new(body).poll_frame(context);
+                piece.map(|piece| {
+                    let data = piece?.map(|frame| frame.map_data(Parts::from));
+                    Some(data.map_err(io::Error::other))
+                })
+            }
         }
     }
 
@@ -111,6 +127,7 @@ impl hyper::body::Body for Body {
             Content::Whole(bytes) => bytes.is_none(),
             Content::Rendered(reader) => reader.left() == 0,
             Content::Stream(_) => false,
+            Content::Forwarded(body) => body.is_end_stream(),
         }
     }
 
@@ -121,6 +138,7 @@ impl hyper::body::Body for Body {
             }
             Content::Rendered(reader) => SizeHint::with_exact(reader.left() as u64),
             Content::Stream(_) => SizeHint::new(),
+            Content::Forwarded(body) => body.size_hint(),
         }
     }
 }

@@ -64,6 +64,10 @@ pub(super) const ENDPOINTS: &Endpoints = &[
     ("/metrics", "All metrics in the text format of Prometheus."),
     ("/metrics/snapshot", "All metrics by Mesos's names."),
     (
+        "/nesos/v1/agents",
+        "POST /nesos/v1/agents/AGENT/api/v1: the agent's operator API.",
+    ),
+    (
         "/nesos/v1/tasks",
         "A task's files, and its end, by framework and id.",
     ),

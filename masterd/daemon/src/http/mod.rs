@@ -27,6 +27,7 @@ use crate::gate::Control;
 pub(crate) mod access;
 mod answer;
 mod files;
+mod forward;
 mod guard;
 mod gzip;
 mod help;

@@ -13,8 +13,8 @@ use super::answer::{self, Body};
 use super::operator::maintenance;
 use super::query::{self, Query};
 use super::{
-    Context, files, help, log, logging, metrics, operator, registry, roles, scheduler, state,
-    summary, tasks,
+    Context, files, forward, help, log, logging, metrics, operator, registry, roles, scheduler,
+    state, summary, tasks,
 };
 
 /// The master's name as a libprocess actor.
@@ -52,6 +52,7 @@ enum Route {
     Files,
     Resources,
     OfTask,
+    OfAgent,
     Registry,
     Help,
     Processes,
@@ -89,6 +90,7 @@ const ROUTES: &[(&str, Route)] = &[
     ("/create-volumes", Route::Resources),
     ("/destroy-volumes", Route::Resources),
     ("/nesos/v1/tasks", Route::OfTask),
+    ("/nesos/v1/agents", Route::OfAgent),
     ("/registrar(1)/registry", Route::Registry),
     ("/registrar%281%29/registry", Route::Registry),
     ("/help", Route::Help),
@@ -126,6 +128,7 @@ pub(super) async fn dispatch(context: &Context, request: Request<Incoming>) -> R
         Route::MachineDown => return maintenance::down(context, request).await,
         Route::MachineUp => return maintenance::up(context, request).await,
         Route::OfTask => return files::handle(context, &path, request).await,
+        Route::OfAgent => return forward::handle(context, &path, request).await,
         _ => {}
     }
     if !is_reading(request.method()) {
