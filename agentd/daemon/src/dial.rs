@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use agentd_core::LinkError;
-use nesos_shell::plain::{self, PlainError};
+use nesos_shell::plain::{self, PlainError, Proved};
 use nesos_shell::{mdns, tls};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -66,13 +66,13 @@ pub(crate) async fn dial(
 
 /// The link without TLS.
 async fn prove(
-    mut stream: TcpStream,
+    stream: TcpStream,
     credentials: &Credentials,
     name: &str,
-) -> Result<TcpStream, LinkError> {
-    let knocking = plain::knock(&mut stream, &credentials.node, &credentials.secret);
+) -> Result<Proved<TcpStream>, LinkError> {
+    let knocking = plain::knock(stream, &credentials.node, &credentials.secret);
     match timeout(HANDSHAKE_LIMIT, knocking).await {
-        Ok(Ok(())) => Ok(stream),
+        Ok(Ok(link)) => Ok(link),
         Ok(Err(error @ (PlainError::Refused(_) | PlainError::Proof(_)))) => {
             Err(LinkError::Refused(format!(
                 "the master at {name} refuses this node without TLS: {error}"

@@ -87,7 +87,12 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             if missing == 0 {
                 return Poll::Ready(self.take().map(Some));
             }
-            self.buffer.reserve_exact(missing.min(RESERVE));
+            // Most messages come whole with one read, and one that leaves room says that nothing more is there.
+            let wanted = match self.buffer.is_empty() {
+                true => RESERVE.min(HEADER + self.limit),
+                false => missing.min(RESERVE),
+            };
+            self.buffer.reserve_exact(wanted);
             let reading = pin!(self.stream.read_buf(&mut self.buffer));
             let Poll::Ready(read) = reading.poll(cx) else {
                 if self.buffer.is_empty() {
@@ -153,6 +158,10 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             have: self.buffer.len(),
         })??;
         self.buffer.drain(..used);
+        if self.buffer.is_empty() {
+            // Now, not when the next message is waited for: hundreds of greetings may be under way.
+            self.buffer = Vec::new();
+        }
         Ok(message)
     }
 }

@@ -2,23 +2,25 @@
 //!
 //! Not what is said afterwards, and no protection of it (see `nesos_wire::plain`): for networks on which nobody listens
 //! who must not, and only where both ends were told so. Called by masterd's server and agentd's dial. Invariants: the
-//! agent proves nothing to a master that has not proved itself, no byte behind the greeting is read, and each end draws
+//! agent proves nothing to a master that has not proved itself, no byte behind the greeting is lost, and each end draws
 //! its own nonce.
 
-use std::io;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use nesos_base::token::ClusterKey;
 use nesos_wire::NodeId;
-use nesos_wire::frame::{self, FrameError, HEADER};
+use nesos_wire::frame::{self, FrameError, HEADER, MAX_FRAME};
 use nesos_wire::plain::{
     Challenge, Knock, LinkSecret, Nonce, PREFACE, PROOF_OF_AGENT, PROOF_OF_MASTER, Proof,
 };
 use nesos_wire::version::{self, VersionError};
 use ring::hmac;
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use crate::framed;
+use crate::framed::{self, FrameReader, LinkError};
 use crate::tls;
 
 /// What the nodes' secrets are derived for, and its version.
@@ -37,7 +39,7 @@ pub enum PlainError {
     Frame(#[from] FrameError),
     /// No message could be written.
     #[error("{0}")]
-    Link(#[from] framed::LinkError),
+    Link(#[from] LinkError),
     /// A message is too long to be one.
     #[error("a message of {0} bytes was announced, a greeting has at most {MAX_MESSAGE}")]
     TooLong(usize),
@@ -80,10 +82,10 @@ impl Secrets {
 
 /// The agent's side: proves itself to a master that has proved itself.
 pub async fn knock<S: AsyncRead + AsyncWrite + Unpin>(
-    stream: &mut S,
+    mut stream: S,
     node: &NodeId,
     secret: &LinkSecret,
-) -> Result<(), PlainError> {
+) -> Result<Proved<S>, PlainError> {
     let own = nonce()?;
     let knock = Knock {
         version: version::CURRENT,
@@ -92,33 +94,101 @@ pub async fn knock<S: AsyncRead + AsyncWrite + Unpin>(
     };
     let first = [&PREFACE[..], &frame::encode(&knock)?].concat();
     stream.write_all(&first).await?;
-    match read(stream).await? {
+    match read(&mut stream).await? {
         Challenge::Refused { reason } => Err(PlainError::Refused(reason)),
         Challenge::Prove { nonce, proof } => {
             let key = hmac::Key::new(hmac::HMAC_SHA256, &secret.0);
             let said = said(PROOF_OF_MASTER, &own, &nonce);
             hmac::verify(&key, &said, &proof).map_err(|_| PlainError::Proof("master"))?;
             let proof = prove(&key, PROOF_OF_AGENT, &own, &nonce);
-            Ok(framed::write(stream, &Proof { proof }).await?)
+            let proof = frame::encode(&Proof { proof })?;
+            Ok(Proved { stream, proof })
         }
     }
 }
 
-/// The master's side: the node that has proved itself.
+/// The agent's end of a link to a master that has proved itself. The agent's own proof leaves with the first thing that it
+/// says, in one packet.
+#[derive(Debug)]
+pub struct Proved<S> {
+    stream: S,
+    /// What of it has not left yet.
+    proof: Vec<u8>,
+}
+
+impl<S: AsyncWrite + Unpin> Proved<S> {
+    /// Writes the proof's rest, and content behind it; says how much of the content.
+    fn poll_send(&mut self, cx: &mut Context<'_>, content: &[u8]) -> Poll<io::Result<usize>> {
+        while !self.proof.is_empty() {
+            let both = [IoSlice::new(&self.proof), IoSlice::new(content)];
+            let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, &both))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            let of_proof = written.min(self.proof.len());
+            self.proof.drain(..of_proof);
+            if written > of_proof {
+                return Poll::Ready(Ok(written - of_proof));
+            }
+        }
+        match content {
+            [] => Poll::Ready(Ok(0)),
+            _ => Pin::new(&mut self.stream).poll_write(cx, content),
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Proved<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Proved<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        content: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().poll_send(cx, content)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_send(cx, &[]))?;
+        Pin::new(&mut this.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_send(cx, &[]))?;
+        Pin::new(&mut this.stream).poll_shutdown(cx)
+    }
+}
+
+/// The master's side: the node that has proved itself, and what it says then.
 pub async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
-    stream: &mut S,
+    mut stream: S,
     secrets: &Secrets,
-) -> Result<NodeId, PlainError> {
-    let knock = knocked(stream).await?;
+) -> Result<(NodeId, FrameReader<S>), PlainError> {
+    prefaced(&mut stream).await?;
+    // It may have read a part of what comes behind the greeting, so it goes on to who reads that.
+    let mut reader = FrameReader::with_limit(stream, MAX_MESSAGE);
+    let knock: Knock = next(&mut reader).await?;
     version::negotiate(knock.version)?;
     let key = hmac::Key::new(hmac::HMAC_SHA256, &secrets.of(&knock.node).0);
     let own = nonce()?;
     let proof = prove(&key, PROOF_OF_MASTER, &knock.nonce, &own);
-    framed::write(stream, &Challenge::Prove { nonce: own, proof }).await?;
-    let proof: Proof = read(stream).await?;
+    framed::write(reader.stream(), &Challenge::Prove { nonce: own, proof }).await?;
+    let proof: Proof = next(&mut reader).await?;
     let said = said(PROOF_OF_AGENT, &knock.nonce, &own);
     hmac::verify(&key, &said, &proof.proof).map_err(|_| PlainError::Proof("agent"))?;
-    Ok(knock.node)
+    reader.set_limit(MAX_FRAME);
+    Ok((knock.node, reader))
 }
 
 /// The master's other side: says no with this reason. The node that it was said to.
@@ -126,20 +196,37 @@ pub async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     reason: &str,
 ) -> Result<NodeId, PlainError> {
-    let knock = knocked(stream).await?;
+    prefaced(stream).await?;
+    let knock: Knock = read(stream).await?;
     let reason = reason.to_owned();
     framed::write(stream, &Challenge::Refused { reason }).await?;
     stream.shutdown().await?;
     Ok(knock.node)
 }
 
-async fn knocked<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Knock, PlainError> {
+async fn prefaced<S: AsyncRead + Unpin>(stream: &mut S) -> Result<(), PlainError> {
     let mut preface = [0; PREFACE.len()];
     stream.read_exact(&mut preface).await?;
-    if preface != *PREFACE {
-        return Err(PlainError::NoPreface);
+    match preface == *PREFACE {
+        true => Ok(()),
+        false => Err(PlainError::NoPreface),
     }
-    read(stream).await
+}
+
+/// One message of the greeting.
+async fn next<T: DeserializeOwned, S: AsyncRead + Unpin>(
+    reader: &mut FrameReader<S>,
+) -> Result<T, PlainError> {
+    match reader.read().await {
+        Ok(Some(message)) => Ok(message),
+        Ok(None) | Err(LinkError::Truncated { .. }) => {
+            Err(io::Error::from(io::ErrorKind::UnexpectedEof).into())
+        }
+        Err(LinkError::OverLimit { len, .. }) => Err(PlainError::TooLong(len)),
+        Err(LinkError::Frame(error)) => Err(error.into()),
+        Err(LinkError::Io(error)) => Err(error.into()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// One message, and not a byte more: behind it others will read.
@@ -189,21 +276,17 @@ mod tests {
     ) -> (Result<(), PlainError>, Result<NodeId, PlainError>) {
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         runtime.unwrap().block_on(async {
-            let (mut a, mut b) = tokio::io::duplex(7);
+            let (a, b) = tokio::io::duplex(7);
             let node = NodeId::new(node);
             // What is said at once afterwards must still be there.
             let agent = async {
-                let known = knock(&mut a, &node, &secret).await;
-                if known.is_ok() {
-                    let ping = MasterToAgent::Ping { sequence: 9 };
-                    framed::write(&mut a, &ping).await.unwrap();
-                }
-                drop(a);
-                known
+                let mut link = knock(a, &node, &secret).await?;
+                let ping = MasterToAgent::Ping { sequence: 9 };
+                framed::write(&mut link, &ping).await?;
+                Ok(())
             };
             let master = async {
-                let node = answer(&mut b, &secrets(1)).await?;
-                let mut reader = framed::FrameReader::new(b);
+                let (node, mut reader) = answer(b, &secrets(1)).await?;
                 let next = reader.read().await?;
                 assert_eq!(next, Some(MasterToAgent::Ping { sequence: 9 }));
                 Ok(node)
@@ -241,10 +324,10 @@ mod tests {
     fn at_the_master(bytes: &[u8]) -> PlainError {
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         runtime.unwrap().block_on(async {
-            let (mut a, mut b) = tokio::io::duplex(64 * 1024);
+            let (mut a, b) = tokio::io::duplex(64 * 1024);
             a.write_all(bytes).await.unwrap();
             a.shutdown().await.unwrap();
-            answer(&mut b, &secrets(1)).await.unwrap_err()
+            answer(b, &secrets(1)).await.unwrap_err()
         })
     }
 
@@ -276,14 +359,32 @@ mod tests {
     }
 
     #[test]
+    fn a_proof_leaves_with_what_is_said_first_or_alone() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.unwrap().block_on(async {
+            for first in [&b"hello"[..], b""] {
+                let (mut a, b) = tokio::io::duplex(64);
+                let proof = b"proof".to_vec();
+                let mut link = Proved { stream: b, proof };
+                link.write_all(first).await.unwrap();
+                link.flush().await.unwrap();
+                drop(link);
+                let mut came = Vec::new();
+                a.read_to_end(&mut came).await.unwrap();
+                assert_eq!(came, [&b"proof"[..], first].concat());
+            }
+        });
+    }
+
+    #[test]
     fn a_refusal_says_why() {
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         runtime.unwrap().block_on(async {
-            let (mut a, mut b) = tokio::io::duplex(64);
+            let (a, mut b) = tokio::io::duplex(64);
             let node = NodeId::new("board");
             let secret = secrets(1).of(&node);
             let (agent, master) =
-                tokio::join!(knock(&mut a, &node, &secret), refuse(&mut b, "not here"));
+                tokio::join!(knock(a, &node, &secret), refuse(&mut b, "not here"));
             assert_eq!(agent.unwrap_err().to_string(), "not here");
             assert_eq!(master.unwrap(), node);
         });

@@ -167,6 +167,7 @@ pub struct FrameworkRecord {
     /// Its id.
     pub framework: FrameworkId,
     /// Protobuf of the public `FrameworkInfo`, for whoever shows it.
+    #[serde(with = "serde_bytes")]
     pub info: Vec<u8>,
     /// What the core goes by.
     pub facts: FrameworkFacts,

@@ -85,7 +85,7 @@ pub enum MountSource {
         path: String,
     },
     /// A file with these bytes, in memory only.
-    Secret(Vec<u8>),
+    Secret(#[serde(with = "serde_bytes")] Vec<u8>),
 }
 
 /// What `/dev/shm` is.

@@ -51,7 +51,9 @@ pub struct FrameworkExecutor {
     /// The framework wants TASK_GONE, TASK_DROPPED… instead of TASK_LOST.
     pub partition_aware: bool,
     /// Protobuf of the public `ExecutorInfo`, with the framework's id, for SUBSCRIBED and for whoever shows it.
+    #[serde(with = "serde_bytes")]
     pub info: Vec<u8>,
     /// Protobuf of the public `FrameworkInfo` (with id), for SUBSCRIBED and for a new master.
+    #[serde(with = "serde_bytes")]
     pub framework_info: Vec<u8>,
 }

@@ -49,8 +49,10 @@ pub enum JoinAnswer {
     /// Welcome to the cluster.
     Accepted {
         /// The board's certificate, DER.
+        #[serde(with = "serde_bytes")]
         certificate: Vec<u8>,
         /// The CA's certificate, DER.
+        #[serde(with = "serde_bytes")]
         ca: Vec<u8>,
         /// The cluster's name.
         cluster: String,

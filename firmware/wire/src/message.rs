@@ -46,6 +46,7 @@ pub enum AgentToMaster {
         /// Sender.
         executor: ExecutorId,
         /// Content, unopened.
+        #[serde(with = "serde_bytes")]
         data: Vec<u8>,
     },
     /// The agent ends for good: its tasks are gone, the board may be forgotten.
@@ -130,6 +131,7 @@ pub struct FileChunk {
     /// Where the bytes begin.
     pub offset: u64,
     /// At most [`MAX_FILE_CHUNK`]; empty at the end of the file.
+    #[serde(with = "serde_bytes")]
     pub data: Vec<u8>,
     /// Length of the whole file now.
     pub size: u64,
@@ -207,6 +209,7 @@ pub enum MasterToAgent {
         /// Receiver.
         executor: ExecutorId,
         /// Content, unopened.
+        #[serde(with = "serde_bytes")]
         data: Vec<u8>,
     },
     /// Read a file of a task's sandbox.

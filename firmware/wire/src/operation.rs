@@ -63,6 +63,7 @@ pub struct OperationSpec {
     /// What it puts there instead.
     pub converted: Resources,
     /// Protobuf of the public `Offer.Operation`, for whoever shows it.
+    #[serde(with = "serde_bytes")]
     pub info: Vec<u8>,
 }
 

@@ -119,11 +119,13 @@ pub struct TaskStatus {
     /// Result of the latest check, of a task that the agent itself checks.
     pub check: Option<CheckStatus>,
     /// The executor's own bytes.
+    #[serde(with = "serde_bytes")]
     pub data: Vec<u8>,
     /// For UNREACHABLE: since when, seconds since 1970.
     pub unreachable_time: Option<f64>,
     /// Protobuf of a public `TaskStatus` with what no core reads and frameworks do: labels, check status, container status
     /// and limitation. Its other fields are not looked at. Empty: there is none of it.
+    #[serde(with = "serde_bytes")]
     pub extra: Vec<u8>,
 }
 
@@ -191,8 +193,10 @@ pub struct TaskSpec {
     /// How the agent is to check it.
     pub checks: Option<Box<Checks>>,
     /// Protobuf of the public `TaskInfo`, for whoever shows it.
+    #[serde(with = "serde_bytes")]
     pub info: Vec<u8>,
     /// Protobuf of the public `FrameworkInfo` (with id), so that a new master knows the framework before it returns.
+    #[serde(with = "serde_bytes")]
     pub framework_info: Vec<u8>,
 }
 

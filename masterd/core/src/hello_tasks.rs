@@ -9,6 +9,7 @@ use nesos_wire::message::{MasterToAgent, TaskReport};
 use nesos_wire::task::{Reason, TaskState};
 use nesos_wire::{AgentId, TaskId, TaskKey};
 
+use crate::brought::Brought;
 use crate::master::Master;
 use crate::news::News;
 use crate::task::Task;
@@ -26,48 +27,61 @@ impl Master {
     pub(crate) fn reconcile_agent(&mut self, id: &AgentId, reports: Vec<TaskReport>) -> Reconciled {
         let mut reconciled = Reconciled::default();
         let mut reported = BTreeSet::new();
-        for report in reports {
+        let is_draining = self.upkeep(id).drain.is_some();
+        let is_blank = self
+            .agents
+            .get(id)
+            .is_some_and(|agent| agent.tasks.is_empty());
+        let mut brought = Brought::default();
+        for mut report in reports {
+            if let (true, Some(status)) = (is_draining, &mut report.status) {
+                self.explain_drain(id, status, report.spec.partition_aware);
+            }
+            let Some(report) = self.bring(id, report, &mut brought) else {
+                continue;
+            };
+            let new = self.settle_brought(id, &mut brought);
+            reported.extend(new.iter().cloned());
+            reconciled.returned.extend(new);
             let key = report.spec.key.clone();
             if self.take_report(id, report, &mut reconciled) {
                 reported.insert(key);
             }
         }
-        let missing: Vec<TaskKey> = self
-            .agents
-            .get(id)
-            .map(|agent| {
-                agent
-                    .tasks
-                    .iter()
-                    .filter(|key| !reported.contains(*key))
-                    .cloned()
-                    .collect()
-            })
-            .unwrap_or_default();
-        let lost = self.restore_unreachable(id, &reported);
-        for key in missing.iter().chain(&lost) {
-            self.end_missing(key);
+        let is_blank = is_blank && reported.is_empty();
+        let new = self.settle_brought(id, &mut brought);
+        let is_anyone_away = self.frameworks.values().any(|f| !f.unreachable.is_empty());
+        if !is_blank || is_anyone_away {
+            reported.extend(new.iter().cloned());
+            self.end_unreported(id, &reported);
         }
+        reconciled.returned.extend(new);
         reconciled
     }
 
-    /// One reported task. Says whether it is now in the books as reported.
+    /// Ends what the books have on this agent and the agent does not.
+    fn end_unreported(&mut self, id: &AgentId, reported: &BTreeSet<TaskKey>) {
+        let known = self.agents.get(id).map(|agent| agent.tasks.iter());
+        let missing = known.into_iter().flatten();
+        let missing = missing.filter(|key| !reported.contains(*key)).cloned();
+        let missing: Vec<TaskKey> = missing.collect();
+        let lost = self.restore_unreachable(id, reported);
+        for key in missing.iter().chain(&lost) {
+            self.end_missing(key);
+        }
+    }
+
+    /// One reported task that `brought` has no answer to. Says whether it is now in the books as reported.
     fn take_report(
         &mut self,
         agent: &AgentId,
-        mut report: TaskReport,
+        report: TaskReport,
         reconciled: &mut Reconciled,
     ) -> bool {
         let key = report.spec.key.clone();
-        if let Some(status) = &mut report.status {
-            self.explain_drain(agent, status, report.spec.partition_aware);
-        }
         if self.registry.is_removed(&key.framework) {
             reconciled.kill.push(key);
             return false;
-        }
-        if !self.frameworks.contains_key(&key.framework) {
-            self.recover_framework_of(&report.spec);
         }
         let Some(framework) = self.frameworks.get_mut(&key.framework) else {
             return false;

@@ -15,6 +15,7 @@
 mod accept;
 mod agents;
 pub mod allocator;
+mod brought;
 pub mod call;
 pub mod check;
 mod config;

@@ -30,6 +30,13 @@ impl<K: PartialEq, V: PartialEq> PartialEq for Shelf<K, V> {
     }
 }
 
+/// Where an entry belongs that is not there yet.
+#[derive(Debug)]
+pub(crate) struct Vacancy {
+    block: usize,
+    entry: usize,
+}
+
 /// Some neighbouring entries, as they were when the shelf was photographed.
 #[derive(Debug)]
 pub struct Block<K, V>(Arc<Entries<K, V>>);
@@ -137,19 +144,36 @@ impl<K: Ord + Clone, V: Clone> Shelf<K, V> {
     /// Puts a value, which may be shared, at this key; what was there before.
     pub fn insert(&mut self, key: K, value: impl Into<Arc<V>>) -> Option<V> {
         let value = value.into();
-        let (block, entry) = match self.find(&key) {
+        match self.find(&key) {
             Ok((block, entry)) => {
                 let entries = Arc::make_mut(&mut self.blocks[block]);
                 let old = std::mem::replace(&mut entries[entry].1, value);
-                return Some(Arc::unwrap_or_clone(old));
+                Some(Arc::unwrap_or_clone(old))
             }
-            Err(place) => place,
-        };
+            Err((block, entry)) => {
+                self.put(block, entry, (key, value));
+                None
+            }
+        }
+    }
+
+    /// Where a new entry with this key belongs. `None`: there is one.
+    pub(crate) fn vacancy(&self, key: &K) -> Option<Vacancy> {
+        let (block, entry) = self.find(key).err()?;
+        Some(Vacancy { block, entry })
+    }
+
+    /// Puts an entry where its key was found to be missing; nothing has changed since.
+    pub(crate) fn fill(&mut self, place: Vacancy, key: K, value: V) {
+        self.put(place.block, place.entry, (key, Arc::new(value)));
+    }
+
+    /// Puts an entry where its key's search ended.
+    fn put(&mut self, block: usize, entry: usize, new: (K, Arc<V>)) {
         self.len += 1;
-        let new = (key, value);
         let Some(entries) = self.blocks.get_mut(block).map(Arc::make_mut) else {
             self.blocks.push(Arc::new(vec![new]));
-            return None;
+            return;
         };
         if entries.len() < MAX_BLOCK {
             entries.insert(entry, new);
@@ -164,7 +188,6 @@ impl<K: Ord + Clone, V: Clone> Shelf<K, V> {
             }
             self.blocks.insert(block + 1, Arc::new(upper));
         }
-        None
     }
 
     /// The values, by key; those that nobody else holds are not copied.
@@ -246,6 +269,7 @@ mod tests {
     #[derive(Debug, Clone)]
     enum Change {
         Insert(u16, u32),
+        Fill(u16, u32),
         Remove(u16),
         Edit(u16, u32),
         PopFirst,
@@ -256,6 +280,7 @@ mod tests {
         let key = 0_u16..300;
         prop_oneof![
             6 => (key.clone(), any::<u32>()).prop_map(|(k, v)| Change::Insert(k, v)),
+            3 => (key.clone(), any::<u32>()).prop_map(|(k, v)| Change::Fill(k, v)),
             3 => key.clone().prop_map(Change::Remove),
             2 => (key, any::<u32>()).prop_map(|(k, v)| Change::Edit(k, v)),
             1 => Just(Change::PopFirst),
@@ -291,6 +316,14 @@ mod tests {
                 match change {
                     Change::Insert(key, value) => {
                         prop_assert_eq!(shelf.insert(key, value), model.insert(key, value));
+                    }
+                    Change::Fill(key, value) => {
+                        let place = shelf.vacancy(&key);
+                        prop_assert_eq!(place.is_none(), model.contains_key(&key));
+                        if let Some(place) = place {
+                            shelf.fill(place, key, value);
+                            model.insert(key, value);
+                        }
                     }
                     Change::Remove(key) => prop_assert_eq!(shelf.remove(&key), model.remove(&key)),
                     Change::Edit(key, value) => {

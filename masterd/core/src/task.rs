@@ -5,32 +5,29 @@
 //! need (the command, the framework's own protobuf) is not kept at all. Called by whoever launches, hears of or shows
 //! tasks. Invariant: [`Task::open`] gives what was launched, but for what is not kept; so do statuses, but for `data`.
 
-use std::mem::take;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use arcstr::ArcStr;
-use nesos_wire::framework_executor::ExecutorKind;
-use nesos_wire::resource::{Resources, Scalar};
 use nesos_wire::task::{Command, TaskSpec, TaskState, TaskStatus};
-use nesos_wire::{AgentId, Attempt, ExecutorId, TaskId, TaskKey, Uuid};
+use nesos_wire::{AgentId, Attempt, ExecutorId, TaskKey, Uuid};
 
 use crate::state::Kill;
-use difference::{apply, difference, replace};
 
 mod difference;
+mod pattern;
+
 #[cfg(test)]
 mod tests;
 
+use difference::apply;
+use pattern::Pattern;
+pub use pattern::{Common, Patterns};
+
 /// Statuses remembered per task: more than a task has states, unless it flaps.
 const MAX_STATUSES: usize = 16;
-/// Patterns a framework's new tasks are compared with: more kinds of tasks than most frameworks launch at a time.
-const MAX_PATTERNS: usize = 16;
-/// Longest difference of a `TaskInfo` to that of a task with another executor of its framework's: beyond it what differs is
-/// more than ids and sizes, most likely the executors themselves, which are kept once each.
-const MAX_NEWS: usize = 128;
-/// Longest `TaskInfo` in which ids are replaced: in longer ones they are the least part.
-const MAX_FORETOLD: usize = 16 * 1024;
+/// As many bytes as the [`Packed`] of most tasks.
+const MOSTLY: usize = 128;
 
 /// A task.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,131 +69,11 @@ pub struct Spec {
     pattern: Arc<Pattern>,
 }
 
-/// What many tasks have in common; the fields are those of [`TaskSpec`].
-#[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs)]
-pub struct Common {
-    pub kind: ExecutorKind,
-    pub role: String,
-    pub resources: Resources,
-    pub limits: std::collections::BTreeMap<String, Option<Scalar>>,
-    /// User to run as; none: the agent's.
-    pub user: Option<String>,
-    pub kill_grace_ms: u32,
-    pub partition_aware: bool,
-    pub task_killing: bool,
-    pub checkpoint: bool,
-}
-
-/// A task that others were like.
-#[derive(Debug, PartialEq)]
-struct Pattern {
-    common: Common,
-    name: ArcStr,
-    task: TaskId,
-    agent: AgentId,
-    executor: ExecutorId,
-    info: Box<[u8]>,
-}
-
-/// What a framework's newest tasks are like, newest last; at most [`MAX_PATTERNS`].
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Patterns(Vec<Arc<Pattern>>);
-
 impl Deref for Spec {
     type Target = Common;
 
     fn deref(&self) -> &Common {
         &self.pattern.common
-    }
-}
-
-impl Pattern {
-    /// What the `TaskInfo` of a task with these ids most likely is.
-    fn foretell(&self, task: &TaskId, agent: &AgentId) -> Vec<u8> {
-        if self.info.len() > MAX_FORETOLD {
-            return self.info.to_vec();
-        }
-        let info = replace(&self.info, self.task.as_str(), task.as_str());
-        replace(&info, self.agent.as_str(), agent.as_str())
-    }
-
-    /// What of a launch on this agent is not foretold.
-    fn news(&self, spec: &TaskSpec, agent: &AgentId) -> Vec<u8> {
-        difference(&spec.info, &self.foretell(&spec.key.task, agent))
-    }
-
-    /// Whether a launch has the same executor, or none that its framework sees.
-    fn has_executor_of(&self, spec: &TaskSpec) -> bool {
-        spec.kind == ExecutorKind::Command || self.executor == spec.executor
-    }
-}
-
-impl Patterns {
-    /// Keeps what is to be kept of a launch. The second is its `TaskInfo`, as a [`difference`] to what
-    /// [`Pattern::foretell`] makes of it.
-    fn pack(&mut self, mut spec: TaskSpec, agent: &AgentId) -> (Spec, Vec<u8>) {
-        let common = Common {
-            kind: spec.kind,
-            role: take(&mut spec.role),
-            resources: take(&mut spec.resources),
-            limits: take(&mut spec.limits),
-            user: spec.command.user.take(),
-            kill_grace_ms: spec.kill_grace_ms,
-            partition_aware: spec.partition_aware,
-            task_killing: spec.task_killing,
-            checkpoint: spec.checkpoint,
-        };
-        let (pattern, info) = match self.find(&common, &spec, agent) {
-            Some((at, news)) => (self.0.remove(at), news),
-            None => {
-                let pattern = Pattern {
-                    common,
-                    name: ArcStr::from(spec.name.as_str()),
-                    task: spec.key.task.clone(),
-                    agent: agent.clone(),
-                    executor: spec.executor.clone(),
-                    info: spec.info.as_slice().into(),
-                };
-                (Arc::new(pattern), Vec::new())
-            }
-        };
-        if self.0.len() >= MAX_PATTERNS {
-            self.0.remove(0);
-        }
-        self.0.push(Arc::clone(&pattern));
-        let name = if pattern.name == spec.name {
-            pattern.name.clone()
-        } else {
-            spec.name.into()
-        };
-        // The same text, but in memory once.
-        let executor = if spec.executor.as_str() == spec.key.task.as_str() {
-            ExecutorId::new(spec.key.task.to_shared())
-        } else {
-            spec.executor
-        };
-        let spec = Spec {
-            key: spec.key,
-            attempt: spec.attempt,
-            name,
-            executor,
-            pattern,
-        };
-        (spec, info)
-    }
-
-    /// The newest pattern that tells enough of a launch, and what it does not tell.
-    fn find(&self, common: &Common, spec: &TaskSpec, agent: &AgentId) -> Option<(usize, Vec<u8>)> {
-        let is_like = |known: &Arc<Pattern>| known.common == *common;
-        let newest = self.0.iter().rposition(is_like)?;
-        let news = self.0[newest].news(spec, agent);
-        if news.len() <= MAX_NEWS || self.0[newest].has_executor_of(spec) {
-            return Some((newest, news));
-        }
-        let is_own = |known: &Arc<Pattern>| is_like(known) && known.has_executor_of(spec);
-        let own = self.0.iter().rposition(is_own)?;
-        Some((own, self.0[own].news(spec, agent)))
     }
 }
 
@@ -350,6 +227,7 @@ impl Task {
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Packed<'a> {
     /// Protobuf of the public `TaskInfo`, as a [`difference`] to what [`Pattern::foretell`] makes of it.
+    #[serde(with = "serde_bytes")]
     info: &'a [u8],
     statuses: Vec<Past>,
 }
@@ -368,7 +246,8 @@ impl<'a> Packed<'a> {
             return Box::default();
         }
         // It cannot fail: there is memory, and nothing in a status has no form.
-        postcard::to_allocvec(self).unwrap_or_default().into()
+        let bytes = postcard::to_extend(self, Vec::with_capacity(MOSTLY));
+        bytes.unwrap_or_default().into()
     }
 }
 

@@ -49,7 +49,7 @@ enum Fault {
 /// Greets an agent and serves its link, in a task of its own, until it ends. `certified` is the common name of the agent's
 /// certificate.
 pub(crate) async fn serve<S>(
-    stream: S,
+    mut reader: FrameReader<S>,
     link: LinkId,
     certified: String,
     peer: SocketAddr,
@@ -57,7 +57,6 @@ pub(crate) async fn serve<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let mut reader = FrameReader::new(stream);
     let hello = match first_message(&mut reader, &certified, peer).await {
         Ok(First::Hello(hello)) => hello,
         Ok(First::CallBack(token)) => {

@@ -17,7 +17,6 @@ use nesos_shell::plain::Secrets;
 use nesos_shell::tls::{self, Authority};
 use nesos_wire::join::{ALPN_AGENT, ALPN_JOIN};
 use nesos_wire::{MasterId, Uuid};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 mod about;
@@ -77,9 +76,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         .server_config(&[ALPN_AGENT, ALPN_JOIN, server::ALPN_HTTP])
         .context("set up TLS")?;
     let address = SocketAddr::new(options.ip, options.port);
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("listen on {address}"))?;
+    let listener = server::listen(address).with_context(|| format!("listen on {address}"))?;
     let port = listener.local_addr().context("read the port")?.port();
     let about = about(&options, port);
     let clock = Clock::new();

@@ -4,21 +4,23 @@
 //! Started by `main`. Invariants: each connection is numbered in the order of acceptance (the core relies on it), no step
 //! before a request is without a time limit, and a failed connection never ends the server.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use masterd_core::LinkId;
+use nesos_shell::framed::FrameReader;
 use nesos_shell::plain;
 use nesos_shell::tls::common_name;
 use nesos_shell::tls::records::{self, Whole};
 use nesos_wire::join::{ALPN_AGENT, ALPN_JOIN};
 use nesos_wire::plain::PREFACE;
 use rustls::ServerConfig;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use crate::gate::{Gate, Ticket};
+use crate::gate::{Gate, MAX_CONNECTIONS, Ticket};
 use crate::http::{self, App, Peer};
 use crate::join::Doorkeeper;
 use crate::link;
@@ -35,6 +37,22 @@ const NO_PLAIN: &str = "this master takes agents with TLS only: start it with --
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// Pause after `accept` failed (too many open files): connections end meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections that may wait to be accepted: as many as may then be open. With the usual 128 some of the agents that dial all
+/// at once, after the master was away, wait a second until their system knocks again.
+const BACKLOG: u32 = MAX_CONNECTIONS as u32;
+
+/// Listens on this address.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A master that was killed leaves connections behind that hold the port.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Everything a connection may need.
 #[derive(Debug)]
@@ -81,7 +99,7 @@ impl Server {
             let Some(ticket) = server.gate.admit() else {
                 tracing::warn!(
                     "refused a connection from {peer}: all {} are busy",
-                    crate::gate::MAX_CONNECTIONS
+                    MAX_CONNECTIONS
                 );
                 continue;
             };
@@ -100,9 +118,9 @@ impl Server {
             Err(_) => tracing::debug!("{peer} said nothing within {HANDSHAKE_LIMIT:?}"),
             Ok(Err(error)) => tracing::info!("connection from {peer}: {error}"),
             Ok(Ok(Greeted::Plain(stream))) => self.http(stream, peer, ticket).await,
-            Ok(Ok(Greeted::Agent(stream, node))) => {
+            Ok(Ok(Greeted::Agent(reader, node))) => {
                 let engine = self.app.engine.clone();
-                link::serve(stream, link, node, peer, engine).await;
+                link::serve(reader, link, node, peer, engine).await;
             }
             Ok(Ok(Greeted::Tls(stream))) => self.secured(*stream, peer, link, ticket).await,
         }
@@ -126,8 +144,8 @@ impl Server {
     /// An agent that does without TLS.
     async fn plain(&self, mut stream: TcpStream) -> Result<Greeted, plain::PlainError> {
         if self.takes_plain {
-            let node = plain::answer(&mut stream, &self.doorkeeper.secrets).await?;
-            return Ok(Greeted::Agent(stream, node.to_string()));
+            let (node, reader) = plain::answer(stream, &self.doorkeeper.secrets).await?;
+            return Ok(Greeted::Agent(reader, node.to_string()));
         }
         let node = plain::refuse(&mut stream, NO_PLAIN).await?;
         Err(plain::PlainError::Refused(format!(
@@ -179,7 +197,7 @@ impl Server {
         match tokio::time::timeout(HANDSHAKE_LIMIT, records::take_over(stream)).await {
             Ok(Ok(stream)) => {
                 let engine = self.app.engine.clone();
-                link::serve(stream, link, certified, peer, engine).await;
+                link::serve(FrameReader::new(stream), link, certified, peer, engine).await;
             }
             Ok(Err(error)) => tracing::warn!("agent link from {peer}: {error}"),
             Err(_) => tracing::warn!("agent link from {peer}: it sent half a record and no more"),
@@ -198,6 +216,6 @@ impl Server {
 enum Greeted {
     Plain(TcpStream),
     /// With the agent's node.
-    Agent(TcpStream, String),
+    Agent(FrameReader<TcpStream>, String),
     Tls(Box<TlsStream<Whole<TcpStream>>>),
 }

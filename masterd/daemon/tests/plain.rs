@@ -19,12 +19,10 @@ async fn greet(
     secret: &LinkSecret,
     greeting: AgentToMaster,
 ) -> Result<MasterToAgent, PlainError> {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    plain::knock(&mut stream, node, secret).await?;
-    framed::write(&mut stream, &greeting).await?;
-    let answer = FrameReader::new(stream)
-        .read_within(common::DEADLINE)
-        .await?;
+    let stream = TcpStream::connect(address).await.unwrap();
+    let mut link = plain::knock(stream, node, secret).await?;
+    framed::write(&mut link, &greeting).await?;
+    let answer = FrameReader::new(link).read_within(common::DEADLINE).await?;
     Ok(answer.expect("an answer"))
 }
 

@@ -50,6 +50,14 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     }
 }
 
+/// masterd is linked statically, as on boards: a dynamic one holds what it touches of the C library, which all programs of a
+/// host share.
+const STATIC: [&str; 3] = [
+    "-Ctarget-feature=+crt-static",
+    "-Crelocation-model=static",
+    "-Cstrip=symbols",
+];
+
 /// Runs the allocator's benchmark, which needs no daemon.
 fn allocator(root: &Path) -> Result<()> {
     let example = ["--package", "masterd-core", "--example", "bench_allocator"];
@@ -63,7 +71,7 @@ fn allocator(root: &Path) -> Result<()> {
 
 /// Runs the load driver against real daemons.
 fn load(root: &Path, subject: &str) -> Result<()> {
-    let packages = ["masterd", "agentd", "nesos-load"];
+    let packages = ["agentd", "nesos-load"];
     let mut build = Command::new("cargo");
     build.current_dir(root).args(["build", "--release"]);
     run_command(build.args(packages.iter().flat_map(|package| ["-p", package])))?;
@@ -71,6 +79,13 @@ fn load(root: &Path, subject: &str) -> Result<()> {
     let helper = "nesos-executor";
     let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
     let built = cross::build_for(&target, root, &root.join("target/cross"), &[helper])?;
+    let mut build = Command::new("cargo");
+    build.current_dir(root).args(["rustc", "--release"]);
+    run_command(
+        build
+            .args(["-p", "masterd", "--bin", "masterd", "--"])
+            .args(STATIC),
+    )?;
     let programs = root.join("target/release");
     fs::copy(&built[helper], programs.join(helper)).context("copying the helper")?;
     let mut driver = Command::new(programs.join("nesos-load"));

@@ -1,7 +1,8 @@
 //! Stand-ins for agents: the real link (mutual TLS or none, postcard frames) without anything behind it.
 //!
 //! Called by the subjects. An agent reports the tasks it was given, runs what it is told to run in no time, and answers
-//! pings. Invariant: no more dials are under way at a time than masterd lets in.
+//! pings. Invariants: no more dials are under way at a time than masterd lets in; what agents do before they dial and after
+//! their link broke (writing their greeting, closing sockets) is done before and after what is measured.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,7 +23,6 @@ use nesos_wire::{
 use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 /// Dials at a time: masterd drops the eldest of more than 512 unfinished handshakes.
@@ -94,6 +94,11 @@ impl Online {
         while self.0.try_join_next().is_some() {}
         self.0.len()
     }
+
+    /// Closes all links and waits until they are closed.
+    pub(crate) async fn end(mut self) {
+        self.0.shutdown().await;
+    }
 }
 
 impl Fleet {
@@ -153,26 +158,17 @@ impl Fleet {
 
     /// Registers all agents and serves them. Returns when the last has its Welcome.
     pub(crate) async fn register(&mut self) -> Result<Online> {
-        let gate = Arc::new(Semaphore::new(DIALS));
         let mut dialing = JoinSet::new();
-        for (number, agent) in self.agents.iter().enumerate() {
-            let gate = Arc::clone(&gate);
-            let dial = Dial {
-                number,
-                address: self.address,
-                security: self.security,
-                node: agent.hello.node.clone(),
-                tls: Arc::clone(&agent.tls),
-                secret: agent.secret,
-                greeting: Arc::clone(&agent.greeting),
-            };
-            dialing.spawn(async move {
-                let _permit = gate.acquire().await?;
-                dial.greet().await
-            });
-        }
         let mut online = JoinSet::new();
-        while let Some(link) = dialing.join_next().await {
+        let mut next = 0;
+        loop {
+            while dialing.len() < DIALS && next < self.agents.len() {
+                dialing.spawn(self.dial(next).greet());
+                next += 1;
+            }
+            let Some(link) = dialing.join_next().await else {
+                return Ok(Online(online));
+            };
             let link = link??;
             let agent = &mut self.agents[link.number].hello.agent;
             if agent.is_none() {
@@ -180,7 +176,19 @@ impl Fleet {
             }
             online.spawn(serve(link));
         }
-        Ok(Online(online))
+    }
+
+    fn dial(&self, number: usize) -> Dial {
+        let agent = &self.agents[number];
+        Dial {
+            number,
+            address: self.address,
+            security: self.security,
+            node: agent.hello.node.clone(),
+            tls: Arc::clone(&agent.tls),
+            secret: agent.secret,
+            greeting: Arc::clone(&agent.greeting),
+        }
     }
 
     /// From the next registration on each agent reports `count` running tasks of `framework`.
@@ -224,14 +232,11 @@ impl Agent {
 impl Dial {
     async fn greet(self) -> Result<Link> {
         let number = self.number;
-        let mut stream = TcpStream::connect(self.address).await?;
+        let stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
         let stream: Stream = match self.security {
             Security::Tls => Box::new(tls::connect(self.tls, stream).await?),
-            Security::Plain => {
-                plain::knock(&mut stream, &self.node, &self.secret).await?;
-                Box::new(stream)
-            }
+            Security::Plain => Box::new(plain::knock(stream, &self.node, &self.secret).await?),
         };
         let (read, mut writer) = tokio::io::split(stream);
         let mut reader = FrameReader::new(read);

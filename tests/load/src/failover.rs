@@ -32,8 +32,9 @@ pub(crate) async fn load(programs: &Path, agents: usize, tasks_per_agent: usize)
     let owner = Framework::subscribe(cluster.address, "load", true).await?;
     let mut fleet = Fleet::new(cluster.address, &cluster.key, "board", agents)?;
     let begin = Instant::now();
-    drop(fleet.register().await?);
+    let online = fleet.register().await?;
     let first = begin.elapsed().as_secs_f64();
+    online.end().await;
     let mut info =
         nesos_api::v1::FrameworkInfo::from_json(framework::info("load").to_string().as_bytes())?;
     info.id = Some(nesos_api::v1::FrameworkID::from(owner.id.as_str()));
@@ -61,12 +62,10 @@ pub(crate) async fn run(programs: &Path, size: Size) -> Result<()> {
         first,
         mut cluster,
         mut fleet,
-        online,
-        owner,
+        mut online,
+        // Kept: a framework that leaves an orderly master has ended.
+        owner: _owner,
     } = load(programs, agents, size.tasks_per_agent).await?;
-    // As in a power cut: they learn it from the broken links.
-    cluster.kill_master();
-    drop((online, owner));
     let mut rows = vec![Row::new(
         format!("first registration of {agents} agents: whole handshakes"),
         first,
@@ -77,7 +76,11 @@ pub(crate) async fn run(programs: &Path, size: Size) -> Result<()> {
         (Security::Tls, "with TLS, resumed", 2.0),
     ] {
         fleet.security = security;
-        let taken = fail_over(&mut cluster, &mut fleet, tasks).await?;
+        // As in a power cut: agents learn it from their broken links.
+        cluster.kill_master();
+        online.end().await;
+        let taken;
+        (taken, online) = fail_over(&mut cluster, &mut fleet, tasks).await?;
         let what = format!("{agents} agents, {tasks} tasks re-registered, {how}");
         let mesos = "1.5: 4.4 s (10k/100k, no TLS)";
         rows.push(
@@ -109,9 +112,12 @@ struct Taken {
     own: f64,
 }
 
-/// Kills masterd, starts it again, and waits until all agents are back with all tasks.
-async fn fail_over(cluster: &mut Cluster, fleet: &mut Fleet, tasks: usize) -> Result<Taken> {
-    cluster.kill_master();
+/// Starts masterd again and waits until all agents are back with all tasks.
+async fn fail_over(
+    cluster: &mut Cluster,
+    fleet: &mut Fleet,
+    tasks: usize,
+) -> Result<(Taken, Online)> {
     let before = own_processor()?;
     let begin = Instant::now();
     cluster.start_master().await?;
@@ -137,5 +143,5 @@ async fn fail_over(cluster: &mut Cluster, fleet: &mut Fleet, tasks: usize) -> Re
         known == tasks as f64,
         "the master knows {known} of {tasks} tasks"
     );
-    Ok(taken)
+    Ok((taken, online))
 }

@@ -22,6 +22,10 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+/// As in masterd: thousands of stand-ins in one process are as many blocks of memory.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Debug, Parser)]
 #[command(name = "nesos-load", about = "Measure masterd under load")]
 struct Arguments {

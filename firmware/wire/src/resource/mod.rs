@@ -145,6 +145,14 @@ impl Serialize for Resources {
 
 impl From<Vec<Entry>> for Resources {
     fn from(entries: Vec<Entry>) -> Self {
+        // As they are written; whatever else somebody sends is put in order.
+        let is_whole = |entry: &Entry| {
+            !entry.value.is_empty() && entry.shares > 0 && (entry.shares == 1 || entry.is_shared())
+        };
+        let ascends = |pair: &[Entry]| pair[0].key() < pair[1].key();
+        if !entries.is_empty() && entries.iter().all(is_whole) && entries.windows(2).all(ascends) {
+            return Self(Some(Arc::new(entries)));
+        }
         entries.into_iter().collect()
     }
 }

@@ -25,6 +25,8 @@ pub(crate) fn cluster(agents: usize, frameworks: usize) -> Allocator {
     for at in 0..agents {
         allocator.add_agent(&agent(at), total.clone());
         allocator.allocated(&framework(at % frameworks), "*", &agent(at), &used);
+        // As the master does for each agent that registers.
+        allocator.share_memory(&agent(at));
     }
     allocator
 }

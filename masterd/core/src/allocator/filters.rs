@@ -25,27 +25,26 @@ const MAX_DEAD_AGENTS: usize = 64;
 pub(super) struct Bundle {
     refused: Resources,
     pub(super) clients: Bits,
-    /// The same clients, ascending, and how long each of them refuses.
+    /// The same clients, and how long each of them refuses: the first so many ascending, then the newest as they came. Most
+    /// come and are not looked for until much later, so that ordering each at once would touch memory for nothing.
     until: Vec<(u32, Instant)>,
+    ordered: usize,
 }
 
 impl Bundle {
-    fn until(&self, client: u32) -> Option<Instant> {
-        if !self.clients.contains(client) {
-            return None;
-        }
-        self.position(client).ok().map(|at| self.until[at].1)
+    fn until(&mut self, client: u32) -> Option<Instant> {
+        self.position(client).map(|at| self.until[at].1)
     }
 
     /// Refuses it at least as long as this; says how long that is now.
     fn put(&mut self, client: u32, expires: Instant) -> Instant {
         match self.position(client) {
-            Ok(at) => {
+            Some(at) => {
                 self.until[at].1 = self.until[at].1.max(expires);
                 self.until[at].1
             }
-            Err(at) => {
-                self.until.insert(at, (client, expires));
+            None => {
+                self.until.push((client, expires));
                 self.clients.insert(client);
                 expires
             }
@@ -53,8 +52,9 @@ impl Bundle {
     }
 
     fn drop(&mut self, client: u32) {
-        if let Ok(at) = self.position(client) {
+        if let Some(at) = self.position(client) {
             self.until.remove(at);
+            self.ordered = self.until.len();
             self.clients.remove(client);
         }
     }
@@ -64,9 +64,18 @@ impl Bundle {
         self.until.len()
     }
 
-    fn position(&self, client: u32) -> Result<usize, usize> {
+    fn position(&mut self, client: u32) -> Option<usize> {
+        if !self.clients.contains(client) {
+            return None;
+        }
+        if self.ordered < self.until.len() {
+            // Two runs, which a stable sort merges.
+            self.until.sort_by_key(|(known, _)| *known);
+            self.ordered = self.until.len();
+        }
         self.until
             .binary_search_by_key(&client, |(known, _)| *known)
+            .ok()
     }
 }
 
@@ -124,8 +133,7 @@ impl Filters {
             None => {
                 bundles.push(Bundle {
                     refused,
-                    clients: Bits::default(),
-                    until: Vec::new(),
+                    ..Bundle::default()
                 });
                 bundles.len() - 1
             }
@@ -280,8 +288,8 @@ fn make_room(
         let others = bundles
             .iter_mut()
             .filter(|bundle| bundle.refused != *refused);
-        let ending = others.filter(|bundle| bundle.clients.contains(client));
-        if let Some(first) = ending.min_by_key(|bundle| bundle.until(client)) {
+        let ending = others.filter_map(|bundle| Some((bundle.until(client)?, bundle)));
+        if let Some((_, first)) = ending.min_by_key(|(until, _)| *until) {
             first.drop(client);
         }
     }

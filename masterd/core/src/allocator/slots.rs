@@ -5,6 +5,7 @@
 //! on.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use nesos_base::time::Instant;
 use nesos_wire::resource::Resources;
@@ -109,6 +110,8 @@ pub(super) struct Slots {
     numbers: BTreeMap<AgentId, u32>,
     vacant: Vec<u32>,
     pub(super) free: Quantities,
+    /// Who was looked for last, and is mostly looked for again.
+    recent: AtomicU32,
 }
 
 impl Slots {
@@ -117,7 +120,15 @@ impl Slots {
     }
 
     pub(super) fn find(&self, id: &AgentId) -> Option<u32> {
-        self.numbers.get(id).copied()
+        let recent = self.recent.load(Ordering::Relaxed);
+        let known = self.slots.get(recent as usize);
+        // Vacant slots have the empty id, which nobody has.
+        if known.is_some_and(|slot| slot.id == *id) && !id.as_str().is_empty() {
+            return Some(recent);
+        }
+        let at = self.numbers.get(id).copied()?;
+        self.recent.store(at, Ordering::Relaxed);
+        Some(at)
     }
 
     pub(super) fn numbers(&self) -> impl Iterator<Item = u32> + '_ {
@@ -154,6 +165,7 @@ impl Allocator {
             ..Slot::default()
         };
         self.slots.numbers.insert(id.clone(), at);
+        *self.slots.recent.get_mut() = at;
         self.set_total(at, total);
         if self
             .resume_at

@@ -2,6 +2,8 @@
 //!
 //! Called by `task`, which keeps a hundred thousand such. Invariant: [`apply`] undoes [`difference`].
 
+use serde_bytes::Bytes;
+
 /// What it takes to make `text` of `base`: how much they have in common at both ends, and what stands between.
 /// Nothing, if they are the same.
 pub(super) fn difference(text: &[u8], base: &[u8]) -> Vec<u8> {
@@ -15,7 +17,7 @@ pub(super) fn difference(text: &[u8], base: &[u8]) -> Vec<u8> {
     let end = end.take_while(common).count();
     let middle = &rest[..rest.len() - end];
     // It cannot fail: there is memory.
-    postcard::to_allocvec(&(start, end, middle)).unwrap_or_default()
+    postcard::to_allocvec(&(start, end, Bytes::new(middle))).unwrap_or_default()
 }
 
 /// The text again.
@@ -30,30 +32,4 @@ pub(super) fn apply(difference: &[u8], base: Vec<u8>) -> Vec<u8> {
         base.get(base.len().saturating_sub(end)..),
     );
     [start.unwrap_or_default(), middle, end.unwrap_or_default()].concat()
-}
-
-/// The bytes with every `from` in them replaced.
-pub(super) fn replace(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
-    let mut replaced = Vec::with_capacity(bytes.len());
-    let mut rest = bytes;
-    // Looking for one byte is what processors are good at; a master does this for each task of each agent that returns.
-    while let Some(at) = rest
-        .iter()
-        .position(|byte| Some(byte) == from.as_bytes().first())
-    {
-        let (before, found) = rest.split_at(at);
-        replaced.extend_from_slice(before);
-        rest = match found.strip_prefix(from.as_bytes()) {
-            Some(behind) => {
-                replaced.extend_from_slice(to.as_bytes());
-                behind
-            }
-            None => {
-                replaced.extend_from_slice(&found[..1]);
-                &found[1..]
-            }
-        };
-    }
-    replaced.extend_from_slice(rest);
-    replaced
 }

@@ -1,8 +1,12 @@
 //! What is packed opens to what it was.
+use nesos_wire::framework_executor::ExecutorKind;
+use nesos_wire::resource::Resources;
 use nesos_wire::task::{Reason, Source};
 use nesos_wire::{ContainerId, FrameworkId, TaskId};
 use proptest::prelude::*;
 
+use super::difference::difference;
+use super::pattern::MAX_PATTERNS;
 use super::*;
 
 fn text() -> impl Strategy<Value = Vec<u8>> {
@@ -82,7 +86,7 @@ proptest! {
             let spec = spec(&task, &executor, &role, &name, info);
             let packed = Task::new(spec.clone(), AgentId::new("a"), &mut patterns);
             prop_assert_eq!(packed.open(), spec);
-            prop_assert!(patterns.0.len() <= MAX_PATTERNS);
+            prop_assert!(patterns.known.len() <= MAX_PATTERNS);
         }
     }
 
@@ -160,4 +164,32 @@ fn executors_that_differ_in_their_ids_alone_share_a_description() {
     let (first, second) = (launch(1), launch(2));
     assert!(Arc::ptr_eq(&first.spec.pattern, &second.spec.pattern));
     assert!(second.packed.len() < 32);
+}
+
+#[test]
+fn ids_of_another_length_are_foretold_soon_and_tasks_of_all_kinds_share_patterns() {
+    let mut patterns = Patterns::default();
+    let mut launch = |id: &str, text: &str| {
+        let mut info = vec![id.len() as u8];
+        info.extend_from_slice(id.as_bytes());
+        info.extend_from_slice(text.as_bytes());
+        let spec = spec(id, id, "r", "worker", info.clone());
+        let task = Task::new(spec, AgentId::new("agent"), &mut patterns);
+        assert_eq!(task.info(), info);
+        task
+    };
+    for id in ["1", "12", "123", "1234", "12345"] {
+        let tasks: Vec<Task> = (0..20).map(|_| launch(id, "same")).collect();
+        assert_eq!(tasks[19].packed.len(), 0, "{id}");
+    }
+    let tasks: Vec<Task> = (0..160)
+        .map(|n| launch("1", &format!("kind {n}")))
+        .collect();
+    let mut kinds: Vec<_> = tasks
+        .iter()
+        .map(|task| Arc::as_ptr(&task.spec.pattern))
+        .collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    assert!(kinds.len() <= 15, "{} patterns of 160 tasks", kinds.len());
 }
