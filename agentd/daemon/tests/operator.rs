@@ -112,7 +112,7 @@ const CHECKS: &[(Headers, &str, u16, &str)] = &[
     (&[JSON], LEVEL, 400, "set_logging_level.duration"),
     (&[JSON], r#"{"type":"LAUNCH_CONTAINER"}"#, 501, "Call LAUNCH_CONTAINER is not supported yet"),
     (&[JSON], r#"{"type":"WAIT_NESTED_CONTAINER"}"#, 400, "Failed to validate agent::Call: Expecting 'wait_nested_container' to be present"),
-    (&[JSON], r#"{"type":"PRUNE_IMAGES"}"#, 501, "Call PRUNE_IMAGES is not supported yet"),
+    (&[JSON], r#"{"type":"LAUNCH_NESTED_CONTAINER"}"#, 501, "Call LAUNCH_NESTED_CONTAINER is not supported yet"),
 ];
 
 #[test]
