@@ -349,11 +349,11 @@ impl World {
             Action::Probe {
                 container, kind, ..
             } => self.probe(board, container, kind),
-            Action::Resize { container, spec } => self.resize(board, &container, *spec),
             Action::TellExecutor { stream, event } => self.tell_program(stream, event),
             Action::CloseExecutor { stream } => self.close_program(stream),
             Action::MasterTime { .. }
             | Action::CallBack { .. }
+            | Action::Resize { .. }
             | Action::CreateVolume { .. }
             | Action::RemoveVolume { .. } => {}
             Action::Stop => self.boards[board].is_stopping = true,

@@ -97,12 +97,23 @@ impl World {
     /// A board never starts more than it has, whatever it was when its other tasks started.
     pub(crate) fn check_commitment(&mut self, board: usize) {
         let mut used = Resources::new();
-        self.alive_on(board)
-            .into_values()
-            .for_each(|container| used.add(&container.spec.resources));
+        let mut lines = Vec::new();
+        // Not yet: custom executors, whose containers follow their tasks a moment later.
+        let alive = self.alive_on(board).into_values();
+        for container in alive.filter(|known| known.spec.kind != ExecutorKind::Custom) {
+            let resources = &container.spec.resources;
+            used.add(resources);
+            let text = resource_text::text(resources);
+            lines.push(format!("{} has {text}", container.spec.key));
+        }
         let agent = self.boards[board].agent.as_ref();
-        if agent.is_some_and(|agent| !agent.resources().contains(&used)) {
-            self.fail(format!("board {board} is over-committed: {used:?}"));
+        if let Some(agent) = agent.filter(|agent| !agent.resources().contains(&used)) {
+            let counted = resource_text::text(&agent.used());
+            lines.push(format!("the agent counts {counted}"));
+            self.fail(format!(
+                "board {board} is over-committed: {}",
+                lines.join("; ")
+            ));
         }
     }
 

@@ -235,14 +235,6 @@ impl World {
         }
     }
 
-    /// What it may use has changed.
-    pub(crate) fn resize(&mut self, board: usize, container: &ContainerId, spec: TaskSpec) {
-        if let Some(known) = self.containers.get_mut(container) {
-            known.spec = spec;
-            self.check_commitment(board);
-        }
-    }
-
     /// What is alive on each board, in resources.
     pub(crate) fn alive_on(&self, board: usize) -> BTreeMap<&ContainerId, &Container> {
         let alive = |container: &&Container| {
