@@ -84,22 +84,8 @@ impl Agent {
         }
         match message {
             MasterToAgent::Welcome(welcome) => self.welcome(welcome),
-            MasterToAgent::Refused { reason } => {
-                self.hang_up();
-                let random = self.rng.next_u32();
-                let pause = self.link.refused(self.moment.now, random);
-                self.lost_link(format!(
-                    "the master refused this agent: {reason}; next try in {} s",
-                    pause.as_secs()
-                ));
-            }
-            MasterToAgent::Redirect { leader } => {
-                self.hang_up();
-                let random = self.rng.next_u32();
-                let text = format!("another master leads: {leader}");
-                self.link.redirected(self.moment.now, leader, random);
-                self.lost_link(text);
-            }
+            MasterToAgent::Refused { reason } => self.refused(&reason),
+            MasterToAgent::Redirect { leader } => self.redirected(leader),
             MasterToAgent::Ping { sequence } => {
                 self.out.send.push(AgentToMaster::Pong { sequence })
             }
@@ -148,6 +134,24 @@ impl Agent {
                 });
             }
         }
+    }
+
+    fn refused(&mut self, reason: &str) {
+        self.hang_up();
+        let random = self.rng.next_u32();
+        let pause = self.link.refused(self.moment.now, random);
+        self.lost_link(format!(
+            "the master refused this agent: {reason}; next try in {} s",
+            pause.as_secs()
+        ));
+    }
+
+    fn redirected(&mut self, leader: String) {
+        self.hang_up();
+        let random = self.rng.next_u32();
+        let text = format!("another master leads: {leader}");
+        self.link.redirected(self.moment.now, leader, random);
+        self.lost_link(text);
     }
 
     fn welcome(&mut self, welcome: Welcome) {

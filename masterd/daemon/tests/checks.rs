@@ -62,6 +62,32 @@ fn running(reason: Option<Reason>, healthy: Option<bool>, code: Option<i32>) -> 
     }
 }
 
+async fn what_cannot_be_is_refused_with_its_words(scheduler: &mut Scheduler) {
+    let bad = json!({"check": {"type": "COMMAND"}});
+    launch(scheduler, bad).await;
+    let status = scheduler.wait("UPDATE").await["update"]["status"].take();
+    assert_eq!(
+        (&status["state"], &status["reason"]),
+        (&json!("TASK_ERROR"), &json!("REASON_TASK_INVALID"))
+    );
+    let sentence = "Task uses invalid check: Expecting 'command' to be set for COMMAND check";
+    assert!(
+        status["message"].as_str().unwrap().contains(sentence),
+        "{status}"
+    );
+}
+
+async fn watch_for_health(watcher: &mut Watcher, found: &Value) {
+    loop {
+        let event = watcher.event().await;
+        let status = &event["task_updated"]["status"];
+        if event["type"] == "TASK_UPDATED" && status["healthy"] == true {
+            assert_eq!(&status["check_status"], found);
+            break;
+        }
+    }
+}
+
 async fn story(form: Form) {
     let dir = tempfile::tempdir().unwrap();
     let master = Master::start(dir.path(), 0, &[]);
@@ -76,20 +102,7 @@ async fn story(form: Form) {
     let mut scheduler =
         Scheduler::subscribe(form, &address, json!({ "framework_info": info })).await;
 
-    // What cannot be is refused with its words.
-    let bad = json!({"check": {"type": "COMMAND"}});
-    launch(&mut scheduler, bad).await;
-    let status = scheduler.wait("UPDATE").await["update"]["status"].take();
-    assert_eq!(
-        (&status["state"], &status["reason"]),
-        (&json!("TASK_ERROR"), &json!("REASON_TASK_INVALID"))
-    );
-    let sentence = "Task uses invalid check: Expecting 'command' to be set for COMMAND check";
-    assert!(
-        status["message"].as_str().unwrap().contains(sentence),
-        "{status}"
-    );
-
+    what_cannot_be_is_refused_with_its_words(&mut scheduler).await;
     let checks = json!({
         "health_check": {"type": "TCP", "tcp": {"port": 80}, "delay_seconds": 0.5, "consecutive_failures": 2},
         "check": {"type": "COMMAND", "command": {"command": {"value": "exit 3"}}}});
@@ -128,14 +141,7 @@ async fn story(form: Form) {
     );
 
     // Watchers hear of it though the state is the same, reconciliation knows it, readers see it.
-    loop {
-        let event = watcher.event().await;
-        let status = &event["task_updated"]["status"];
-        if event["type"] == "TASK_UPDATED" && status["healthy"] == true {
-            assert_eq!(status["check_status"], found);
-            break;
-        }
-    }
+    watch_for_health(&mut watcher, &found).await;
     scheduler.call("RECONCILE", json!({"tasks": []})).await;
     let status = scheduler.wait("UPDATE").await["update"]["status"].take();
     assert_eq!(status["reason"], "REASON_RECONCILIATION");

@@ -227,13 +227,8 @@ fn checks() -> Checks {
     }
 }
 
-fn executor_and_join() -> Vec<Sample> {
-    let exit = |outcome| ExitRecord {
-        outcome,
-        kill_requested: true,
-        at_ms: 1234,
-    };
-    let spec = ExecutorSpec {
+fn executor_spec() -> ExecutorSpec {
+    ExecutorSpec {
         program: "/bin/sh".into(),
         arguments: vec!["sh".into(), "-c".into(), "true".into()],
         environment: vec![("A".into(), "1".into())],
@@ -254,7 +249,16 @@ fn executor_and_join() -> Vec<Sample> {
             stderr_bytes: 2,
             files: 3,
         }),
+    }
+}
+
+fn executor_and_join() -> Vec<Sample> {
+    let exit = |outcome| ExitRecord {
+        outcome,
+        kill_requested: true,
+        at_ms: 1234,
     };
+    let spec = executor_spec();
     let with = |file_system| ExecutorSpec {
         file_system: Some(file_system),
         ..spec.clone()

@@ -4,6 +4,7 @@
 
 use agentd_core::{Action, ContainerEvent, Event};
 use nesos_wire::message::FileError;
+use nesos_wire::task::TaskSpec;
 use nesos_wire::{ContainerId, TaskKey};
 
 use super::{Daemon, GC_MIN_PAUSE};
@@ -19,21 +20,7 @@ impl Daemon {
                 container,
                 parent,
                 spec,
-            } => match self.agent.borrow().id().cloned() {
-                Some(agent) => self.containers.borrow_mut().launch(
-                    container,
-                    *spec,
-                    agent,
-                    parent,
-                    self.endpoint.clone(),
-                ),
-                None => {
-                    let message = "the agent has no id yet".to_string();
-                    let event = ContainerEvent::LaunchFailed { message };
-                    self.own_events
-                        .push_back(Event::Container { container, event });
-                }
-            },
+            } => self.launch(container, parent, *spec),
             Action::Adopt {
                 container,
                 rebooted,
@@ -84,6 +71,24 @@ impl Daemon {
             Action::CallBack { token } => self.links.call_back(token, self.app.clone()),
             Action::MasterTime { unix } => self.clocks.follow(unix),
             Action::Stop => self.is_stopping = true,
+        }
+    }
+
+    fn launch(&mut self, container: ContainerId, parent: Option<ContainerId>, spec: TaskSpec) {
+        match self.agent.borrow().id().cloned() {
+            Some(agent) => self.containers.borrow_mut().launch(
+                container,
+                spec,
+                agent,
+                parent,
+                self.endpoint.clone(),
+            ),
+            None => {
+                let message = "the agent has no id yet".to_string();
+                let event = ContainerEvent::LaunchFailed { message };
+                self.own_events
+                    .push_back(Event::Container { container, event });
+            }
         }
     }
 
