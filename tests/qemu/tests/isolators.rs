@@ -5,9 +5,13 @@
 
 use std::collections::BTreeMap;
 
+use nesos_cluster_tests::eventually;
 use nesos_cluster_tests::scheduler::{Scheduler, task};
 use nesos_qemu_tests::VmCluster;
 use serde_json::{Value, json};
+
+/// Longest wait for what an emulated board shows soon.
+const SOON: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// A board, and a framework that has all of it.
 struct Lab {
@@ -129,8 +133,10 @@ fn each_isolator_is_proved_from_inside() {
     volumes_and_secrets(&mut lab);
     few_rights(&mut lab);
     rights_on_request(&mut lab);
+    checks_have_the_tasks_place(&mut lab);
     own_names_and_limits(&mut lab);
     an_image_for_a_root(&mut lab);
+    what_it_uses_is_shown(&mut lab);
     a_share_of_the_processor(&mut lab);
     a_fork_bomb_stops(&mut lab);
     a_memory_hog_dies_alone(&mut lab);
@@ -215,6 +221,27 @@ fn rights_on_request(lab: &mut Lab) {
     assert!(refusal.contains("--bounding_capabilities"), "{refusal}");
 }
 
+fn checks_have_the_tasks_place(lab: &mut Lab) {
+    let look = format!(
+        "{RIGHTS}; id; ulimit -Sn; hostname; cat /proc/self/cgroup; ls -id /; grep -qx $$ /sys/fs/cgroup/cgroup.procs && echo inside; \
+                         cd /proc/self/ns; readlink cgroup ipc mnt net pid user uts"
+    );
+    let text = format!(
+        "({look}) > own; until test -e checked; do sleep 0.1; done; cat own; cmp own checked && echo same"
+    );
+    let check = format!("({look}) > told; mv told checked");
+    let members = json!({
+        "check": {"type": "COMMAND", "interval_seconds": 600.0, "command": {"command": {"value": check}}},
+        "container": {"type": "MESOS", "hostname": "island", "linux_info": {"ipc_mode": "PRIVATE"},
+            "rlimit_info": {"rlimits": [{"type": "RLMT_NOFILE", "soft": 20, "hard": 30}]}},
+    });
+    let told = lab.run(&text, members).well();
+    assert!(
+        told.contains("inside\n") && told.contains("Seccomp:2\n") && told.ends_with("\nsame\n"),
+        "{told}"
+    );
+}
+
 fn own_names_and_limits(lab: &mut Lab) {
     let container = json!({"hostname": "island", "linux_info": {"ipc_mode": "PRIVATE", "shm_size": 1},
         "rlimit_info": {"rlimits": [{"type": "RLMT_NOFILE", "soft": 20, "hard": 30}]}});
@@ -232,26 +259,54 @@ const MAKE_IMAGE: &str = "mkdir -p /data/i/1/bin /data/i/1/etc /data/i/1/var /da
     cp /bin/busybox 1/bin/sh; ln 1/bin/sh 1/bin/ls; ln -s /bin/sh 1/bin/cat; echo kept > 1/etc/kept; touch 1/etc/gone 1/var/old; \
     touch 2/etc/.wh.gone 2/var/.wh..wh..opq 2/var/new; for l in 1 2; do busybox tar -C $l -cf o/$l.tar .; done; \
     d() { busybox sha256sum o/$1.tar | busybox cut -d' ' -f1; }; \
-    echo '{\"os\":\"linux\",\"architecture\":\"arm64\",\"config\":{\"Env\":[\"A=image\"],\"WorkingDir\":\"/var\",\"Cmd\":[\"/bin/sh\",\"-c\",\"echo $A; pwd; ls /var; [ -e /etc/gone ] || echo gone; cat /etc/kept; [ -s /etc/resolv.conf ] && echo names; echo > /own; (echo > /data/x); ls / | cat\"]},'\
+    echo '{\"os\":\"linux\",\"architecture\":\"arm64\",\"config\":{\"Env\":[\"A=image\"],\"WorkingDir\":\"/var\",\"Cmd\":[\"/bin/sh\",\"-c\",\"echo $A; pwd; ls /var; [ -e /etc/gone ] || echo gone; cat /etc/kept; cat /etc/resolv.conf; echo > /own; (echo > /data/x); ls / | cat\"]},'\
     '\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"sha256:'$(d 1)'\",\"sha256:'$(d 2)'\"]}}' > o/c.json; \
     echo '[{\"Config\":\"c.json\",\"Layers\":[\"1.tar\",\"2.tar\"]}]' > o/manifest.json; busybox tar -C o -cf /data/image.tar .; cd /; ls /data/image.tar";
 
 fn an_image_for_a_root(lab: &mut Lab) {
-    let (made, _) = lab.cluster.shell("board-2").run(MAKE_IMAGE);
-    assert_eq!(made, "/data/image.tar");
+    let mut shell = lab.cluster.shell("board-2");
+    assert_eq!(shell.run(MAKE_IMAGE).0, "/data/image.tar");
+    // The guests' network has no name server that the board could have learnt.
+    let (_, code) = shell.run("echo nameserver 192.0.2.1 > /run/resolv.conf");
+    assert_eq!(code, 0);
     let of = |name: &str| json!({"type": "MESOS", "mesos": {"image": {"type": "DOCKER", "docker": {"name": name}}}});
     let asked = json!({"command": {"shell": false}, "container": of("/data/image.tar")});
     let told = lab.run("", asked.clone());
     // Nothing of the board is in it but what every task has.
     let root = "bin\ndev\netc\nmnt\nown\nproc\nrun\nsys\ntmp\nvar\n";
-    let expected = format!("image\n/var\nnew\ngone\nkept\nnames\n{root}");
+    let expected = format!("image\n/var\nnew\ngone\nkept\nnameserver 192.0.2.1\n{root}");
     assert_eq!(told.stdout, expected, "{told:?}");
     // The next container finds the layers as they were.
     assert_eq!(lab.run("", asked).stdout, expected);
     let refusal = lab
-        .run("", json!({"container": of("/data/none.tar")}))
+        .run(
+            "",
+            json!({"command": {"shell": false}, "container": of("/data/none.tar")}),
+        )
         .refusal();
     assert!(refusal.contains("/data/none.tar"), "{refusal}");
+}
+
+fn what_it_uses_is_shown(lab: &mut Lab) {
+    // Two processes, some memory, a file that went to the disk, and a processor that is waited for.
+    let text = "head -c 4000000 /dev/zero > big; sync; m=$(head -c 3000000 /dev/zero | tr '\\0' m); \
+                (while test -e big; do :; done) & while test -e big; do :; done; echo ${#m}; exit 0";
+    let task = lab.launch(32, text, json!({"limits": {"cpus": {"value": 0.2}}}));
+    let mut shell = lab.cluster.shell("board-2");
+    let mut shown = Value::Null;
+    eventually("its use of everything is shown", SOON, || {
+        let look = "wget -q -O - http://127.0.0.1:5051/monitor/statistics";
+        let all: Value = serde_json::from_str(&shell.run(look).0).ok()?;
+        shown = all[0]["statistics"].clone();
+        let number = |path: &str| shown.pointer(path).and_then(Value::as_f64).unwrap_or(0.0);
+        let wrote = number("/blkio_statistics/throttling/0/io_service_bytes/1/value");
+        let waited = number("/pressure/cpu/some_total_secs");
+        let is_all = wrote >= 4e6 && waited > 0.0 && number("/cpus_nr_throttled") > 0.0;
+        (is_all && number("/mem_anon_bytes") >= 3e6 && number("/processes") == 2.0).then_some(())
+    });
+    let (_, code) = shell.run("rm /data/agentd/slaves/*/frameworks/*/executors/*/runs/latest/big");
+    assert_eq!(code, 0, "{shown}");
+    assert_eq!(lab.end(&task).well(), "3000000\n");
 }
 
 fn a_share_of_the_processor(lab: &mut Lab) {

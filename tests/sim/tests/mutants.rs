@@ -19,7 +19,8 @@ fn sentences(mutant: Mutant) -> &'static [&'static str] {
         ],
         Mutant::OffersTwice => &["its limit is"],
         Mutant::LosesRegistry => &["the registry that was loaded is not the one that was written"],
-        Mutant::MakesResources => &["has made or lost something"],
+        // What an operation has lost may be in use.
+        Mutant::MakesResources => &["has made or lost something", "more is in use than"],
         Mutant::SwallowsUpdates => &["not settled"],
         Mutant::EndsTwice => &["ends twice", "after its acknowledged end"],
         Mutant::AltersUpdates => &["is not what its agent said"],
