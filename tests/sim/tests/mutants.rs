@@ -19,7 +19,7 @@ fn sentences(mutant: Mutant) -> &'static [&'static str] {
         ],
         Mutant::OffersTwice => &["its limit is"],
         Mutant::LosesRegistry => &["the registry that was loaded is not the one that was written"],
-        // What an operation has lost may be in use.
+        // The second is the agent core's own check, made after each of its steps.
         Mutant::MakesResources => &["has made or lost something", "more is in use than"],
         Mutant::SwallowsUpdates => &["not settled"],
         Mutant::EndsTwice => &["ends twice", "after its acknowledged end"],
