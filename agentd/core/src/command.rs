@@ -40,6 +40,10 @@ pub struct Place {
     pub hostname: Option<String>,
     /// What the task is left with.
     pub rights: Rights,
+    /// The unix socket of the executor API as the container sees it, if there is one.
+    pub domain_socket: Option<String>,
+    /// Lowest of its environment: what the agent was told to give everybody.
+    pub base: Vec<(String, String)>,
     /// How long executors are told to wait for an agent that is away.
     pub recovery_timeout: std::time::Duration,
     /// How much of its output is kept; none: all of it.
@@ -109,8 +113,7 @@ fn environment(spec: &TaskSpec, place: &Place) -> Vec<(String, String)> {
     };
     let checkpoint = if spec.checkpoint { "1" } else { "0" };
     let own = [
-        ("PATH", DEFAULT_PATH),
-        ("MESOS_SANDBOX", sandbox),
+        ("MESOS_SANDBOX", sandbox.as_str()),
         ("MESOS_DIRECTORY", sandbox),
         ("MESOS_FRAMEWORK_ID", spec.key.framework.as_str()),
         ("MESOS_EXECUTOR_ID", spec.executor.as_str()),
@@ -121,7 +124,12 @@ fn environment(spec: &TaskSpec, place: &Place) -> Vec<(String, String)> {
         ("MESOS_CHECKPOINT", checkpoint),
     ];
     let more = of_kind(spec, place);
-    let mut merged: BTreeMap<&str, &str> = own.into_iter().collect();
+    // A container that is no framework's lacks most of them.
+    let own = own.into_iter().filter(|(_, value)| !value.is_empty());
+    let mut merged = BTreeMap::from([("PATH", DEFAULT_PATH)]);
+    let base = place.base.iter();
+    merged.extend(base.map(|(name, value)| (name.as_str(), value.as_str())));
+    merged.extend(own);
     merged.extend(more.iter().map(|(name, value)| (*name, value.as_str())));
     merged.extend(
         place
@@ -146,7 +154,8 @@ fn environment(spec: &TaskSpec, place: &Place) -> Vec<(String, String)> {
 /// What only tasks have, what only tasks of pods, and what only custom executors (mesos.md 2.5).
 fn of_kind(spec: &TaskSpec, place: &Place) -> Vec<(&'static str, String)> {
     if spec.kind != ExecutorKind::Custom {
-        let mut more = vec![("MESOS_TASK_ID", spec.key.task.to_string())];
+        let task = Some(("MESOS_TASK_ID", spec.key.task.to_string()));
+        let mut more = Vec::from_iter(task.filter(|(_, task)| !task.is_empty()));
         if spec.kind == ExecutorKind::Default {
             let ip = place.endpoint.rsplit_once(':').map_or("", |(ip, _)| ip);
             more.push(("MESOS_CONTAINER_IP", ip.into()));
@@ -160,6 +169,9 @@ fn of_kind(spec: &TaskSpec, place: &Place) -> Vec<(&'static str, String)> {
         ("MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD", duration_text(grace)),
         ("LIBPROCESS_PORT", "0".into()),
     ];
+    if let Some(socket) = &place.domain_socket {
+        more.push(("MESOS_DOMAIN_SOCKET", socket.clone()));
+    }
     if spec.checkpoint {
         more.push((
             "MESOS_RECOVERY_TIMEOUT",
@@ -204,6 +216,10 @@ mod tests {
             file_system: None,
             hostname: None,
             rights: Rights::default(),
+            domain_socket: Some("/run/a.sock".into()),
+            base: [("PATH", "/base"), ("A", "base"), ("MESOS_SANDBOX", "base")]
+                .map(|(name, value)| (name.to_string(), value.to_string()))
+                .to_vec(),
             recovery_timeout: std::time::Duration::from_secs(900),
             output: None,
             environment: vec![
@@ -246,6 +262,8 @@ mod tests {
         assert_eq!(environment["MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD"], "5secs");
         assert_eq!(environment["MESOS_RECOVERY_TIMEOUT"], "15mins");
         assert_eq!(environment["MESOS_SLAVE_PID"], "slave(1)@10.0.0.1:5051");
+        assert_eq!(environment["MESOS_DOMAIN_SOCKET"], "/run/a.sock");
+        assert_eq!(environment["PATH"], "/base");
         assert!(!environment.contains_key("MESOS_TASK_ID"));
         task.kind = ExecutorKind::Default;
         let environment: BTreeMap<_, _> = executor_spec(&task, place())

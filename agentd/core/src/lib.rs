@@ -47,7 +47,7 @@ pub use operations::{MAX_OPERATIONS, VolumePlace, volume_places};
 pub use probing::{ProbeKind, timed_out};
 pub use reconfiguration::{Configuration, Reconfiguration, may_follow};
 pub use repeat::{RETRY_FIRST, RETRY_LAST};
-pub use task::Phase;
+pub use task::{Phase, limitation_status};
 
 /// Most tasks an agent holds, ended but unacknowledged ones included: a `Hello` must fit into one frame, and no board
 /// this is for runs more.

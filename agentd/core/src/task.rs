@@ -223,6 +223,13 @@ pub(crate) fn memory_draft(Limitation::Memory { limit, peak }: Limitation) -> Dr
     )
 }
 
+/// What is told of a container that a limit has ended: the reason, and a sentence.
+pub fn limitation_status(limitation: Limitation) -> (Reason, String) {
+    let draft = memory_draft(limitation);
+    let reason = draft.reason.unwrap_or(Reason::ContainerLimitation);
+    (reason, draft.message)
+}
+
 /// Mesos's words for how a process ended.
 pub(crate) fn outcome_text(what: &str, outcome: &Outcome) -> String {
     match outcome {

@@ -183,6 +183,18 @@ pub(crate) const TABLE: Table = Table {
             "who may speak as an executor: processes on this host only, or anybody",
         ),
         flag(
+            "http_executor_domain_sockets",
+            Kind::Bool,
+            Some("false"),
+            "executors may speak through a unix socket, MESOS_DOMAIN_SOCKET, on which each speaks for itself only",
+        ),
+        flag(
+            "executor_environment_variables",
+            Kind::Text,
+            None,
+            "JSON object of variables for executors and tasks; nothing of agentd's own environment but LIBPROCESS_IP is passed on",
+        ),
+        flag(
             "executor_registration_timeout",
             Kind::Duration(1, DAY),
             Some("1mins"),

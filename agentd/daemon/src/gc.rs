@@ -10,6 +10,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use nesos_sys::disk;
 
+use crate::sandbox;
+
 /// Most sandboxes removed in one pass: the next one goes on.
 const MAX_PER_PASS: usize = 256;
 /// Most directories looked at per level; more than tasks of a week on a board.
@@ -62,7 +64,9 @@ fn collect_at(policy: &Policy, used: f64) -> usize {
                 return removed;
             }
         }
-        remove_if_empty(&runs);
+        if runs.ends_with("runs") {
+            remove_if_empty(&runs);
+        }
     }
     removed
 }
@@ -80,16 +84,15 @@ fn used_part(work_dir: &Path) -> f64 {
     }
 }
 
-/// Every `runs` folder.
+/// Every `runs` folder, and that of operators' containers.
 fn runs(work_dir: &Path) -> Vec<PathBuf> {
     let frameworks = entries(&work_dir.join("slaves"))
         .into_iter()
         .flat_map(|agent| entries(&agent.join("frameworks")));
     let executors = frameworks.flat_map(|framework| entries(&framework.join("executors")));
-    executors
-        .map(|executor| executor.join("runs"))
-        .take(MAX_ENTRIES)
-        .collect()
+    let runs = executors.map(|executor| executor.join("runs"));
+    let own = sandbox::standalone(work_dir);
+    runs.take(MAX_ENTRIES).chain([own]).collect()
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {

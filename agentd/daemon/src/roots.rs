@@ -38,14 +38,19 @@ pub(crate) enum Place {
 
 impl Place {
     /// What `path` names: [`LOG`], `WORK_DIR/slaves/A/frameworks/F/executors/E/runs/C/…` or, for the newest run under
-    /// whatever agent id, `/frameworks/F/executors/E/runs/latest/…`.
+    /// whatever agent id, `/frameworks/F/executors/E/runs/latest/…`; `WORK_DIR/containers/C/…`, what an operator has started.
+    /// What he has started inside a container is found inside that one's, as in Mesos, wherever it is.
     pub(crate) fn find(work_dir: &Path, path: &str) -> Result<Self, Refusal> {
         if path == LOG {
             return Ok(Self::Log);
         }
-        let absolute = path
-            .strip_prefix(work_dir.to_str().ok_or_else(missing)?)
-            .and_then(|rest| rest.strip_prefix("/slaves/"));
+        let of_work_dir = path.strip_prefix(work_dir.to_str().ok_or_else(missing)?);
+        if let Some(rest) = of_work_dir.and_then(|rest| rest.strip_prefix("/containers/")) {
+            let (container, inner) = rest.split_once('/').unwrap_or((rest, ""));
+            let sandbox = standalone(work_dir, container).ok_or_else(missing)?;
+            return Self::within(sandbox, inner);
+        }
+        let absolute = of_work_dir.and_then(|rest| rest.strip_prefix("/slaves/"));
         let (agent, rest) = match absolute {
             Some(rest) => {
                 let (agent, rest) = rest.split_once("/frameworks/").ok_or_else(missing)?;
@@ -61,6 +66,11 @@ impl Place {
             return Err(missing());
         }
         let sandbox = sandbox_of(work_dir, agent, framework, executor, run).ok_or_else(missing)?;
+        Self::within(sandbox, inner)
+    }
+
+    fn within(sandbox: PathBuf, inner: &str) -> Result<Self, Refusal> {
+        let (sandbox, inner) = own_inside(&sandbox, inner).unwrap_or((sandbox, inner));
         if !inner.is_empty() && !is_plain_path(inner) {
             return Err(Refusal::bad(format!("'{inner}' leaves the sandbox.")));
         }
@@ -169,10 +179,40 @@ fn sandbox_of(
         }
         (None, _) => return None,
     };
-    // Not a link: whoever could plant one there is the agent's own user.
-    fs::symlink_metadata(&sandbox)
-        .is_ok_and(|metadata| metadata.is_dir())
-        .then_some(sandbox)
+    is_folder(&sandbox).then_some(sandbox)
+}
+
+fn standalone(work_dir: &Path, container: &str) -> Option<PathBuf> {
+    let container = ContainerId::parse(container).ok()?;
+    let sandbox = sandbox::standalone(work_dir).join(container.as_str());
+    is_folder(&sandbox).then_some(sandbox)
+}
+
+/// What an operator has started inside the container of this sandbox: its own, and the rest of `inner`. It does not lie in
+/// that one, whose task could lead elsewhere, but beside it as `CONTAINER.NAME`.
+fn own_inside<'a>(sandbox: &Path, inner: &'a str) -> Option<(PathBuf, &'a str)> {
+    let runs = sandbox.parent()?;
+    let mut names = vec![sandbox.file_name()?.to_str()?];
+    let (mut rest, mut found) = (inner, None);
+    while let Some(after) = rest.strip_prefix("containers/") {
+        let (name, tail) = after.split_once('/').unwrap_or((after, ""));
+        names.push(name);
+        rest = tail;
+        // A task of a pod has an id of its own.
+        for of_pod in 0..names.len() - 1 {
+            let id = ContainerId::parse(&names[of_pod..].join(".")).ok()?;
+            let own = runs.join(id.as_str());
+            if is_folder(&own) {
+                found = Some((own, rest));
+            }
+        }
+    }
+    found
+}
+
+/// Not a link: whoever could plant one there is the agent's own user.
+fn is_folder(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir())
 }
 
 fn refusal(error: &FsError) -> Refusal {

@@ -144,7 +144,7 @@ impl Daemon {
         );
         let view = Rc::new(view);
         let app = http::App::new(view.clone(), sender, streams.clone());
-        tokio::task::spawn_local(http::serve(listener, app.clone()));
+        http::begin(listener, &app)?;
         let advertised = settings.advertised_ip();
         let host = if advertised.is_empty() {
             "127.0.0.1"
@@ -181,9 +181,10 @@ impl Daemon {
 
     /// Removes what a process before this one left: containers nobody knows, data of deleted volumes.
     fn sweep(&self) {
-        self.containers
-            .borrow_mut()
-            .bury_strangers(&self.known_containers());
+        let known = self.known_containers();
+        self.containers.borrow_mut().adopt_own(&known);
+        let known = self.known_containers();
+        self.containers.borrow_mut().bury_strangers(&known);
         let resources = self.agent.borrow().resources();
         let leftovers = volumes::leftovers(&self.settings.work_dir, &resources);
         tokio::task::spawn_blocking(move || leftovers.iter().for_each(|path| volumes::sweep(path)));
@@ -194,6 +195,8 @@ impl Daemon {
         loop {
             let deadline = self.obey_all();
             if self.is_stopping {
+                let own = self.containers.borrow().end_own();
+                own.await;
                 tracing::info!("all tasks are gone, agentd ends");
                 return self.links.finish().await;
             }
@@ -273,7 +276,10 @@ impl Daemon {
         let agent = self.agent.borrow();
         let of_tasks = agent.tasks().flat_map(|view| [view.container, view.parent]);
         let of_executors = agent.executors().map(|view| Some(view.container));
-        of_tasks.chain(of_executors).flatten().cloned().collect()
+        let of_core = of_tasks.chain(of_executors).flatten().cloned();
+        let own = self.containers.borrow().all_own();
+        let of_operators = own.iter().map(|own| own.wanted.container.clone());
+        of_core.chain(of_operators).collect()
     }
 
     fn compact(&mut self) {

@@ -114,6 +114,37 @@ pub(crate) fn make_inside(
     Ok(sandbox)
 }
 
+/// Where the sandbox of an operator's container is that is in no framework's.
+pub(crate) fn standalone(work_dir: &Path) -> PathBuf {
+    work_dir.join(CONTAINERS)
+}
+
+/// Makes the sandbox of an operator's container.
+pub(crate) fn make_own(
+    sandbox: &Path,
+    user: Option<&Credentials>,
+) -> Result<PathBuf, SandboxError> {
+    if let Some(folder) = sandbox.parent() {
+        create(folder, 0o755)?;
+    }
+    make_one(sandbox, user)?;
+    Ok(sandbox.into())
+}
+
+/// Another name for one that is being removed; what a crash leaves there is collected like an old sandbox.
+pub(crate) fn grave(sandbox: &Path, number: u64) -> PathBuf {
+    let name = sandbox.file_name().unwrap_or_default().to_string_lossy();
+    sandbox.with_file_name(format!(".{number}.{name}"))
+}
+
+/// Removes such a sandbox with all that is in it.
+pub(crate) fn remove_own(sandbox: &Path) -> Result<(), SandboxError> {
+    match fs::remove_dir_all(sandbox) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io("remove", sandbox)(error)),
+        _ => Ok(()),
+    }
+}
+
 fn create(path: &Path, mode: u32) -> Result<(), SandboxError> {
     let mut builder = DirBuilder::new();
     let made = builder.recursive(true).mode(mode).create(path);

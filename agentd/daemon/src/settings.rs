@@ -21,6 +21,7 @@ use nesos_wire::resource_text;
 use nesos_wire::task::Attribute;
 
 use crate::fetcher::{authorities, options};
+use crate::http::domain;
 use crate::identity;
 use crate::images;
 use crate::output::OutputRule;
@@ -81,6 +82,10 @@ pub(crate) struct Settings {
     pub(crate) output: OutputRule,
     pub(crate) executors: ExecutorTimes,
     pub(crate) recovery_timeout: Duration,
+    /// What each task and executor begins with in its environment.
+    pub(crate) environment: Vec<(String, String)>,
+    /// Where executors speak through a unix socket, if they may.
+    pub(crate) domain_socket: Option<PathBuf>,
     /// What may change from one start to the next.
     pub(crate) reconfiguration: Reconfiguration,
     /// Where the CAs of HTTPS servers are, if anywhere.
@@ -146,6 +151,10 @@ impl Settings {
             recovery_timeout: flags
                 .duration("recovery_timeout")
                 .unwrap_or(Duration::from_secs(15 * 60)),
+            environment: environment(&flags)?,
+            domain_socket: flags
+                .is_on("http_executor_domain_sockets")
+                .then(|| domain::location(&work_dir)),
             reconfiguration: reconfiguration(&flags),
             authorities: authorities(&flags)?,
             access: access(&flags)?,
@@ -321,6 +330,21 @@ fn executor_times(flags: &Values) -> ExecutorTimes {
         reregistration: time("executor_reregistration_timeout", defaults.reregistration),
         shutdown_grace: time("executor_shutdown_grace_period", defaults.shutdown_grace),
     }
+}
+
+/// Mesos passes this one of its own variables on.
+const INHERITED: &str = "LIBPROCESS_IP";
+
+fn environment(flags: &Values) -> Result<Vec<(String, String)>, SettingsError> {
+    let text = flags.text("executor_environment_variables").unwrap_or("{}");
+    let given: std::collections::BTreeMap<String, String> =
+        serde_json::from_str(text).map_err(|error| {
+            let reason = format!("expected a JSON object of texts: {error}");
+            SettingsError::new("--executor_environment_variables", reason)
+        })?;
+    let inherited = std::env::var(INHERITED).ok();
+    let inherited = inherited.map(|value| (INHERITED.to_string(), value));
+    Ok(inherited.into_iter().chain(given).collect())
 }
 
 fn authorities(flags: &Values) -> Result<Option<PathBuf>, SettingsError> {

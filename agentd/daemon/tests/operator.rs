@@ -110,9 +110,9 @@ const CHECKS: &[(Headers, &str, u16, &str)] = &[
     (&[STREAM, OF_RECORDS], "x\n{", 400, "Failed to decode the body"),
     (&[STREAM, OF_RECORDS], ATTACH_RECORD, 400, "Failed to validate agent::Call: Expecting 'attach_container_input' to be present"),
     (&[JSON], LEVEL, 400, "set_logging_level.duration"),
-    (&[JSON], r#"{"type":"LAUNCH_CONTAINER"}"#, 501, "Call LAUNCH_CONTAINER is not supported yet"),
+    (&[JSON], r#"{"type":"ADD_RESOURCE_PROVIDER_CONFIG"}"#, 501, "Call ADD_RESOURCE_PROVIDER_CONFIG is not supported yet"),
     (&[JSON], r#"{"type":"WAIT_NESTED_CONTAINER"}"#, 400, "Failed to validate agent::Call: Expecting 'wait_nested_container' to be present"),
-    (&[JSON], r#"{"type":"LAUNCH_NESTED_CONTAINER"}"#, 501, "Call LAUNCH_NESTED_CONTAINER is not supported yet"),
+    (&[JSON], r#"{"type":"LAUNCH_NESTED_CONTAINER"}"#, 400, "Failed to validate agent::Call: Expecting 'launch_nested_container' to be present"),
 ];
 
 #[test]

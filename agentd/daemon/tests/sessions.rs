@@ -4,6 +4,7 @@
 mod common;
 
 use bytes::Bytes;
+use common::form::Form;
 use common::http::{Answer, request};
 use common::{Link, Master, run, shell, until};
 use http_body_util::{BodyExt, Full};
@@ -13,67 +14,24 @@ use nesos_api::recordio;
 use nesos_wire::task::TaskState;
 use serde_json::{Value, json};
 
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Form {
-    Json,
-    Protobuf,
-}
-
-impl Form {
-    fn media_type(self) -> &'static str {
-        match self {
-            Form::Json => "application/json",
-            Form::Protobuf => "application/x-protobuf",
-        }
-    }
-
-    fn bytes(self, call: &Value) -> Vec<u8> {
-        let text = call.to_string().into_bytes();
-        match self {
-            Form::Json => text,
-            Form::Protobuf => api::Call::from_json(&text).unwrap().to_protobuf(),
-        }
-    }
-
-    async fn post(self, port: u16, call: &Value) -> Answer {
-        let headers = [
-            ("Content-Type", self.media_type()),
-            ("Accept", self.media_type()),
-        ];
-        request(port, "POST", "/api/v1", &headers, &self.bytes(call)).await
-    }
-
-    /// A call about this container that has nothing else to say; its status and answer.
-    async fn about(self, port: u16, kind: &str, id: &Value) -> (u16, Value) {
-        let call = json!({"type": kind, kind.to_lowercase(): {"container_id": id}});
-        let answer = self.post(port, &call).await;
-        let value = match self {
-            _ if answer.status != 200 || answer.body.is_empty() => json!(answer.text()),
-            Form::Json => answer.json(),
-            Form::Protobuf => {
-                let response = api::Response::from_protobuf(&answer.body).unwrap();
-                serde_json::from_slice(&response.to_json()).unwrap()
-            }
-        };
-        (answer.status, value)
-    }
-
-    /// What is typed, all at once.
-    async fn input(self, port: u16, id: &Value, said: &[Value]) -> Answer {
-        let member = |member: Value| json!({"type": "ATTACH_CONTAINER_INPUT", "attach_container_input": member});
-        let mut calls = vec![member(json!({"type": "CONTAINER_ID", "container_id": id}))];
-        calls.extend(
-            said.iter()
-                .map(|io| member(json!({"type": "PROCESS_IO", "process_io": io}))),
-        );
-        let records = calls.iter().map(|call| recordio::encode(&self.bytes(call)));
-        let body = records.collect::<Vec<_>>().concat();
-        let headers = [
-            ("Content-Type", "application/recordio"),
-            ("Message-Content-Type", self.media_type()),
-        ];
-        request(port, "POST", "/api/v1", &headers, &body).await
-    }
+/// What is typed, all at once.
+async fn input(form: Form, port: u16, id: &Value, said: &[Value]) -> Answer {
+    let member =
+        |member: Value| json!({"type": "ATTACH_CONTAINER_INPUT", "attach_container_input": member});
+    let mut calls = vec![member(json!({"type": "CONTAINER_ID", "container_id": id}))];
+    calls.extend(
+        said.iter()
+            .map(|io| member(json!({"type": "PROCESS_IO", "process_io": io}))),
+    );
+    let records = calls
+        .iter()
+        .map(|call| recordio::encode(&form.operator_bytes(call)));
+    let body = records.collect::<Vec<_>>().concat();
+    let headers = [
+        ("Content-Type", "application/recordio"),
+        ("Message-Content-Type", form.media_type()),
+    ];
+    request(port, "POST", "/api/v1", &headers, &body).await
 }
 
 fn keys(text: &[u8]) -> Value {
@@ -105,7 +63,7 @@ impl Output {
         let io = hyper_util::rt::TokioIo::new(stream);
         let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
         tokio::spawn(connection);
-        let body = Full::new(Bytes::from(form.bytes(call)));
+        let body = Full::new(Bytes::from(form.operator_bytes(call)));
         let request = hyper::Request::post("/api/v1")
             .header("Host", "agent")
             .header("Content-Type", form.media_type())
@@ -200,7 +158,7 @@ async fn story(form: Form) {
     let attach =
         json!({"type": "ATTACH_CONTAINER_OUTPUT", "attach_container_output": {"container_id": id}});
     let mut second = Output::open(form, port, &attach).await;
-    let answer = form.input(port, &id, &[keys(b"typed\n"), keys(b"")]).await;
+    let answer = input(form, port, &id, &[keys(b"typed\n"), keys(b"")]).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     output.until(None).await;
     assert_eq!(
@@ -226,7 +184,7 @@ async fn story(form: Form) {
     output.until(Some("up")).await;
     assert_eq!(form.about(port, "REMOVE_CONTAINER", &id).await.0, 500);
     let kill = json!({"type": "KILL_NESTED_CONTAINER", "kill_nested_container": {"container_id": id, "signal": 15}});
-    assert_eq!(form.post(port, &kill).await.status, 200);
+    assert_eq!(form.operate(port, &kill).await.status, 200);
     output.until(None).await;
     let (_, answer) = form.about(port, "WAIT_NESTED_CONTAINER", &id).await;
     assert_eq!(answer["wait_nested_container"]["exit_status"], 15);
@@ -260,11 +218,11 @@ fn a_terminal_has_a_size_and_passes_control_c_on() {
             output.until(Some("30 100\r\n")).await;
             let size = json!({"rows": 40, "columns": 132});
             let resize = json!({"type": "CONTROL", "control": {"type": "TTY_INFO", "tty_info": {"window_size": size}}});
-            let answer = form.input(port, &id, &[resize, keys(b"x\n")]).await;
+            let answer = input(form, port, &id, &[resize, keys(b"x\n")]).await;
             assert_eq!(answer.status, 200, "{}", answer.text());
             output.until(Some("40 132\r\n")).await;
             // Its input can be taken again after it was left.
-            let answer = form.input(port, &id, &[keys(&[3])]).await;
+            let answer = input(form, port, &id, &[keys(&[3])]).await;
             assert_eq!(answer.status, 200, "{}", answer.text());
             output.until(None).await;
             assert!(output.out.contains("caught\r\n"), "{}", output.out);
@@ -332,7 +290,7 @@ fn what_cannot_be_is_refused_with_a_sentence() {
                 (answer.status, answer.text().contains("'Message-Accept'")),
                 (400, true)
             );
-            let answer = Form::Json.post(port, &call).await;
+            let answer = Form::Json.operate(port, &call).await;
             assert_eq!(
                 (
                     answer.status,
@@ -341,9 +299,9 @@ fn what_cannot_be_is_refused_with_a_sentence() {
                 (406, true)
             );
         }
-        let answer = Form::Json.input(port, &id, &[]).await;
+        let answer = input(Form::Json, port, &id, &[]).await;
         assert_eq!(answer.status, 404, "{}", answer.text());
         let kill = json!({"type": "KILL_CONTAINER", "kill_container": {"container_id": id}});
-        assert_eq!(Form::Json.post(port, &kill).await.status, 404);
+        assert_eq!(Form::Json.operate(port, &kill).await.status, 404);
     });
 }

@@ -121,10 +121,13 @@ fn hold(
             }
         }
         door.clients.accept(&door.listener, &running);
+        // Nobody has been reaped since this was so.
+        let main = life.main_exists().then_some(tree.main);
         let orphans = door.clients.read(|order, client| match order {
             ToExecutor::Kill { grace_ms } => graces.push(Duration::from_millis(grace_ms.into())),
             ToExecutor::Beside { terminal } => begin_beside(client, spec, tree, terminal),
-            ToExecutor::Signal { number } => tree.signal_beside(client.beside(), number),
+            ToExecutor::Signal { number } => tree.signal_group(client.beside(), number),
+            ToExecutor::SignalTask { number } => tree.signal_group(main, number),
         });
         // Before anybody is reaped: their numbers are still their own.
         tree.kill_beside(&orphans);

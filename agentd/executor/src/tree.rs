@@ -48,8 +48,8 @@ impl Tree {
         self.signal_descendants(Signal::SIGKILL, main_exists);
     }
 
-    /// A signal to a command beside the task, as from its terminal: to its process group.
-    pub(crate) fn signal_beside(&self, leader: Option<u32>, number: u8) {
+    /// A signal as from a terminal: to the process group of this process, which is not reaped yet.
+    pub(crate) fn signal_group(&self, leader: Option<u32>, number: u8) {
         if let (Some(leader), Ok(signal)) = (leader, Signal::try_from(i32::from(number))) {
             let _ = signal::send_group(leader, signal);
         }

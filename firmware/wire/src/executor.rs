@@ -80,6 +80,11 @@ pub enum ToExecutor {
         /// Its number.
         number: u8,
     },
+    /// A signal to the task's first process and its group.
+    SignalTask {
+        /// Its number.
+        number: u8,
+    },
 }
 
 /// A command that runs where a task runs: in its namespaces and cgroup, with its user and environment.

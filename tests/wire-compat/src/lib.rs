@@ -277,6 +277,10 @@ fn executor_and_join() -> Vec<Sample> {
         sample("ToExecutor::Kill", ToExecutor::Kill { grace_ms: 3000 }),
         sample("ToExecutor::Beside", ToExecutor::Beside { terminal: true }),
         sample("ToExecutor::Signal", ToExecutor::Signal { number: 15 }),
+        sample(
+            "ToExecutor::SignalTask",
+            ToExecutor::SignalTask { number: 10 },
+        ),
         sample("BesideSpec", beside()),
         sample("FromExecutor::BesideRuns", FromExecutor::BesideRuns),
         sample(

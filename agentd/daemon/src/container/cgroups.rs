@@ -1,4 +1,5 @@
-//! The cgroups of containers: `<root>/executors` for the helpers, `<root>/<container>` for each task.
+//! The cgroups of containers: `<root>/executors` for the helpers, `<root>/<container>` for each task, and for what runs
+//! inside one, whose name is `<container>.<name>`, a group in that one's.
 //!
 //! Called by isolators and lives. Invariant: a task's limits are in force before its first process exists.
 
@@ -12,7 +13,7 @@ use nesos_wire::ContainerId;
 use crate::settings::SettingsError;
 
 /// Where helpers live: outside the tasks' limits, inside the agent's tree.
-const EXECUTORS: &str = "executors";
+pub(crate) const EXECUTORS: &str = "executors";
 /// Controllers that tasks are limited with.
 const CONTROLLERS: [&str; 4] = ["cpu", "memory", "pids", "io"];
 /// A group is busy until its last process is reaped: tries, and the pause between them.
@@ -60,6 +61,14 @@ impl Cgroups {
         let group = self.of(container);
         group.create()?;
         group.limit(limits)?;
+        Ok(group)
+    }
+
+    /// A group in that of the container around this one, under its limits. It gets no controllers of its own, or the
+    /// processes of that one could not stay where they are.
+    pub(super) fn create_inside(&self, container: &ContainerId) -> Result<Cgroup, CgroupError> {
+        let group = self.of(container);
+        group.create()?;
         Ok(group)
     }
 
@@ -149,7 +158,7 @@ impl Cgroups {
     }
 
     fn of(&self, container: &ContainerId) -> Cgroup {
-        self.root.child(container.as_str())
+        self.root.child(&container.as_str().replace('.', "/"))
     }
 }
 

@@ -58,7 +58,15 @@ impl Connection {
 
     /// SIGTERM now, SIGKILL later. A failure shows as the end of the connection.
     pub(super) async fn kill(&mut self, grace_ms: u32) {
-        let order = ToExecutor::Kill { grace_ms };
+        self.order(ToExecutor::Kill { grace_ms }).await;
+    }
+
+    /// A signal to the task's first process and its group.
+    pub(super) async fn signal(&mut self, number: u8) {
+        self.order(ToExecutor::SignalTask { number }).await;
+    }
+
+    async fn order(&mut self, order: ToExecutor) {
         let written = framed::write(&mut self.writer, &order);
         if !matches!(tokio::time::timeout(WRITE_LIMIT, written).await, Ok(Ok(()))) {
             tracing::warn!("an executor helper does not take orders");

@@ -6,7 +6,7 @@ use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use agentd_core::command::{Place, executor_spec};
 use agentd_core::fetch;
@@ -26,6 +26,7 @@ use super::isolators::{Refusal, Setup, Wish};
 use crate::fetcher::client::Client;
 use crate::fetcher::helper::Helper as FetchHelper;
 use crate::fetcher::{self, Target};
+use crate::http::domain;
 use crate::images::{ImageError, Means, Provisioned};
 use crate::output::SizeError;
 use crate::{sandbox, volumes};
@@ -75,10 +76,26 @@ pub(super) enum LaunchError {
 pub(super) struct Request {
     pub(super) spec: TaskSpec,
     pub(super) agent: AgentId,
-    /// The container around it, if it is of a pod.
-    pub(super) parent: Option<ContainerId>,
+    pub(super) home: Home,
     /// `ip:port` of the agent.
     pub(super) endpoint: String,
+}
+
+/// Where a container's files are, and whose it is.
+#[derive(Debug)]
+pub(super) enum Home {
+    /// A run of its executor's.
+    Run,
+    /// Inside the run of its pod, whose container this is.
+    Pod(ContainerId),
+    /// It is an operator's.
+    Own {
+        sandbox: PathBuf,
+        /// The sandbox of the container that it is in.
+        around: Option<PathBuf>,
+        /// It shares what the container that it is in may use.
+        is_inside: bool,
+    },
 }
 
 /// Starts the helper. Dropping the future before it is done leaves files, but no process.
@@ -101,25 +118,28 @@ async fn start(
     let Request {
         spec,
         agent,
-        parent,
+        home,
         endpoint,
     } = request;
     let settings = &context.settings;
     let mut credentials = user_of(spec, &settings.flags)?;
     let plan = fetch::plan(&spec.command.uris)?;
     let (work_dir, owner) = (&settings.work_dir, credentials.as_ref());
-    let sandbox = match &parent {
-        Some(parent) => sandbox::make_inside(work_dir, agent, spec, container, parent, owner)?,
-        None => sandbox::make(work_dir, agent, spec, container, owner)?,
+    let sandbox = match home {
+        Home::Run => sandbox::make(work_dir, agent, spec, container, owner)?,
+        Home::Pod(pod) => sandbox::make_inside(work_dir, agent, spec, container, pod, owner)?,
+        Home::Own { sandbox, .. } => sandbox::make_own(sandbox, owner)?,
     };
-    let around = parent
-        .as_ref()
-        .and_then(|parent| sandbox::of_container(work_dir, agent, spec, parent, None));
+    let around = match home {
+        Home::Run => None,
+        Home::Pod(pod) => sandbox::of_container(work_dir, agent, spec, pod, None),
+        Home::Own { around, .. } => around.clone(),
+    };
     let mut wish = Wish::new(spec, &sandbox, around.as_deref());
     let image = provide(context, container, &wish, &mut credentials).await?;
     let owner = credentials.as_ref();
     (wish.user, wish.image) = (owner, image.as_ref());
-    let setup = context.isolators.prepare(&wish)?;
+    let mut setup = context.isolators.prepare(&wish)?;
     // An executor finds volumes that come later by links; so does a task that sees the host's files.
     if setup.file_system.is_none() || spec.kind == ExecutorKind::Custom {
         volumes::link(work_dir, &spec.resources, &sandbox, owner)?;
@@ -135,11 +155,12 @@ async fn start(
         let target = target(context, spec, &sandbox, credentials);
         fetcher::fetch_all(&plan, &target, &context.cache).await?;
     }
-    let cgroup_procs = match (context.isolators.cgroups(), &setup.limits) {
-        (Some(cgroups), Some(limits)) => Some(cgroups.create(container, limits)?.procs_file()),
-        _ => None,
-    };
+    let cgroup_procs = cgroup(context, container, &setup, home)?;
+    let domain_socket = settings.domain_socket.as_deref();
+    let domain_socket = domain_socket.filter(|_| spec.kind == ExecutorKind::Custom);
     let place = Place {
+        domain_socket: domain_socket.map(|path| domain::show(path, &mut setup.file_system)),
+        base: settings.environment.clone(),
         agent: agent.clone(),
         endpoint: endpoint.clone(),
         container: container.clone(),
@@ -157,6 +178,23 @@ async fn start(
     };
     let spec = frame::encode(&executor_spec(spec, place))?;
     start_helper(context, &context.run_directory(container), &setup, &spec)
+}
+
+/// Its cgroup, if it has one.
+fn cgroup(
+    context: &Context,
+    container: &ContainerId,
+    setup: &Setup,
+    home: &Home,
+) -> Result<Option<PathBuf>, LaunchError> {
+    let (Some(cgroups), Some(limits)) = (context.isolators.cgroups(), &setup.limits) else {
+        return Ok(None);
+    };
+    let group = match home {
+        Home::Own { is_inside, .. } if *is_inside => cgroups.create_inside(container)?,
+        _ => cgroups.create(container, limits)?,
+    };
+    Ok(Some(group.procs_file()))
 }
 
 fn target(context: &Context, spec: &TaskSpec, sandbox: &Path, user: Option<Credentials>) -> Target {
@@ -183,7 +221,11 @@ fn client(context: &Context) -> Client {
 
 /// Makes the sandbox the one that is found as the latest. A task runs without that, too.
 fn publish(context: &Context, container: &ContainerId, request: &Request) {
-    let newest = request.parent.as_ref().unwrap_or(container);
+    let newest = match &request.home {
+        Home::Run => container,
+        Home::Pod(pod) => pod,
+        Home::Own { .. } => return,
+    };
     let work_dir = &context.settings.work_dir;
     if let Err(error) = sandbox::publish(work_dir, &request.agent, &request.spec, newest) {
         tracing::warn!("container {container}: {error}");

@@ -170,6 +170,7 @@ impl Life {
                 },
                 Some(order) = self.orders.recv() => match order {
                     Order::Kill(grace_ms) => connection.kill(grace_ms).await,
+                    Order::Signal(number) => connection.signal(number).await,
                     Order::Destroy => {
                         connection.kill(0).await;
                         self.destroy_at.get_or_insert(Instant::now() + DESTROY_LIMIT);
@@ -200,6 +201,7 @@ impl Life {
     }
 
     async fn clean_up(&self) {
+        self.context.end_inside(&self.container).await;
         if let Some(cgroups) = self.context.isolators.cgroups() {
             cgroups.remove(&self.container).await;
         }

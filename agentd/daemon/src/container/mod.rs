@@ -10,6 +10,7 @@ mod helper;
 mod isolators;
 mod launch;
 mod life;
+pub(crate) mod own;
 mod strays;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -35,9 +36,11 @@ use crate::images::Images;
 use crate::probe;
 use crate::settings::{Settings, SettingsError};
 use cgroups::Cgroups;
+pub(crate) use cgroups::EXECUTORS;
 use isolators::Isolators;
-use launch::Request;
+use launch::{Home, Request};
 use life::Life;
+use own::Register;
 
 /// Orders that wait for one container: a kill, shorter kills, a destroy.
 const MAX_ORDERS: usize = 16;
@@ -49,6 +52,8 @@ enum Order {
     Kill(u32),
     /// SIGKILL, or give the launch up.
     Destroy,
+    /// This signal to its first process and that one's group.
+    Signal(u8),
 }
 
 /// What all containers share.
@@ -64,6 +69,8 @@ struct Context {
     events: mpsc::Sender<Event>,
     /// The helpers that live, by container: for displays.
     helpers: RefCell<BTreeMap<ContainerId, u32>>,
+    /// Those that operators have started, of which the core knows nothing.
+    own: Register,
 }
 
 impl Context {
@@ -72,6 +79,9 @@ impl Context {
     }
 
     async fn tell(&self, container: &ContainerId, event: ContainerEvent) {
+        if let Some(own) = self.own.get(container) {
+            return self.hear(&own, event);
+        }
         // Fails only when the daemon is ending; then the next one adopts the container.
         let _ = self
             .events
@@ -115,6 +125,7 @@ impl Containerizer {
                 images,
                 events,
                 helpers: RefCell::default(),
+                own: Register::default(),
             }),
             orders: BTreeMap::new(),
         })
@@ -128,11 +139,11 @@ impl Containerizer {
         parent: Option<ContainerId>,
         endpoint: String,
     ) {
-        let life = self.begin(container);
+        let (life, _) = self.begin(container);
         let request = Request {
             spec,
             agent,
-            parent,
+            home: parent.map_or(Home::Run, Home::Pod),
             endpoint,
         };
         tokio::task::spawn_local(life.launch(request));
@@ -153,7 +164,7 @@ impl Containerizer {
     }
 
     pub(crate) fn adopt(&mut self, container: ContainerId, rebooted: bool) {
-        let life = self.begin(container);
+        let (life, _) = self.begin(container);
         tokio::task::spawn_local(life.adopt(rebooted));
     }
 
@@ -204,7 +215,7 @@ impl Containerizer {
             if known.iter().all(|container| container.as_str() != name) {
                 tracing::warn!("container {name} belongs to no task: ending it");
                 let container = ContainerId::new(name);
-                let life = self.begin(container.clone());
+                let (life, _) = self.begin(container.clone());
                 self.destroy(&container);
                 tokio::task::spawn_local(life.bury());
             }
@@ -218,7 +229,8 @@ impl Containerizer {
 
     /// What the container uses: by its cgroup, else summed up over the processes below its helper.
     pub(crate) fn usage(&self, container: &ContainerId) -> Option<Usage> {
-        let of_cgroup = self.context.isolators.usage(container);
+        let of_cgroup = || self.context.isolators.usage(container);
+        let of_cgroup = (!self.is_inside(container)).then(of_cgroup).flatten();
         of_cgroup.or_else(|| {
             let used = process::consumed_below(self.executor_pid(container)?);
             Some(Usage {
@@ -251,7 +263,14 @@ impl Containerizer {
 
     /// What its cgroup tells beside that, if it has one.
     pub(crate) fn statistics(&self, container: &ContainerId) -> Option<Statistics> {
-        self.context.isolators.statistics(container)
+        let of_cgroup = || self.context.isolators.statistics(container);
+        (!self.is_inside(container)).then(of_cgroup).flatten()
+    }
+
+    /// It shares the controllers of the container around it, and its cgroup counts nothing.
+    fn is_inside(&self, container: &ContainerId) -> bool {
+        self.own(container)
+            .is_some_and(|own| own.wanted.parent.is_some())
     }
 
     /// The fetcher's numbers by their names in Mesos.
@@ -298,11 +317,12 @@ impl Containerizer {
         self.context.helpers.borrow().get(container).copied()
     }
 
-    fn begin(&mut self, container: ContainerId) -> Life {
+    fn begin(&mut self, container: ContainerId) -> (Life, mpsc::Sender<Order>) {
         self.orders.retain(|_, orders| !orders.is_closed());
         let (sender, orders) = mpsc::channel(MAX_ORDERS);
-        self.orders.insert(container.clone(), sender);
-        Life::new(self.context.clone(), container, orders)
+        self.orders.insert(container.clone(), sender.clone());
+        let life = Life::new(self.context.clone(), container, orders);
+        (life, sender)
     }
 
     fn order(&self, container: &ContainerId, order: Order) {

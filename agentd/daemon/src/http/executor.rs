@@ -1,7 +1,7 @@
 //! `POST /api/v1/executor`: the order of checks and the status codes are Mesos's, see its `Http::executor`.
 //!
 //! Called by the router. Not here: what a call means (the core). Invariants: only a process on this host may speak as an
-//! executor, unless a flag opens the API; 202 says "queued", nothing else.
+//! executor, unless a flag opens the API, and through the unix socket only a process of its container; 202 says "queued", nothing else.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -32,7 +32,9 @@ pub(super) async fn handle(context: &Context, request: Request<Incoming>) -> Res
 
 async fn judge(context: &Context, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
     let (head, body) = request.into_parts();
-    may_speak(context, &head.headers)?;
+    if context.caller.is_none() {
+        may_speak(context, &head.headers)?;
+    }
     if head.method != Method::POST {
         return Err(Refusal::method("POST", &head.method));
     }
@@ -127,7 +129,13 @@ fn find(context: &Context, key: &ExecutorKey) -> Result<ExecutorPhase, Refusal> 
                 .any(|one| one.spec.key.framework == *framework)
     };
     match executor {
-        Some(executor) => Ok(executor.phase),
+        Some(executor) => {
+            let (view, container) = (&context.app.view, executor.container);
+            if let Some(caller) = &context.caller {
+                caller.must_be_of(container, view.helper_of(container))?;
+            }
+            Ok(executor.phase)
+        }
         None if !knows(&key.framework) => Err(Refusal::bad("Framework cannot be found")),
         None => Err(Refusal::bad("Executor cannot be found")),
     }

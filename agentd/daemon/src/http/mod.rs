@@ -25,9 +25,13 @@ use tokio::sync::mpsc;
 use crate::dial::Duplex;
 use crate::executors::{Control, Streams};
 use crate::sessions::Sessions;
+use crate::settings::SettingsError;
 use crate::view::View;
+use domain::Caller;
 
 mod answer;
+mod containers;
+pub(crate) mod domain;
 mod executor;
 mod files;
 mod intake;
@@ -91,6 +95,8 @@ struct Context {
     control: Rc<Control>,
     /// The master is at the other end: it has checked who may do what, and forwards calls of operators only.
     is_masters: bool,
+    /// It came through the executors' unix socket, and who that is.
+    caller: Option<Caller>,
 }
 
 impl Context {
@@ -103,8 +109,18 @@ impl Context {
     }
 }
 
+/// Serves what the settings say, in the background.
+pub(crate) fn begin(listener: TcpListener, app: &Rc<App>) -> Result<(), SettingsError> {
+    tokio::task::spawn_local(serve(listener, app.clone()));
+    if let Some(path) = &app.view.settings.domain_socket {
+        let listener = domain::listen(path)?;
+        tokio::task::spawn_local(domain::serve(listener, app.clone()));
+    }
+    Ok(())
+}
+
 /// Serves until the process ends. The agent has recovered before, so nobody is ever answered 503.
-pub(crate) async fn serve(listener: TcpListener, app: Rc<App>) {
+async fn serve(listener: TcpListener, app: Rc<App>) {
     let open = Rc::new(Cell::new(0));
     loop {
         let Ok((stream, peer)) = listener.accept().await else {
@@ -123,6 +139,7 @@ pub(crate) async fn serve(listener: TcpListener, app: Rc<App>) {
                 local: stream.local_addr().ok().map(|local| local.ip()),
                 control: Rc::default(),
                 is_masters: false,
+                caller: None,
             };
             tokio::task::spawn_local(async move {
                 attend(stream, context).await;
@@ -140,6 +157,7 @@ pub(crate) async fn serve_master(stream: impl Duplex, app: Rc<App>) {
         local: None,
         control: Rc::default(),
         is_masters: true,
+        caller: None,
     };
     attend(stream, context).await;
 }

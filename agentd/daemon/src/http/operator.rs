@@ -19,7 +19,7 @@ use nesos_shell::http::media::{self, Format};
 use nesos_shell::log;
 
 use super::answer::{self, Body};
-use super::{Context, files, intake, sessions};
+use super::{Context, containers, files, intake, sessions};
 
 /// The form of the records of a streamed request, and of those of a streamed answer.
 pub(super) const MESSAGE_CONTENT_TYPE: HeaderName = HeaderName::from_static("message-content-type");
@@ -70,6 +70,9 @@ async fn judge(context: &Context, request: Request<Incoming>) -> Result<Response
     } else {
         accepted(&head.headers)?
     };
+    if let Some(launch) = containers::asked(kind, &call)? {
+        return containers::launch(context, &head.headers, launch).await;
+    }
     if sessions::is_about(kind) {
         return sessions::handle(context, &head.headers, kind, call, accepted).await;
     }
@@ -143,7 +146,10 @@ fn dispatch(
         }
         CallType::GetContainers => {
             let wish = member(call.get_containers, "get_containers")?;
-            out.get_containers = Some(view.get_containers(wish.show_nested.unwrap_or(false)));
+            let (nested, standalone) = (wish.show_nested, wish.show_standalone);
+            let shown =
+                view.get_containers(nested.unwrap_or_default(), standalone.unwrap_or_default());
+            out.get_containers = Some(shown);
             ResponseType::GetContainers
         }
         kind => state(context, kind, &mut out)?,

@@ -114,6 +114,10 @@ pub(super) async fn dispatch(context: &Context, request: Request<Incoming>) -> R
         let sentence = format!("There is nothing at '{}' on an agent", request.uri().path());
         return answer::text(StatusCode::NOT_FOUND, sentence);
     };
+    if context.caller.is_some() && route != Route::Executor {
+        let sentence = "Only /api/v1/executor is served on this socket";
+        return answer::text(StatusCode::NOT_FOUND, sentence.to_string());
+    }
     if route == Route::Operator {
         return operator::handle(context, request).await;
     }

@@ -78,8 +78,12 @@ impl View {
         shown
     }
 
-    /// GET_CONTAINERS: executors' containers, and with `show_nested` those of the tasks of pods.
-    pub(crate) fn get_containers(&self, show_nested: bool) -> ResponseGetContainers {
+    /// GET_CONTAINERS: executors' containers, with `show_nested` those of the tasks of pods, and operators' own.
+    pub(crate) fn get_containers(
+        &self,
+        show_nested: bool,
+        show_standalone: bool,
+    ) -> ResponseGetContainers {
         let held = self.held();
         let wanted = held
             .iter()
@@ -92,8 +96,9 @@ impl View {
             container_status: Some(self.container_status(held)),
             resource_statistics: Some(self.statistics_of(held)),
         });
+        let own = self.own_containers(show_nested, show_standalone);
         ResponseGetContainers {
-            containers: containers.collect(),
+            containers: containers.chain(own).collect(),
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Here: what all views share. Called by `http`. Invariants: nothing is changed, and no secret flag is shown.
 
-use std::cell::{Cell, Ref, RefCell};
+use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -23,6 +23,7 @@ mod api;
 mod executors;
 mod legacy;
 mod metrics;
+mod own;
 mod usage;
 
 /// Flags whose values are secrets.
@@ -66,9 +67,24 @@ impl View {
         self.agent.borrow()
     }
 
+    /// The containers themselves, for operators who have some of their own.
+    pub(crate) fn containerizer(&self) -> RefMut<'_, Containerizer> {
+        self.containers.borrow_mut()
+    }
+
+    /// `ip:port` of this agent's HTTP server.
+    pub(crate) fn endpoint(&self) -> String {
+        format!("{}:{}", self.ip(), self.port)
+    }
+
     /// Where the container's helper lives.
     pub(crate) fn run_directory(&self, container: &ContainerId) -> PathBuf {
         self.containers.borrow().run_directory(container)
+    }
+
+    /// Process id of the container's helper, while it lives.
+    pub(crate) fn helper_of(&self, container: &ContainerId) -> Option<u32> {
+        self.containers.borrow().executor_pid(container)
     }
 
     /// Seconds since 1970.
@@ -100,6 +116,10 @@ impl View {
                 let path = path.display().to_string();
                 sandboxes.insert(path.clone(), path);
             }
+        }
+        for own in self.containers.borrow().all_own() {
+            let path = own.wanted.sandbox.display().to_string();
+            sandboxes.insert(path.clone(), path);
         }
         sandboxes
     }

@@ -90,29 +90,47 @@ impl View {
     }
 
     pub(super) fn container_status(&self, held: &Held) -> v1::ContainerStatus {
+        self.status_of(held.container_id(), &held.container)
+    }
+
+    pub(super) fn status_of(
+        &self,
+        id: v1::ContainerID,
+        container: &ContainerId,
+    ) -> v1::ContainerStatus {
         let address = v1::NetworkInfoIPAddress {
             ip_address: Some(self.ip()),
             ..v1::NetworkInfoIPAddress::default()
         };
         v1::ContainerStatus {
-            container_id: Some(held.container_id()),
+            container_id: Some(id),
             network_infos: vec![v1::NetworkInfo {
                 ip_addresses: vec![address],
                 ..v1::NetworkInfo::default()
             }],
-            executor_pid: self.containers.borrow().executor_pid(&held.container),
+            executor_pid: self.containers.borrow().executor_pid(container),
             ..v1::ContainerStatus::default()
         }
     }
 
     pub(super) fn statistics_of(&self, held: &Held) -> ResourceStatistics {
+        self.measured(&held.container, Some(&held.limits))
+    }
+
+    /// What a container uses, and what it may.
+    pub(super) fn measured(
+        &self,
+        container: &ContainerId,
+        limits: Option<&Resources>,
+    ) -> ResourceStatistics {
+        let limit = |name| limits.map(|limits| limits.scalar(name).to_f64());
         let mut statistics = ResourceStatistics {
             timestamp: self.clocks.unix(),
-            cpus_limit: Some(held.limits.scalar("cpus").to_f64()),
-            mem_limit_bytes: Some((held.limits.scalar("mem").to_f64() * MB) as u64),
+            cpus_limit: limit("cpus"),
+            mem_limit_bytes: limit("mem").map(|mb| (mb * MB) as u64),
             ..ResourceStatistics::default()
         };
-        if let Some(usage) = self.containers.borrow().usage(&held.container) {
+        if let Some(usage) = self.containers.borrow().usage(container) {
             let seconds = |micros: u64| Some(micros as f64 / 1e6);
             statistics.cpus_user_time_secs = seconds(usage.cpu_user_us);
             statistics.cpus_system_time_secs = seconds(usage.cpu_system_us);
@@ -120,7 +138,7 @@ impl View {
             statistics.mem_rss_bytes = Some(usage.memory);
             statistics.mem_total_bytes = Some(usage.memory);
             let count = Some(u32::try_from(usage.pids).unwrap_or(u32::MAX));
-            match self.containers.borrow().statistics(&held.container) {
+            match self.containers.borrow().statistics(container) {
                 Some(more) => {
                     // A cgroup counts threads.
                     statistics.threads = count;

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)] // Each test file uses its part; a failed step of a test may panic.
 
 pub mod executor;
+pub mod form;
 pub mod http;
 pub mod image;
 mod link;

@@ -1,40 +1,67 @@
-//! What the calls about sessions say, in this program's words.
+//! What the calls about sessions and operators' own containers say, in this program's words.
 
 use nesos_api::v1;
-use nesos_wire::task::Command;
+use nesos_wire::task::{Command, Uri};
 
 /// A window whose size nobody has told.
 const WINDOW: (u16, u16) = (24, 80);
 
-/// What is to run.
-pub(super) fn command(info: Option<&v1::CommandInfo>) -> Result<Command, String> {
-    let value = info.and_then(|info| info.value.clone());
-    let (Some(info), Some(value)) = (info, value.filter(|value| !value.is_empty())) else {
-        return Err("Expecting 'command.value' to be present".into());
-    };
-    if !info.uris.is_empty() {
+/// What is to run in a session.
+pub(in crate::http) fn command(info: Option<&v1::CommandInfo>) -> Result<Command, String> {
+    let command = whole_command(info, false)?;
+    if !command.uris.is_empty() {
         return Err("'command.uris' is not supported for sessions".into());
+    }
+    Ok(command)
+}
+
+/// What is to run. With an image in its container, a command may leave it to the image what that is.
+pub(in crate::http) fn whole_command(
+    info: Option<&v1::CommandInfo>,
+    has_image: bool,
+) -> Result<Command, String> {
+    let empty = v1::CommandInfo {
+        shell: Some(!has_image),
+        ..v1::CommandInfo::default()
+    };
+    let info = info.unwrap_or(&empty);
+    let value = info.value.clone().unwrap_or_default();
+    if value.is_empty() && (info.shell() || !has_image) {
+        return Err("Expecting 'command.value' to be present".into());
     }
     let mut environment = Vec::new();
     for variable in info.environment.iter().flat_map(|all| &all.variables) {
+        if variable.secret.is_some() {
+            // The isolator environment_secret reads it from the CommandInfo.
+            continue;
+        }
         let value = variable
             .value
             .clone()
             .ok_or_else(|| format!("environment variable '{}' has no value", variable.name))?;
         environment.push((variable.name.clone(), value));
     }
+    let uris = info.uris.iter().map(|uri| Uri {
+        value: uri.value.clone(),
+        executable: uri.executable.unwrap_or(false),
+        extract: uri.extract(),
+        cache: uri.cache.unwrap_or(false),
+        output_file: uri.output_file.clone(),
+    });
     Ok(Command {
         shell: info.shell(),
         value,
         arguments: info.arguments.clone(),
         environment,
-        uris: Vec::new(),
+        uris: uris.collect(),
         user: info.user.clone(),
     })
 }
 
 /// The window of the terminal that is asked for.
-pub(super) fn window(container: Option<&v1::ContainerInfo>) -> Result<Option<(u16, u16)>, String> {
+pub(in crate::http) fn window(
+    container: Option<&v1::ContainerInfo>,
+) -> Result<Option<(u16, u16)>, String> {
     let Some(container) = container else {
         return Ok(None);
     };
@@ -52,14 +79,14 @@ pub(super) fn window(container: Option<&v1::ContainerInfo>) -> Result<Option<(u1
 }
 
 /// Rows and columns.
-pub(super) fn size(terminal: &v1::TTYInfo) -> (u16, u16) {
+pub(in crate::http) fn size(terminal: &v1::TTYInfo) -> (u16, u16) {
     let fit = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
     let size = terminal.window_size.as_ref();
     size.map_or(WINDOW, |size| (fit(size.rows), fit(size.columns)))
 }
 
 /// `OUTER.INNER`
-pub(super) fn text(id: &v1::ContainerID) -> String {
+pub(in crate::http) fn text(id: &v1::ContainerID) -> String {
     match &id.parent {
         Some(parent) => format!("{}.{}", text(parent), id.value),
         None => id.value.clone(),

@@ -1,9 +1,10 @@
-//! The operator calls about people's sessions beside tasks: begin one, listen to it, speak to it, wait for it, end it.
+//! The operator calls about people's sessions beside tasks: begin one, listen to it, speak to it, wait for it, end it. The
+//! last two are for operators' own containers, too.
 //!
 //! Called by `operator` when a call has passed its checks. Invariants: whatever begins, ends, reads or writes one asks the
 //! access rule first.
 
-mod asked;
+pub(super) mod asked;
 mod input;
 
 use std::rc::Rc;
@@ -21,8 +22,10 @@ use nesos_wire::executor::Outcome;
 
 use super::Context;
 use super::answer::{self, Body};
+use super::containers;
 use super::operator::{MESSAGE_ACCEPT, RECORDIO, member};
 use crate::container::beside;
+use crate::container::own::State;
 use crate::sessions::{Output, Session};
 use asked::text;
 pub(super) use input::attach_input;
@@ -141,7 +144,9 @@ async fn begin(
     let command = asked::command(launch.command.as_ref()).map_err(Refusal::bad)?;
     let window = asked::window(launch.container.as_ref()).map_err(Refusal::bad)?;
     let directory = running(context, &parent)?;
-    if context.app.sessions.get(&id).is_some() {
+    if context.app.sessions.get(&id).is_some()
+        || containers::find(context, &launch.container_id).is_some()
+    {
         return Ok(answer::accepted());
     }
     let spec = beside::describe(&command)
@@ -158,6 +163,11 @@ async fn begin(
 /// The run directory of the task that runs in this container.
 fn running(context: &Context, parent: &str) -> Result<std::path::PathBuf, Refusal> {
     let view = &context.app.view;
+    if let Some(own) = containers::by_text(context, parent)
+        && own.state() == State::Running
+    {
+        return Ok(view.run_directory(&own.wanted.container));
+    }
     let agent = view.agent();
     let is_meant = |own: &ContainerId, outer: Option<&ContainerId>| {
         let whole = outer.map(|outer| format!("{outer}.{own}"));
@@ -193,26 +203,27 @@ async fn wait(
     format: Format,
     is_nested: bool,
 ) -> Result<Response<Body>, Refusal> {
-    let session = find(context, id)?;
     context.control.set_lasting();
-    let exit_status = Some(match session.ended().await {
-        Outcome::Exit(code) => i32::from(code) << 8,
-        Outcome::Signal(number) => i32::from(number),
-        Outcome::NotStarted(_) => -1,
-    });
+    let ended = match containers::find(context, id) {
+        Some(own) => containers::ended(&own).await,
+        None => api::ResponseWaitContainer {
+            exit_status: Some(exit_status(&find(context, id)?.ended().await)),
+            ..Default::default()
+        },
+    };
     let mut response = api::Response::default();
     if is_nested {
         response.r#type = Some(ResponseType::WaitNestedContainer);
         response.wait_nested_container = Some(api::ResponseWaitNestedContainer {
-            exit_status,
-            ..Default::default()
+            exit_status: ended.exit_status,
+            state: ended.state,
+            reason: ended.reason,
+            limitation: ended.limitation,
+            message: ended.message,
         });
     } else {
         response.r#type = Some(ResponseType::WaitContainer);
-        response.wait_container = Some(api::ResponseWaitContainer {
-            exit_status,
-            ..Default::default()
-        });
+        response.wait_container = Some(ended);
     }
     let bytes = match format {
         Format::Json => response.to_json(),
@@ -221,24 +232,40 @@ async fn wait(
     Ok(answer::answer(StatusCode::OK, format.media_type(), bytes))
 }
 
+/// As `waitpid` tells it.
+pub(super) fn exit_status(outcome: &Outcome) -> i32 {
+    match outcome {
+        Outcome::Exit(code) => i32::from(*code) << 8,
+        Outcome::Signal(number) => i32::from(*number),
+        Outcome::NotStarted(_) => -1,
+    }
+}
+
 fn signal(
     context: &Context,
     id: &v1::ContainerID,
     number: Option<i32>,
 ) -> Result<Response<Body>, Refusal> {
-    let session = find(context, id)?;
     let number = number.unwrap_or(9);
-    match u8::try_from(number) {
-        Ok(9) => session.abandon(),
-        Ok(number @ 1..=64) => session.signal(number),
-        _ => return Err(Refusal::bad(format!("{number} is not a signal"))),
+    let number = u8::try_from(number).ok().filter(|n| (1..=64).contains(n));
+    let number = number.ok_or_else(|| Refusal::bad("'signal' must be from 1 to 64"))?;
+    match (containers::find(context, id), number) {
+        (Some(own), number) => own.signal(number),
+        (None, 9) => find(context, id)?.abandon(),
+        (None, number) => find(context, id)?.signal(number),
     }
     Ok(answer::empty())
 }
 
 fn forget(context: &Context, id: &v1::ContainerID) -> Result<Response<Body>, Refusal> {
-    find(context, id)?;
-    if context.app.sessions.remove(&text(id)) {
+    let removed = match containers::find(context, id) {
+        Some(own) => context.app.view.containerizer().remove_own(&own),
+        None => {
+            find(context, id)?;
+            context.app.sessions.remove(&text(id))
+        }
+    };
+    if removed {
         return Ok(answer::empty());
     }
     let sentence = "The container has not ended";
