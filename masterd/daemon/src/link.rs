@@ -78,12 +78,8 @@ pub(crate) async fn serve<S>(
             return;
         }
     };
-    tracing::info!(
-        "agent link {} from {peer}: node {} ({:?})",
-        link.0,
-        hello.node,
-        hello.hostname
-    );
+    // The engine tells of it once it is registered: two lines for each of thousands that come at once would take time.
+    tracing::debug!("agent link {} from {peer}: node {}", link.0, hello.node);
     let node = hello.node.clone();
     let (outbox, outgoing) = outbox();
     let hello = Input::Hello {

@@ -345,7 +345,15 @@ impl Runner {
     fn send_agent(&mut self, link: LinkId, message: &MasterToAgent) {
         match message {
             MasterToAgent::Welcome(welcome) => {
-                tracing::info!("agent {} is registered (link {})", welcome.agent, link.0)
+                if let Some(agent) = self.master.agent(&welcome.agent) {
+                    tracing::info!(
+                        "agent {}, node {} at {}, is registered (link {})",
+                        agent.id,
+                        agent.node,
+                        agent.ip,
+                        link.0
+                    );
+                }
             }
             MasterToAgent::Refused { reason } => {
                 tracing::warn!("refused the agent on link {}: {reason}", link.0)
