@@ -10,7 +10,7 @@ use nesos_wire::resource_text;
 use nesos_wire::task::{Command, Reason, TaskSpec, TaskState};
 use nesos_wire::{ContainerId, TaskKey};
 
-use crate::agent::Agent;
+use crate::agent::{Agent, exclusive};
 use crate::checkpoint::Record;
 use crate::event::{Action, Level};
 use crate::executors::executor_bytes;
@@ -29,12 +29,11 @@ pub(crate) enum Verdict {
 
 impl Agent {
     pub(crate) fn launch(&mut self, specs: Vec<TaskSpec>) {
-        let mut free = self.resources();
-        free.subtract(&self.used());
+        let mut free = self.free();
         for spec in specs {
             match self.judge(&spec, &free) {
                 Verdict::Take => {
-                    free.subtract(&spec.resources);
+                    free.subtract(&exclusive(&spec.resources));
                     self.take(spec);
                 }
                 verdict => self.turn_away(spec, verdict),

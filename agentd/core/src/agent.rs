@@ -187,6 +187,13 @@ impl Agent {
         used
     }
 
+    /// What new tasks may get. Any number of tasks may have what is shared.
+    pub(crate) fn free(&self) -> Resources {
+        let mut free = self.resources();
+        free.subtract(&exclusive(&self.used()));
+        free
+    }
+
     pub(crate) fn note(&mut self, level: Level, text: String) {
         self.out.notes.push(Note { level, text });
     }
@@ -371,6 +378,11 @@ impl Agent {
         let executors = self.executors.values().map(Executor::deadline);
         tasks.chain(others).chain(executors).flatten().min()
     }
+}
+
+/// What nobody else can have at the same time.
+pub(crate) fn exclusive(resources: &Resources) -> Resources {
+    resources.filter(|entry| !entry.is_shared())
 }
 
 /// Takes out what says that something is on disk, and what of the same stream comes behind that.

@@ -219,8 +219,6 @@ pub enum Action {
     Adopt {
         /// Which.
         container: ContainerId,
-        /// What it runs.
-        spec: Box<TaskSpec>,
         /// The board has rebooted since: only an exit record can be left.
         rebooted: bool,
     },

@@ -229,10 +229,8 @@ impl Agent {
             }
             adopted += 1;
             self.containers.insert(container.clone(), key.clone());
-            let spec = Box::new(task.spec.clone());
             self.out.actions.push(Action::Adopt {
                 container: container.clone(),
-                spec,
                 rebooted: has_rebooted,
             });
             match (task.phase, task.kill_grace_ms) {

@@ -231,8 +231,9 @@ fn a_terminal_has_a_size_and_passes_control_c_on() {
         }
         // With its task a session ends too.
         let id = inside(&parent, "last");
-        let mut output =
-            Output::open(Form::Json, port, &session(&id, "echo up; sleep 1000", true)).await;
+        // Not as a child of the shell, which blocks all signals until that is there: it would die of the second one.
+        let text = "echo up; exec sleep 1000";
+        let mut output = Output::open(Form::Json, port, &session(&id, text, true)).await;
         output.until(Some("up")).await;
         link.send(&nesos_wire::message::MasterToAgent::Kill {
             key: common::key("t"),

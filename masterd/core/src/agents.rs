@@ -146,9 +146,7 @@ impl Master {
                     .to_owned(),
             );
         }
-        let known = self
-            .registry
-            .agent_of_node(&hello.node, hello.agent.as_ref());
+        let known = self.registry.agent_of_node(&hello.node);
         let (agent, unreachable_since, upkeep) = match known {
             Some(record) => (
                 record.agent.clone(),
@@ -156,7 +154,7 @@ impl Master {
                 record.upkeep,
             ),
             None => {
-                let admitted = self.registry.agents().count();
+                let admitted = self.registry.admitted();
                 if admitted >= self.config.max_agents {
                     return Err(format!(
                         "{admitted} agents are admitted, which is as many as this master takes"

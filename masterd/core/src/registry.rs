@@ -72,6 +72,8 @@ pub struct Change {
 pub struct Registry {
     start: u32,
     agents: Shelf<AgentId, AgentRecord>,
+    /// The same records by their boards, which have one each.
+    nodes: Shelf<NodeId, AgentRecord>,
     frameworks: Shelf<FrameworkId, FrameworkRecord>,
     removed: VecDeque<FrameworkId>,
     gone: Shelf<AgentId, f64>,
@@ -92,9 +94,7 @@ impl Registry {
             })?;
             match record {
                 Record::Start(start) => registry.start = start,
-                Record::Agent(agent) => {
-                    registry.agents.insert(agent.agent.clone(), agent);
-                }
+                Record::Agent(agent) => registry.keep_agent(agent),
                 Record::Framework(framework) => {
                     registry
                         .frameworks
@@ -185,17 +185,14 @@ impl Registry {
         self.agents.get_shared(id).cloned()
     }
 
-    /// The record of a board: at once if it remembers its agent id, which all but new ones do.
-    pub fn agent_of_node(
-        &self,
-        node: &NodeId,
-        remembered: Option<&AgentId>,
-    ) -> Option<&AgentRecord> {
-        let at_once = remembered.and_then(|id| self.agents.get(id));
-        if let Some(record) = at_once.filter(|record| record.node == *node) {
-            return Some(record);
-        }
-        self.agents.values().find(|record| record.node == *node)
+    /// How many agents are admitted.
+    pub fn admitted(&self) -> usize {
+        self.agents.len()
+    }
+
+    /// The record of a board.
+    pub fn agent_of_node(&self, node: &NodeId) -> Option<&AgentRecord> {
+        self.nodes.get(node)
     }
 
     /// The registered frameworks.
@@ -247,8 +244,19 @@ impl Registry {
             format!("agent/{}", record.agent),
             &Record::Agent(Arc::clone(&record)),
         );
-        self.agents.insert(record.agent.clone(), record);
+        self.keep_agent(record);
         vec![change]
+    }
+
+    fn keep_agent(&mut self, record: Arc<AgentRecord>) {
+        let node = record.node.clone();
+        let before = self
+            .agents
+            .insert(record.agent.clone(), Arc::clone(&record));
+        if let Some(before) = before.filter(|before| before.node != node) {
+            self.nodes.remove(&before.node);
+        }
+        self.nodes.insert(node, record);
     }
 
     fn edit(&mut self, agent: &AgentId, change: impl FnOnce(&mut AgentRecord)) -> Vec<Change> {
@@ -263,7 +271,10 @@ impl Registry {
 
     fn remove_agent(&mut self, agent: &AgentId) -> Vec<Change> {
         match self.agents.remove(agent) {
-            Some(_) => vec![delete(format!("agent/{agent}"))],
+            Some(record) => {
+                self.nodes.remove(&record.node);
+                vec![delete(format!("agent/{agent}"))]
+            }
             None => Vec::new(),
         }
     }

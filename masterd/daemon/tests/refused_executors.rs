@@ -4,6 +4,7 @@
 
 mod common;
 
+use common::agent::Agent;
 use common::form::{FORMS, Form, Scheduler};
 use common::quota::agent;
 use common::{Master, run};
@@ -198,77 +199,76 @@ async fn refused(scheduler: &mut Scheduler, reason: &str, sentence: &str, what: 
     assert!(status["uuid"].is_null(), "there is nothing to acknowledge");
 }
 
-#[test]
-fn an_executor_that_cannot_be_is_its_tasks_error() {
+/// A story in both forms, of a master with one agent, all of which one scheduler is offered.
+fn with_an_offer(story: impl AsyncFn(Agent, Scheduler, Value)) {
     for form in FORMS {
         let dir = tempfile::tempdir().unwrap();
         let master = Master::start(dir.path(), 0, &[]);
         let address = master.address();
         run(async {
-            let mut agent = agent(&address, dir.path(), "n1", "cpus:4;mem:1024").await;
+            let agent = agent(&address, dir.path(), "n1", "cpus:4;mem:1024").await;
             let mut scheduler = subscribe(form, &address).await;
             let offer = next_offer(&mut scheduler).await;
-            let cases = executors();
-            let operations = cases.iter().enumerate().map(|(at, (change, _))| {
-                let executor = custom(&format!("e{at}"), change);
-                let id = format!("t{at}");
-                launch(task(&offer, &id, &json!({ "executor": executor })))
-            });
-            accept(&scheduler, &offer, operations.collect()).await;
-            for (change, sentence) in &cases {
-                refused(&mut scheduler, "REASON_TASK_INVALID", sentence, change).await;
-            }
-            // Nothing is spent, and a good one starts.
-            let again = next_offer(&mut scheduler).await;
-            assert_eq!(again["resources"], offer["resources"]);
-            let executor = custom("good", &json!({}));
-            let good = task(&again, "good", &json!({ "executor": executor }));
-            accept(&scheduler, &again, vec![launch(good)]).await;
-            assert!(matches!(
-                agent.hear().await,
-                MasterToAgent::LaunchExecutor { start: true, .. }
-            ));
+            story(agent, scheduler, offer).await;
         });
     }
 }
 
 #[test]
+fn an_executor_that_cannot_be_is_its_tasks_error() {
+    with_an_offer(async |mut agent, mut scheduler, offer| {
+        let cases = executors();
+        let operations = cases.iter().enumerate().map(|(at, (change, _))| {
+            let executor = custom(&format!("e{at}"), change);
+            let id = format!("t{at}");
+            launch(task(&offer, &id, &json!({ "executor": executor })))
+        });
+        accept(&scheduler, &offer, operations.collect()).await;
+        for (change, sentence) in &cases {
+            refused(&mut scheduler, "REASON_TASK_INVALID", sentence, change).await;
+        }
+        // Nothing is spent, and a good one starts.
+        let again = next_offer(&mut scheduler).await;
+        assert_eq!(again["resources"], offer["resources"]);
+        let executor = custom("good", &json!({}));
+        let good = task(&again, "good", &json!({ "executor": executor }));
+        accept(&scheduler, &again, vec![launch(good)]).await;
+        assert!(matches!(
+            agent.hear().await,
+            MasterToAgent::LaunchExecutor { start: true, .. }
+        ));
+    });
+}
+
+#[test]
 fn a_group_that_cannot_be_is_an_error_of_all_its_tasks() {
     let reason = "REASON_TASK_GROUP_INVALID";
-    for form in FORMS {
-        let dir = tempfile::tempdir().unwrap();
-        let master = Master::start(dir.path(), 0, &[]);
-        let address = master.address();
-        run(async {
-            let mut agent = agent(&address, dir.path(), "n1", "cpus:4;mem:1024").await;
-            let mut scheduler = subscribe(form, &address).await;
-            let offer = next_offer(&mut scheduler).await;
-            let good = json!({"command": {"value": "true"}});
-            let (pods, members) = (pods(), members());
-            let of_pods = pods.iter().map(|(change, _)| {
-                let tasks = ["g1", "g2"].map(|id| task(&offer, id, &good));
-                group(default(change), json!(tasks))
-            });
-            let of_members = members.iter().map(|(change, _)| {
-                let second = merge(task(&offer, "g2", &good), change);
-                let tasks = json!([task(&offer, "g1", &good), second]);
-                group(default(&json!({})), tasks)
-            });
-            accept(&scheduler, &offer, of_pods.chain(of_members).collect()).await;
-            for (change, sentence) in pods.iter().chain(&members) {
-                for _ in 0..2 {
-                    refused(&mut scheduler, reason, sentence, change).await;
-                }
-            }
-            let again = next_offer(&mut scheduler).await;
-            assert_eq!(again["resources"], offer["resources"]);
-            let tasks = ["g1", "g2"].map(|id| task(&again, id, &good));
-            let operation = group(default(&json!({})), json!(tasks));
-            accept(&scheduler, &again, vec![operation]).await;
-            let MasterToAgent::LaunchExecutor { group, tasks, .. } = agent.hear().await else {
-                panic!("expected a launch")
-            };
-            assert!(group && tasks.len() == 2);
+    with_an_offer(async |mut agent, mut scheduler, offer| {
+        let good = json!({"command": {"value": "true"}});
+        let (pods, members) = (pods(), members());
+        let of_pods = pods.iter().map(|(change, _)| {
+            let tasks = ["g1", "g2"].map(|id| task(&offer, id, &good));
+            group(default(change), json!(tasks))
         });
-    }
+        let of_members = members.iter().map(|(change, _)| {
+            let second = merge(task(&offer, "g2", &good), change);
+            let tasks = json!([task(&offer, "g1", &good), second]);
+            group(default(&json!({})), tasks)
+        });
+        accept(&scheduler, &offer, of_pods.chain(of_members).collect()).await;
+        for (change, sentence) in pods.iter().chain(&members) {
+            for _ in 0..2 {
+                refused(&mut scheduler, reason, sentence, change).await;
+            }
+        }
+        let again = next_offer(&mut scheduler).await;
+        assert_eq!(again["resources"], offer["resources"]);
+        let tasks = ["g1", "g2"].map(|id| task(&again, id, &good));
+        let operation = group(default(&json!({})), json!(tasks));
+        accept(&scheduler, &again, vec![operation]).await;
+        let MasterToAgent::LaunchExecutor { group, tasks, .. } = agent.hear().await else {
+            panic!("expected a launch")
+        };
+        assert!(group && tasks.len() == 2);
+    });
 }

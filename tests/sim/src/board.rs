@@ -2,22 +2,24 @@
 //!
 //! Invariant: `persist` is on the disk before `actions` and `send` of the same `Ready`, or nothing of it is done.
 
+use std::collections::BTreeSet;
+
 use agentd_core::checkpoint::Record;
 use agentd_core::{Action, Agent, Config, Event, Moment, Ready, Seed};
 use nesos_base::time::{Duration, Instant};
 use nesos_wire::domain::Domain;
-use nesos_wire::message::{AgentToMaster, FileError, MasterToAgent};
+use nesos_wire::message::FileError;
 use nesos_wire::resource::{Entry, Resources, Scalar, Terms, Value};
 use nesos_wire::resource_text;
-use nesos_wire::{ContainerId, NodeId};
+use nesos_wire::{ContainerId, NodeId, Uuid};
 
 use crate::container::Stage;
 use crate::laws::Laws;
-use crate::mutant::Mutant;
-use crate::net::Frame;
+use crate::mutant::{Mutant, spoil_resources};
+use crate::planned::Planned;
 use crate::rng::Rng;
 use crate::suiting::domain;
-use crate::world::{Planned, World};
+use crate::world::World;
 
 /// A board.
 #[derive(Debug)]
@@ -40,6 +42,8 @@ pub(crate) struct Board {
     disk: Vec<Record>,
     /// How many records of `disk` a loss of power leaves for certain.
     synced: usize,
+    /// Statuses of which the disk says that they were acknowledged.
+    pub(crate) closed: BTreeSet<Uuid>,
     deadline: Option<Instant>,
 }
 
@@ -60,7 +64,17 @@ impl Board {
             boot: 1,
             disk: Vec::new(),
             synced: 0,
+            closed: BTreeSet::new(),
             deadline: None,
+        }
+    }
+
+    /// The last records are lost; what they said was acknowledged may be told again.
+    fn forget_after(&mut self, records: usize) {
+        for record in self.disk.drain(records..) {
+            if let Record::Acknowledged { uuid, .. } = record {
+                self.closed.remove(&uuid);
+            }
         }
     }
 }
@@ -77,10 +91,12 @@ impl World {
             // Somebody changed its configuration, or put the card into another board.
             self.boards[board].resources = draw_resources(&self.laws, &mut self.rng);
         }
-        let moment = self.moment();
+        let (moment, mutant) = (self.moment(), self.mutant);
         let known = &mut self.boards[board];
         known.generation += 1;
         known.deadline = None;
+        let mut resources = known.resources.clone();
+        spoil_resources(mutant, &mut resources);
         let config = Config {
             node: NodeId::new(format!("node{board}")),
             boot_id: format!("boot{}", known.boot),
@@ -88,7 +104,7 @@ impl World {
             ip: "10.0.0.1".into(),
             port: 5051,
             software: "0".into(),
-            resources: known.resources.clone(),
+            resources,
             attributes: Vec::new(),
             domain: known.domain.clone(),
             executors: Default::default(),
@@ -96,6 +112,7 @@ impl World {
         known.agent = Some(Agent::recover(config, seed, known.disk.clone(), moment));
         let generation = known.generation;
         self.trace(&format!("board {board} starts agent {generation}"));
+        self.bury_strangers(board);
         self.board_event(board, Event::Tick);
     }
 
@@ -138,7 +155,7 @@ impl World {
             self.boards[board].boot += 1;
             let (synced, written) = (self.boards[board].synced, self.boards[board].disk.len());
             let left = self.rng.between(synced as u64, written as u64) as usize;
-            self.boards[board].disk.truncate(left);
+            self.boards[board].forget_after(left);
         }
         let after = self.rng.millis(100, 60_000);
         self.plan(after, Planned::BoardStart { board });
@@ -151,7 +168,7 @@ impl World {
         }
         self.board_crash(board, true);
         self.trace(&format!("board {board} is erased"));
-        self.boards[board].disk.clear();
+        self.boards[board].forget_after(0);
         self.boards[board].synced = 0;
         self.containers
             .retain(|_, container| container.board != board);
@@ -222,6 +239,9 @@ impl World {
             let is_synced = ready.persist.iter().any(Record::must_sync);
             for record in ready.persist {
                 self.check_record(board, &record);
+                if let Record::Acknowledged { uuid, .. } = &record {
+                    self.boards[board].closed.insert(*uuid);
+                }
                 self.boards[board].disk.push(record);
             }
             if is_synced {
@@ -251,48 +271,6 @@ impl World {
             let snapshot = agent.snapshot();
             let known = &mut self.boards[board];
             (known.synced, known.disk) = (snapshot.len(), snapshot);
-        }
-    }
-
-    fn board_sends(&mut self, board: usize, message: AgentToMaster) {
-        if let AgentToMaster::Update(update) = &message {
-            let line = format!(
-                "board {board} > {} {:?} {:?}",
-                update.key, update.status.state, update.latest
-            );
-            self.trace(&line);
-            if let Some(uuid) = update.status.uuid {
-                let said = (update.key.clone(), update.status.state);
-                self.said.insert(uuid, said);
-                if self.is(Mutant::AcknowledgesItself) {
-                    let key = update.key.clone();
-                    let message = MasterToAgent::Acknowledge { key, uuid };
-                    self.board_told(board, message);
-                }
-            }
-        }
-        if let AgentToMaster::Hello(hello) = &message {
-            for report in &hello.tasks {
-                let status = report.status.as_ref();
-                if let Some((uuid, status)) = status.and_then(|status| Some((status.uuid?, status)))
-                {
-                    let said = (report.spec.key.clone(), status.state);
-                    self.said.insert(uuid, said);
-                }
-            }
-        }
-        if let Some(conn) = self.boards[board].conn {
-            self.send_up(conn, Frame::Data(Box::new(message)));
-        }
-    }
-
-    /// As if the master had said so.
-    fn board_told(&mut self, board: usize, message: MasterToAgent) {
-        let moment = self.moment();
-        let conn = self.boards[board].conn.map(|conn| &self.conns[conn]);
-        let link = conn.map(|conn| conn.agent_link);
-        if let (Some(link), Some(agent)) = (link, &mut self.boards[board].agent) {
-            agent.step(Event::Message { link, message }, moment);
         }
     }
 
@@ -328,7 +306,9 @@ impl World {
                         "board {board} releases {container}, which is alive"
                     ));
                 }
-                self.containers.remove(&container);
+                if !self.is(Mutant::LeavesRemains) {
+                    self.containers.remove(&container);
+                }
             }
             Action::ReadFile { link, request, .. } => {
                 let event = Event::FileRead {
@@ -349,11 +329,15 @@ impl World {
             Action::Probe {
                 container, kind, ..
             } => self.probe(board, container, kind),
+            Action::Resize { container, spec } => {
+                if !self.is(Mutant::KeepsSizes) {
+                    self.resize(board, &container, *spec);
+                }
+            }
             Action::TellExecutor { stream, event } => self.tell_program(stream, event),
             Action::CloseExecutor { stream } => self.close_program(stream),
             Action::MasterTime { .. }
             | Action::CallBack { .. }
-            | Action::Resize { .. }
             | Action::CreateVolume { .. }
             | Action::RemoveVolume { .. } => {}
             Action::Stop => self.boards[board].is_stopping = true,

@@ -9,10 +9,9 @@ use agentd_core::Agent;
 use agentd_core::checkpoint::Record;
 use masterd_core::Master;
 use masterd_core::check::violations;
-use nesos_wire::FrameworkId;
 use nesos_wire::framework_executor::ExecutorKind;
 use nesos_wire::resource::Resources;
-use nesos_wire::resource_text;
+use nesos_wire::{ContainerId, FrameworkId, resource_text};
 
 use crate::board::Board;
 use crate::container::{Container, Stage};
@@ -94,22 +93,44 @@ impl World {
         })
     }
 
-    /// A board never starts more than it has, whatever it was when its other tasks started.
-    pub(crate) fn check_commitment(&mut self, board: usize) {
-        let mut used = Resources::new();
+    /// What a container gets beside what it had `before` was free: no other container that is alive on the board has it.
+    /// The others may have more than there is, if the board has come back with less.
+    pub(crate) fn check_commitment(
+        &mut self,
+        board: usize,
+        container: &ContainerId,
+        before: &Resources,
+    ) {
+        let Some(agent) = self.boards[board].agent.as_ref() else {
+            return;
+        };
+        // Of what is shared each may have all.
+        let single = |resources: &Resources| resources.filter(|entry| !entry.is_shared());
+        let mut free = single(&agent.resources());
+        let mut more = Resources::new();
         let mut lines = Vec::new();
-        // Not yet: custom executors, whose containers follow their tasks a moment later.
-        let alive = self.alive_on(board).into_values();
-        for container in alive.filter(|known| known.spec.kind != ExecutorKind::Custom) {
-            let resources = &container.spec.resources;
-            used.add(resources);
-            let text = resource_text::text(resources);
-            lines.push(format!("{} has {text}", container.spec.key));
+        for (id, alive) in self.alive_on(board) {
+            let resources = single(&alive.spec.resources);
+            lines.push(format!(
+                "{} has {}",
+                alive.spec.key,
+                resource_text::text(&resources)
+            ));
+            if id == container {
+                more = resources;
+                more.subtract(before);
+                free.subtract(before);
+            } else {
+                free.subtract(&resources);
+            }
         }
-        let agent = self.boards[board].agent.as_ref();
-        if let Some(agent) = agent.filter(|agent| !agent.resources().contains(&used)) {
-            let counted = resource_text::text(&agent.used());
-            lines.push(format!("the agent counts {counted}"));
+        if !free.contains(&more) {
+            lines.push(format!(
+                "{container} gets {}, the agent counts {} of {}",
+                resource_text::text(&more),
+                resource_text::text(&agent.used()),
+                resource_text::text(&agent.resources())
+            ));
             self.fail(format!(
                 "board {board} is over-committed: {}",
                 lines.join("; ")
@@ -162,6 +183,7 @@ impl World {
         for container in self.awaited() {
             lines.push(format!("container of {} is alive", container.spec.key));
         }
+        lines.extend(self.remains());
         lines.extend(
             self.pending
                 .iter()
@@ -206,6 +228,21 @@ impl World {
             }
         }
         lines.join("\n")
+    }
+
+    /// Containers that have ended and that their agents do not know any more, and have not removed.
+    fn remains(&self) -> impl Iterator<Item = String> + '_ {
+        let ended = self.containers.iter();
+        let ended = ended.filter(|(_, known)| matches!(known.stage, Stage::Ended(_)));
+        let left = ended.filter(|(id, known)| {
+            let agent = self.boards[known.board].agent.as_ref();
+            agent.is_some_and(|agent| {
+                let mut of_tasks = agent.tasks().filter_map(|view| view.container);
+                !of_tasks.any(|own| own == *id)
+                    && !agent.executors().any(|view| view.container == *id)
+            })
+        });
+        left.map(|(id, known)| format!("container {id} of {} is left", known.spec.key))
     }
 
     /// Containers that must end. Nobody ends the executors of an abandoned framework before it ends.

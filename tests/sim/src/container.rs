@@ -2,16 +2,18 @@
 //!
 //! Called by `board` (actions of the agent) and by the world's plan. Invariant: of each container exactly one end is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use agentd_core::{ContainerEvent, Event, Finish};
 use nesos_wire::ContainerId;
 use nesos_wire::executor::{ExitRecord, Outcome};
 use nesos_wire::framework_executor::ExecutorKind;
+use nesos_wire::resource::Resources;
 use nesos_wire::task::TaskSpec;
 
 use crate::mutant::Mutant;
-use crate::world::{Planned, World};
+use crate::planned::Planned;
+use crate::world::World;
 
 /// How a container ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +75,7 @@ impl World {
                 is_killed: false,
             },
         );
-        self.check_commitment(board);
+        self.check_commitment(board, &container, &Resources::new());
         let after = self.rng.millis(5, 1500);
         if self.rng.chance(5) {
             self.plan(
@@ -233,6 +235,38 @@ impl World {
                 },
             );
         }
+    }
+
+    /// As agentd does at its start with whatever its checkpoint does not speak of.
+    pub(crate) fn bury_strangers(&mut self, board: usize) {
+        let Some(agent) = &self.boards[board].agent else {
+            return;
+        };
+        let of_tasks = agent.tasks().filter_map(|view| view.container);
+        let of_executors = agent.executors().map(|view| view.container);
+        let known: BTreeSet<&ContainerId> = of_tasks.chain(of_executors).collect();
+        let is_strange = |id: &ContainerId, container: &Container| {
+            container.board == board && !known.contains(id)
+        };
+        let mut all = self.containers.iter();
+        let alive = all.find(|(id, container)| {
+            is_strange(id, container) && !matches!(container.stage, Stage::Ended(_))
+        });
+        if let Some((id, _)) = alive {
+            let what = format!("board {board} has forgotten {id}, which is alive");
+            return self.fail(what);
+        }
+        self.containers
+            .retain(|id, container| !is_strange(id, container));
+    }
+
+    /// What it may use from now on.
+    pub(crate) fn resize(&mut self, board: usize, container: &ContainerId, spec: TaskSpec) {
+        let Some(known) = self.containers.get_mut(container) else {
+            return;
+        };
+        let before = std::mem::replace(&mut known.spec, spec).resources;
+        self.check_commitment(board, container, &before);
     }
 
     /// What is alive on each board, in resources.

@@ -6,7 +6,8 @@ use agentd_core::Event;
 use nesos_base::time::{Duration, Instant};
 
 use crate::net::partition_length;
-use crate::world::{Planned, World};
+use crate::planned::Planned;
+use crate::world::World;
 
 /// A fault.
 #[derive(Debug, Clone, Copy)]

@@ -12,9 +12,10 @@ use nesos_wire::command::Command;
 use crate::fairness;
 use crate::mutant::{Mutant, spoil_event, spoil_order, spoil_ready};
 use crate::net::Frame;
+use crate::planned::Planned;
 use crate::rng::Rng;
 use crate::suiting;
-use crate::world::{Planned, World};
+use crate::world::World;
 
 /// The master process and its disk.
 #[derive(Debug, Default)]
@@ -227,6 +228,11 @@ impl World {
             self.send_event(stream, event);
         }
         for (request, answer) in ready.answers {
+            match self.mutant {
+                Some(Mutant::SwallowsAnswers) => continue,
+                Some(Mutant::AnswersTwice) => self.operator_hears(request, &answer),
+                _ => {}
+            }
             self.operator_hears(request, &answer);
         }
         for link in ready.close_links {

@@ -8,7 +8,8 @@ use masterd_core::{Event as MasterEvent, LinkId};
 use nesos_base::time::{Duration, Instant};
 use nesos_wire::message::{AgentToMaster, MasterToAgent};
 
-use crate::world::{Planned, World};
+use crate::planned::Planned;
+use crate::world::World;
 
 /// What travels.
 #[derive(Debug)]

@@ -12,7 +12,8 @@ use nesos_wire::maintenance::{MachineId, Unavailability, Window};
 use nesos_wire::resource::Scalar;
 use nesos_wire::{AgentId, FrameworkId};
 
-use crate::world::{Planned, World};
+use crate::planned::Planned;
+use crate::world::World;
 
 /// Roles that get weights.
 const ROLES: [&str; 5] = ["a", "b", "eng", "eng/dev", "*"];

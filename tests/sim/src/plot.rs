@@ -1,4 +1,4 @@
-//! A plot: one kind of victim that is killed whenever some task is at one point of its life.
+//! A plot: somebody is killed whenever some task is at some point of its life: always the same, or anybody at any point.
 //!
 //! Called by the world after every step. Invariant: a strike hits a board on which a task is at that point right now.
 
@@ -16,7 +16,7 @@ const MAX_STRIKES: usize = 6;
 const PAUSE: Duration = Duration::from_secs(8);
 
 /// Who is killed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Victim {
     /// agentd, by SIGKILL.
     Agent,
@@ -42,7 +42,7 @@ impl Victim {
 }
 
 /// When it is killed: what a task is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Hour {
     /// Its files are fetched.
     Fetching,
@@ -68,20 +68,19 @@ impl Hour {
 }
 
 /// What is done to a run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Plot {
-    victim: Victim,
-    hour: Hour,
-    pub(crate) strikes: usize,
+    /// Always this one at this point; none: drawn for each strike.
+    cell: Option<(Victim, Hour)>,
+    pub(crate) strikes: Vec<(Victim, Hour)>,
     not_before: Instant,
 }
 
 impl Plot {
-    pub(crate) fn new(victim: Victim, hour: Hour) -> Self {
+    pub(crate) fn new(cell: Option<(Victim, Hour)>) -> Self {
         Self {
-            victim,
-            hour,
-            strikes: 0,
+            cell,
+            strikes: Vec::new(),
             not_before: Instant::from_secs(0),
         }
     }
@@ -89,24 +88,29 @@ impl Plot {
 
 impl World {
     pub(crate) fn strike(&mut self) {
-        let Some(mut plot) = self.plot else { return };
-        let is_over = self.is_healed || plot.strikes >= MAX_STRIKES || self.now < plot.not_before;
-        if is_over || !self.rng.chance(20) {
+        let Some(plot) = &self.plot else { return };
+        let is_over = plot.strikes.len() >= MAX_STRIKES || self.now < plot.not_before;
+        let cell = plot.cell;
+        if self.is_healed || is_over || !self.rng.chance(20) {
             return;
         }
-        let targets = self.targets(plot.hour);
+        let (victim, hour) = cell.unwrap_or_else(|| {
+            let drawn = self.rng.next() as usize;
+            (Victim::ALL[drawn % 5], Hour::ALL[drawn / 5 % 5])
+        });
+        let targets = self.targets(hour);
         if targets.is_empty() {
             return;
         }
         let (board, container) = targets[self.rng.next() as usize % targets.len()].clone();
-        plot.strikes += 1;
-        plot.not_before = self.now + PAUSE;
-        self.plot = Some(plot);
+        if let Some(plot) = &mut self.plot {
+            plot.strikes.push((victim, hour));
+            plot.not_before = self.now + PAUSE;
+        }
         self.trace(&format!(
-            "{:?} of {container} on board {board} is killed, {:?}",
-            plot.victim, plot.hour
+            "{victim:?} of {container} on board {board} is killed, {hour:?}"
         ));
-        match plot.victim {
+        match victim {
             Victim::Agent => self.board_crash(board, false),
             Victim::Helper => self.container_vanishes(&container),
             Victim::Task => self.container_ends(&container, Exit::Killed),

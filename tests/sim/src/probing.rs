@@ -7,7 +7,8 @@ use nesos_wire::ContainerId;
 use nesos_wire::check::{Check, CheckStatus, Checks, HealthCheck, Probe};
 
 use crate::container::Stage;
-use crate::world::{Planned, World};
+use crate::planned::Planned;
+use crate::world::World;
 
 impl World {
     /// Checks for some tasks.

@@ -14,7 +14,8 @@ use nesos_wire::{ContainerId, ExecutorId, ExecutorKey, TaskId, Uuid};
 
 use crate::container::Exit;
 use crate::mutant::Mutant;
-use crate::world::{Planned, World};
+use crate::planned::Planned;
+use crate::world::World;
 
 /// What a program does next.
 #[derive(Debug)]

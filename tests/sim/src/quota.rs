@@ -108,3 +108,91 @@ fn consumed(core: &Master, top_role: &str, books: &Books) -> Sums {
 fn top(role: &str) -> &str {
     role.split('/').next().unwrap_or(role)
 }
+
+#[cfg(test)]
+mod tests {
+    use masterd_core::{Config, Event, LinkId, Registry, StreamId, Subscribe};
+    use nesos_wire::command::{Command, FrameworkFacts, QuotaRecord};
+    use nesos_wire::message::Hello;
+    use nesos_wire::resource::Scalar;
+    use nesos_wire::{MasterId, NodeId, Uuid, resource_text, version};
+
+    use super::*;
+
+    fn hello() -> Hello {
+        Hello {
+            version: version::CURRENT,
+            node: NodeId::new("node0"),
+            agent: None,
+            boot_id: "boot".into(),
+            hostname: "board0".into(),
+            ip: "10.0.0.1".into(),
+            port: 5051,
+            software: "0".into(),
+            resources: resource_text::parse("cpus:2;mem:512").unwrap_or_default(),
+            attributes: Vec::new(),
+            domain: None,
+            tasks: Vec::new(),
+            operations: Vec::new(),
+            executors: Vec::new(),
+        }
+    }
+
+    fn subscribe() -> Subscribe {
+        Subscribe {
+            stream: StreamId(Uuid([1; 16])),
+            framework: None,
+            facts: FrameworkFacts {
+                name: "f".into(),
+                user: "root".into(),
+                roles: vec!["a".into()],
+                principal: None,
+                failover_timeout: 0.0,
+                checkpoint: false,
+                capabilities: Vec::new(),
+            },
+            info: Vec::new(),
+            suppressed_roles: Vec::new(),
+            min_allocatable: Default::default(),
+            constraints: Default::default(),
+        }
+    }
+
+    /// Before the master has made its offers the role lacks what it is guaranteed, afterwards it does not.
+    #[test]
+    fn a_role_below_its_guarantee_is_seen_and_one_that_was_offered_it_is_not() {
+        let now = Instant::from_secs(100);
+        let mut registry = Registry::default();
+        let quota = QuotaRecord {
+            role: "a".into(),
+            guarantees: [("cpus".to_owned(), Scalar(4000))].into_iter().collect(),
+            ..QuotaRecord::default()
+        };
+        registry.apply(&Command::SetQuotas(vec![quota]));
+        let config = Config::new(MasterId::new("m"), "sim");
+        let mut core = Master::new(config, registry, now, 0.0);
+        let (link, hello) = (LinkId(1), Box::new(hello()));
+        core.step(Event::Subscribe(Box::new(subscribe())), now, 0.0);
+        core.step(Event::AgentHello { link, hello }, now, 0.0);
+        let complaint = |core: &Master| {
+            let framework = core.frameworks().next().map(|known| known.id.clone());
+            let clients: Vec<Client> = framework
+                .map(|id| (id, "a".to_owned()))
+                .into_iter()
+                .collect();
+            assert_eq!(clients.len(), 1);
+            let books = Books::before(core, &[]);
+            unmet(core, &clients, &books, &Refusals::default(), now)
+        };
+        let found = complaint(&core);
+        assert!(
+            found
+                .as_ref()
+                .is_some_and(|text| text.contains("would take what is free")),
+            "{found:?}"
+        );
+        let _ = core.ready();
+        assert_eq!(core.offers().count(), 1);
+        assert_eq!(complaint(&core), None);
+    }
+}

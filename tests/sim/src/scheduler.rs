@@ -13,11 +13,11 @@ use nesos_wire::{AgentId, FrameworkId, OfferId, TaskId, Uuid};
 
 use crate::converting::OperationBelief;
 use crate::laws::Laws;
-use crate::mutant::spoil_news;
+use crate::planned::Planned;
 use crate::rng::Rng;
 use crate::suiting::{avoiding, constraints, floors_by_role, wanting};
 use crate::temper::Temper;
-use crate::world::{Planned, World};
+use crate::world::World;
 
 /// Roles to be in. Some share a parent, one is a parent.
 const ROLES: [&str; 6] = ["*", "a", "b", "eng", "eng/dev", "eng/ops"];
@@ -252,10 +252,10 @@ impl World {
     }
 
     pub(crate) fn send_event(&mut self, stream: StreamId, mut event: FrameworkEvent) {
-        spoil_news(self.mutant, &mut event);
         let Some(scheduler) = self.master.streams.get(&stream).copied() else {
             return;
         };
+        self.spoil_news(scheduler, &mut event);
         let at = (self.now + self.rng.latency()).max(self.schedulers[scheduler].last_event);
         self.schedulers[scheduler].last_event = at;
         self.plan_at(

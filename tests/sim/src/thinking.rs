@@ -9,10 +9,11 @@ use nesos_base::time::Duration;
 use nesos_wire::task::TaskState;
 use nesos_wire::{FrameworkId, TaskId};
 
+use crate::planned::Planned;
 use crate::scheduler::Belief;
 use crate::suiting::{constraints, floors_by_role};
 use crate::temper::Temper;
-use crate::world::{Planned, World};
+use crate::world::World;
 
 /// A stream without a word for this long is dead: twice and a half the heartbeat's interval, and a latency.
 const SILENCE: Duration = Duration::from_secs(40);

@@ -5,22 +5,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use agentd_core::ProbeKind;
-use masterd_core::{Call, FrameworkEvent, RequestId, StreamId, Subscribe};
+use masterd_core::RequestId;
 use nesos_base::time::{Duration, Instant};
-use nesos_wire::message::{AgentToMaster, MasterToAgent};
+use nesos_wire::message::TaskUpdate;
 use nesos_wire::task::TaskState;
 use nesos_wire::{AgentId, Attempt, ContainerId, FrameworkId, TaskKey, Uuid};
 
 use crate::board::Board;
-use crate::container::{Container, Exit};
-use crate::fault::Fault;
+use crate::container::Container;
 use crate::laws::Laws;
 use crate::master::MasterNode;
 use crate::mutant::Mutant;
-use crate::net::{Conn, Frame};
+use crate::net::Conn;
+use crate::planned::Planned;
 use crate::plot::{Hour, Plot, Victim};
-use crate::program::{Program, Step};
+use crate::program::Program;
 use crate::refusals::Refusals;
 use crate::rng::Rng;
 use crate::scheduler::Scheduler;
@@ -33,114 +32,6 @@ const HEALING: Duration = Duration::from_secs(1800);
 /// Most steps of a run: a bound against livelock, ten times what runs take.
 const MAX_STEPS: u64 = 400_000;
 
-/// Something that is going to happen.
-#[derive(Debug)]
-pub(crate) enum Planned {
-    /// The master's deadline, if it is still this one.
-    MasterTick {
-        generation: u64,
-    },
-    /// The master's shell obeys what has gathered.
-    MasterReady {
-        generation: u64,
-    },
-    MasterStart,
-    /// The agent's deadline.
-    BoardTick {
-        board: usize,
-        generation: u64,
-    },
-    BoardStart {
-        board: usize,
-    },
-    /// A dial reaches the master's port.
-    Dial {
-        board: usize,
-        generation: u64,
-        link: u64,
-    },
-    /// The dial's outcome reaches the agent.
-    DialFailed {
-        board: usize,
-        generation: u64,
-        link: u64,
-    },
-    ToMaster {
-        conn: usize,
-        frame: Frame<AgentToMaster>,
-    },
-    ToBoard {
-        conn: usize,
-        frame: Frame<MasterToAgent>,
-    },
-    /// A container's helper starts, then its process; that ends by itself or because it was told to.
-    ContainerStarts {
-        container: ContainerId,
-    },
-    ContainerRuns {
-        container: ContainerId,
-    },
-    ContainerEnds {
-        container: ContainerId,
-        exit: Exit,
-    },
-    /// A custom executor's process does something.
-    Program {
-        container: ContainerId,
-        step: Step,
-    },
-    /// A look at a task ends.
-    Probed {
-        board: usize,
-        generation: u64,
-        container: ContainerId,
-        kind: ProbeKind,
-    },
-    /// A SUBSCRIBE reaches the master's port.
-    Subscribe {
-        scheduler: usize,
-        subscribe: Box<Subscribe>,
-    },
-    /// Any other call.
-    Call {
-        scheduler: usize,
-        framework: FrameworkId,
-        stream: StreamId,
-        call: Box<Call>,
-    },
-    /// An event of a stream reaches the scheduler.
-    ToScheduler {
-        scheduler: usize,
-        stream: StreamId,
-        event: Box<FrameworkEvent>,
-    },
-    /// The scheduler notices that its stream is over.
-    StreamEnds {
-        scheduler: usize,
-        stream: StreamId,
-    },
-    /// The master notices.
-    StreamGone {
-        stream: StreamId,
-        generation: u64,
-    },
-    /// The scheduler does something of its own accord.
-    Think {
-        scheduler: usize,
-    },
-    SchedulerStart {
-        scheduler: usize,
-    },
-    Fault(Fault),
-    /// The operator does something.
-    Operate,
-    /// Somebody erases a board that was given up, so that it can join again.
-    BoardWipe {
-        board: usize,
-    },
-    Heal,
-}
-
 /// What a run came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
@@ -150,8 +41,8 @@ pub struct Outcome {
     pub steps: u64,
     /// How many tasks were launched in containers.
     pub launches: usize,
-    /// How often a plot was carried out.
-    pub strikes: usize,
+    /// How a plot was carried out: who was killed, and when.
+    pub strikes: Vec<(Victim, Hour)>,
     /// What was wrong; none: nothing.
     pub failure: Option<String>,
 }
@@ -194,6 +85,8 @@ pub struct World {
     pub(crate) plot: Option<Plot>,
     /// What is broken on purpose.
     pub(crate) mutant: Option<Mutant>,
+    /// What that needs to be broken with.
+    pub(crate) last_update: Option<TaskUpdate>,
     trace: u64,
     pub(crate) steps: u64,
     is_printing: bool,
@@ -204,10 +97,10 @@ pub fn run(seed: u64, is_printing: bool) -> Outcome {
     World::new(seed, is_printing).run()
 }
 
-/// Runs one seed whose only faults are those of the plot.
-pub fn run_plot(seed: u64, victim: Victim, hour: Hour, is_printing: bool) -> Outcome {
+/// Runs one seed whose only faults are those of the plot: this one is killed at this point, or (none) anybody at any.
+pub fn run_plot(seed: u64, cell: Option<(Victim, Hour)>, is_printing: bool) -> Outcome {
     let mut world = World::new(seed, is_printing);
-    world.plot = Some(Plot::new(victim, hour));
+    world.plot = Some(Plot::new(cell));
     world.run()
 }
 
@@ -254,6 +147,7 @@ impl World {
             failure: None,
             plot: None,
             mutant: None,
+            last_update: None,
             trace: 0xcbf2_9ce4_8422_2325,
             steps: 0,
             is_printing,
@@ -304,7 +198,7 @@ impl World {
             trace: self.trace,
             steps: self.steps,
             launches: self.launched.len(),
-            strikes: self.plot.map_or(0, |plot| plot.strikes),
+            strikes: self.plot.map(|plot| plot.strikes).unwrap_or_default(),
             failure: self.failure,
         }
     }

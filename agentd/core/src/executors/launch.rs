@@ -13,7 +13,7 @@ use nesos_wire::{ExecutorKey, TaskKey};
 
 use super::{Executor, ExecutorEvent, MAX_EXECUTORS, Ties, executor_bytes};
 use crate::admission::{Verdict, draft_unstored};
-use crate::agent::Agent;
+use crate::agent::{Agent, exclusive};
 use crate::checkpoint::Record;
 use crate::event::{Action, Level};
 use crate::task::{Draft, Task};
@@ -36,8 +36,7 @@ impl Agent {
         specs: Vec<TaskSpec>,
         is_group: bool,
     ) {
-        let mut free = self.resources();
-        free.subtract(&self.used());
+        let mut free = self.free();
         let standing = self.standing(&executor, start, &mut free);
         let mut verdicts = Vec::with_capacity(specs.len());
         for spec in specs {
@@ -46,7 +45,7 @@ impl Agent {
                 (_, verdict) => verdict,
             };
             if matches!(verdict, Verdict::Take) {
-                free.subtract(&spec.resources);
+                free.subtract(&exclusive(&spec.resources));
             }
             verdicts.push((spec, verdict));
         }
@@ -115,7 +114,7 @@ impl Agent {
                 ))
             }
             None => {
-                free.subtract(&executor.resources);
+                free.subtract(&exclusive(&executor.resources));
                 Standing::Starts
             }
         }

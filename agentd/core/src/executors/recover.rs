@@ -90,7 +90,7 @@ impl Agent {
             let Some(executor) = self.executors.get(&key) else {
                 continue;
             };
-            let (spec, grace) = (self.holder(executor), self.shutdown_grace(&executor.spec));
+            let grace = self.shutdown_grace(&executor.spec);
             let Some(executor) = self.executors.get_mut(&key) else {
                 continue;
             };
@@ -111,14 +111,14 @@ impl Agent {
                 let container = executor.container.clone();
                 self.out.actions.push(Action::Adopt {
                     container,
-                    spec: Box::new(spec),
                     rebooted: has_rebooted,
                 });
             }
         }
     }
 
-    /// After tasks are adopted: those without their executor (its record was damaged) end, pods without tasks too.
+    /// After tasks are adopted: those without their executor (its record was damaged) end, pods without tasks too; and
+    /// containers get what is theirs now, which the last agent may not have come to after it had written down why.
     pub(crate) fn settle_executors(&mut self) {
         let is_orphan = |agent: &Self, key: &TaskKey| {
             agent.tasks.get(key).is_some_and(|task| {
@@ -142,7 +142,10 @@ impl Agent {
             );
         }
         let keys: Vec<ExecutorKey> = self.executors.keys().cloned().collect();
-        keys.iter().for_each(|key| self.settle_pod(key));
+        for key in keys {
+            self.settle_pod(&key);
+            self.resize(&key);
+        }
     }
 
     /// The phase in which a custom executor's task is found again.

@@ -5,7 +5,7 @@ use nesos_wire::Uuid;
 use nesos_wire::operation::{OperationKind, OperationReport, OperationSpec, OperationState};
 use nesos_wire::resource::{Disk, Entry, Reservation, Resources, Scalar, Terms, Value, Volume};
 
-use crate::{RETRY_FIRST, VolumePlace};
+use crate::{Phase, RETRY_FIRST, VolumePlace};
 
 fn reserved() -> Terms {
     Terms {
@@ -171,4 +171,28 @@ fn smaller_resources_do_not_lose_what_was_made() {
             .iter()
             .any(|note| note.text.contains("less than what was reserved"))
     );
+}
+
+#[test]
+fn a_shared_volume_is_for_many_tasks_and_goes_when_none_has_it() {
+    let shared = Terms {
+        is_shared: true,
+        ..volume()
+    };
+    let mut bench = Bench::live();
+    bench.message(order(1, mem(64, Terms::default()), mem(64, shared.clone())));
+    let with_volume = |task: &str| {
+        let mut spec = spec(task, 1);
+        spec.resources.add(&mem(64, shared.clone()));
+        spec
+    };
+    bench.message(MasterToAgent::Launch {
+        tasks: vec![with_volume("a"), with_volume("b")],
+    });
+    bench.launch(with_volume("c"));
+    let phases: Vec<_> = bench.agent.tasks().map(|view| view.phase).collect();
+    assert_eq!(phases, [Phase::Launching; 3]);
+    bench.message(order(2, mem(64, shared.clone()), mem(64, reserved())));
+    let refused = told(&bench).pop().expect("an answer");
+    assert_eq!(refused.status.state, OperationState::Failed);
 }

@@ -24,7 +24,6 @@ impl Daemon {
             Action::Adopt {
                 container,
                 rebooted,
-                ..
             } => self.containers.borrow_mut().adopt(container, rebooted),
             Action::Kill {
                 container,

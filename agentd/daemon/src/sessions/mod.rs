@@ -34,6 +34,8 @@ const MAX_READERS: usize = 8;
 const MAX_PIECES: usize = 16;
 /// Signals that wait for one session.
 const MAX_SIGNALS: usize = 4;
+/// How long a command that nobody wants may take to die of SIGKILL: a system call that cannot be interrupted.
+const KILL_LIMIT: Duration = Duration::from_secs(2);
 /// How long what a command wrote last may take to be read: nobody else can write any more.
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 
@@ -55,6 +57,15 @@ pub(crate) struct Piece {
     pub(crate) bytes: Bytes,
 }
 
+/// Where a command is in its life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum End {
+    Runs,
+    Heard(Outcome),
+    /// It is over, and who could have said how is gone: its helper, or the time for it.
+    Unheard,
+}
+
 /// One session.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -64,7 +75,7 @@ pub(crate) struct Session {
     terminal: Option<OwnedFd>,
     signals: mpsc::Sender<u8>,
     abandoned: Notify,
-    end: watch::Sender<Option<Outcome>>,
+    end: watch::Sender<End>,
     number: Cell<u64>,
 }
 
@@ -101,7 +112,7 @@ impl Sessions {
             terminal: near.terminal,
             signals,
             abandoned: Notify::new(),
-            end: watch::Sender::new(None),
+            end: watch::Sender::new(End::Runs),
             number: Cell::new(self.last.get()),
         });
         self.last.set(self.last.get() + 1);
@@ -176,16 +187,17 @@ impl Session {
     }
 
     pub(crate) fn has_ended(&self) -> bool {
-        self.end.borrow().is_some()
+        *self.end.borrow() != End::Runs
     }
 
-    /// How it ends.
-    pub(crate) async fn ended(&self) -> Outcome {
+    /// Waits for its end; how it has ended, if anybody has heard.
+    pub(crate) async fn ended(&self) -> Option<Outcome> {
         let mut end = self.end.subscribe();
-        match end.wait_for(Option::is_some).await.as_deref() {
-            Ok(Some(outcome)) => outcome.clone(),
-            // The sender is this session's own.
-            _ => Outcome::Signal(KILLED),
+        // The sender is this session's own.
+        let end = end.wait_for(|end| *end != End::Runs).await.ok()?;
+        match &*end {
+            End::Heard(outcome) => Some(outcome.clone()),
+            End::Runs | End::Unheard => None,
         }
     }
 
@@ -207,7 +219,7 @@ impl Session {
             tokio::select! {
                 ended = beside.ended() => break ended,
                 Some(number) = orders.recv() => beside.signal(number).await,
-                () = self.abandoned.notified() => break None,
+                () = self.abandoned.notified() => break put_down(&mut beside).await,
             }
         };
         // What is left of it is killed by its helper.
@@ -221,14 +233,20 @@ impl Session {
         };
         drain.await;
         self.end
-            .send_replace(Some(outcome.unwrap_or(Outcome::Signal(KILLED))));
+            .send_replace(outcome.map_or(End::Unheard, End::Heard));
         self.readers.borrow_mut().clear();
         self.input.borrow_mut().take();
     }
 }
 
-/// What ends a command whose task or session ends.
-const KILLED: u8 = 9;
+/// Ends what nobody wants any more; how it has ended, which may be by itself.
+async fn put_down(beside: &mut Beside) -> Option<Outcome> {
+    beside.signal(SIGKILL).await;
+    let ended = tokio::time::timeout(KILL_LIMIT, beside.ended()).await;
+    ended.ok().flatten()
+}
+
+const SIGKILL: u8 = 9;
 
 /// This side of a command's files.
 struct Near {

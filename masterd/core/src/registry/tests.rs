@@ -118,6 +118,11 @@ fn what_was_written_loads_again() {
         Some(5.5)
     );
     assert_eq!(loaded.upkeep(&agent(1).agent), upkeep);
+    // By their boards: those that are here, as they are now.
+    let of_nodes = (0..4).map(|n| loaded.agent_of_node(&agent(n).node));
+    let of_nodes: Vec<_> = of_nodes.flatten().collect();
+    assert_eq!(of_nodes, loaded.agents().collect::<Vec<_>>());
+    assert_eq!(loaded.admitted(), 2);
     let modes = [Mode::Draining, Mode::Down].map(|mode| loaded.schedule().machines(mode).count());
     assert_eq!(modes, [1, 1]);
     assert!(loaded.is_gone(&agent(3).agent) && !loaded.is_gone(&agent(2).agent));
@@ -130,4 +135,18 @@ fn what_was_written_loads_again() {
 fn a_damaged_record_is_named() {
     let error = Registry::load([("start", &[0xff_u8, 1][..])]).unwrap_err();
     assert!(error.to_string().contains("\"start\""), "{error}");
+}
+
+#[test]
+fn an_agent_that_moves_to_another_board_leaves_its_own() {
+    let mut registry = Registry::default();
+    let moved = AgentRecord {
+        node: NodeId::new("elsewhere"),
+        ..agent(1)
+    };
+    for record in [agent(1), moved.clone()] {
+        registry.apply(&Command::AdmitAgent(record.into()));
+    }
+    assert_eq!(registry.agent_of_node(&agent(1).node), None);
+    assert_eq!(registry.agent_of_node(&moved.node), Some(&moved));
 }

@@ -146,7 +146,10 @@ async fn ended(client: &Client, path: &str, id: &Value) -> Result<u8, HttpError>
     let remove = call("REMOVE_NESTED_CONTAINER", "remove_nested_container");
     // Else it is forgotten when others need the room.
     let _ = client.post(path, &headers, remove).await;
-    let status = status.unwrap_or(-1);
+    let Some(status) = status else {
+        eprintln!("nesos: the command is over; how it has ended was not heard of");
+        return Ok(REFUSED);
+    };
     let code = match status & 0x7f {
         0 => (status >> 8) & 0xff,
         number => SIGNALLED + number,

@@ -24,3 +24,16 @@ fn its_container_has_what_it_and_its_living_tasks_hold() {
     bench.says("e", "b", TaskState::Failed, 4);
     assert_eq!(sizes(&mut bench), ["cpus:0.5;mem:32"]);
 }
+
+#[test]
+fn an_end_that_was_written_down_and_not_acted_on_is_made_up_for() {
+    let mut bench = running();
+    bench.says("e", "a", TaskState::Finished, 2);
+    // The agent is killed before it does anything but write.
+    bench.restart(config());
+    assert!(
+        bench.agent.tasks().count() == 1,
+        "the end is not acknowledged"
+    );
+    assert_eq!(sizes(&mut bench), ["cpus:0.5;mem:32"]);
+}

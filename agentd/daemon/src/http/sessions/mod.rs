@@ -207,7 +207,8 @@ async fn wait(
     let ended = match containers::find(context, id) {
         Some(own) => containers::ended(&own).await,
         None => api::ResponseWaitContainer {
-            exit_status: Some(exit_status(&find(context, id)?.ended().await)),
+            // Absent, as in Mesos, where nobody knows.
+            exit_status: find(context, id)?.ended().await.as_ref().map(exit_status),
             ..Default::default()
         },
     };
