@@ -16,6 +16,7 @@ use crate::checkpoint::Record;
 use crate::event::{Action, Config, Event, Level, Moment, Note, Ready};
 use crate::executors::{Executor, key_of};
 use crate::history::{Completed, Counters, History};
+use crate::lending::Lending;
 use crate::link::{Link, LinkView};
 use crate::operations::Operations;
 use crate::probing::{self, Probing};
@@ -48,6 +49,7 @@ pub struct Agent {
     pub(crate) shutdown_at: Option<Instant>,
     /// More is in use than the agent has: it came back with smaller resources.
     pub(crate) is_overcommitted: bool,
+    pub(crate) lending: Lending,
     pub(crate) history: History,
     /// The checks of tasks that run.
     pub(crate) probing: BTreeMap<TaskKey, Probing>,
@@ -117,6 +119,7 @@ impl Agent {
                         .push(AgentToMaster::FileData { request, result });
                 }
             }
+            Event::Measured { rules, sample } => self.measured(rules, &sample),
             Event::NotStored { ready, reason } => self.not_stored(*ready, reason),
             Event::Shutdown => self.begin_shutdown(),
         }
@@ -189,7 +192,7 @@ impl Agent {
 
     /// What new tasks may get. Any number of tasks may have what is shared.
     pub(crate) fn free(&self) -> Resources {
-        let mut free = self.resources();
+        let mut free = self.total();
         free.subtract(&exclusive(&self.used()));
         free
     }
@@ -331,6 +334,7 @@ impl Agent {
             self.out.actions.push(Action::Dial { link, leader });
         }
         if self.link.is_live() {
+            self.tell_lent();
             self.send_updates();
             self.send_operations();
         }

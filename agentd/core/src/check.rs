@@ -21,7 +21,9 @@ impl Agent {
                 self.finished.len()
             ));
         }
-        if !self.is_overcommitted && !self.resources().contains(&self.used()) {
+        // What is lent shrinks under those who hold it.
+        let own = self.used().filter(|entry| !entry.terms().is_revocable);
+        if !self.is_overcommitted && !self.resources().contains(&own) {
             return Err("more is in use than the agent has".into());
         }
         self.check_executors()?;

@@ -32,7 +32,7 @@ impl Agent {
             ip: self.config.ip.clone(),
             port: self.config.port,
             software: self.config.software.clone(),
-            resources: self.resources(),
+            resources: self.total(),
             attributes: self.config.attributes.clone(),
             domain: self.config.domain.clone(),
             tasks: self.tasks.values().map(Task::report).collect(),
@@ -40,6 +40,7 @@ impl Agent {
             executors: self.executors().map(|view| view.spec.clone()).collect(),
         };
         self.out.send.push(AgentToMaster::Hello(hello));
+        self.greeted_with_lent();
         self.link.greeted();
     }
 

@@ -15,6 +15,7 @@ use crate::checkpoint::Record;
 use crate::executors::{ExecutorCall, ExecutorEvent, ExecutorTimes};
 use crate::operations::VolumePlace;
 use crate::probing::ProbeKind;
+use crate::slack::{Rules, Sample};
 
 /// Both clocks, read by the shell.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -120,6 +121,13 @@ pub enum Event {
         request: u64,
         /// Bytes, or why not.
         result: Result<FileChunk, FileError>,
+    },
+    /// All containers were looked at, for what can be lent and who suffers from it.
+    Measured {
+        /// What to do with it.
+        rules: Rules,
+        /// What was seen.
+        sample: Box<Sample>,
     },
     /// `persist` of this `Ready` could not be made durable, so nothing of it was done.
     NotStored {

@@ -47,6 +47,8 @@ pub struct Counters {
     pub refused_updates: u64,
     /// Containers that could not be launched.
     pub launch_errors: u64,
+    /// Containers that were ended because what was lent to them was wanted back.
+    pub preempted: u64,
 }
 
 #[derive(Debug, Clone, Default)]

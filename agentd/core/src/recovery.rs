@@ -15,6 +15,7 @@ use crate::agent::Agent;
 use crate::checkpoint::Record;
 use crate::event::{Action, Config, Level, Moment, Ready, Seed};
 use crate::history::{Counters, History};
+use crate::lending::Lending;
 use crate::link::Link;
 use crate::operations::Operations;
 use crate::reconfiguration::Configuration;
@@ -41,6 +42,7 @@ impl Agent {
             store_blocked: None,
             shutdown_at: None,
             is_overcommitted: false,
+            lending: Lending::default(),
             history: History::default(),
             probing: BTreeMap::new(),
         };
@@ -71,7 +73,7 @@ impl Agent {
         agent.settle_executors();
         let keys: Vec<TaskKey> = agent.tasks.keys().cloned().collect();
         keys.iter().for_each(|key| agent.begin_probing(key));
-        let used = agent.used();
+        let used = agent.used().filter(|entry| !entry.terms().is_revocable);
         agent.is_overcommitted = !agent.resources().contains(&used);
         agent.warn_of_misfits();
         agent

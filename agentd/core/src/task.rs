@@ -66,6 +66,8 @@ pub(crate) struct Task {
     /// A kill was asked for, with this grace period in milliseconds.
     pub(crate) kill_grace_ms: Option<u32>,
     pub(crate) ties: Ties,
+    /// Why the agent ends it: its last status. An agentd that dies meanwhile tells of a signal instead.
+    pub(crate) verdict: Option<Draft>,
 }
 
 /// A status before it gets a uuid and a time.
@@ -113,6 +115,7 @@ impl Task {
             has_rebooted: false,
             kill_grace_ms: None,
             ties: Ties::default(),
+            verdict: None,
         }
     }
 
@@ -149,6 +152,9 @@ impl Task {
 
     /// The terminal status for this end of the container.
     pub(crate) fn draft_finish(&self, finish: &Finish) -> Draft {
+        if let Some(verdict) = &self.verdict {
+            return verdict.clone();
+        }
         if let (Phase::Aborting { .. }, _) | (_, Outcome::NotStarted(_)) =
             (self.phase, &finish.record.outcome)
         {
@@ -188,6 +194,9 @@ impl Task {
 
     /// The terminal status for a container of which nothing is left.
     pub(crate) fn draft_vanished(&self) -> Draft {
+        if let Some(verdict) = &self.verdict {
+            return verdict.clone();
+        }
         match self.phase {
             Phase::Aborting { .. } => self.draft_killed_during_launch(),
             Phase::Killing { .. } => Draft::agent(

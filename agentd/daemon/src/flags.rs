@@ -219,6 +219,36 @@ pub(crate) const TABLE: Table = Table {
             "what may change of hostname, port, domain, resources and attributes from one start to the next",
         ),
         flag(
+            "resource_estimator",
+            Kind::Choice(&["none", "slack"]),
+            Some("none"),
+            "slack: lend cpus and memory that tasks were given and do not use, as revocable resources",
+        ),
+        flag(
+            "qos_controller",
+            Kind::Choice(&["none", "pressure"]),
+            Some("none"),
+            "pressure: end a task on revocable resources when others wait too long for processors or memory",
+        ),
+        flag(
+            "oversubscribed_resources_interval",
+            Kind::Duration(1, DAY),
+            Some("15secs"),
+            "pause between two looks at what tasks use, for both of them",
+        ),
+        flag(
+            "qos_cpu_pressure",
+            Kind::Number(0, 100),
+            Some("30"),
+            "per cent of ten seconds that some process of a task may wait for a processor",
+        ),
+        flag(
+            "qos_memory_pressure",
+            Kind::Number(0, 100),
+            Some("10"),
+            "per cent of ten seconds that all processes of a task may wait for memory",
+        ),
+        flag(
             "recovery_timeout",
             Kind::Duration(1, 7 * DAY),
             Some("15mins"),

@@ -105,6 +105,8 @@ struct Daemon {
     signals: Signals,
     endpoint: String,
     gc_at: tokio::time::Instant,
+    /// When containers are looked at for oversubscription.
+    look_at: Option<tokio::time::Instant>,
     last_gc: tokio::time::Instant,
     is_stopping: bool,
 }
@@ -164,6 +166,7 @@ impl Daemon {
             app,
             endpoint: format!("{host}:{port}"),
             gc_at: now + GC_MIN_PAUSE,
+            look_at: settings.oversubscription.map(|_| now),
             last_gc: now,
             own_events: VecDeque::new(),
             is_stopping: false,
@@ -217,13 +220,14 @@ impl Daemon {
     /// The next event; `None` when agentd is to end.
     async fn wait(&mut self, deadline: Option<Instant>) -> Option<Event> {
         let at = deadline.map(|deadline| self.clocks.ticks.deadline(deadline));
-        let wake = at.map_or(self.gc_at, |at| at.min(self.gc_at));
+        let wake = [at, self.look_at].into_iter().flatten();
+        let wake = wake.fold(self.gc_at, std::cmp::Ord::min);
         tokio::select! {
             // `self.links` keeps a sender, so the channel never closes.
             event = self.events.recv() => event,
             () = tokio::time::sleep_until(wake) => {
                 self.collect_garbage();
-                Some(Event::Tick)
+                Some(self.look().unwrap_or(Event::Tick))
             }
             _ = self.signals.user.recv() => Some(Event::Shutdown),
             _ = self.signals.terminate.recv() => None,
@@ -289,6 +293,18 @@ impl Daemon {
                 tracing::warn!("{error}");
             }
         }
+    }
+
+    /// What containers use and wait for, when it is time.
+    fn look(&mut self) -> Option<Event> {
+        let (rules, pause) = self.settings.oversubscription?;
+        let now = tokio::time::Instant::now();
+        if self.look_at.is_some_and(|at| now < at) {
+            return None;
+        }
+        self.look_at = Some(now + pause);
+        let sample = Box::new(self.containers.borrow().sample(&self.known_containers()));
+        Some(Event::Measured { rules, sample })
     }
 
     fn collect_garbage(&mut self) {

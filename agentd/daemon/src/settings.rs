@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use agentd_core::slack::{Rules, Tolerance};
 use agentd_core::{ExecutorTimes, Reconfiguration};
 use nesos_base::cluster_config::{self, ClusterConfig};
 use nesos_base::token::JoinToken;
@@ -82,6 +83,8 @@ pub(crate) struct Settings {
     pub(crate) output: OutputRule,
     pub(crate) executors: ExecutorTimes,
     pub(crate) recovery_timeout: Duration,
+    /// Oversubscription, if it is on: its rules and the pause between two samples.
+    pub(crate) oversubscription: Option<(Rules, Duration)>,
     /// What each task and executor begins with in its environment.
     pub(crate) environment: Vec<(String, String)>,
     /// Where executors speak through a unix socket, if they may.
@@ -151,6 +154,7 @@ impl Settings {
             recovery_timeout: flags
                 .duration("recovery_timeout")
                 .unwrap_or(Duration::from_secs(15 * 60)),
+            oversubscription: oversubscription(&flags),
             environment: environment(&flags)?,
             domain_socket: flags
                 .is_on("http_executor_domain_sockets")
@@ -330,6 +334,22 @@ fn executor_times(flags: &Values) -> ExecutorTimes {
         reregistration: time("executor_reregistration_timeout", defaults.reregistration),
         shutdown_grace: time("executor_shutdown_grace_period", defaults.shutdown_grace),
     }
+}
+
+fn oversubscription(flags: &Values) -> Option<(Rules, Duration)> {
+    let per_cent = |name| flags.number(name).unwrap_or(0) as f64;
+    let tolerance = || Tolerance {
+        cpu: per_cent("qos_cpu_pressure"),
+        memory: per_cent("qos_memory_pressure"),
+    };
+    let evicts = (flags.text_or_empty("qos_controller") == "pressure").then(tolerance);
+    let rules = Rules {
+        lends: flags.text_or_empty("resource_estimator") == "slack",
+        evicts,
+    };
+    let pause = flags.duration("oversubscribed_resources_interval");
+    let is_on = rules != Rules::default();
+    is_on.then(|| (rules, pause.unwrap_or(Duration::from_secs(15))))
 }
 
 /// Mesos passes this one of its own variables on.

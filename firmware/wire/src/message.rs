@@ -68,6 +68,11 @@ pub enum AgentToMaster {
         /// As it was asked with.
         token: Uuid,
     },
+    /// What it lends has changed since it said so last; in a [`Hello`] it is among its resources.
+    Lent {
+        /// All of it, revocable.
+        resources: Resources,
+    },
 }
 
 /// Who the agent is, what it has and what runs on it.

@@ -27,7 +27,7 @@ use crate::timers::Timer;
 /// What agents have in common.
 #[derive(Debug, Default)]
 pub(crate) struct Kinds {
-    resources: Recent<Resources>,
+    pub(crate) resources: Recent<Resources>,
     attributes: Recent<Arc<[Attribute]>>,
     software: Recent<ArcStr>,
 }
@@ -116,6 +116,7 @@ impl Master {
                 attempt,
                 status,
             } => self.executor_ended(&id, &key, attempt, status),
+            AgentToMaster::Lent { resources } => self.lent(&id, &resources),
             // The first message of a connection that is no link: the shell has taken it.
             AgentToMaster::CallBack { .. } => {}
             AgentToMaster::Goodbye => {

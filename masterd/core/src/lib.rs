@@ -28,6 +28,7 @@ mod hello_tasks;
 mod inverse;
 mod kill;
 mod launch;
+mod lent;
 mod liveness;
 mod maintenance;
 mod master;

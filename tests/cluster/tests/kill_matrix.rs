@@ -2,7 +2,8 @@
 //! of it is left.
 //!
 //! The same with thousands of runs in virtual time: `tests/sim/tests/kill_matrix.rs`; with a board's real loss of power:
-//! `tests/qemu`. `NESOS_KILL_ROUNDS=n`: that many rounds over all cells; 23 are one for each.
+//! `tests/qemu`. `NESOS_KILL_ROUNDS=n`: that many rounds over all cells; 23 are one for each. `NESOS_KILL_SEED=s`: in an order
+//! that looks random, and is the same for the same seed.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeSet;
@@ -64,9 +65,20 @@ fn every_task_comes_to_one_end_and_leaves_nothing() {
     let cells = cells();
     let given = std::env::var("NESOS_KILL_ROUNDS").ok();
     let rounds = given.map_or(ROUNDS, |text| text.parse().expect("a number"));
+    let seed = std::env::var("NESOS_KILL_SEED").ok();
+    let mut random: Option<u64> = seed.map(|text| text.parse().expect("a number"));
     let mut stage = Stage::new();
     for number in 0..rounds {
-        let (victim, hour) = cells[number * STRIDE % cells.len()];
+        let at = match &mut random {
+            Some(state) => {
+                *state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695);
+                (*state >> 33) as usize
+            }
+            None => number * STRIDE,
+        };
+        let (victim, hour) = cells[at % cells.len()];
         stage.round(&format!("{hour:?}-{victim:?}-{number}"), victim, hour);
     }
     stage.cluster.stop();

@@ -107,6 +107,12 @@ fn agent_to_master() -> Vec<Sample> {
             },
         ),
         sample(
+            "AgentToMaster::Lent",
+            AgentToMaster::Lent {
+                resources: resources(),
+            },
+        ),
+        sample(
             "MasterToAgent::CallBack",
             MasterToAgent::CallBack {
                 token: Uuid([8; 16]),

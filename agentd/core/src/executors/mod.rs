@@ -98,7 +98,7 @@ pub(crate) struct Executor {
     /// It was given a task at least once.
     was_given: bool,
     /// Why the agent ends it: the last status of its tasks.
-    verdict: Option<Draft>,
+    pub(crate) verdict: Option<Draft>,
     has_rebooted: bool,
 }
 

@@ -15,6 +15,7 @@ use crate::{Action, Agent, Config, ContainerEvent, Event, Finish, LinkError, Mom
 mod damage;
 mod executor_property;
 mod executors;
+mod lending;
 mod lifecycle;
 mod link;
 mod operations;

@@ -21,9 +21,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use agentd_core::slack::{Measured, Sample, Waits};
 use agentd_core::{ContainerEvent, Event, ProbeKind};
 use nesos_sys::cgroup::Usage;
-use nesos_sys::cgroup::statistics::Statistics;
+use nesos_sys::cgroup::statistics::{Pressure, Statistics, of_machine};
 use nesos_sys::process;
 use nesos_wire::check::Probe;
 use nesos_wire::task::TaskSpec;
@@ -265,6 +266,29 @@ impl Containerizer {
     pub(crate) fn statistics(&self, container: &ContainerId) -> Option<Statistics> {
         let of_cgroup = || self.context.isolators.statistics(container);
         (!self.is_inside(container)).then(of_cgroup).flatten()
+    }
+
+    /// What all of these use and wait for.
+    pub(crate) fn sample(&self, containers: &[ContainerId]) -> Sample {
+        let waits = |(cpu, memory): (Pressure, Pressure)| Waits {
+            cpu: cpu.some.last_10,
+            memory: memory.full.last_10,
+        };
+        let look = |container: &ContainerId| {
+            let usage = self.usage(container)?;
+            let pressure = self.statistics(container);
+            let pressure = pressure.and_then(|all| all.cpu.zip(all.memory));
+            let measured = Measured {
+                cpu_us: usage.cpu_us,
+                memory: usage.memory,
+                waits: pressure.map(waits),
+            };
+            Some((container.clone(), measured))
+        };
+        Sample {
+            containers: containers.iter().filter_map(look).collect(),
+            machine: of_machine().map(waits).unwrap_or_default(),
+        }
     }
 
     /// It shares the controllers of the container around it, and its cgroup counts nothing.

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use agentd_core::{Agent, ExecutorPhase, Phase};
 use nesos_shell::http::metrics::{Values, system};
 use nesos_wire::framework_executor::ExecutorKind;
+use nesos_wire::resource::{Entry, Resources};
 use nesos_wire::task::TaskState;
 
 use super::View;
@@ -34,16 +35,19 @@ impl View {
 
     fn resources(&self, values: &mut Values) {
         let agent = self.agent.borrow();
-        let (total, used) = (agent.resources(), agent.used());
+        let is_lent = |entry: &Entry| entry.terms().is_revocable;
+        let used = agent.used();
+        let own = (agent.resources(), used.filter(|entry| !is_lent(entry)));
+        Self::shares(values, "", &own);
+        Self::shares(values, "revocable_", &(agent.lent(), used.filter(is_lent)));
+    }
+
+    fn shares(values: &mut Values, kind: &str, (total, used): &(Resources, Resources)) {
         for name in ["cpus", "gpus", "mem", "disk"] {
             let (total, used) = (total.scalar(name).to_f64(), used.scalar(name).to_f64());
             let part = if total > 0.0 { used / total } else { 0.0 };
-            values.insert(format!("slave/{name}_total"), total);
-            values.insert(format!("slave/{name}_used"), used);
-            values.insert(format!("slave/{name}_percent"), part);
-            // Nothing is oversubscribed.
-            for what in ["total", "used", "percent"] {
-                values.insert(format!("slave/{name}_revocable_{what}"), 0.0);
+            for (what, value) in [("total", total), ("used", used), ("percent", part)] {
+                values.insert(format!("slave/{name}_{kind}{what}"), value);
             }
         }
     }
@@ -87,7 +91,10 @@ impl View {
                 "slave/executors_terminated".into(),
                 counters.executors as f64,
             ),
-            ("slave/executors_preempted".into(), 0.0),
+            (
+                "slave/executors_preempted".into(),
+                counters.preempted as f64,
+            ),
             ("slave/valid_status_updates".into(), counters.updates as f64),
             (
                 "slave/invalid_status_updates".into(),

@@ -106,6 +106,15 @@ impl Cgroup {
     }
 }
 
+/// What the whole machine waits for: processors and memory. None where the kernel does not tell.
+pub fn of_machine() -> Option<(Pressure, Pressure)> {
+    let read = |what| {
+        let text = std::fs::read_to_string(format!("/proc/pressure/{what}")).ok()?;
+        pressure(&text)
+    };
+    Some((read("cpu")?, read("memory")?))
+}
+
 /// `8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0`
 fn device(line: &str) -> Option<Device> {
     let (numbers, rest) = line.split_once(' ')?;

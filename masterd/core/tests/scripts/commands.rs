@@ -10,6 +10,7 @@ use masterd_core::{
 };
 use nesos_base::time::Duration;
 use nesos_wire::message::{AgentToMaster, Hello, TaskUpdate};
+use nesos_wire::resource::Terms;
 use nesos_wire::task::{Source, TaskStatus};
 use nesos_wire::{AgentId, NodeId, OfferId, TaskId, TaskKey, resource_text, version};
 
@@ -28,6 +29,7 @@ impl Script {
                     .expect("connected");
                 self.step(Event::AgentClosed { link });
             }
+            ["lend", name, text] => self.lend(name, text),
             ["goodbye", name] => {
                 let agent = self.agents.get_mut(*name).expect("known");
                 agent.tasks.clear();
@@ -83,6 +85,20 @@ impl Script {
     }
 
     /// What operators decide about agents, and the flags that need another master. Says whether the words are of these.
+    /// What an agent lends from now on; `-`: nothing.
+    fn lend(&mut self, name: &str, text: &str) {
+        let plain = resource_text::parse(text.trim_matches('-')).unwrap();
+        let terms = Terms {
+            is_revocable: true,
+            ..Terms::default()
+        };
+        let entries = plain.entries().iter();
+        let resources = entries.map(|entry| entry.under(terms.clone())).collect();
+        let link = self.agents[name].link.expect("connected");
+        let message = AgentToMaster::Lent { resources };
+        self.step(Event::AgentMessage { link, message });
+    }
+
     fn run_upkeep(&mut self, words: &[&str]) -> bool {
         let seconds = |text: &str| Some(Duration::from_secs(text.parse().unwrap()));
         match words {

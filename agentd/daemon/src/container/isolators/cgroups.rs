@@ -73,8 +73,11 @@ impl Isolator for Memory {
             Some(limit) => limit.map(|limit| bytes(limit.0)),
             None => Some(bytes(request)),
         };
+        let mut entries = spec.resources.entries().iter();
+        let is_lent = entries.any(|entry| entry.name() == "mem" && entry.terms().is_revocable);
         let limits = limits.get_or_insert_default();
-        limits.memory_low = Some(bytes(request));
+        // What is lent is not protected from those it belongs to.
+        limits.memory_low = Some(if is_lent { 0 } else { bytes(request) });
         limits.memory_max = limit;
         limits.swap_max = limit.map(|_| 0);
         limits.oom_group = true;
@@ -179,6 +182,21 @@ mod tests {
             (limits.memory_max, limits.memory_low),
             (None, Some(32 * MB))
         );
+    }
+
+    #[test]
+    fn what_is_lent_weighs_little_and_is_not_protected() {
+        let mut task = spec("cpus:0.5;mem:64");
+        let terms = nesos_wire::resource::Terms {
+            is_revocable: true,
+            ..Default::default()
+        };
+        let entries = task.resources.entries().iter();
+        task.resources = entries.map(|entry| entry.under(terms.clone())).collect();
+        let limits = limits_of(&task, false);
+        assert_eq!(limits.cpu_weight, Some(0), "the least there is");
+        let memory = (limits.memory_max, limits.memory_low);
+        assert_eq!(memory, (Some(64 * MB), Some(0)));
     }
 
     #[test]

@@ -1,0 +1,170 @@
+//! What the agent lends beside what it has: told to the master when it changes, taken back from whoever holds it.
+//!
+//! Called by `agent` for each sample. What is lent is known to this process only: after a restart nothing is, until there
+//! have been samples again. Invariant: who is ended for it gets TASK_GONE (LOST) with REASON_CONTAINER_PREEMPTED.
+
+use nesos_wire::framework_executor::ExecutorKind;
+use nesos_wire::message::AgentToMaster;
+use nesos_wire::resource::{Entry, Resources, Scalar, Terms, Value};
+use nesos_wire::task::{Reason, TaskState};
+use nesos_wire::{ContainerId, ExecutorKey};
+
+use crate::agent::Agent;
+use crate::event::{Action, Level};
+use crate::executors::{ExecutorPhase, key_of};
+use crate::kill::INSIST;
+use crate::slack::{Amount, Estimator, Holder, Rules, Sample, victim};
+use crate::task::{Draft, Phase};
+
+/// What is lent, and whether the master knows.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Lending {
+    estimator: Estimator,
+    /// What was said last on this link.
+    told: Resources,
+}
+
+impl Agent {
+    /// What is lent at present: revocable, and not part of [`Agent::resources`].
+    pub fn lent(&self) -> Resources {
+        let Amount { cpus, mem } = self.lending.estimator.lent();
+        let terms = Terms {
+            is_revocable: true,
+            ..Terms::default()
+        };
+        let amounts = [("cpus", cpus), ("mem", mem)];
+        let lent = amounts.into_iter().filter(|(_, amount)| *amount > 0);
+        lent.map(|(name, amount)| Entry::new(name, terms.clone(), Value::Scalar(Scalar(amount))))
+            .collect()
+    }
+
+    /// All that tasks may be given.
+    pub(crate) fn total(&self) -> Resources {
+        let mut total = self.resources();
+        total.add(&self.lent());
+        total
+    }
+
+    /// The containers were looked at.
+    pub(crate) fn measured(&mut self, rules: Rules, sample: &Sample) {
+        let holders = self.holders();
+        let before = self.lending.estimator.lent();
+        let lent = self
+            .lending
+            .estimator
+            .take(self.moment.now, &holders, sample);
+        if !rules.lends {
+            self.lending.estimator.lend_nothing();
+        } else if lent != before {
+            let cpus = lent.cpus as f64 / 1000.0;
+            let text = format!("lending {cpus} cpus and {} MB", lent.mem / 1000);
+            self.note(Level::Info, text);
+        }
+        let Some(tolerance) = rules.evicts else {
+            return;
+        };
+        if let Some((container, why)) = victim(tolerance, &self.lending.estimator, &holders, sample)
+        {
+            self.preempt(&container, &why);
+        }
+    }
+
+    /// The master has just heard all.
+    pub(crate) fn greeted_with_lent(&mut self) {
+        self.lending.told = self.lent();
+    }
+
+    /// Tells the master what is lent, if it knows something else.
+    pub(crate) fn tell_lent(&mut self) {
+        let resources = self.lent();
+        if resources != self.lending.told {
+            self.lending.told = resources.clone();
+            self.out.send.push(AgentToMaster::Lent { resources });
+        }
+    }
+
+    fn holders(&self) -> Vec<Holder> {
+        let tasks = self.tasks.values();
+        let with_own =
+            tasks.filter(|task| task.phase.is_active() && task.spec.kind != ExecutorKind::Custom);
+        let of_tasks = with_own
+            .filter_map(|task| Some((task.container.clone()?, task.spec.resources.clone())));
+        let customs = self.executors.values();
+        let customs = customs.filter(|one| one.spec.kind == ExecutorKind::Custom);
+        let of_executors = customs.map(|executor| {
+            let mut held = executor.spec.resources.clone();
+            let its = |task: &&crate::task::Task| {
+                task.phase.is_active() && key_of(&task.spec).as_ref() == Some(&executor.spec.key)
+            };
+            for task in self.tasks.values().filter(its) {
+                held.add(&task.spec.resources);
+            }
+            (executor.container.clone(), held)
+        });
+        let all = of_tasks.chain(of_executors);
+        all.map(|(container, held)| holder(container, &held))
+            .collect()
+    }
+
+    fn preempt(&mut self, container: &ContainerId, why: &str) {
+        let text = format!("What was lent is wanted back: {why}");
+        self.note(
+            Level::Warn,
+            format!("container {container} is ended: {why}"),
+        );
+        if let Some(key) = self.executor_containers.get(container).cloned() {
+            return self.preempt_executor(&key, text);
+        }
+        let Some(key) = self.containers.get(container) else {
+            return;
+        };
+        let Some(task) = self.tasks.get_mut(key) else {
+            return;
+        };
+        if !matches!(task.phase, Phase::Starting | Phase::Running) {
+            return;
+        }
+        let gone = task.lost_or(TaskState::Gone);
+        task.verdict = Some(Draft::agent(gone, Reason::ContainerPreempted, text));
+        task.phase = Phase::Killing {
+            destroy_at: self.moment.now + INSIST,
+        };
+        self.destroy_for_lenders(container);
+    }
+
+    fn preempt_executor(&mut self, key: &ExecutorKey, text: String) {
+        let destroy_at = self.moment.now + INSIST;
+        let Some(executor) = self.executors.get_mut(key) else {
+            return;
+        };
+        if matches!(executor.phase, ExecutorPhase::Terminating { .. }) {
+            return;
+        }
+        executor.phase = ExecutorPhase::Terminating { destroy_at };
+        executor.verdict = Some(Draft::agent(
+            TaskState::Gone,
+            Reason::ContainerPreempted,
+            text,
+        ));
+        let container = executor.container.clone();
+        self.destroy_for_lenders(&container);
+    }
+
+    fn destroy_for_lenders(&mut self, container: &ContainerId) {
+        self.history.counters.preempted += 1;
+        let container = container.clone();
+        self.out.actions.push(Action::Destroy { container });
+    }
+}
+
+fn holder(container: ContainerId, held: &Resources) -> Holder {
+    let own = held.filter(|entry| !entry.terms().is_revocable);
+    Holder {
+        container,
+        own: Amount {
+            cpus: own.scalar("cpus").0,
+            mem: own.scalar("mem").0,
+        },
+        is_revocable: own != *held,
+    }
+}
