@@ -306,3 +306,25 @@ fn what_cannot_be_is_refused_with_a_sentence() {
         assert_eq!(Form::Json.operate(port, &kill).await.status, 404);
     });
 }
+
+#[test]
+fn how_a_command_ended_that_nobody_has_heard_of_is_not_made_up() {
+    run(async {
+        let (_master, _link, port, parent) = start().await;
+        let id = inside(&parent, "s");
+        let text = "echo up; exec sleep 1000";
+        let mut output = Output::open(Form::Json, port, &session(&id, text, false)).await;
+        output.until(Some("up")).await;
+        let call = json!({"type": "GET_CONTAINERS", "get_containers": {}});
+        let containers = Form::Json.operate(port, &call).await.json();
+        let shown = &containers["get_containers"]["containers"][0]["container_status"];
+        let helper = shown["executor_pid"].as_i64().unwrap();
+        let helper = nix::unistd::Pid::from_raw(i32::try_from(helper).unwrap());
+        nix::sys::signal::kill(helper, nix::sys::signal::Signal::SIGKILL).unwrap();
+        output.until(None).await;
+        let (status, answer) = Form::Json.about(port, "WAIT_NESTED_CONTAINER", &id).await;
+        assert_eq!(status, 200, "{answer}");
+        let ended = &answer["wait_nested_container"];
+        assert!(ended["exit_status"].is_null(), "{answer}");
+    });
+}
