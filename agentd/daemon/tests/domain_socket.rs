@@ -6,12 +6,12 @@ mod common;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::time::Duration;
 
 use common::executor::{custom, given};
 use common::{Link, Master, run, until};
 use nesos_wire::message::MasterToAgent;
+use nesos_wire::task::Uri;
 use nesos_wire::{ExecutorId, ExecutorKey};
 
 /// Sends a request and reads until `enough` is in the answer, or to its end.
@@ -69,6 +69,13 @@ fn be_the_executor(socket: &str) {
 async fn begin(link: &mut Link, id: &str, command: String) {
     let mut executor = custom(id);
     executor.command.value = command;
+    executor.command.uris = vec![Uri {
+        value: std::env::current_exe().unwrap().display().to_string(),
+        executable: true,
+        extract: false,
+        cache: false,
+        output_file: Some("program".into()),
+    }];
     let mut task = given(&format!("of-{id}"), 1);
     task.executor = ExecutorId::new(id);
     let key = ExecutorKey {
@@ -85,54 +92,62 @@ async fn begin(link: &mut Link, id: &str, command: String) {
     .await;
 }
 
-#[test]
-fn an_executor_speaks_for_itself_through_the_socket() {
+/// Executor `e` is this very program, which asks this test for its part.
+fn story(test: &'static str, isolation: &'static str) {
     if let Ok(socket) = std::env::var("MESOS_DOMAIN_SOCKET") {
         return be_the_executor(&socket);
     }
-    run(async {
+    run(async move {
         let given =
             r#"--executor_environment_variables={"GREETING":"hello","PATH":"/bin:/usr/bin"}"#;
         let mut master = Master::new()
             .await
             .with_flag("--http_executor_domain_sockets=true".into())
+            .with_flag(format!("--isolation={isolation}"))
             .with_flag(given.into());
-        // A socket of an agentd that was killed is no hindrance.
-        for round in 0..2 {
-            master.start_agent();
-            let (mut link, _) = master.link().await;
-            if round == 1 {
-                let program = std::env::current_exe().unwrap();
-                let own = "--exact an_executor_speaks_for_itself_through_the_socket";
-                begin(&mut link, "other", "sleep 1000".into()).await;
-                let text = format!(
-                    "env > environment; '{}' {own}; sleep 1000",
-                    program.display()
-                );
-                begin(&mut link, "e", text).await;
-                let well = master.sandbox("e").join("well");
-                until("the executor is content", || well.exists().then_some(())).await;
-                let environment = fs::read_to_string(master.sandbox("e").join("environment"));
-                let environment = environment.unwrap();
-                for line in [
-                    "GREETING=hello",
-                    "PATH=/bin:/usr/bin",
-                    "MESOS_EXECUTOR_ID=e",
-                ] {
-                    assert!(
-                        environment.lines().any(|one| one == line),
-                        "{line} in {environment}"
-                    );
-                }
-                // This process is in no container.
-                let socket = master.work_dir().join("executors/agent.sock");
-                let stranger = subscribe(socket.to_str().unwrap(), "e", "container");
-                assert!(stranger.starts_with("HTTP/1.1 403"), "{stranger}");
-            }
-            master.kill_agent();
-            assert!(Path::new(&master.work_dir().join("executors/agent.sock")).exists());
+        // The socket of an agentd that was killed is no hindrance.
+        master.start_agent();
+        drop(master.link().await);
+        master.kill_agent();
+        let socket = master.work_dir().join("executors/agent.sock");
+        assert!(socket.exists());
+        master.start_agent();
+        let (mut link, _) = master.link().await;
+        begin(&mut link, "other", "sleep 1000".into()).await;
+        let text = format!("env > environment; ./program --exact {test} --nocapture; sleep 1000");
+        begin(&mut link, "e", text).await;
+        let well = master.sandbox("e").join("well");
+        until("the executor is content", || well.exists().then_some(())).await;
+        let environment = fs::read_to_string(master.sandbox("e").join("environment")).unwrap();
+        for line in [
+            "GREETING=hello",
+            "PATH=/bin:/usr/bin",
+            "MESOS_EXECUTOR_ID=e",
+        ] {
+            let has = environment.lines().any(|one| one == line);
+            assert!(has, "{line} in {environment}");
         }
+        // This process is in no container.
+        let stranger = subscribe(socket.to_str().unwrap(), "e", "container");
+        assert!(stranger.starts_with("HTTP/1.1 403"), "{stranger}");
     });
+}
+
+#[test]
+fn an_executor_speaks_for_itself_through_the_socket() {
+    story(
+        "an_executor_speaks_for_itself_through_the_socket",
+        "posix/cpu,posix/mem",
+    );
+}
+
+#[test]
+fn so_does_one_with_files_of_its_own() {
+    if nix::unistd::geteuid().is_root() {
+        story("so_does_one_with_files_of_its_own", "filesystem/linux");
+    } else {
+        eprintln!("only root may mount: skipped");
+    }
 }
 
 #[test]
