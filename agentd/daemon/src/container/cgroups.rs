@@ -169,6 +169,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_runs_inside_lies_in_the_outer_ones_group() {
+        let folder = tempfile::tempdir().unwrap();
+        let groups = Cgroups {
+            root: Cgroup::at(folder.path()),
+        };
+        let [outer, inner] = ["task", "task.helper"].map(ContainerId::new);
+        groups.create(&outer, &Limits::default()).unwrap();
+        let group = groups.create_inside(&inner).unwrap();
+        assert_eq!(group.path(), folder.path().join("task/helper"));
+        let files = fs::read_dir(group.path()).unwrap().count();
+        assert_eq!(files, 0, "no limit of its own");
+        assert_eq!(groups.list(), ["task"]);
+    }
+
+    #[test]
     fn a_hard_limit_is_raised_and_never_lowered() {
         let folder = tempfile::tempdir().unwrap();
         let root = Cgroup::at(folder.path());
