@@ -131,7 +131,8 @@ impl Record {
     /// Whether it must have reached the disk before the rest of its `Ready` is done. The others may be lost with the
     /// power: what they tell of processes is over then anyway, and who launched them is told so by the master, as this agent
     /// does not know them; an acknowledged status is told again, which frameworks must bear in any case. The end of a task
-    /// is kept: a framework that has heard of it must not hear of another one.
+    /// is kept: a framework that has heard of it must not hear of another one; so is that the agent has forgotten one at its
+    /// own end, or by order, with statuses that nobody has acknowledged: they must not come back.
     pub fn must_sync(&self) -> bool {
         match self {
             Self::Admitted { .. }
@@ -139,12 +140,12 @@ impl Record {
             | Self::Configured { .. }
             | Self::Made { .. }
             | Self::Applied { .. }
-            | Self::OperationAcknowledged { .. } => true,
+            | Self::OperationAcknowledged { .. }
+            | Self::Forgotten { .. } => true,
             Self::Updated { status, .. } => status.state.is_terminal(),
             Self::Launched { .. }
             | Self::KillRequested { .. }
             | Self::Acknowledged { .. }
-            | Self::Forgotten { .. }
             | Self::ExecutorLaunched { .. }
             | Self::ExecutorSubscribed { .. }
             | Self::ExecutorShutdown { .. }

@@ -13,6 +13,7 @@ use agentd_core::{Agent, Config, Configuration, Event, Level, Ready, Seed, may_f
 use nesos_base::time::Instant;
 use nesos_sys::machine;
 use nesos_wire::ContainerId;
+use nesos_wire::framework_executor::ExecutorKind;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -278,7 +279,10 @@ impl Daemon {
 
     fn known_containers(&self) -> Vec<ContainerId> {
         let agent = self.agent.borrow();
-        let of_tasks = agent.tasks().flat_map(|view| [view.container, view.parent]);
+        // A custom executor's container is its own, and gone with it, though ended tasks of it may still be told of.
+        let tasks = agent.tasks();
+        let tasks = tasks.filter(|view| view.spec.kind != ExecutorKind::Custom);
+        let of_tasks = tasks.flat_map(|view| [view.container, view.parent]);
         let of_executors = agent.executors().map(|view| Some(view.container));
         let of_core = of_tasks.chain(of_executors).flatten().cloned();
         let own = self.containers.borrow().all_own();

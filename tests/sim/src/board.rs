@@ -113,6 +113,7 @@ impl World {
         let generation = known.generation;
         self.trace(&format!("board {board} starts agent {generation}"));
         self.bury_strangers(board);
+        self.plan_look(board);
         self.board_event(board, Event::Tick);
     }
 
@@ -359,7 +360,8 @@ fn draw_resources(laws: &Laws, rng: &mut Rng) -> Resources {
     if laws.has_gpus && rng.chance(40) {
         resources.add(&resource_text::parse("gpus:1").unwrap_or_default());
     }
-    if rng.chance(20) {
+    // As in Mesos what is configured and what is lent are not told apart.
+    if rng.chance(20) && !laws.has_lending {
         let terms = Terms {
             is_revocable: true,
             ..Terms::default()

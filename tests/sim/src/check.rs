@@ -10,7 +10,7 @@ use agentd_core::checkpoint::Record;
 use masterd_core::Master;
 use masterd_core::check::violations;
 use nesos_wire::framework_executor::ExecutorKind;
-use nesos_wire::resource::Resources;
+use nesos_wire::resource::{Entry, Resources};
 use nesos_wire::{ContainerId, FrameworkId, resource_text};
 
 use crate::board::Board;
@@ -67,7 +67,8 @@ impl World {
             let core = self.master.core.iter();
             let known = core.flat_map(|core| ids.clone().filter_map(|(id, _)| core.agent(id)));
             for agent in known.filter(|agent| agent.registered_time.is_some()) {
-                if amounts(&agent.resources) != configured {
+                let lent = |entry: &Entry| self.laws.has_lending && entry.terms().is_revocable;
+                if amounts(&agent.resources.filter(|entry| !lent(entry))) != configured {
                     return Some(format!(
                         "the master makes or loses something of {}: {:?}",
                         agent.id, agent.resources
@@ -83,11 +84,12 @@ impl World {
         let core = self.master.core.as_ref()?;
         let id = agent.id()?;
         let known = core.agent(id)?;
-        (known.resources != agent.resources()).then(|| {
+        let total = board.total();
+        (known.resources != total).then(|| {
             format!(
                 "board {} has {}, the master says {}",
                 board.index,
-                resource_text::text(&agent.resources()),
+                resource_text::text(&total),
                 resource_text::text(&known.resources)
             )
         })
@@ -106,7 +108,8 @@ impl World {
         };
         // Of what is shared each may have all.
         let single = |resources: &Resources| resources.filter(|entry| !entry.is_shared());
-        let mut free = single(&agent.resources());
+        let total = self.boards[board].total();
+        let mut free = single(&total);
         let mut more = Resources::new();
         let mut lines = Vec::new();
         for (id, alive) in self.alive_on(board) {
@@ -129,7 +132,7 @@ impl World {
                 "{container} gets {}, the agent counts {} of {}",
                 resource_text::text(&more),
                 resource_text::text(&agent.used()),
-                resource_text::text(&agent.resources())
+                resource_text::text(&total)
             ));
             self.fail(format!(
                 "board {board} is over-committed: {}",

@@ -242,7 +242,9 @@ impl World {
         let Some(agent) = &self.boards[board].agent else {
             return;
         };
-        let of_tasks = agent.tasks().filter_map(|view| view.container);
+        let tasks = agent.tasks();
+        let tasks = tasks.filter(|view| view.spec.kind != ExecutorKind::Custom);
+        let of_tasks = tasks.filter_map(|view| view.container);
         let of_executors = agent.executors().map(|view| view.container);
         let known: BTreeSet<&ContainerId> = of_tasks.chain(of_executors).collect();
         let is_strange = |id: &ContainerId, container: &Container| {
@@ -266,6 +268,12 @@ impl World {
             return;
         };
         let before = std::mem::replace(&mut known.spec, spec).resources;
+        let known = &self.boards[board];
+        let used = known.agent.as_ref().map(agentd_core::Agent::used);
+        if used.is_some_and(|used| !known.total().contains(&used)) {
+            // It has come back with less; the tasks were taken before.
+            return;
+        }
         self.check_commitment(board, container, &before);
     }
 

@@ -23,6 +23,8 @@ pub(crate) struct Laws {
     pub(crate) has_gpus: bool,
     /// Some frameworks want large offers only, others any.
     pub(crate) has_floors: bool,
+    /// Agents lend what their tasks leave unused.
+    pub(crate) has_lending: bool,
 }
 
 impl Laws {
@@ -36,6 +38,8 @@ impl Laws {
             has_programs: rng.chance(40),
             has_gpus: rng.chance(25),
             has_floors: rng.chance(25),
+            // Drawn aside, so that runs without it are what they were before there was any.
+            has_lending: rng.clone().chance(25),
         }
     }
 }

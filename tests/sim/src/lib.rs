@@ -17,6 +17,7 @@ mod hearing;
 mod hostile;
 mod launching;
 mod laws;
+mod lending;
 mod master;
 mod mutant;
 mod net;

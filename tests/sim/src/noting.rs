@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use masterd_core::{Agent, AgentCondition, Call, Change, Event, LinkId, Master, Offer, Operation};
 use masterd_core::{StreamId, Subscribe};
 use nesos_base::time::{self, Duration, Instant};
-use nesos_wire::message::Hello;
+use nesos_wire::message::{AgentToMaster, Hello};
 use nesos_wire::resource::{Entry, Resources};
 use nesos_wire::{AgentId, FrameworkId, OfferId};
 
@@ -52,6 +52,10 @@ impl Refusals {
             } => self.note(core, framework, call, now),
             Event::Subscribe(subscribe) => Some(subscribed(subscribe)),
             Event::AgentHello { link, hello } => changed(core, *link, hello),
+            Event::AgentMessage {
+                link,
+                message: AgentToMaster::Lent { resources },
+            } => lends_more(core, *link, resources),
             _ => None,
         };
     }
@@ -212,6 +216,14 @@ fn changed(core: &Master, link: LinkId, hello: &Hello) -> Option<Pending> {
         || *known.attributes != *hello.attributes
         || known.domain != hello.domain;
     is_changed.then(|| Pending::Changed(known.id.clone(), link))
+}
+
+/// Of what is lent some was not there when it was refused.
+fn lends_more(core: &Master, link: LinkId, lent: &Resources) -> Option<Pending> {
+    let is_it = |known: &&Agent| known.condition == AgentCondition::Connected(link);
+    let known = core.agents().find(is_it)?;
+    let before = known.resources.filter(|entry| entry.terms().is_revocable);
+    (!before.contains(lent)).then(|| Pending::Changed(known.id.clone(), link))
 }
 
 /// Those that are the framework's, once each.

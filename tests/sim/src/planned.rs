@@ -118,4 +118,9 @@ pub(crate) enum Planned {
         board: usize,
     },
     Heal,
+    /// An agent looks at all its containers.
+    Look {
+        board: usize,
+        generation: u64,
+    },
 }

@@ -289,6 +289,7 @@ impl World {
             Planned::BoardWipe { board } => self.board_wipe(board),
             Planned::Fault(fault) => self.fault(fault),
             Planned::Heal => self.heal(),
+            Planned::Look { board, generation } => self.look(board, generation),
         }
     }
 }

@@ -3,7 +3,8 @@
 //! after every step and in the end.
 //!
 //! Both tests print which cells of {agentd, the task's helper, the task, masterd, the board} x {fetching, starting, running,
-//! killing, a status unacknowledged} were hit, and how often. `NESOS_KILL_ROUNDS=n`: that many random rounds.
+//! killing, a status unacknowledged} were hit, and how often. `NESOS_KILL_ROUNDS=n`: that many random rounds. `NESOS_KILL_SEED=k`: only that one, with its trace
+//! printed.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;
@@ -76,8 +77,15 @@ fn nothing_is_lost_in_any_cell_of_the_kill_matrix() {
 
 #[test]
 fn nothing_is_lost_in_random_rounds_of_the_kill_matrix() {
-    let given = std::env::var("NESOS_KILL_ROUNDS").ok();
-    let rounds = given.map_or(ROUNDS, |text| text.parse().expect("a number"));
+    let number = |name: &str| {
+        let given = std::env::var(name).ok();
+        given.map(|text| text.parse::<u64>().expect("a number"))
+    };
+    if let Some(seed) = number("NESOS_KILL_SEED") {
+        let outcome = run_plot(seed, None, true);
+        return assert_eq!(outcome.failure, None, "seed {seed}");
+    }
+    let rounds = number("NESOS_KILL_ROUNDS").unwrap_or(ROUNDS);
     let hits = Mutex::new(Cells::new());
     for_each(rounds, |number| {
         // Not the seeds of the other test.

@@ -244,6 +244,9 @@ impl Allocator {
         self.filters.clear_agent(at);
         self.candidates.remove(at);
         self.held_back.remove(at);
+        // Who had something there may lack what it is guaranteed: what was held back elsewhere may be for it.
+        let waiting = std::mem::take(&mut self.held_back);
+        self.candidates.extend(&waiting);
     }
 
     /// Something is in use that the allocator did not give out: a task the agent brought along.
