@@ -34,6 +34,8 @@ pub struct Place {
     pub cgroup_procs: Option<String>,
     /// The helper is PID 1 of a new PID namespace.
     pub pid_namespace: bool,
+    /// It sees its cgroup as the root of all.
+    pub cgroup_namespace: bool,
     /// What the task sees as its files, in a mount namespace of its own; none: the host's.
     pub file_system: Option<FileSystem>,
     /// Host name of the task's own UTS namespace.
@@ -66,6 +68,7 @@ pub fn executor_spec(spec: &TaskSpec, place: Place) -> ExecutorSpec {
         user: place.user,
         cgroup_procs: place.cgroup_procs,
         pid_namespace: place.pid_namespace,
+        cgroup_namespace: place.cgroup_namespace,
         file_system: place.file_system,
         hostname: place.hostname,
         rights: place.rights,
@@ -213,6 +216,7 @@ mod tests {
             user: None,
             cgroup_procs: None,
             pid_namespace: false,
+            cgroup_namespace: false,
             file_system: None,
             hostname: None,
             rights: Rights::default(),

@@ -178,6 +178,13 @@ pub enum Limitation {
         /// Most it ever used, bytes; zero if unknown.
         peak: u64,
     },
+    /// It was ended for what it has written.
+    Disk {
+        /// The limit, bytes.
+        limit: u64,
+        /// What it used, bytes; zero if unknown.
+        used: u64,
+    },
 }
 
 /// What is to be done.

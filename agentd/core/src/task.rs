@@ -161,7 +161,7 @@ impl Task {
             return self.draft_not_started(finish);
         }
         if let Some(limitation) = finish.limitation {
-            return memory_draft(limitation);
+            return limitation_draft(limitation);
         }
         let message = outcome_text("Command", &finish.record.outcome);
         let was_killed = self.kill_grace_ms.is_some() || finish.record.kill_requested;
@@ -223,20 +223,23 @@ impl Task {
     }
 }
 
-/// The end of a container that wanted more memory than it may have.
-pub(crate) fn memory_draft(Limitation::Memory { limit, peak }: Limitation) -> Draft {
-    Draft::agent(
-        TaskState::Failed,
-        Reason::ContainerLimitationMemory,
-        memory_message(limit, peak),
-    )
+/// The end of a container that wanted more than it may have.
+pub(crate) fn limitation_draft(limitation: Limitation) -> Draft {
+    let (reason, message) = limitation_status(limitation);
+    Draft::agent(TaskState::Failed, reason, message)
 }
 
 /// What is told of a container that a limit has ended: the reason, and a sentence.
 pub fn limitation_status(limitation: Limitation) -> (Reason, String) {
-    let draft = memory_draft(limitation);
-    let reason = draft.reason.unwrap_or(Reason::ContainerLimitation);
-    (reason, draft.message)
+    match limitation {
+        Limitation::Memory { limit, peak } => (
+            Reason::ContainerLimitationMemory,
+            memory_message(limit, peak),
+        ),
+        Limitation::Disk { limit, used } => {
+            (Reason::ContainerLimitationDisk, disk_message(limit, used))
+        }
+    }
 }
 
 /// Mesos's words for how a process ended.
@@ -256,6 +259,20 @@ fn memory_message(limit: u64, peak: u64) -> String {
         format!(" Maximum Used: {}MB", peak.div_ceil(MB))
     };
     format!("Memory limit exceeded: Requested: {}MB{used}", limit / MB)
+}
+
+fn disk_message(limit: u64, used: u64) -> String {
+    const MB: u64 = 1024 * 1024;
+    let limit = limit / MB;
+    match used {
+        0 => {
+            format!("Disk usage exceeds quota ({limit}MB): its paths are too long to be looked at")
+        }
+        used => format!(
+            "Disk usage ({}MB) exceeds quota ({limit}MB)",
+            used.div_ceil(MB)
+        ),
+    }
 }
 
 /// Name of a Linux signal; the number for one without a name.
@@ -297,5 +314,17 @@ mod tests {
             memory_message(32 << 20, 0),
             "Memory limit exceeded: Requested: 32MB"
         );
+    }
+
+    #[test]
+    fn so_is_the_disk() {
+        let limitation = Limitation::Disk {
+            limit: 64 << 20,
+            used: (64 << 20) + 1,
+        };
+        let draft = limitation_draft(limitation);
+        assert_eq!(draft.reason, Some(Reason::ContainerLimitationDisk));
+        assert_eq!(draft.message, "Disk usage (65MB) exceeds quota (64MB)");
+        assert!(disk_message(64 << 20, 0).contains("too long"));
     }
 }

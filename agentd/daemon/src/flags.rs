@@ -111,6 +111,30 @@ pub(crate) const TABLE: Table = Table {
             "most processes and threads of one task, with cgroups/pids",
         ),
         flag(
+            "cgroups_io_max",
+            Kind::Text,
+            None,
+            "most that each task reads and writes of work_dir's disk a second, with cgroups/blkio, such as rbps=10MB,wbps=5MB,riops=100,wiops=50",
+        ),
+        flag(
+            "enforce_container_disk_quota",
+            Kind::Bool,
+            Some("false"),
+            "end tasks that use more disk than they were given, with disk/du",
+        ),
+        flag(
+            "container_disk_watch_interval",
+            Kind::Duration(1, DAY),
+            Some("15secs"),
+            "how often each task's disk usage is looked at, with disk/du",
+        ),
+        flag(
+            "gpu_devices",
+            Kind::Text,
+            None,
+            "device files of the gpus, with gpu/devices, such as /dev/dri/renderD128,/dev/kfd;/dev/dri/renderD129; default: what is found",
+        ),
+        flag(
             "effective_capabilities",
             Kind::Text,
             None,

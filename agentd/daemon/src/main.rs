@@ -4,6 +4,7 @@
 //! on a board, by `nesos dev up` or a person elsewhere. Invariant: what the core wants persisted is on disk before anything
 //! else of the same `Ready` happens.
 
+mod accelerators;
 mod clock;
 mod container;
 mod credentials;

@@ -24,8 +24,8 @@ const DISK_RESERVE: u64 = 5 * GB;
 const PORTS: std::ops::RangeInclusive<u64> = 31_000..=32_000;
 
 /// Everything in `text`, completed by what is found. `text` is `name(role):value;…`, a JSON array of resources, or the
-/// `file://` of either, as in Mesos.
-pub(crate) fn all(text: &str, work_dir: &Path) -> Result<Resources, SettingsError> {
+/// `file://` of either, as in Mesos. `gpus`: how many are found.
+pub(crate) fn all(text: &str, work_dir: &Path, gpus: usize) -> Result<Resources, SettingsError> {
     let fail = |e: String| SettingsError::new("--resources", e);
     let read = match text.trim().strip_prefix("file://") {
         Some(path) => {
@@ -46,6 +46,9 @@ pub(crate) fn all(text: &str, work_dir: &Path) -> Result<Resources, SettingsErro
     complete("disk", &|| {
         whole(offered_disk(disk::space(work_dir).map_or(0, |space| space.total)) / MB)
     });
+    if gpus > 0 {
+        complete("gpus", &|| whole(gpus as u64));
+    }
     complete("ports", &|| Value::Ranges(Ranges::new([PORTS])));
     Ok(resources)
 }
@@ -111,31 +114,41 @@ mod tests {
             {"name":"disk","type":"SCALAR","scalar":{"value":0}},
             {"name":"ports","type":"RANGES","ranges":{"range":[{"begin":1,"end":2}]}}]"#;
         let text = "cpus(db):2;mem:64;disk:0;ports:[1-2]";
-        let from_text = all(text, Path::new("/")).expect("valid");
-        assert_eq!(all(json, Path::new("/")).expect("valid"), from_text);
+        let from_text = all(text, Path::new("/"), 0).expect("valid");
+        assert_eq!(all(json, Path::new("/"), 0).expect("valid"), from_text);
         assert_eq!(
             resource_text::text(&from_text),
             "cpus(db):2;mem:64;ports:[1-2]"
         );
         let made = r#"[{"name":"cpus","type":"SCALAR","scalar":{"value":2},"role":"db","reservation":{}}]"#;
-        let refusal = all(made, Path::new("/")).expect_err("dynamic").to_string();
+        let refusal = all(made, Path::new("/"), 0)
+            .expect_err("dynamic")
+            .to_string();
         assert!(refusal.contains("dynamically reserved"), "{refusal}");
     }
 
     #[test]
+    fn gpus_are_found_unless_they_are_given() {
+        let gpus = |text| all(text, Path::new("/"), 2).expect("valid").scalar("gpus");
+        assert_eq!(gpus(""), Scalar(2000));
+        assert_eq!(gpus("gpus:1"), Scalar(1000));
+        assert_eq!(gpus("gpus:0"), Scalar(0));
+    }
+
+    #[test]
     fn what_is_given_is_not_detected() {
-        let resources = all("cpus:0.5;ports:[1-2]", Path::new("/")).expect("valid");
+        let resources = all("cpus:0.5;ports:[1-2]", Path::new("/"), 0).expect("valid");
         assert_eq!(resources.scalar("cpus"), Scalar(500));
         assert!(resources.scalar("mem").0 > 0);
         assert_eq!(
             resource_text::value_text(resources.get("ports").expect("given")),
             "[1-2]"
         );
-        assert!(all("cpus", Path::new("/")).is_err());
-        assert!(all("[{}]", Path::new("/")).is_err());
-        assert!(all("file:///does/not/exist", Path::new("/")).is_err());
+        assert!(all("cpus", Path::new("/"), 0).is_err());
+        assert!(all("[{}]", Path::new("/"), 0).is_err());
+        assert!(all("file:///does/not/exist", Path::new("/"), 0).is_err());
         assert!(
-            all("mem:0", Path::new("/"))
+            all("mem:0", Path::new("/"), 0)
                 .expect("valid")
                 .get("mem")
                 .is_none()

@@ -2,6 +2,8 @@
 //!
 //! Flag names are Mesos's where Mesos has the flag. Called by `main`. Invariant: a [`Settings`] needs no further checks.
 
+mod file;
+
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -9,7 +11,7 @@ use std::time::Duration;
 
 use agentd_core::slack::{Rules, Tolerance};
 use agentd_core::{ExecutorTimes, Reconfiguration};
-use nesos_base::cluster_config::{self, ClusterConfig};
+use nesos_base::cluster_config::ClusterConfig;
 use nesos_base::token::JoinToken;
 use nesos_shell::flags::Values;
 use nesos_shell::http::access::Access;
@@ -21,6 +23,7 @@ use nesos_wire::resource::Resources;
 use nesos_wire::resource_text;
 use nesos_wire::task::Attribute;
 
+use crate::accelerators::{self, Accelerator};
 use crate::fetcher::{authorities, options};
 use crate::http::domain;
 use crate::identity;
@@ -71,6 +74,8 @@ pub(crate) struct Settings {
     pub(crate) hostname: String,
     pub(crate) resources: Resources,
     pub(crate) attributes: Vec<Attribute>,
+    /// With gpu/devices.
+    pub(crate) accelerators: Vec<Accelerator>,
     pub(crate) domain: Option<Domain>,
     pub(crate) isolation: Vec<String>,
     pub(crate) executor: PathBuf,
@@ -99,8 +104,8 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub(crate) fn new(mut flags: Values) -> Result<Self, SettingsError> {
-        let config = read_config(&flags)?;
-        fill(&mut flags, &config)?;
+        let config = file::read(&flags)?;
+        file::fill(&mut flags, &config)?;
         let work_dir = flags
             .path("work_dir")
             .ok_or_else(|| SettingsError::new("--work_dir", "is required"))?;
@@ -109,14 +114,15 @@ impl Settings {
         let runtime_dir = runtime_dir(&flags, &work_dir)?;
         identity::make_directories(&work_dir, &runtime_dir)?;
         let (token, is_local) = token(&flags, &config)?;
-        let mdns = Mode::parse(flags.text_or_empty("mdns"));
         let master = master(&flags, is_local)?;
-        let configured_name = config.name.clone();
+        let isolation = file::isolation(&flags, &config);
+        let has_gpus = isolation.iter().any(|name| name == "gpu/devices");
+        let accelerators = accelerators::of(has_gpus, &flags)?;
         Ok(Self {
             node: identity::node(&flags, &work_dir)?,
             token,
             cluster: flags.text("cluster").map(Into::into),
-            mdns,
+            mdns: Mode::parse(flags.text_or_empty("mdns")),
             master,
             is_plain: flags.text_or_empty("master_tls") == "off",
             listen: (
@@ -124,20 +130,20 @@ impl Settings {
                 flags.number("port").unwrap_or(0) as u16,
             ),
             advertise_ip: address(&flags, "advertise_ip")?,
-            hostname: hostname(&flags, configured_name),
-            resources: resources::all(flags.text_or_empty("resources"), &work_dir)?,
-            attributes: resource_text::parse_attributes(flags.text_or_empty("attributes"))
-                .map_err(|e| SettingsError::new("--attributes", e))?,
+            hostname: hostname(&flags, config.name.clone()),
+            resources: resources::all(
+                flags.text_or_empty("resources"),
+                &work_dir,
+                accelerators.len(),
+            )?,
+            attributes: attributes(&flags, has_gpus)?,
+            accelerators,
             domain: flags
                 .text("domain")
                 .map(nesos_api::domain::parse)
                 .transpose()
                 .map_err(|e| SettingsError::new("--domain", e))?,
-            isolation: flags
-                .text_or_empty("isolation")
-                .split(',')
-                .map(|name| name.trim().to_string())
-                .collect(),
+            isolation,
             executor: program(&flags, "executor", "nesos-executor")?,
             fetcher: options::Options::new(&flags, &work_dir)?,
             images: images::options::Options::new(&flags, &work_dir)?,
@@ -187,6 +193,16 @@ impl Settings {
     }
 }
 
+/// Those of the flag, and what is found of OpenCL.
+fn attributes(flags: &Values, has_gpus: bool) -> Result<Vec<Attribute>, SettingsError> {
+    let given = resource_text::parse_attributes(flags.text_or_empty("attributes"));
+    let mut all = given.map_err(|e| SettingsError::new("--attributes", e))?;
+    if has_gpus {
+        all.extend(accelerators::platforms());
+    }
+    Ok(all)
+}
+
 fn runtime_dir(flags: &Values, work_dir: &Path) -> Result<PathBuf, SettingsError> {
     match flags.path("runtime_dir") {
         Some(path) => {
@@ -202,44 +218,6 @@ fn reconfiguration(flags: &Values) -> Reconfiguration {
         "additive" => Reconfiguration::Additive,
         _ => Reconfiguration::Any,
     }
-}
-
-fn read_config(flags: &Values) -> Result<ClusterConfig, SettingsError> {
-    let Some(path) = flags.path("config") else {
-        return Ok(ClusterConfig::default());
-    };
-    let place = || format!("--config {}", path.display());
-    let size = std::fs::metadata(&path)
-        .map_err(|e| SettingsError::new(place(), e))?
-        .len();
-    if size > cluster_config::MAX_FILE as u64 {
-        return Err(SettingsError::new(
-            place(),
-            cluster_config::ConfigError::TooLarge(size as usize),
-        ));
-    }
-    let bytes = std::fs::read(&path).map_err(|e| SettingsError::new(place(), e))?;
-    ClusterConfig::parse(&bytes).map_err(|e| SettingsError::new(place(), e))
-}
-
-fn fill(flags: &mut Values, config: &ClusterConfig) -> Result<(), SettingsError> {
-    let cluster = Some(config.cluster.clone()).filter(|name| !name.is_empty());
-    let values = [
-        ("master", &config.master),
-        ("resources", &config.resources),
-        ("attributes", &config.attributes),
-        ("cluster", &cluster),
-        ("api_access", &Some(config.api_access.name().to_string())),
-        ("domain", &config.domain),
-    ];
-    for (name, value) in values {
-        if let Some(value) = value {
-            flags
-                .fill(name, value)
-                .map_err(|e| SettingsError::new(format!("--config: {name}"), e))?;
-        }
-    }
-    Ok(())
 }
 
 /// The join token, and whether it belongs to a master on this very machine.

@@ -7,18 +7,19 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path};
 
-use nesos_sys::container::{SpawnPlan, spawn};
+use nesos_sys::container::{SpawnPlan, View, spawn};
 use nesos_sys::fs::give_to;
 use nesos_wire::executor::BesideSpec;
 use nesos_wire::frame::{HEADER, MAX_FRAME, decode};
 
+use crate::tree::Tree;
 use crate::{run_directory, task};
 
 /// Starts what the first of these descriptors says, with the other three as its standard ones. Its process id. `own`: the
-/// task's spec; `cgroup`: the directory of its cgroup.
+/// task's spec.
 pub(crate) fn start(
     own: &File,
-    cgroup: Option<&OwnedFd>,
+    tree: &Tree,
     passed: Vec<OwnedFd>,
     terminal: bool,
 ) -> Result<u32, String> {
@@ -45,15 +46,22 @@ pub(crate) fn start(
         "" => task::directory(&spec),
         _ => task::sandbox(&spec).join(inside),
     };
-    let cgroup = cgroup.map(OwnedFd::try_clone).transpose();
-    let cgroup = cgroup.map_err(|error| format!("hold the task's cgroup: {error}"))?;
+    let hold = |fd: &Option<OwnedFd>| {
+        let held = fd.as_ref().map(OwnedFd::try_clone).transpose();
+        held.map_err(|error| format!("hold the task's cgroup: {error}"))
+    };
+    let cgroup = hold(&tree.birthplace)?;
+    let cgroup_view = hold(&tree.cgroup_view)?.map(View::Of);
+    let in_place = task::plan(spec, cgroup);
     let plan = SpawnPlan {
         directory,
         stdin: Some(stdin),
         stdout: Some(stdout),
         stderr: Some(stderr),
         terminal,
-        ..task::plan(spec, cgroup)
+        // Without the task's: one of its own, which shows the same.
+        cgroup_view: cgroup_view.unwrap_or(in_place.cgroup_view),
+        ..in_place
     };
     if let (true, Some(terminal), Some(user)) = (terminal, &plan.stdin, &plan.user) {
         // Only root can; without it the terminal is used as well, but cannot be opened once more.

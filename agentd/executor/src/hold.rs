@@ -156,7 +156,7 @@ fn hold(
 fn begin_beside(client: &mut Client, spec: &File, tree: &Tree, terminal: bool) {
     let passed = client.take_passed();
     client.began(match client.beside() {
-        None => beside::start(spec, tree.birthplace.as_ref(), passed, terminal),
+        None => beside::start(spec, tree, passed, terminal),
         Some(_) => Err("this connection has a command already".into()),
     });
 }

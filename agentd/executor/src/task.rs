@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nesos_sys::cgroup::Cgroup;
-use nesos_sys::container::{ResourceLimit, Rights, SpawnPlan, cgroup_of_procs_file, spawn};
+use nesos_sys::container::{ResourceLimit, Rights, SpawnPlan, View, cgroup_of_procs_file, spawn};
 use nesos_sys::fs::{Access, give_to, open_beneath};
 use nesos_sys::user::Credentials;
 use nesos_sys::{namespace, process};
@@ -51,11 +51,16 @@ pub(crate) fn start(spec: ExecutorSpec) -> Result<(Tree, Outputs), String> {
         ..in_place
     };
     let spawned = spawn(&plan).map_err(|e| e.to_string())?;
+    // Open as long as anything may begin beside the task, which sees what it sees. A task that has ended already shows none.
+    let view = matches!(plan.cgroup_view, View::Own)
+        .then(|| File::open(format!("/proc/{}/ns/cgroup", spawned.pid)).ok())
+        .flatten();
     let tree = Tree {
         main: spawned.pid,
         pid_namespace,
         cgroup,
         birthplace: plan.cgroup,
+        cgroup_view: view.map(OwnedFd::from),
     };
     Ok((tree, outputs))
 }
@@ -64,6 +69,10 @@ pub(crate) fn start(spec: ExecutorSpec) -> Result<(Tree, Outputs), String> {
 pub(crate) fn plan(spec: ExecutorSpec, cgroup: Option<OwnedFd>) -> SpawnPlan {
     SpawnPlan {
         environment: spec.environment,
+        cgroup_view: match spec.cgroup_namespace {
+            true if cgroup.is_some() => View::Own,
+            _ => View::Callers,
+        },
         cgroup,
         user: spec.user.map(credentials),
         oom_score: Some(TASK_OOM_SCORE),

@@ -22,6 +22,8 @@ pub(crate) struct Tree {
     pub cgroup: Option<Cgroup>,
     /// The same one, open, for what is started beside the task.
     pub birthplace: Option<OwnedFd>,
+    /// What the task takes for the root of cgroups, if not what everybody does.
+    pub cgroup_view: Option<OwnedFd>,
 }
 
 impl Tree {

@@ -111,6 +111,8 @@ pub struct ClusterConfig {
     pub attributes: Option<String>,
     /// `--resources` of agentd.
     pub resources: Option<String>,
+    /// Isolators beside those of agentd's `--isolation`, separated by commas.
+    pub isolation: Option<String>,
 }
 
 /// A static address.
@@ -169,6 +171,7 @@ struct RawApi {
 struct RawAgent {
     attributes: Option<String>,
     resources: Option<String>,
+    isolation: Option<String>,
 }
 
 impl ClusterConfig {
@@ -235,6 +238,7 @@ impl RawConfig {
             api_access: self.api.access,
             attributes: self.agent.attributes,
             resources: self.agent.resources,
+            isolation: self.agent.isolation,
         })
     }
 }

@@ -22,9 +22,9 @@ use std::rc::Rc;
 /// Daemons are killed for memory after everything else; tasks come first.
 const DAEMON_OOM_SCORE: i32 = -500;
 /// What tasks are isolated by on the appliance, in Mesos's names.
-const ISOLATION: &str = "cgroups/cpu,cgroups/mem,cgroups/pids,cgroups/blkio,\
+const ISOLATION: &str = "cgroups/cpu,cgroups/mem,cgroups/pids,cgroups/blkio,cgroups/devices,gpu/devices,disk/du,\
     filesystem/linux,docker/runtime,volume/host_path,volume/sandbox_path,volume/secret,environment_secret,\
-    namespaces/pid,namespaces/ipc,namespaces/uts,\
+    namespaces/pid,namespaces/ipc,namespaces/uts,namespaces/cgroup,\
     linux/capabilities,linux/nnp,linux/seccomp,posix/rlimits";
 /// Search path of daemons and, through them, of tasks.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
@@ -133,6 +133,7 @@ fn daemons(config: &ClusterConfig, file: bool) -> Vec<Definition> {
             &[
                 format!("--isolation={ISOLATION}"),
                 "--runtime_dir=/run/nesos/agentd".to_owned(),
+                "--enforce_container_disk_quota".to_owned(),
                 // A board has two users, root and nobody; frameworks come with the names of people.
                 "--unknown_framework_user=self".to_owned(),
             ],

@@ -11,6 +11,8 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 #[cfg(test)]
+pub(crate) mod scratch;
+#[cfg(test)]
 mod tests;
 
 /// Period of `cpu.max` in microseconds, the kernel's default.
@@ -53,6 +55,21 @@ pub struct Limits {
     pub pids_max: Option<u64>,
     /// Out of memory ends the whole group, not one process of it.
     pub oom_group: bool,
+    /// Traffic to the disk with this major and minor number.
+    pub io_max: Option<((u32, u32), IoMax)>,
+}
+
+/// Most traffic to a disk in a second; `None`: as much as it takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct IoMax {
+    /// Bytes read.
+    pub read_bytes: Option<u64>,
+    /// Bytes written.
+    pub write_bytes: Option<u64>,
+    /// Operations that read.
+    pub reads: Option<u64>,
+    /// Operations that write.
+    pub writes: Option<u64>,
 }
 
 /// What a group uses and has suffered. Files of controllers that are off read as zero.
@@ -153,11 +170,19 @@ impl Cgroup {
             number("memory.swap.max", limits.swap_max)?;
         }
         number("pids.max", limits.pids_max)?;
+        if let Some((disk, most)) = limits.io_max {
+            self.write("io.max", io_max(disk, &most))?;
+        }
         if limits.oom_group {
             self.write("memory.oom.group", "1".to_owned())
         } else {
             Ok(())
         }
+    }
+
+    /// Lets it run on these processors only, written as `0,2-3`.
+    pub fn set_processors(&self, list: &str) -> Result<(), CgroupError> {
+        self.write("cpuset.cpus", list.to_owned())
     }
 
     /// What it uses.
@@ -277,6 +302,18 @@ impl Cgroup {
             source,
         }
     }
+}
+
+/// A line of `io.max`.
+fn io_max((major, minor): (u32, u32), most: &IoMax) -> String {
+    let names = ["rbps", "wbps", "riops", "wiops"];
+    let values = [most.read_bytes, most.write_bytes, most.reads, most.writes];
+    let mut line = format!("{major}:{minor}");
+    for (name, value) in names.into_iter().zip(values) {
+        let value = value.map_or("max".to_owned(), |value| value.to_string());
+        line += &format!(" {name}={value}");
+    }
+    line
 }
 
 /// Mount point of the first cgroup2 file system in a table of the form of /proc/self/mounts.

@@ -65,6 +65,18 @@ impl Namespaces {
     }
 }
 
+/// What a process takes for the root of all cgroups. Any other than the caller's needs CAP_SYS_ADMIN.
+#[derive(Debug, Default)]
+pub enum View {
+    /// What the caller does.
+    #[default]
+    Callers,
+    /// The cgroup it is born in.
+    Own,
+    /// What the process does of which this is `/proc/PID/ns/cgroup`.
+    Of(OwnedFd),
+}
+
 /// What to start and how. The process always has its own session, default signal
 /// handling, an empty signal mask, umask 022, and no descriptor above 2.
 #[derive(Debug)]
@@ -81,6 +93,8 @@ pub struct SpawnPlan {
     pub namespaces: Namespaces,
     /// Directory of the cgroup v2 to be born in (`Cgroup::directory`); none: the caller's.
     pub cgroup: Option<OwnedFd>,
+    /// Which cgroups it sees.
+    pub cgroup_view: View,
     /// The user to become; none: the caller's.
     pub user: Option<Credentials>,
     /// Standard input; none: /dev/null.
@@ -109,6 +123,7 @@ impl SpawnPlan {
             directory: PathBuf::from("/"),
             namespaces: Namespaces::NONE,
             cgroup: None,
+            cgroup_view: View::Callers,
             user: None,
             stdin: None,
             terminal: false,
@@ -191,6 +206,11 @@ pub fn spawn(plan: &SpawnPlan) -> Result<Spawned, SpawnError> {
         argv: &pointers(&strings.argv),
         envp: &pointers(&strings.envp),
         directory: &strings.directory,
+        cgroup_view: match &plan.cgroup_view {
+            View::Callers => child::CgroupView::Callers,
+            View::Own => child::CgroupView::Own,
+            View::Of(namespace) => child::CgroupView::Of(namespace.as_raw_fd()),
+        },
         stdio: [&plan.stdin, &plan.stdout, &plan.stderr].map(|file| raw_or(file, null)),
         ignored: signals::ignored(),
         open_files: open_files::before(),

@@ -1,5 +1,6 @@
-//! Tests of `container` and `pidfd` with real processes, without any rights.
+//! Tests of `container` and `pidfd` with real processes, without any rights but for the last.
 use super::*;
+use crate::cgroup::scratch::Group;
 use crate::process;
 use crate::reap::Exit;
 use nix::sys::signal::Signal;
@@ -134,4 +135,30 @@ fn only_the_procs_file_of_a_cgroup_names_one() {
     for wrong in ["cgroup.procs", "/tmp/other", "/", ""] {
         assert!(cgroup_of_procs_file(Path::new(wrong)).is_err(), "{wrong}");
     }
+}
+
+#[test]
+fn its_cgroup_can_be_the_root_of_all_that_it_sees() {
+    let Some(group) = Group::new("view") else {
+        eprintln!("no cgroup v2 here: nothing tested");
+        return;
+    };
+    let start = |text: &str, cgroup_view| SpawnPlan {
+        cgroup: Some(group.0.directory().expect("a directory")),
+        cgroup_view,
+        ..shell(text)
+    };
+    const LOOK: &str = "grep ^0: /proc/self/cgroup; readlink /proc/self/ns/cgroup";
+    let (_, callers) = run(start(LOOK, View::Callers));
+    assert!(callers.contains("/nesos-test-view-"), "{callers}");
+    let first = spawn(&start("sleep 1000", View::Own)).expect("started");
+    let namespace = File::open(format!("/proc/{}/ns/cgroup", first.pid)).expect("a namespace");
+    let (_, same) = run(start(LOOK, View::Of(namespace.into())));
+    let link = std::fs::read_link(format!("/proc/{}/ns/cgroup", first.pid)).expect("a link");
+    first
+        .pidfd
+        .send(crate::signal::Signal::SIGKILL)
+        .expect("killed");
+    first.pidfd.wait().expect("reaped");
+    assert_eq!(same, format!("0::/\n{}\n", link.display()));
 }

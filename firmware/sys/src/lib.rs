@@ -11,6 +11,7 @@ pub mod confine;
 pub mod console;
 pub mod container;
 mod detached;
+pub mod device_filter;
 pub mod disk;
 pub mod fs;
 pub mod input;

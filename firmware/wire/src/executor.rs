@@ -27,6 +27,8 @@ pub struct ExecutorSpec {
     pub cgroup_procs: Option<String>,
     /// The helper is PID 1 of a new PID namespace and must mount a `/proc` of its own and reap.
     pub pid_namespace: bool,
+    /// The task takes its cgroup for the root of all: it sees no other.
+    pub cgroup_namespace: bool,
     /// The helper takes a mount table of its own and makes this the task's files. A PID namespace needs it.
     pub file_system: Option<FileSystem>,
     /// The host name of the UTS namespace that the helper was started in; none: as it is.

@@ -2,8 +2,9 @@
 //!
 //! Panics with a sentence: this is test code. Used by the tests beside it. Invariants: a missing image fails the test with the
 //! command that builds it, nothing outlives its test, and no packet leaves for a real network.
-#![allow(clippy::expect_used, clippy::panic)]
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod lab;
 mod shell;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use nesos_cluster_tests::{Ended, Nesos, eventually};
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub use lab::{Lab, Told};
 pub use shell::Shell;
 
 /// Boards boot in a few seconds alone on a core; a loaded machine takes longer.
@@ -34,6 +36,15 @@ impl VmCluster {
     /// The image is not built, or the boards do not join.
     #[must_use]
     pub fn start(boards: u8) -> Self {
+        Self::start_with(boards, &[])
+    }
+
+    /// The same with more flags of `nesos vm up`.
+    ///
+    /// # Panics
+    /// As [`VmCluster::start`].
+    #[must_use]
+    pub fn start_with(boards: u8, flags: &[&str]) -> Self {
         let home = tempfile::Builder::new()
             .prefix("nesos-vm-")
             .tempdir()
@@ -45,22 +56,22 @@ impl VmCluster {
             home,
         };
         let count = boards.to_string();
-        let ended = cluster.nesos.run_within(
-            BOOT + Duration::from_secs(30),
-            &[
-                "--output",
-                "json",
-                "vm",
-                "up",
-                &count,
-                "--port",
-                "0",
-                "--append",
-                "nesos.shell",
-                "--timeout",
-                &BOOT.as_secs().to_string(),
-            ],
-        );
+        let timeout = BOOT.as_secs().to_string();
+        let fixed = [
+            "--output",
+            "json",
+            "vm",
+            "up",
+            &count,
+            "--port",
+            "0",
+            "--append",
+            "nesos.shell",
+            "--timeout",
+            &timeout,
+        ];
+        let limit = BOOT + Duration::from_secs(30);
+        let ended = cluster.nesos.run_within(limit, &[&fixed, flags].concat());
         assert_eq!(
             ended.code,
             0,

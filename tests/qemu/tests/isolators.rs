@@ -3,131 +3,16 @@
 //! One boot for all of it, since boots are what costs time here. Every proof is a task whose output or end is looked at.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::collections::BTreeMap;
-
 use nesos_cluster_tests::eventually;
-use nesos_cluster_tests::scheduler::{Scheduler, task};
-use nesos_qemu_tests::VmCluster;
+use nesos_qemu_tests::Lab;
 use serde_json::{Value, json};
 
 /// Longest wait for what an emulated board shows soon.
 const SOON: std::time::Duration = std::time::Duration::from_secs(60);
 
-/// A board, and a framework that has all of it.
-struct Lab {
-    cluster: VmCluster,
-    scheduler: Scheduler,
-    ended: BTreeMap<String, Value>,
-    count: u32,
-}
-
-/// How a task has ended and what it has written.
-#[derive(Debug)]
-struct Told {
-    status: Value,
-    stdout: String,
-    stderr: String,
-}
-
-impl Told {
-    /// Its output, if it has ended well.
-    fn well(self) -> String {
-        assert_eq!(self.status["state"], "TASK_FINISHED", "{self:?}");
-        self.stdout
-    }
-
-    /// The sentence with which it was not started.
-    fn refusal(self) -> String {
-        assert_eq!(
-            self.status["reason"], "REASON_CONTAINER_LAUNCH_FAILED",
-            "{self:?}"
-        );
-        self.status["message"].as_str().unwrap().to_owned()
-    }
-}
-
-impl Lab {
-    fn new() -> Self {
-        let cluster = VmCluster::start(2);
-        let scheduler = Scheduler::subscribe(cluster.master(), json!({}));
-        Self {
-            cluster,
-            scheduler,
-            ended: BTreeMap::new(),
-            count: 0,
-        }
-    }
-
-    /// Launches a shell text with so much memory and these members; its id.
-    fn launch(&mut self, megabytes: u32, text: &str, members: Value) -> String {
-        self.count += 1;
-        let id = format!("proof-{}", self.count);
-        let offer = self.offer_of(megabytes);
-        let mut task = task(&offer, &id, 0.1, text);
-        let memory = json!({"name": "mem", "type": "SCALAR", "scalar": {"value": megabytes}});
-        task["resources"].as_array_mut().unwrap().push(memory);
-        for (name, value) in members.as_object().into_iter().flatten() {
-            task[name] = value.clone();
-        }
-        self.scheduler.launch(&[&offer], json!([task]));
-        id
-    }
-
-    /// An offer with so much memory; smaller ones go back, and come together.
-    fn offer_of(&mut self, megabytes: u32) -> Value {
-        loop {
-            let offer = self.scheduler.offer();
-            let resources = offer["resources"].as_array().unwrap();
-            let memory = resources.iter().filter(|one| one["name"] == "mem");
-            let sum: f64 = memory
-                .filter_map(|one| one["scalar"]["value"].as_f64())
-                .sum();
-            if sum >= f64::from(megabytes) {
-                return offer;
-            }
-            let decline = json!({"offer_ids": [offer["id"]], "filters": {"refuse_seconds": 0.0}});
-            self.scheduler.call("DECLINE", decline);
-        }
-    }
-
-    /// Waits for a task's end.
-    fn end(&mut self, id: &str) -> Told {
-        while !self.ended.contains_key(id) {
-            let status = self.scheduler.status();
-            self.scheduler.acknowledge(&status);
-            let state = status["state"].as_str().unwrap();
-            if !["TASK_STAGING", "TASK_STARTING", "TASK_RUNNING"].contains(&state) {
-                let of = status["task_id"]["value"].as_str().unwrap().to_owned();
-                self.ended.insert(of, status);
-            }
-        }
-        let status = self.ended.remove(id).unwrap();
-        let logs = |more: &[&str]| {
-            let arguments = [&["logs", id], more].concat();
-            self.cluster.nesos.run(&arguments).stdout
-        };
-        Told {
-            stdout: logs(&[]),
-            stderr: logs(&["--stderr"]),
-            status,
-        }
-    }
-
-    fn run(&mut self, text: &str, members: Value) -> Told {
-        let id = self.launch(32, text, members);
-        self.end(&id)
-    }
-
-    /// With this ContainerInfo.
-    fn contained(&mut self, text: &str, mut container: Value) -> Told {
-        container["type"] = "MESOS".into();
-        self.run(text, json!({"container": container}))
-    }
-}
-
 #[test]
 fn each_isolator_is_proved_from_inside() {
-    let mut lab = Lab::new();
+    let mut lab = Lab::new(json!({}));
     own_files(&mut lab);
     no_way_out(&mut lab);
     volumes_and_secrets(&mut lab);

@@ -88,6 +88,7 @@ fn executor_spec() -> ExecutorSpec {
         }),
         cgroup_procs: Some("/c".into()),
         pid_namespace: true,
+        cgroup_namespace: true,
         file_system: Some(file_system::file_system()),
         hostname: Some("h".into()),
         rights: file_system::rights(),

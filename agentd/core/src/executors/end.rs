@@ -15,7 +15,7 @@ use crate::agent::Agent;
 use crate::checkpoint::Record;
 use crate::event::{Action, ContainerEvent, Finish, Level};
 use crate::kill::INSIST;
-use crate::task::{Draft, Phase, Task, memory_draft, outcome_text};
+use crate::task::{Draft, Phase, Task, limitation_draft, outcome_text};
 
 impl Agent {
     /// Asks it to end its tasks and itself.
@@ -350,7 +350,7 @@ fn told_to(task: &Task, draft: Draft) -> Draft {
 
 fn draft_finish(finish: &Finish) -> Draft {
     if let Some(limitation) = finish.limitation {
-        return memory_draft(limitation);
+        return limitation_draft(limitation);
     }
     match &finish.record.outcome {
         Outcome::NotStarted(why) => Draft::agent(

@@ -28,7 +28,8 @@ pub(super) struct Cgroups {
 
 impl Cgroups {
     /// Makes the agent's groups below `name`.
-    pub(super) fn new(name: &str) -> Result<Self, SettingsError> {
+    /// `by_processor`: with the controller that says on which processors tasks run.
+    pub(super) fn new(name: &str, by_processor: bool) -> Result<Self, SettingsError> {
         let fail = |reason: String| SettingsError::new("--isolation=cgroups/…", reason);
         let plain =
             !name.is_empty() && name.split('/').all(|part| !matches!(part, "" | "." | ".."));
@@ -43,9 +44,11 @@ impl Cgroups {
         })?;
         let root = top.child(name);
         let make = || {
-            top.delegate(&CONTROLLERS)?;
+            let more: &[&str] = if by_processor { &["cpuset"] } else { &[] };
+            let controllers = [&CONTROLLERS, more].concat();
+            top.delegate(&controllers)?;
             root.create()?;
-            root.delegate(&CONTROLLERS)?;
+            root.delegate(&controllers)?;
             root.child(EXECUTORS).create()
         };
         make().map_err(|e: CgroupError| fail(e.to_string()))?;
@@ -72,21 +75,23 @@ impl Cgroups {
         Ok(group)
     }
 
-    /// New limits for a group that is there.
+    /// New limits for a group; none: it is not there.
     pub(super) fn resize(
         &self,
         container: &ContainerId,
         limits: &Limits,
-    ) -> Result<(), CgroupError> {
+    ) -> Result<Option<Cgroup>, CgroupError> {
         let Some((_, in_force)) = self.state(container) else {
-            return Ok(());
+            return Ok(None);
         };
         // As in Mesos the hard limit is only raised: what an executor still holds of ended tasks must not kill it.
         let least = in_force.memory_max.unwrap_or(0);
-        self.of(container).limit(&Limits {
+        let group = self.of(container);
+        group.limit(&Limits {
             memory_max: limits.memory_max.map(|most| most.max(least)),
             ..*limits
-        })
+        })?;
+        Ok(Some(group))
     }
 
     /// Where helpers are born.
@@ -202,7 +207,7 @@ mod tests {
             assert_eq!(read("memory.low"), given.to_string());
         }
         let unknown = ContainerId::new("unknown");
-        groups.resize(&unknown, &limits(1)).unwrap();
+        assert!(groups.resize(&unknown, &limits(1)).unwrap().is_none());
         assert!(!folder.path().join("unknown").exists());
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Called by `life`. Invariant: after an error no process of the container exists.
 
-use std::fs::{DirBuilder, File};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::os::unix::net::UnixStream;
@@ -98,6 +98,43 @@ pub(super) enum Home {
     },
 }
 
+impl Home {
+    /// Makes the sandbox; it, and that of the container around it.
+    fn make(
+        &self,
+        work_dir: &Path,
+        agent: &AgentId,
+        spec: &TaskSpec,
+        container: &ContainerId,
+        owner: Option<&Credentials>,
+    ) -> Result<(PathBuf, Option<PathBuf>), sandbox::SandboxError> {
+        Ok(match self {
+            Home::Run => {
+                let own = sandbox::make(work_dir, agent, spec, container, owner)?;
+                (own, None)
+            }
+            Home::Pod(pod) => {
+                let own = sandbox::make_inside(work_dir, agent, spec, container, pod, owner)?;
+                let around = sandbox::of_container(work_dir, agent, spec, pod, None);
+                (own, around)
+            }
+            Home::Own {
+                sandbox, around, ..
+            } => (sandbox::make_own(sandbox, owner)?, around.clone()),
+        })
+    }
+
+    fn is_inside(&self) -> bool {
+        matches!(
+            self,
+            Home::Own {
+                is_inside: true,
+                ..
+            }
+        )
+    }
+}
+
 /// Starts the helper. Dropping the future before it is done leaves files, but no process.
 pub(super) async fn launch(
     context: &Context,
@@ -125,17 +162,8 @@ async fn start(
     let mut credentials = user_of(spec, &settings.flags)?;
     let plan = fetch::plan(&spec.command.uris)?;
     let (work_dir, owner) = (&settings.work_dir, credentials.as_ref());
-    let sandbox = match home {
-        Home::Run => sandbox::make(work_dir, agent, spec, container, owner)?,
-        Home::Pod(pod) => sandbox::make_inside(work_dir, agent, spec, container, pod, owner)?,
-        Home::Own { sandbox, .. } => sandbox::make_own(sandbox, owner)?,
-    };
-    let around = match home {
-        Home::Run => None,
-        Home::Pod(pod) => sandbox::of_container(work_dir, agent, spec, pod, None),
-        Home::Own { around, .. } => around.clone(),
-    };
-    let mut wish = Wish::new(spec, &sandbox, around.as_deref());
+    let (sandbox, around) = home.make(work_dir, agent, spec, container, owner)?;
+    let mut wish = Wish::new(spec, container, &sandbox, around.as_deref());
     let image = provide(context, container, &wish, &mut credentials).await?;
     let owner = credentials.as_ref();
     (wish.user, wish.image) = (owner, image.as_ref());
@@ -155,7 +183,10 @@ async fn start(
         let target = target(context, spec, &sandbox, credentials);
         fetcher::fetch_all(&plan, &target, &context.cache).await?;
     }
-    let cgroup_procs = cgroup(context, container, &setup, home)?;
+    let group =
+        context
+            .isolators
+            .make_group(container, spec, setup.limits.as_ref(), home.is_inside())?;
     let domain_socket = settings.domain_socket.as_deref();
     let domain_socket = domain_socket.filter(|_| spec.kind == ExecutorKind::Custom);
     let place = Place {
@@ -166,8 +197,9 @@ async fn start(
         container: container.clone(),
         sandbox: sandbox.display().to_string(),
         user,
-        cgroup_procs: cgroup_procs.map(|path| path.display().to_string()),
+        cgroup_procs: group.map(|group| group.procs_file().display().to_string()),
         pid_namespace: setup.namespaces.pid,
+        cgroup_namespace: setup.cgroup_namespace,
         file_system: setup.file_system.clone(),
         hostname: setup.hostname.clone(),
         rights: setup.rights.clone(),
@@ -178,23 +210,6 @@ async fn start(
     };
     let spec = frame::encode(&executor_spec(spec, place))?;
     start_helper(context, &context.run_directory(container), &setup, &spec)
-}
-
-/// Its cgroup, if it has one.
-fn cgroup(
-    context: &Context,
-    container: &ContainerId,
-    setup: &Setup,
-    home: &Home,
-) -> Result<Option<PathBuf>, LaunchError> {
-    let (Some(cgroups), Some(limits)) = (context.isolators.cgroups(), &setup.limits) else {
-        return Ok(None);
-    };
-    let group = match home {
-        Home::Own { is_inside, .. } if *is_inside => cgroups.create_inside(container)?,
-        _ => cgroups.create(container, limits)?,
-    };
-    Ok(Some(group.procs_file()))
 }
 
 fn target(context: &Context, spec: &TaskSpec, sandbox: &Path, user: Option<Credentials>) -> Target {
@@ -303,6 +318,9 @@ fn start_helper(
             source,
         })?;
     let files = |what| move |source| LaunchError::Files { what, source };
+    for (name, text) in &setup.notes {
+        fs::write(directory.join(name), text).map_err(files("the notes"))?;
+    }
     let input = in_memory(spec).map_err(files("the spec"))?;
     let words = in_memory(b"").map_err(files("standard error"))?;
     let error = words.try_clone().map_err(files("standard error"))?;

@@ -141,6 +141,7 @@ impl Life {
         is_new: bool,
     ) -> Option<ExitRecord> {
         let mut first = None;
+        let mut is_over = false;
         if is_new {
             // "Started" and "running" mostly come together, and then cost one write to the disk instead of two.
             first = timeout(FIRST_WORD, connection.next()).await.ok().flatten();
@@ -176,6 +177,11 @@ impl Life {
                         self.destroy_at.get_or_insert(Instant::now() + DESTROY_LIMIT);
                     }
                 },
+                () = self.context.isolators.disk_exceeded(&self.container), if !is_over => {
+                    is_over = true;
+                    connection.kill(0).await;
+                    self.destroy_at.get_or_insert(Instant::now() + DESTROY_LIMIT);
+                }
                 () = sleep_until(destroy_at) => {
                     self.destroy_at = None;
                     if let Some(cgroups) = self.context.isolators.cgroups() {
@@ -202,9 +208,7 @@ impl Life {
 
     async fn clean_up(&self) {
         self.context.end_inside(&self.container).await;
-        if let Some(cgroups) = self.context.isolators.cgroups() {
-            cgroups.remove(&self.container).await;
-        }
+        self.context.isolators.clean_up(&self.container).await;
         if let Some(images) = &self.context.images {
             images.release(&self.container);
         }

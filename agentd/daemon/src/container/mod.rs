@@ -156,10 +156,7 @@ impl Containerizer {
         if let Err(error) = launch::add_volumes(&self.context, container, spec, agent) {
             tracing::warn!("container {container}: {error}");
         }
-        let isolators = &self.context.isolators;
-        if let (Some(cgroups), Some(limits)) = (isolators.cgroups(), isolators.limits(spec))
-            && let Err(error) = cgroups.resize(container, &limits)
-        {
+        if let Err(error) = self.context.isolators.resize(container, spec) {
             tracing::warn!("container {container}: {error}");
         }
     }
@@ -295,6 +292,11 @@ impl Containerizer {
     fn is_inside(&self, container: &ContainerId) -> bool {
         self.own(container)
             .is_some_and(|own| own.wanted.parent.is_some())
+    }
+
+    /// What it may use of the disk, and what it used lately, bytes; with disk/du.
+    pub(crate) fn disk(&self, container: &ContainerId) -> Option<(u64, Option<u64>)> {
+        self.context.isolators.disk(container)
     }
 
     /// The fetcher's numbers by their names in Mesos.

@@ -130,6 +130,10 @@ impl View {
             mem_limit_bytes: limit("mem").map(|mb| (mb * MB) as u64),
             ..ResourceStatistics::default()
         };
+        if let Some((limit, used)) = self.containers.borrow().disk(container) {
+            statistics.disk_limit_bytes = Some(limit);
+            statistics.disk_used_bytes = used;
+        }
         if let Some(usage) = self.containers.borrow().usage(container) {
             let seconds = |micros: u64| Some(micros as f64 / 1e6);
             statistics.cpus_user_time_secs = seconds(usage.cpu_user_us);

@@ -75,6 +75,7 @@ impl Place {
             user: None,
             cgroup_procs: None,
             pid_namespace: false,
+            cgroup_namespace: false,
             file_system: None,
             hostname: None,
             rights: Default::default(),

@@ -22,12 +22,13 @@ fn a_full_file_is_understood() {
     let text = format!(
         "name = 'shelf-1'\nrole = 'both'\n[cluster]\nname = 'home'\nkey = '{key}'\nmaster = '10.0.0.1:5050'\n\
              [network]\naddress = '10.0.0.7/24'\ngateway = '10.0.0.1'\n[api]\naccess = 'open'\n\
-             [agent]\nattributes = 'rack:a'\nresources = 'cpus:2'\n"
+             [agent]\nattributes = 'rack:a'\nresources = 'cpus:2'\nisolation = 'cgroups/cpuset'\n"
     );
     let config = ClusterConfig::parse(text.as_bytes()).expect("valid");
     assert_eq!(config.network.map(|n| n.prefix), Some(24));
     assert_eq!(config.key, Some(ClusterKey([9; 32])));
     assert_eq!(config.api_access, ApiAccess::Open);
+    assert_eq!(config.isolation.as_deref(), Some("cgroups/cpuset"));
 }
 
 #[test]

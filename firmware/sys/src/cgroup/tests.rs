@@ -77,6 +77,23 @@ fn only_controllers_that_exist_are_delegated() {
 }
 
 #[test]
+fn traffic_is_limited_by_disk_and_what_is_not_said_is_not() {
+    let (_folder, group) = scratch();
+    let most = IoMax {
+        write_bytes: Some(1000),
+        reads: Some(5),
+        ..IoMax::default()
+    };
+    let limits = Limits {
+        io_max: Some(((254, 0), most)),
+        ..Limits::default()
+    };
+    group.limit(&limits).expect("limit");
+    let line = "254:0 rbps=max wbps=1000 riops=5 wiops=max";
+    assert_eq!(group.read("io.max").expect("read back"), line);
+}
+
+#[test]
 fn removing_takes_the_groups_below_and_is_repeatable() {
     let (_folder, group) = scratch();
     group.child("below").create().expect("create");

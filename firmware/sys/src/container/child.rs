@@ -25,6 +25,8 @@ const FAILED: libc::c_int = 127;
 pub enum Step {
     /// setsid
     Session,
+    /// unshare(CLONE_NEWCGROUP), or setns
+    CgroupNamespace,
     /// dup2 of standard input, output and error
     Files,
     /// ioctl(TIOCSCTTY)
@@ -42,8 +44,9 @@ pub enum Step {
 }
 
 impl Step {
-    const ALL: [Step; 8] = [
+    const ALL: [Step; 9] = [
         Step::Session,
+        Step::CgroupNamespace,
         Step::Files,
         Step::Terminal,
         Step::Rights,
@@ -58,6 +61,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Step::Session => "make a session",
+            Step::CgroupNamespace => "take its cgroup for the root of all",
             Step::Files => "redirect standard input and output",
             Step::Terminal => "take the terminal",
             Step::Rights => "take rights from it",
@@ -67,6 +71,14 @@ impl fmt::Display for Step {
             Step::Exec => "execute",
         })
     }
+}
+
+/// [`super::View`], with the descriptor by its number.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum CgroupView {
+    Callers,
+    Own,
+    Of(RawFd),
 }
 
 /// Everything the child needs, in memory that exists already.
@@ -79,6 +91,8 @@ pub(super) struct Prepared<'a> {
     pub envp: &'a [*const libc::c_char],
     /// Working directory.
     pub directory: &'a CStr,
+    /// Whose cgroups it sees.
+    pub cgroup_view: CgroupView,
     /// Descriptors to become 0, 1 and 2; all above 2, for std opens those three at start.
     pub stdio: [RawFd; 3],
     /// Signals that the caller ignores, signal n as bit n - 1.
@@ -136,6 +150,9 @@ unsafe fn steps(p: &Prepared<'_>) -> (Step, i32) {
     unsafe {
         if libc::setsid() < 0 {
             return (Step::Session, errno());
+        }
+        if !take_view(p.cgroup_view) {
+            return (Step::CgroupNamespace, errno());
         }
         libc::umask(0o022);
         set_oom_score(p.oom_score);
@@ -205,6 +222,21 @@ unsafe fn set_oom_score(score: Option<&str>) {
         if fd >= 0 {
             libc::write(fd, score.as_ptr().cast(), score.len());
             libc::close(fd);
+        }
+    }
+}
+
+/// False with errno set if it fails. The process is in its cgroup already.
+///
+/// # Safety
+/// As for [`run`].
+unsafe fn take_view(view: CgroupView) -> bool {
+    // SAFETY: system calls without pointers; the descriptor is open.
+    unsafe {
+        match view {
+            CgroupView::Callers => true,
+            CgroupView::Own => libc::unshare(libc::CLONE_NEWCGROUP) == 0,
+            CgroupView::Of(namespace) => libc::setns(namespace, libc::CLONE_NEWCGROUP) == 0,
         }
     }
 }

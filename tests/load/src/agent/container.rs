@@ -204,6 +204,7 @@ impl Place {
                 .as_ref()
                 .map(|group| group.procs_file().display().to_string()),
             pid_namespace: true,
+            cgroup_namespace: false,
             file_system: Some(self.files(&sandbox)),
             hostname: None,
             rights: Rights::default(),

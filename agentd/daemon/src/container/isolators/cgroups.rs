@@ -1,9 +1,10 @@
-//! The isolators that limit by cgroup v2: processor, memory, processes, devices' traffic.
+//! The isolators that limit by cgroup v2: processor, memory, processes.
 //!
 //! They say what a task may use; `super::super::cgroups` writes it.
 
 use agentd_core::Limitation;
 use nesos_sys::cgroup::{CPU_PERIOD_US, Limits, Usage};
+use nesos_wire::ContainerId;
 use nesos_wire::task::TaskSpec;
 
 use super::Isolator;
@@ -83,7 +84,12 @@ impl Isolator for Memory {
         limits.oom_group = true;
     }
 
-    fn limitation(&self, usage: &Usage, limits: &Limits) -> Option<Limitation> {
+    fn limitation(
+        &self,
+        _container: &ContainerId,
+        group: Option<&(Usage, Limits)>,
+    ) -> Option<Limitation> {
+        let (usage, limits) = group?;
         let limit = limits.memory_max?;
         (usage.oom_kills > 0).then_some(Limitation::Memory {
             limit,
@@ -114,20 +120,6 @@ impl Isolator for Pids {
 
     fn limit(&self, _spec: &TaskSpec, limits: &mut Option<Limits>) {
         limits.get_or_insert_default().pids_max = Some(self.most);
-    }
-}
-
-/// Traffic to disks: counted for whoever shows usage. Mesos's isolator limits nothing either.
-#[derive(Debug)]
-pub(super) struct Io;
-
-impl Isolator for Io {
-    fn name(&self) -> &'static str {
-        "cgroups/blkio"
-    }
-
-    fn limit(&self, _spec: &TaskSpec, limits: &mut Option<Limits>) {
-        limits.get_or_insert_default();
     }
 }
 
@@ -205,18 +197,20 @@ mod tests {
             memory_max: Some(MB),
             ..Limits::default()
         };
+        let container = ContainerId::new("c");
         let usage = Usage {
             oom_kills: 1,
             memory_peak: MB,
             ..Usage::default()
         };
         assert_eq!(
-            Memory.limitation(&usage, &limits),
+            Memory.limitation(&container, Some(&(usage, limits))),
             Some(Limitation::Memory {
                 limit: MB,
                 peak: MB
             })
         );
-        assert_eq!(Memory.limitation(&Usage::default(), &limits), None);
+        let fine = (Usage::default(), limits);
+        assert_eq!(Memory.limitation(&container, Some(&fine)), None);
     }
 }

@@ -65,6 +65,21 @@ impl Isolator for Ipc {
     }
 }
 
+/// Its cgroup is the root of all that it sees of cgroups. Nothing where it has none.
+#[derive(Debug)]
+pub(super) struct CgroupView;
+
+impl Isolator for CgroupView {
+    fn name(&self) -> &'static str {
+        "namespaces/cgroup"
+    }
+
+    fn prepare(&self, _wish: &Wish<'_>, setup: &mut Setup) -> Result<(), Refusal> {
+        setup.cgroup_namespace = setup.limits.is_some();
+        Ok(())
+    }
+}
+
 /// A host name of its own, where one is asked for. Mesos has it as a part of `network/cni`.
 #[derive(Debug)]
 pub(super) struct Uts;

@@ -1,6 +1,7 @@
 //! Tests of how isolators are chosen and of what they make of a task.
 #![allow(clippy::unwrap_used)]
 
+use super::list::chosen;
 use super::*;
 use nesos_wire::file_system::{MountSource, SharedMemory};
 
@@ -39,7 +40,8 @@ fn simple() -> Vec<Box<dyn Isolator>> {
 
 fn setup(container: &str) -> Result<Setup, String> {
     let spec = task(container);
-    let wish = Wish::new(&spec, Path::new("/w/s"), None);
+    let container = ContainerId::new("c");
+    let wish = Wish::new(&spec, &container, Path::new("/w/s"), None);
     let mut setup = Setup {
         file_system: Some(FileSystem::host("/w/s", Vec::new(), Vec::new())),
         ..Setup::default()
@@ -271,7 +273,8 @@ fn an_images_configuration_is_applied_and_images_need_their_isolator() {
     let prepare = |change: fn(&mut TaskSpec)| {
         let mut spec = task(&asks("DOCKER"));
         change(&mut spec);
-        let mut wish = Wish::new(&spec, Path::new("/w/s"), None);
+        let container = ContainerId::new("c");
+        let mut wish = Wish::new(&spec, &container, Path::new("/w/s"), None);
         wish.image = Some(&image);
         let mut setup = Setup {
             file_system: Some(FileSystem::host(

@@ -1,0 +1,196 @@
+//! A board on which a test's framework proves things by tasks: what they write and how they end.
+//!
+//! Called by the tests, which panic. Invariant: one boot for all proofs of a test, since boots are what costs time here.
+
+use std::collections::BTreeMap;
+
+use nesos_cluster_tests::scheduler::{Scheduler, task};
+use serde_json::{Value, json};
+
+use crate::VmCluster;
+
+/// A board, and a framework that has all of it.
+#[derive(Debug)]
+pub struct Lab {
+    /// The boards; tasks run on board-2.
+    pub cluster: VmCluster,
+    scheduler: Scheduler,
+    ended: BTreeMap<String, Value>,
+    count: u32,
+}
+
+/// How a task has ended and what it has written.
+#[derive(Debug)]
+pub struct Told {
+    /// The last status.
+    pub status: Value,
+    /// What it has written.
+    pub stdout: String,
+    /// And as errors.
+    pub stderr: String,
+}
+
+impl Told {
+    /// Its output, if it has ended well.
+    ///
+    /// # Panics
+    /// It has not.
+    #[must_use]
+    pub fn well(self) -> String {
+        assert_eq!(self.status["state"], "TASK_FINISHED", "{self:?}");
+        self.stdout
+    }
+
+    /// The sentence with which it was not started.
+    ///
+    /// # Panics
+    /// It was.
+    #[must_use]
+    pub fn refusal(self) -> String {
+        assert_eq!(
+            self.status["reason"], "REASON_CONTAINER_LAUNCH_FAILED",
+            "{self:?}"
+        );
+        self.status["message"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Lab {
+    /// Boots, and subscribes with these members of `framework_info`.
+    ///
+    /// # Panics
+    /// The boards do not join.
+    #[must_use]
+    pub fn new(members: Value) -> Self {
+        Self::with_boards(members, &[])
+    }
+
+    /// The same with more flags of `nesos vm up`.
+    ///
+    /// # Panics
+    /// The boards do not join.
+    #[must_use]
+    pub fn with_boards(members: Value, flags: &[&str]) -> Self {
+        let cluster = VmCluster::start_with(2, flags);
+        let scheduler = Scheduler::subscribe(cluster.master(), members);
+        Self {
+            cluster,
+            scheduler,
+            ended: BTreeMap::new(),
+            count: 0,
+        }
+    }
+
+    /// Launches a shell text with so much memory and these members; its id.
+    ///
+    /// # Panics
+    /// The master does not take it.
+    pub fn launch(&mut self, megabytes: u32, text: &str, members: Value) -> String {
+        let memory = json!({"name": "mem", "type": "SCALAR", "scalar": {"value": megabytes}});
+        let offer = self.offer_of(&[("mem", megabytes)]);
+        let cpus = task(&offer, "", 0.1, "")["resources"][0].take();
+        let mut all = json!({"resources": [cpus, memory]});
+        for (name, value) in members.as_object().into_iter().flatten() {
+            all[name] = value.clone();
+        }
+        self.launch_from(&offer, text, &all)
+    }
+
+    /// Launches a shell text with these members, its resources among them, where so much of resources is offered; its id.
+    ///
+    /// # Panics
+    /// The master does not take it.
+    pub fn launch_on(&mut self, wanted: &[(&str, u32)], text: &str, members: Value) -> String {
+        let offer = self.offer_of(wanted);
+        self.launch_from(&offer, text, &members)
+    }
+
+    fn launch_from(&mut self, offer: &Value, text: &str, members: &Value) -> String {
+        self.count += 1;
+        let id = format!("proof-{}", self.count);
+        let mut task = task(offer, &id, 0.1, text);
+        for (name, value) in members.as_object().into_iter().flatten() {
+            task[name] = value.clone();
+        }
+        self.scheduler.launch(&[offer], json!([task]));
+        id
+    }
+
+    /// An offer with so much of these resources; smaller ones go back, and come together.
+    ///
+    /// # Panics
+    /// None comes.
+    pub fn offer_of(&mut self, wanted: &[(&str, u32)]) -> Value {
+        loop {
+            let offer = self.scheduler.offer();
+            let resources = offer["resources"].as_array().unwrap();
+            let has = |(name, amount): &(&str, u32)| {
+                let same = resources.iter().filter(|one| one["name"] == *name);
+                let sum: f64 = same.filter_map(|one| one["scalar"]["value"].as_f64()).sum();
+                sum >= f64::from(*amount)
+            };
+            if wanted.iter().all(has) {
+                return offer;
+            }
+            let decline = json!({"offer_ids": [offer["id"]], "filters": {"refuse_seconds": 0.0}});
+            self.scheduler.call("DECLINE", decline);
+        }
+    }
+
+    /// Waits until it runs.
+    ///
+    /// # Panics
+    /// It ends instead.
+    pub fn wait_running(&mut self, id: &str) {
+        loop {
+            let status = self.scheduler.status();
+            self.scheduler.acknowledge(&status);
+            if status["task_id"]["value"] != id {
+                continue;
+            }
+            match status["state"].as_str().unwrap() {
+                "TASK_STAGING" | "TASK_STARTING" => {}
+                "TASK_RUNNING" => return,
+                other => panic!("{other}: {status}"),
+            }
+        }
+    }
+
+    /// Waits for a task's end.
+    ///
+    /// # Panics
+    /// It does not come.
+    pub fn end(&mut self, id: &str) -> Told {
+        while !self.ended.contains_key(id) {
+            let status = self.scheduler.status();
+            self.scheduler.acknowledge(&status);
+            let state = status["state"].as_str().unwrap();
+            if !["TASK_STAGING", "TASK_STARTING", "TASK_RUNNING"].contains(&state) {
+                let of = status["task_id"]["value"].as_str().unwrap().to_owned();
+                self.ended.insert(of, status);
+            }
+        }
+        let status = self.ended.remove(id).unwrap();
+        let logs = |more: &[&str]| {
+            let arguments = [&["logs", id], more].concat();
+            self.cluster.nesos.run(&arguments).stdout
+        };
+        Told {
+            stdout: logs(&[]),
+            stderr: logs(&["--stderr"]),
+            status,
+        }
+    }
+
+    /// Runs a shell text to its end.
+    pub fn run(&mut self, text: &str, members: Value) -> Told {
+        let id = self.launch(32, text, members);
+        self.end(&id)
+    }
+
+    /// With this ContainerInfo.
+    pub fn contained(&mut self, text: &str, mut container: Value) -> Told {
+        container["type"] = "MESOS".into();
+        self.run(text, json!({"container": container}))
+    }
+}
