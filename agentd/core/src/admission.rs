@@ -283,6 +283,7 @@ fn is_about(record: &Record, key: &TaskKey) -> bool {
         | Record::ExecutorSubscribed { .. }
         | Record::ExecutorShutdown { .. }
         | Record::ExecutorEnded { .. }
-        | Record::Configured { .. } => false,
+        | Record::Configured { .. }
+        | Record::Preempted { .. } => false,
     }
 }

@@ -240,7 +240,7 @@ impl Agent {
             check,
             data: Vec::new(),
             unreachable_time: None,
-            extra: Vec::new(),
+            extra: task.map(|task| task.extra.clone()).unwrap_or_default(),
         }
     }
 

@@ -125,6 +125,13 @@ pub enum Record {
         /// All of it.
         configuration: Box<Configuration>,
     },
+    /// A container is being ended because what was lent to it is wanted back.
+    Preempted {
+        /// Which.
+        container: ContainerId,
+        /// What is told of it.
+        text: String,
+    },
 }
 
 impl Record {
@@ -151,7 +158,8 @@ impl Record {
             | Self::ExecutorShutdown { .. }
             | Self::ExecutorEnded { .. }
             | Self::Given { .. }
-            | Self::Seen { .. } => false,
+            | Self::Seen { .. }
+            | Self::Preempted { .. } => false,
         }
     }
 }

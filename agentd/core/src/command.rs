@@ -50,6 +50,8 @@ pub struct Place {
     pub recovery_timeout: std::time::Duration,
     /// How much of its output is kept; none: all of it.
     pub output: Option<OutputLimits>,
+    /// Rows and columns of the window of its terminal; none: it is on none.
+    pub terminal: Option<(u16, u16)>,
     /// From the isolators: below the task's own environment.
     pub environment: Vec<(String, String)>,
     /// Program and argv, if not the command's own: an image's.
@@ -74,6 +76,7 @@ pub fn executor_spec(spec: &TaskSpec, place: Place) -> ExecutorSpec {
         rights: place.rights,
         kill_grace_ms: spec.kill_grace_ms,
         output: place.output,
+        terminal: place.terminal,
     }
 }
 
@@ -226,6 +229,7 @@ mod tests {
                 .to_vec(),
             recovery_timeout: std::time::Duration::from_secs(900),
             output: None,
+            terminal: None,
             environment: vec![
                 ("A".into(), "isolator".into()),
                 ("B".into(), "isolator".into()),

@@ -17,6 +17,11 @@ impl Agent {
             return self.holder_event(container, event);
         };
         match event {
+            ContainerEvent::Networked { status } => {
+                if let Some(task) = self.tasks.get_mut(&key) {
+                    task.extra = status;
+                }
+            }
             ContainerEvent::Started => self.started(&key),
             ContainerEvent::Running => self.running(&key),
             ContainerEvent::LaunchFailed { message } => self.launch_failed(&key, message),

@@ -144,6 +144,11 @@ pub enum Event {
 /// `LaunchFailed`, `Finished`, `Vanished` is reported last.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ContainerEvent {
+    /// It has a network of its own; comes before `Started`.
+    Networked {
+        /// Protobuf of a public `TaskStatus` with nothing but what its container status says of that.
+        status: Vec<u8>,
+    },
     /// The helper has been started.
     Started,
     /// The task's process runs.

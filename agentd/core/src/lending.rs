@@ -1,7 +1,8 @@
 //! What the agent lends beside what it has: told to the master when it changes, taken back from whoever holds it.
 //!
 //! Called by `agent` for each sample. What is lent is known to this process only: after a restart nothing is, until there
-//! have been samples again. Invariant: who is ended for it gets TASK_GONE (LOST) with REASON_CONTAINER_PREEMPTED.
+//! have been samples again. Invariant: who is ended for it gets TASK_GONE (LOST) with REASON_CONTAINER_PREEMPTED, also from
+//! an agent that starts meanwhile.
 
 use nesos_wire::framework_executor::ExecutorKind;
 use nesos_wire::message::AgentToMaster;
@@ -10,11 +11,12 @@ use nesos_wire::task::{Reason, TaskState};
 use nesos_wire::{ContainerId, ExecutorKey};
 
 use crate::agent::Agent;
+use crate::checkpoint::Record;
 use crate::event::{Action, Level};
 use crate::executors::{ExecutorPhase, key_of};
 use crate::kill::INSIST;
 use crate::slack::{Amount, Estimator, Holder, Rules, Sample, victim};
-use crate::task::{Draft, Phase};
+use crate::task::{Draft, Phase, Task};
 
 /// What is lent, and whether the master knows.
 #[derive(Debug, Clone, Default)]
@@ -112,8 +114,12 @@ impl Agent {
             Level::Warn,
             format!("container {container} is ended: {why}"),
         );
+        let record = Record::Preempted {
+            container: container.clone(),
+            text: text.clone(),
+        };
         if let Some(key) = self.executor_containers.get(container).cloned() {
-            return self.preempt_executor(&key, text);
+            return self.preempt_executor(&key, text, record);
         }
         let Some(key) = self.containers.get(container) else {
             return;
@@ -124,15 +130,15 @@ impl Agent {
         if !matches!(task.phase, Phase::Starting | Phase::Running) {
             return;
         }
-        let gone = task.lost_or(TaskState::Gone);
-        task.verdict = Some(Draft::agent(gone, Reason::ContainerPreempted, text));
+        task.preempt(text);
         task.phase = Phase::Killing {
             destroy_at: self.moment.now + INSIST,
         };
+        self.out.persist.push(record);
         self.destroy_for_lenders(container);
     }
 
-    fn preempt_executor(&mut self, key: &ExecutorKey, text: String) {
+    fn preempt_executor(&mut self, key: &ExecutorKey, text: String, record: Record) {
         let destroy_at = self.moment.now + INSIST;
         let Some(executor) = self.executors.get_mut(key) else {
             return;
@@ -141,13 +147,25 @@ impl Agent {
             return;
         }
         executor.phase = ExecutorPhase::Terminating { destroy_at };
-        executor.verdict = Some(Draft::agent(
-            TaskState::Gone,
-            Reason::ContainerPreempted,
-            text,
-        ));
+        executor.verdict = Some(preempted(TaskState::Gone, text));
         let container = executor.container.clone();
+        self.out.persist.push(record);
         self.destroy_for_lenders(&container);
+    }
+
+    /// An agent before this one has begun to end it.
+    pub(crate) fn replay_preempted(&mut self, container: &ContainerId, text: String) {
+        let destroy_at = self.moment.now;
+        if let Some(key) = self.executor_containers.get(container)
+            && let Some(executor) = self.executors.get_mut(key)
+        {
+            executor.phase = ExecutorPhase::Terminating { destroy_at };
+            executor.verdict = Some(preempted(TaskState::Gone, text));
+        } else if let Some(key) = self.containers.get(container)
+            && let Some(task) = self.tasks.get_mut(key)
+        {
+            task.preempt(text);
+        }
     }
 
     fn destroy_for_lenders(&mut self, container: &ContainerId) {
@@ -155,6 +173,25 @@ impl Agent {
         let container = container.clone();
         self.out.actions.push(Action::Destroy { container });
     }
+}
+
+impl Task {
+    fn preempt(&mut self, text: String) {
+        self.verdict = Some(preempted(self.lost_or(TaskState::Gone), text));
+    }
+}
+
+fn preempted(state: TaskState, text: String) -> Draft {
+    Draft::agent(state, Reason::ContainerPreempted, text)
+}
+
+/// What is to be known of it by the next agent, if it is being ended for this reason.
+pub(crate) fn record_of(container: &ContainerId, verdict: Option<&Draft>) -> Option<Record> {
+    let verdict = verdict.filter(|one| one.reason == Some(Reason::ContainerPreempted))?;
+    Some(Record::Preempted {
+        container: container.clone(),
+        text: verdict.message.clone(),
+    })
 }
 
 fn holder(container: ContainerId, held: &Resources) -> Holder {

@@ -21,6 +21,7 @@ pub mod image;
 mod kill;
 mod lending;
 mod link;
+pub mod network;
 mod operations;
 mod probing;
 mod reconfiguration;

@@ -15,7 +15,7 @@ use crate::agent::Agent;
 use crate::checkpoint::Record;
 use crate::event::{Action, Config, Level, Moment, Ready, Seed};
 use crate::history::{Counters, History};
-use crate::lending::Lending;
+use crate::lending::{self, Lending};
 use crate::link::Link;
 use crate::operations::Operations;
 use crate::reconfiguration::Configuration;
@@ -122,6 +122,9 @@ impl Agent {
                         .stream
                         .pending()
                         .any(|pending| pending.uuid == status.uuid);
+                    if task.spec.kind != ExecutorKind::Custom {
+                        task.extra.clone_from(&status.extra);
+                    }
                     if !is_known {
                         task.stream.push(*status);
                     }
@@ -139,6 +142,7 @@ impl Agent {
                     }
                 }
             }
+            Record::Preempted { container, text } => self.replay_preempted(&container, text),
             Record::Made { made } => self.operations.replay_made(made),
             Record::Applied { report, made } => self.operations.replay_applied(*report, made),
             Record::OperationAcknowledged { operation } => {
@@ -217,10 +221,11 @@ impl Agent {
             };
             task.has_rebooted = has_rebooted;
             let is_killed = task.kill_grace_ms.is_some();
+            let is_preempted = task.verdict.is_some();
             task.phase = match task.latest() {
                 state if state.is_terminal() => Phase::Ended,
                 TaskState::Staging if is_killed => Phase::Aborting { destroy_at },
-                _ if is_killed => Phase::Killing { destroy_at },
+                _ if is_killed || is_preempted => Phase::Killing { destroy_at },
                 TaskState::Staging => Phase::Launching,
                 TaskState::Starting => Phase::Starting,
                 _ => Phase::Running,
@@ -240,7 +245,9 @@ impl Agent {
                     container,
                     grace_ms,
                 }),
-                (Phase::Aborting { .. }, _) => self.out.actions.push(Action::Destroy { container }),
+                (Phase::Aborting { .. }, _) | (Phase::Killing { .. }, None) => {
+                    self.out.actions.push(Action::Destroy { container })
+                }
                 _ => {}
             }
         }
@@ -257,6 +264,7 @@ fn snapshot_task(key: &TaskKey, task: &Task, records: &mut Vec<Record>) {
         return;
     };
     let spec = Box::new(task.spec.clone());
+    let preempted = lending::record_of(&container, task.verdict.as_ref());
     records.push(match task.spec.kind {
         ExecutorKind::Command => Record::Launched { spec, container },
         ExecutorKind::Custom | ExecutorKind::Default => Record::Given {
@@ -288,6 +296,7 @@ fn snapshot_task(key: &TaskKey, task: &Task, records: &mut Vec<Record>) {
             status: Box::new(status.clone()),
         });
     }
+    records.extend(preempted);
     if let Some(grace_ms) = task.kill_grace_ms {
         records.push(Record::KillRequested {
             key: key.clone(),

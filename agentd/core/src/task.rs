@@ -68,6 +68,8 @@ pub(crate) struct Task {
     pub(crate) ties: Ties,
     /// Why the agent ends it: its last status. An agentd that dies meanwhile tells of a signal instead.
     pub(crate) verdict: Option<Draft>,
+    /// What each of its statuses says beside what the core knows: see [`nesos_wire::task::TaskStatus::extra`].
+    pub(crate) extra: Vec<u8>,
 }
 
 /// A status before it gets a uuid and a time.
@@ -116,6 +118,7 @@ impl Task {
             kill_grace_ms: None,
             ties: Ties::default(),
             verdict: None,
+            extra: Vec::new(),
         }
     }
 

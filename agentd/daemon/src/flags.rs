@@ -135,6 +135,24 @@ pub(crate) const TABLE: Table = Table {
             "device files of the gpus, with gpu/devices, such as /dev/dri/renderD128,/dev/kfd;/dev/dri/renderD129; default: what is found",
         ),
         flag(
+            "network_name",
+            Kind::Text,
+            Some("mesos-bridge"),
+            "with network/bridge: what tasks call the network behind this agent in NetworkInfo.name",
+        ),
+        flag(
+            "network_subnet",
+            Kind::Text,
+            Some("10.87.0.0/24"),
+            "with network/bridge: the addresses of that network, which no other network of this machine has",
+        ),
+        flag(
+            "network_bridge",
+            Kind::Text,
+            Some("nesos0"),
+            "with network/bridge: name of its bridge, and of its table of nftables",
+        ),
+        flag(
             "effective_capabilities",
             Kind::Text,
             None,

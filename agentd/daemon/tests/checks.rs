@@ -6,12 +6,12 @@ mod common;
 use std::fs;
 use std::sync::Arc;
 
-use common::{Link, Master, run, shell};
+use common::{Link, Master, pod, run, shell};
 use nesos_wire::check::{Check, CheckStatus, Checks, HealthCheck, HttpProbe, Probe};
-use nesos_wire::framework_executor::{ExecutorKind, FrameworkExecutor};
+use nesos_wire::framework_executor::ExecutorKind;
 use nesos_wire::message::{AgentToMaster, MasterToAgent};
 use nesos_wire::task::{Command, Reason, TaskSpec, TaskState, TaskStatus};
-use nesos_wire::{Attempt, ExecutorId, ExecutorKey, FrameworkId, resource_text};
+use nesos_wire::{Attempt, ExecutorId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -272,26 +272,8 @@ fn tasks_of_pods_are_checked_and_an_ill_one_ends_its_group() {
             member("ill", 1, Some(Box::new(checks))),
             member("well", 2, None),
         ];
-        let executor = FrameworkExecutor {
-            key: ExecutorKey {
-                framework: FrameworkId::new("f"),
-                executor: ExecutorId::new("p"),
-            },
-            attempt: Attempt(1),
-            kind: ExecutorKind::Default,
-            name: String::new(),
-            source: String::new(),
-            role: "*".into(),
-            resources: resource_text::parse("cpus:0.1;mem:32").unwrap(),
-            command: Command::default(),
-            shutdown_grace_ms: None,
-            checkpoint: true,
-            partition_aware: true,
-            info: Vec::new(),
-            framework_info: Vec::new(),
-        };
         let message = MasterToAgent::LaunchExecutor {
-            executor: Box::new(executor),
+            executor: Box::new(pod()),
             start: true,
             tasks,
             group: true,

@@ -306,7 +306,6 @@ fn unfit_wishes() -> Vec<Case> {
             "above 0",
         ),
         (container("type", json!("DOCKER")), 400, "MESOS"),
-        (container("tty_info", json!({})), 400, "'tty_info'"),
         (container("hostname", json!("h")), 400, "namespaces/uts"),
         (with("command", program), 400, "/no/such"),
         (with("command", missing), 400, "/no/such"),

@@ -46,9 +46,8 @@ fn image() -> Image {
 }
 
 async fn agent(flags: &[&str]) -> (Master, Link) {
-    let mut master = Master::new()
-        .await
-        .with_flag("--isolation=filesystem/linux,docker/runtime".into());
+    let isolation = "--isolation=filesystem/linux,docker/runtime,volume/image";
+    let mut master = Master::new().await.with_flag(isolation.into());
     for flag in flags {
         master = master.with_flag((*flag).to_string());
     }
@@ -305,5 +304,104 @@ fn images_in_use_are_not_pruned_and_outlive_agentd() {
             200
         );
         assert_eq!(count(), 0);
+    });
+}
+
+/// An image that says who it is.
+fn called(name: &str) -> Image {
+    let mut image = image();
+    image.config = json!({"Entrypoint": ["/bin/sh", "-c"], "Cmd": [format!("echo {name}")]});
+    image
+}
+
+#[test]
+fn one_of_several_images_is_picked_by_its_name() {
+    if !is_root() {
+        return;
+    }
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let (one, two) = (called("one"), called("two"));
+        common::image::archive(&at("saved"), &[("a/one:1", &one), ("two:latest", &two)]);
+        common::image::pack(&at("saved"), &at("saved.tar"));
+        common::image::pack(&at("saved"), &at("two:latest.tar"));
+        common::image::layout(&at("layout"), &[("v1", &one), ("v2", &two)]);
+        let (_master, mut link) =
+            agent(&[&format!("--docker_registry={}", folder.path().display())]).await;
+        let path = |name: &str| at(name).display().to_string();
+        for (number, (name, said)) in [
+            (path("saved.tar#a/one:1"), "one\n"),
+            (path("saved.tar#two"), "two\n"),
+            (format!("file://{}", path("saved.tar#1")), "one\n"),
+            (path("layout#v2"), "two\n"),
+            ("two".into(), "two\n"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let spec = task(&format!("t{number}"), &name);
+            assert_eq!(runs(&mut link, spec).await, said, "{name}");
+        }
+        for (name, sentence) in [
+            ("saved.tar", "several images (a/one:1, two:latest)"),
+            ("saved.tar#three", "no image 'three', only a/one:1"),
+            ("layout", "several images (v1, v2)"),
+        ] {
+            let message = fails(&mut link, task(&name.replace(['.', '#'], "-"), &path(name))).await;
+            assert!(message.contains(sentence), "{message}");
+        }
+    });
+}
+
+#[test]
+fn images_are_volumes_beside_a_root_of_its_own_or_the_hosts() {
+    if !is_root() {
+        return;
+    }
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).display().to_string();
+        image().archive(&folder.path().join("saved"));
+        common::image::pack(&folder.path().join("saved"), &folder.path().join("b.tar"));
+        let (master, mut link) = agent(&[]).await;
+        let volume = |path: &str, mode: &str, name: &str| {
+            let image = json!({"type": "DOCKER", "docker": {"name": name}});
+            json!({"container_path": path, "mode": mode, "image": image})
+        };
+        let with = |name: &str, text: &str, container: serde_json::Value| {
+            let info = json!({"name": name, "task_id": {"value": name}, "agent_id": {"value": "m-S1"}, "container": container});
+            let info = v1::TaskInfo::from_json(info.to_string().as_bytes()).unwrap();
+            let mut spec = shell(name, text);
+            spec.info = info.to_protobuf();
+            spec
+        };
+        let text = "cd $MESOS_SANDBOX; read x < tool/etc/kept; echo $x; [ -e tool/etc/gone ] || echo gone; \
+            (echo > tool/etc/new) 2> /dev/null || echo refused; echo own > mine/etc/kept; read x < mine/etc/kept; echo $x; \
+            for f in mine/var/*; do echo $f; done";
+        let volumes = |name: &str| json!([volume("tool", "RO", name), volume("mine", "RW", name)]);
+        let seen = "kept\ngone\nrefused\nown\nmine/var/new\n";
+        let host = json!({"type": "MESOS", "volumes": volumes(&at("b.tar"))});
+        assert_eq!(runs(&mut link, with("t1", text, host.clone())).await, seen);
+        // What was written is gone with its container.
+        assert_eq!(runs(&mut link, with("t2", text, host)).await, seen);
+        let both = json!({"type": "MESOS", "volumes": volumes(&at("b.tar")),
+            "mesos": {"image": {"type": "DOCKER", "docker": {"name": at("b.tar")}}}});
+        let mut spec = with("t3", text, both);
+        spec.command.user = Some("root".into());
+        assert_eq!(runs(&mut link, spec).await, seen);
+        let none = json!({"type": "MESOS", "volumes": volumes(&at("none.tar"))});
+        let message = fails(&mut link, with("t4", text, none)).await;
+        assert!(message.contains("none.tar"), "{message}");
+        let mut two = volume("tool", "RO", &at("b.tar"));
+        two["host_path"] = json!("/etc");
+        let both = json!({"type": "MESOS", "volumes": [two]});
+        let message = fails(&mut link, with("t5", text, both)).await;
+        assert!(message.contains("only one of 'image'"), "{message}");
+        until("what containers wrote to go", || {
+            let left = master.work_dir().join("provisioner/containers");
+            fs::read_dir(left).unwrap().next().is_none().then_some(())
+        })
+        .await;
     });
 }

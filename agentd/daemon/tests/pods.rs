@@ -11,7 +11,7 @@ use common::{Link, Master, key, run, shell, until};
 use nesos_wire::framework_executor::{ExecutorKind, FrameworkExecutor};
 use nesos_wire::message::{AgentToMaster, MasterToAgent};
 use nesos_wire::task::{Command, Reason, TaskSpec, TaskState};
-use nesos_wire::{Attempt, ExecutorId, ExecutorKey, FrameworkId, resource_text};
+use nesos_wire::{Attempt, ExecutorId};
 
 /// Waits for the file `go` in its sandbox, then ends with status 7.
 const WAITER: &str = "echo begun $A $B $MESOS_EXECUTOR_ID $MESOS_CONTAINER_IP; while [ ! -e go ]; do sleep 0.02; done; exit 7";
@@ -19,25 +19,12 @@ const WAITER: &str = "echo begun $A $B $MESOS_EXECUTOR_ID $MESOS_CONTAINER_IP; w
 fn pod() -> FrameworkExecutor {
     let pair = |name: &str, value: &str| (name.to_string(), value.to_string());
     FrameworkExecutor {
-        key: ExecutorKey {
-            framework: FrameworkId::new("f"),
-            executor: ExecutorId::new("p"),
-        },
-        attempt: Attempt(1),
-        kind: ExecutorKind::Default,
         name: "the pod".into(),
-        source: String::new(),
-        role: "*".into(),
-        resources: resource_text::parse("cpus:0.1;mem:32").unwrap(),
         command: Command {
             environment: vec![pair("A", "pod"), pair("B", "pod")],
             ..Command::default()
         },
-        shutdown_grace_ms: None,
-        checkpoint: true,
-        partition_aware: true,
-        info: Vec::new(),
-        framework_info: Vec::new(),
+        ..common::pod()
     }
 }
 

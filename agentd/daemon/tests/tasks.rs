@@ -7,9 +7,11 @@ use std::fs;
 
 use common::{Master, key, run, shell, until};
 use nesos_api::v1;
+use nesos_sys::process;
 use nesos_wire::message::{AgentToMaster, FileError, MasterToAgent};
 use nesos_wire::task::{Reason, TaskState, Uri};
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 
 /// Waits for the file `go` in its sandbox, then ends with status 7.
 const WAITER: &str = "echo begun; while [ ! -e go ]; do sleep 0.02; done; echo done; exit 7";
@@ -346,5 +348,39 @@ fn a_helper_that_is_no_program_and_cas_that_are_none_are_told_at_the_start() {
             let log = master.log();
             assert!(log.contains(flag) && log.contains(sentence), "{log}");
         }
+    });
+}
+
+#[test]
+fn tasks_outlive_the_fork_server_and_another_one_takes_its_place() {
+    run(async {
+        let mut master = Master::new().await;
+        master.start_agent();
+        let (mut link, _) = master.link().await;
+        link.launch(shell("first", WAITER)).await;
+        link.until(TaskState::Running).await;
+        let server = || {
+            let children = process::descendants(master.pid().as_raw() as u32);
+            children.into_iter().map(|(pid, _)| pid).find(|pid| {
+                let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+                line.starts_with(b"nesos-executor\0--fork-server\0")
+            })
+        };
+        let before = server().unwrap();
+        nix::sys::signal::kill(Pid::from_raw(before as i32), Signal::SIGKILL).unwrap();
+        until("the server's end", || server().is_none().then_some(())).await;
+        link.launch(shell("second", "exit 4")).await;
+        let (_, update) = link.until(TaskState::Failed).await;
+        assert_eq!(
+            (update.key.clone(), update.status.message.as_str()),
+            (key("second"), "Command exited with status 4")
+        );
+        assert_ne!(server().unwrap(), before);
+        fs::write(master.sandbox("first").join("go"), "").unwrap();
+        let (_, update) = link.until(TaskState::Failed).await;
+        assert_eq!(
+            (update.key.clone(), update.status.message.as_str()),
+            (key("first"), "Command exited with status 7")
+        );
     });
 }

@@ -7,7 +7,7 @@ use std::io::{ErrorKind, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 
-use nesos_sys::passing::{MAX_PASSED, receive};
+use nesos_sys::passing::{MAX_PASSED, receive, send};
 use nesos_sys::reap::Exit;
 use nesos_wire::executor::{FromExecutor, Outcome, ToExecutor};
 use nesos_wire::frame::{self, HEADER, body_len};
@@ -132,6 +132,17 @@ impl Client {
         };
         // One that does not take it is found gone with the next read.
         self.send(&word);
+    }
+
+    /// What there is of the task's terminal.
+    pub(crate) fn give_terminal(&mut self, ends: &[OwnedFd]) {
+        let ends: Vec<_> = ends.iter().map(AsFd::as_fd).collect();
+        if ends.is_empty() {
+            // As in `began`.
+            self.send(&FromExecutor::Terminal);
+        } else if let Ok(bytes) = frame::encode(&FromExecutor::Terminal) {
+            let _ = send(&self.stream, &bytes, &ends);
+        }
     }
 
     /// False if the client is to be dropped. A message is far smaller than an empty socket buffer, so one that does

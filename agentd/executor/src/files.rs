@@ -11,12 +11,14 @@ use nesos_sys::namespace::{NamespaceError, enter_own_mounts};
 use nesos_sys::new_root::{self, Kernel, NewRoot, Restrictions, RootError};
 use nesos_sys::user::Credentials;
 use nesos_wire::executor::ExecutorSpec;
-use nesos_wire::file_system::{FileSystem, Mount, MountSource, Root, SharedMemory};
+use nesos_wire::file_system::{FileSystem, Mount, MountSource, Names, Root, SharedMemory};
 
 /// Where the tree is put together: in the run directory.
 const STAGING: &str = "root";
-/// Where secrets are put before they are shown, in memory.
+/// Where secrets, and files of /etc, are put before they are shown, in memory.
 const SECRETS: &str = "secrets";
+/// Where images are put together before they are shown; a number follows.
+const IMAGE: &str = "image";
 
 /// Why the task has no files.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +29,7 @@ pub(crate) enum FilesError {
     Root(#[from] RootError),
     #[error("cannot make {path}: {source}")]
     Make {
-        path: &'static str,
+        path: String,
         source: std::io::Error,
     },
     #[error("the volume at {target:?}: {source}")]
@@ -42,21 +44,7 @@ pub(crate) fn enter(
 ) -> Result<(), FilesError> {
     enter_own_mounts()?;
     let staging = fresh(STAGING)?;
-    let mut root = match &files.root {
-        Root::Host { system, .. } => {
-            let system: Vec<PathBuf> = system.iter().map(PathBuf::from).collect();
-            NewRoot::of_host(&system, &staging)?
-        }
-        Root::Directory(directory) => NewRoot::of_directory(Path::new(directory), &staging)?,
-        Root::Overlay {
-            layers,
-            upper,
-            work,
-        } => {
-            let layers: Vec<PathBuf> = layers.iter().map(PathBuf::from).collect();
-            NewRoot::of_layers(&layers, Path::new(upper), Path::new(work), &staging)?
-        }
-    };
+    let mut root = base(&files.root, &staging)?;
     let own_size;
     let shared_memory = match files.shared_memory {
         SharedMemory::Host => None,
@@ -69,11 +57,15 @@ pub(crate) fn enter(
     root.show_kernel(&Kernel {
         own_processes: spec.pid_namespace,
         cgroup: procs.and_then(Path::parent),
+        own_network: files.network.is_some(),
         shared_memory,
         devices: &files.devices,
     })?;
-    if let Root::Overlay { .. } = &files.root {
-        root.bring_names()?;
+    match (&files.root, &files.network) {
+        (Root::Overlay { .. }, None) => root.bring_names()?,
+        (Root::Overlay { .. }, Some(names)) => root.write_names(&files_of(names))?,
+        (_, Some(names)) => cover(&root, names)?,
+        (_, None) => {}
     }
     let sandbox = Path::new(&files.sandbox);
     if let Root::Host { hidden, .. } = &files.root {
@@ -99,10 +91,30 @@ pub(crate) fn enter(
     }
     root.enter()?;
     // Nothing is on them any more in any mount table; the run directory is removed sooner without them.
-    for folder in [STAGING, SECRETS] {
+    let images = (0..files.mounts.len()).map(|index| format!("{IMAGE}{index}"));
+    for folder in [STAGING.into(), SECRETS.into()].into_iter().chain(images) {
         let _ = fs::remove_dir(folder);
     }
     Ok(())
+}
+
+/// What the tree begins as.
+fn base(root: &Root, staging: &Path) -> Result<NewRoot, RootError> {
+    match root {
+        Root::Host { system, .. } => {
+            let system: Vec<PathBuf> = system.iter().map(PathBuf::from).collect();
+            NewRoot::of_host(&system, staging)
+        }
+        Root::Directory(directory) => NewRoot::of_directory(Path::new(directory), staging),
+        Root::Overlay {
+            layers,
+            upper,
+            work,
+        } => {
+            let layers: Vec<PathBuf> = layers.iter().map(PathBuf::from).collect();
+            NewRoot::of_layers(&layers, Path::new(upper), Path::new(work), staging)
+        }
+    }
 }
 
 fn show(
@@ -119,6 +131,17 @@ fn show(
             (inside, false)
         }
         MountSource::Secret(bytes) => (secret(bytes, index, owner)?, false),
+        MountSource::Overlay {
+            layers,
+            upper,
+            work,
+        } => {
+            let staging = fresh(&format!("{IMAGE}{index}"))?;
+            let layers: Vec<PathBuf> = layers.iter().map(PathBuf::from).collect();
+            let (upper, work) = (Path::new(upper), Path::new(work));
+            let image = new_root::mount_layers(&layers, upper, work, &staging)?;
+            (image, false)
+        }
     };
     let restrictions = Restrictions {
         read_only: mount.is_read_only,
@@ -130,6 +153,29 @@ fn show(
         return Ok(corner.show(&source, target, is_tree, restrictions)?);
     }
     Ok(root.tree().show(&source, target, is_tree, restrictions)?)
+}
+
+fn files_of(names: &Names) -> [(&'static str, Vec<u8>); 3] {
+    [
+        ("hostname", &names.hostname),
+        ("hosts", &names.hosts),
+        ("resolv.conf", &names.resolv_conf),
+    ]
+    .map(|(name, text)| (name, text.clone().into_bytes()))
+}
+
+/// Shows files in the place of the host's, as far as the host has them: its /etc is read-only.
+fn cover(root: &NewRoot, names: &Names) -> Result<(), FilesError> {
+    let folder = memory()?;
+    for (name, text) in files_of(names) {
+        let target = Path::new("/etc").join(name);
+        if root.tree().has(&target) {
+            let source = new_root::plain_file(&folder.join(name), &text)?;
+            root.tree()
+                .show(&source, &target, false, Restrictions::DATA)?;
+        }
+    }
+    Ok(())
 }
 
 /// Shows a folder of the host where it lies on the host, whether or not there is something.
@@ -147,19 +193,24 @@ fn show_folder(
 
 /// A file in memory that only the task's user can read.
 fn secret(bytes: &[u8], index: usize, owner: Option<(u32, u32)>) -> Result<OwnedFd, FilesError> {
+    let path = memory()?.join(index.to_string());
+    Ok(new_root::secret_file(&path, bytes, owner)?)
+}
+
+/// Where files are that are in memory only.
+fn memory() -> Result<PathBuf, FilesError> {
     let folder = PathBuf::from(SECRETS);
     if !folder.exists() {
         new_root::memory_folder(&fresh(SECRETS)?)?;
     }
-    Ok(new_root::secret_file(
-        &folder.join(index.to_string()),
-        bytes,
-        owner,
-    )?)
+    Ok(folder)
 }
 
-fn fresh(path: &'static str) -> Result<PathBuf, FilesError> {
+fn fresh(path: &str) -> Result<PathBuf, FilesError> {
     let made = fs::create_dir(path);
-    made.map_err(|source| FilesError::Make { path, source })?;
+    made.map_err(|source| FilesError::Make {
+        path: path.into(),
+        source,
+    })?;
     Ok(path.into())
 }

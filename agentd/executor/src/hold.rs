@@ -77,12 +77,17 @@ struct Door {
 
 impl Door {
     /// Sleeps until something happens or `deadline` is there.
-    fn wait<'a>(&'a self, more: impl Iterator<Item = BorrowedFd<'a>>, deadline: Option<Instant>) {
+    fn wait<'a>(
+        &'a self,
+        more: impl Iterator<Item = (BorrowedFd<'a>, PollFlags)>,
+        deadline: Option<Instant>,
+    ) {
         let fixed = [self.listener.as_fd(), self.signals.as_fd()].into_iter();
         let mut fds: Vec<PollFd<'_>> = fixed
             .chain(self.clients.descriptors())
+            .map(|fd| (fd, PollFlags::POLLIN))
             .chain(more)
-            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+            .map(|(fd, flags)| PollFd::new(fd, flags))
             .collect();
         let timeout = match deadline {
             // Rounded up, so that it does not wake just before the deadline again and again.
@@ -128,6 +133,11 @@ fn hold(
             ToExecutor::Beside { terminal } => begin_beside(client, spec, tree, terminal),
             ToExecutor::Signal { number } => tree.signal_group(client.beside(), number),
             ToExecutor::SignalTask { number } => tree.signal_group(main, number),
+            ToExecutor::Terminal { listen } => {
+                let terminal = outputs.terminal();
+                let attached = terminal.and_then(|terminal| terminal.attach(listen).ok());
+                client.give_terminal(&attached.unwrap_or_default());
+            }
         });
         // Before anybody is reaped: their numbers are still their own.
         tree.kill_beside(&orphans);
@@ -148,7 +158,8 @@ fn hold(
             Act::Wait => {}
         }
         outputs.store();
-        door.wait(outputs.descriptors(), life.deadline());
+        let deadline = [life.deadline(), outputs.deadline()];
+        door.wait(outputs.descriptors(), deadline.into_iter().flatten().min());
     }
 }
 
@@ -180,7 +191,7 @@ fn reap_all(life: &mut Life, clients: &mut Clients, now: Instant) -> (bool, Vec<
 
 /// Stores and tells; ends when somebody has heard of it, or the record is stored and nobody has come.
 fn finish(mut door: Door, reserved: Reserved, record: ExitRecord) {
-    let mut stored = store(&reserved, &record);
+    let mut stored = store(&reserved, &record, true);
     let state = FromExecutor::Exited(record.clone());
     let linger_until = Instant::now() + LINGER;
     let mut told = door.clients.tell(&state);
@@ -198,15 +209,20 @@ fn finish(mut door: Door, reserved: Reserved, record: ExitRecord) {
             false => now + STORE_AGAIN,
         };
         door.wait(std::iter::empty(), Some(next));
-        stored = stored || store(&reserved, &record);
+        stored = stored || store(&reserved, &record, false);
     }
 }
 
-fn store(reserved: &Reserved, record: &ExitRecord) -> bool {
+/// Whether nothing is left to be stored. What goes wrong is said once: it may for as long as a disk is full.
+fn store(reserved: &Reserved, record: &ExitRecord, is_first: bool) -> bool {
     match reserved.store(record) {
         Ok(()) => true,
+        // Nobody will look for it there.
+        Err(_) if run_directory::is_gone() => true,
         Err(error) => {
-            eprintln!("nesos-executor: store the exit record: {error}");
+            if is_first {
+                eprintln!("nesos-executor: store the exit record: {error}");
+            }
             false
         }
     }

@@ -1,4 +1,4 @@
-//! The task's output on its way to files that are turned over when they are full. Called by `task` and `hold`.
+//! The task's output on its way to files that are turned over when they are full. Called by `task`, `hold` and `terminal`.
 //!
 //! Not used for tasks whose output is not bounded: those write to their files themselves. Invariants: of each stream there are
 //! at most as many bytes as the limits say, but for what the task makes itself; a task never waits for a file that takes
@@ -10,20 +10,27 @@ use std::io::{ErrorKind, PipeReader, Read, Write, pipe};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Instant;
 
 use nesos_sys::fs::{Access, give_to, open_directory, open_inside, rename_inside};
 use nesos_sys::user::Credentials;
 use nesos_wire::executor::OutputLimits;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::PollFlags;
+
+use crate::terminal::Terminal;
 
 /// Bytes taken from a pipe at once: on the stack, for a helper has no memory to spare.
 const PIECE: usize = 8 * 1024;
 /// Most that is taken before others have their turn.
 const TURN: u64 = 256 * 1024;
 
-/// Both streams of a task.
+/// All that a task writes, as far as it goes through the helper.
 #[derive(Debug, Default)]
-pub(crate) struct Outputs(Vec<Stream>);
+pub(crate) struct Outputs {
+    streams: Vec<Stream>,
+    terminal: Option<Terminal>,
+}
 
 impl Outputs {
     /// Pipes into `stdout` and `stderr` of the sandbox; the ends that are the task's.
@@ -36,33 +43,69 @@ impl Outputs {
         let sandbox = &Rc::new(open_directory(sandbox).map_err(|error| error.to_string())?);
         let (out, stdout) = Stream::new(sandbox, "stdout", limits.stdout_bytes, limits, user)?;
         let (err, stderr) = Stream::new(sandbox, "stderr", limits.stderr_bytes, limits, user)?;
-        Ok((Outputs(vec![out, err]), [stdout, stderr]))
+        let outputs = Outputs {
+            streams: vec![out, err],
+            terminal: None,
+        };
+        Ok((outputs, [stdout, stderr]))
+    }
+
+    /// Of a task on a terminal.
+    pub(crate) fn of(terminal: Terminal) -> Outputs {
+        Outputs {
+            streams: Vec::new(),
+            terminal: Some(terminal),
+        }
+    }
+
+    /// The terminal that it is on.
+    pub(crate) fn terminal(&mut self) -> Option<&mut Terminal> {
+        self.terminal.as_mut()
     }
 
     /// Stores what has come of each, up to a bound. Streams that nobody writes to any more are forgotten.
     pub(crate) fn store(&mut self) {
-        self.0.retain_mut(|stream| stream.store(TURN));
+        self.streams.retain_mut(|stream| stream.store(TURN));
+        if let Some(terminal) = &mut self.terminal {
+            terminal.store(TURN);
+        }
     }
 
     /// Stores all that is left, when no process of the task lives any more.
     pub(crate) fn finish(&mut self) {
-        for stream in &mut self.0 {
+        for stream in &mut self.streams {
             // Nobody writes: what a pipe holds is all, and it is less than no bound.
             stream.store(u64::MAX);
         }
-        self.0.clear();
+        self.streams.clear();
+        if let Some(terminal) = self.terminal.take() {
+            terminal.finish();
+        }
     }
 
     /// What to wait for.
-    pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.0.iter().map(|stream| stream.pipe.as_fd())
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
+        let streams = self.streams.iter();
+        let streams = streams.map(|stream| (stream.pipe.as_fd(), PollFlags::POLLIN));
+        streams.chain(self.terminal.iter().flat_map(Terminal::descriptors))
+    }
+
+    /// When to look again at the latest.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.terminal.as_ref()?.deadline()
     }
 }
 
-/// One of them.
+/// One of two, on pipes.
 #[derive(Debug)]
 struct Stream {
     pipe: PipeReader,
+    kept: Kept,
+}
+
+/// Where a stream ends up.
+#[derive(Debug)]
+pub(crate) struct Kept {
     sandbox: Rc<OwnedFd>,
     name: &'static str,
     /// None: it could not be opened, and will be tried again.
@@ -89,23 +132,12 @@ impl Stream {
             std::io::Result::Ok((pipe, end))
         };
         let (pipe, end) = make().map_err(|e| format!("make a pipe for {name}: {e}"))?;
-        let owner = user.map(|user| (user.uid, user.gid));
-        if let Some((uid, gid)) = owner {
+        if let Some(user) = user {
             // So that the task can open /dev/stdout. Only root can give; anybody else owns it already.
-            let _ = give_to(&end, uid, gid);
+            let _ = give_to(&end, user.uid, user.gid);
         }
-        let mut stream = Stream {
-            pipe,
-            sandbox: sandbox.clone(),
-            name,
-            file: None,
-            length: 0,
-            limit: limit.max(1),
-            files: limits.files.max(1),
-            owner,
-        };
-        stream.open()?;
-        Ok((stream, end.into()))
+        let kept = Kept::new(sandbox, name, limit, limits, user)?;
+        Ok((Stream { pipe, kept }, end.into()))
     }
 
     /// At most `most` bytes, rounded up to a piece. False: nobody can write any more.
@@ -116,7 +148,7 @@ impl Stream {
                 Ok(0) => return false,
                 Ok(length) => {
                     taken += length as u64;
-                    self.write(&piece[..length]);
+                    self.kept.write(&piece[..length]);
                 }
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) => return e.kind() == ErrorKind::WouldBlock,
@@ -124,8 +156,31 @@ impl Stream {
         }
         true
     }
+}
 
-    fn write(&mut self, mut bytes: &[u8]) {
+impl Kept {
+    /// What is written to the files of this name in a sandbox.
+    pub(crate) fn new(
+        sandbox: &Rc<OwnedFd>,
+        name: &'static str,
+        limit: u64,
+        limits: &OutputLimits,
+        user: Option<&Credentials>,
+    ) -> Result<Kept, String> {
+        let mut kept = Kept {
+            sandbox: sandbox.clone(),
+            name,
+            file: None,
+            length: 0,
+            limit: limit.max(1),
+            files: limits.files.max(1),
+            owner: user.map(|user| (user.uid, user.gid)),
+        };
+        kept.open()?;
+        Ok(kept)
+    }
+
+    pub(crate) fn write(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             if self.file.is_none() && self.open().is_err() {
                 return;

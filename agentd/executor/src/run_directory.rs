@@ -5,8 +5,9 @@
 //! limit for a socket's path is 107 bytes.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, stdin, stdout};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
@@ -61,6 +62,11 @@ pub(crate) fn first_client() -> Option<UnixStream> {
     let stream = UnixStream::from(dup(stdout()).ok()?);
     let is_socket = stream.local_addr().is_ok();
     (is_socket && stream.set_nonblocking(true).is_ok()).then_some(stream)
+}
+
+/// Whether somebody has removed it.
+pub(crate) fn is_gone() -> bool {
+    fs::metadata(".").is_ok_and(|directory| directory.nlink() == 0)
 }
 
 /// What was needed of standard input and output has been taken: neither memory nor a connection is held by them any more.

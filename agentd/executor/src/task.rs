@@ -15,6 +15,7 @@ use nesos_wire::executor::{ExecutorSpec, TaskUser};
 
 use crate::files;
 use crate::output::Outputs;
+use crate::terminal::Screen;
 use crate::tree::Tree;
 
 /// The task's out-of-memory score: like any process, unlike the helper's.
@@ -35,18 +36,14 @@ pub(crate) fn start(spec: ExecutorSpec) -> Result<(Tree, Outputs), String> {
     let user = spec.user.clone().map(credentials);
     // Before the task's own files hide the way to them.
     let in_place = plan(spec.clone(), open_cgroup(&spec)?);
-    let (outputs, [stdout, stderr]) = match &spec.output {
-        Some(limits) => Outputs::new(&sandbox, limits, user.as_ref())?,
-        None => {
-            let file =
-                |name| Result::<OwnedFd, String>::Ok(output(&sandbox, name, user.as_ref())?.into());
-            (Outputs::default(), [file("stdout")?, file("stderr")?])
-        }
-    };
+    let files = Files::open(&spec, &sandbox, user.as_ref())?;
     set_up_surroundings(&spec, user.as_ref())?;
+    let (outputs, [stdin, stdout, stderr]) = files.begin(user.as_ref())?;
     let plan = SpawnPlan {
-        stdout: Some(stdout),
-        stderr: Some(stderr),
+        stdin,
+        stdout,
+        stderr,
+        terminal: spec.terminal.is_some(),
         directory: directory(&spec),
         ..in_place
     };
@@ -63,6 +60,45 @@ pub(crate) fn start(spec: ExecutorSpec) -> Result<(Tree, Outputs), String> {
         cgroup_view: view.map(OwnedFd::from),
     };
     Ok((tree, outputs))
+}
+
+/// What will be its standard files, opened before the task's own hide the way to them.
+enum Files {
+    Screen(Screen, (u16, u16)),
+    Ready(Outputs, [OwnedFd; 2]),
+}
+
+impl Files {
+    fn open(
+        spec: &ExecutorSpec,
+        sandbox: &Path,
+        user: Option<&Credentials>,
+    ) -> Result<Files, String> {
+        let limits = spec.output.as_ref();
+        if let Some(window) = spec.terminal {
+            return Ok(Files::Screen(Screen::new(sandbox, limits, user)?, window));
+        }
+        let (outputs, ends) = match limits {
+            Some(limits) => Outputs::new(sandbox, limits, user)?,
+            None => {
+                let file = |name| output(sandbox, name, user).map(OwnedFd::from);
+                (Outputs::default(), [file("stdout")?, file("stderr")?])
+            }
+        };
+        Ok(Files::Ready(outputs, ends))
+    }
+
+    fn begin(self, user: Option<&Credentials>) -> Result<(Outputs, [Option<OwnedFd>; 3]), String> {
+        match self {
+            Files::Ready(outputs, [stdout, stderr]) => {
+                Ok((outputs, [None, Some(stdout), Some(stderr)]))
+            }
+            Files::Screen(screen, window) => {
+                let (terminal, files) = screen.light(window, user)?;
+                Ok((Outputs::of(terminal), files.map(Some)))
+            }
+        }
+    }
 }
 
 /// What a spec says of any process in the task's place, but for its directory and files.

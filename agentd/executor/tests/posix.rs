@@ -304,3 +304,14 @@ fn rude_clients_are_dropped_and_good_ones_served() {
         assert_eq!(client.expect_exited().outcome, Outcome::Signal(15));
     }
 }
+
+#[test]
+fn a_helper_whose_run_directory_was_removed_does_not_stay_for_ever() {
+    let place = Place::new();
+    let spec = place.shell("echo up; while [ ! -e go ]; do sleep 0.01; done");
+    let helper = place.start(&spec);
+    helper.first_line();
+    fs::remove_dir_all(helper.place.run()).unwrap();
+    fs::write(helper.place.sandbox().join("go"), "").unwrap();
+    helper.wait();
+}

@@ -23,8 +23,8 @@ use std::rc::Rc;
 const DAEMON_OOM_SCORE: i32 = -500;
 /// What tasks are isolated by on the appliance, in Mesos's names.
 const ISOLATION: &str = "cgroups/cpu,cgroups/mem,cgroups/pids,cgroups/blkio,cgroups/devices,gpu/devices,disk/du,\
-    filesystem/linux,docker/runtime,volume/host_path,volume/sandbox_path,volume/secret,environment_secret,\
-    namespaces/pid,namespaces/ipc,namespaces/uts,namespaces/cgroup,\
+    filesystem/linux,docker/runtime,volume/host_path,volume/image,volume/sandbox_path,volume/secret,environment_secret,\
+    namespaces/pid,namespaces/ipc,namespaces/uts,namespaces/cgroup,network/bridge,\
     linux/capabilities,linux/nnp,linux/seccomp,posix/rlimits";
 /// Search path of daemons and, through them, of tasks.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";

@@ -6,6 +6,7 @@
 
 mod child;
 mod clone;
+pub mod fork_server;
 pub mod open_files;
 mod rights;
 mod signals;
@@ -55,6 +56,25 @@ impl Namespaces {
         uts: true,
         ipc: true,
     };
+
+    /// As one byte, for the fork server.
+    fn to_byte(self) -> u8 {
+        let parts = [self.pid, self.mount, self.uts, self.ipc];
+        parts
+            .iter()
+            .rev()
+            .fold(0, |byte, part| byte << 1 | u8::from(*part))
+    }
+
+    fn of_byte(byte: u8) -> Namespaces {
+        let part = |number: u8| byte >> number & 1 == 1;
+        Namespaces {
+            pid: part(0),
+            mount: part(1),
+            uts: part(2),
+            ipc: part(3),
+        }
+    }
 
     fn flags(self) -> u64 {
         let flag = |wanted: bool, flag: libc::c_int| if wanted { flag as u64 } else { 0 };

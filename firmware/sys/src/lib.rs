@@ -24,6 +24,7 @@ pub mod namespace;
 pub mod netlink;
 pub mod netns;
 pub mod new_root;
+pub mod nftables;
 pub mod packet;
 pub mod passing;
 pub mod pidfd;

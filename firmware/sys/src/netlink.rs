@@ -1,23 +1,31 @@
-//! rtnetlink as far as a board needs it: links up, IPv4 addresses and default route, and a bell for link changes.
+//! rtnetlink as far as a board needs it: links up, IPv4 addresses and default route, a bell for link changes, and the
+//! devices of containers' networks.
 //!
-//! Called by `init::network`. What links exist is read from /sys/class/net, which needs no dump parser.
+//! Called by `init::network` and agentd. What links exist is read from /sys/class/net, which needs no dump parser.
 //! Invariant: every request waits for the kernel's acknowledgement, so an `Ok` means done.
 
+mod bridge;
+pub(crate) mod message;
+pub(crate) mod socket;
+
 use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send,
-    socket,
-};
+use nix::sys::socket::{MsgFlags, SockFlag, SockProtocol, recv};
 use std::fs;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+pub use bridge::{INNER_NAME, Pair, on_bridge};
+use message::Message;
+use socket::{ANSWER_BYTES, Socket};
 
 /// What went wrong in talking to the kernel's network side.
 #[derive(Debug, thiserror::Error)]
 #[error("{operation}: {errno}")]
 pub struct NetlinkError {
-    operation: String,
-    errno: Errno,
+    /// What was tried.
+    pub operation: String,
+    /// What the kernel said.
+    pub errno: Errno,
 }
 
 /// A network interface.
@@ -31,34 +39,25 @@ pub struct Link {
     pub mac: [u8; 6],
 }
 
-/// Bytes of one netlink answer; an acknowledgement is 36 bytes plus the request.
-const ANSWER_BYTES: usize = 4096;
-
 /// A socket for requests.
 #[derive(Debug)]
 pub struct Netlink {
-    fd: OwnedFd,
-    sequence: u32,
+    socket: Socket,
 }
 
 impl Netlink {
     /// Opens a request socket.
     pub fn open() -> Result<Netlink, NetlinkError> {
         Ok(Netlink {
-            fd: open_socket(0, SockFlag::SOCK_CLOEXEC)?,
-            sequence: 0,
+            socket: Socket::open(SockProtocol::NetlinkRoute)?,
         })
     }
 
     /// Brings the interface up.
     pub fn link_up(&mut self, index: u32) -> Result<(), NetlinkError> {
-        let mut message = Message::new(libc::RTM_NEWLINK, 0);
-        message
-            .bytes(&[libc::AF_UNSPEC as u8, 0])
-            .bytes(&0u16.to_ne_bytes())
-            .word(index);
-        message.word(libc::IFF_UP as u32).word(libc::IFF_UP as u32);
-        self.request(message, || format!("bring up interface {index}"))
+        let message = up_message(index);
+        self.socket
+            .request(message, || format!("bring up interface {index}"))
     }
 
     /// Gives the interface an address, or renews the same one.
@@ -69,7 +68,8 @@ impl Netlink {
         prefix: u8,
     ) -> Result<(), NetlinkError> {
         let message = address_message(libc::RTM_NEWADDR, index, address, prefix);
-        self.request(message, || format!("add address {address}/{prefix}"))
+        self.socket
+            .request(message, || format!("add address {address}/{prefix}"))
     }
 
     /// Takes an address from the interface; one that is not there counts as taken.
@@ -80,7 +80,8 @@ impl Netlink {
         prefix: u8,
     ) -> Result<(), NetlinkError> {
         let message = address_message(libc::RTM_DELADDR, index, address, prefix);
-        match self.request(message, || format!("remove address {address}/{prefix}")) {
+        let operation = || format!("remove address {address}/{prefix}");
+        match self.socket.request(message, operation) {
             Err(e) if e.errno == Errno::EADDRNOTAVAIL => Ok(()),
             other => other,
         }
@@ -88,50 +89,9 @@ impl Netlink {
 
     /// Sets the default route, in place of one that is there.
     pub fn set_default_route(&mut self, index: u32, gateway: Ipv4Addr) -> Result<(), NetlinkError> {
-        let mut message =
-            Message::new(libc::RTM_NEWROUTE, libc::NLM_F_CREATE | libc::NLM_F_REPLACE);
-        message.bytes(&[
-            libc::AF_INET as u8,
-            0,
-            0,
-            0,
-            libc::RT_TABLE_MAIN,
-            libc::RTPROT_BOOT,
-        ]);
-        message
-            .bytes(&[libc::RT_SCOPE_UNIVERSE, libc::RTN_UNICAST])
-            .word(0);
-        message.attribute(libc::RTA_GATEWAY, &gateway.octets());
-        message.attribute(libc::RTA_OIF, &index.to_ne_bytes());
-        self.request(message, || format!("route by {gateway}"))
-    }
-
-    fn request(
-        &mut self,
-        message: Message,
-        operation: impl Fn() -> String,
-    ) -> Result<(), NetlinkError> {
-        self.sequence += 1;
-        let bytes = message.finish(self.sequence);
-        let fail = |errno| NetlinkError {
-            operation: operation(),
-            errno,
-        };
-        send(self.fd.as_raw_fd(), &bytes, MsgFlags::empty()).map_err(fail)?;
-        let mut answer = [0u8; ANSWER_BYTES];
-        loop {
-            let count = match recv(self.fd.as_raw_fd(), &mut answer, MsgFlags::empty()) {
-                Err(Errno::EINTR) => continue,
-                other => other.map_err(fail)?,
-            };
-            if let Some(errno) = acknowledgement(&answer[..count], self.sequence) {
-                return if errno == 0 {
-                    Ok(())
-                } else {
-                    Err(fail(Errno::from_raw(errno)))
-                };
-            }
-        }
+        let message = route_message(index, gateway);
+        self.socket
+            .request(message, || format!("route by {gateway}"))
     }
 }
 
@@ -146,7 +106,7 @@ impl LinkBell {
     pub fn open() -> Result<LinkBell, NetlinkError> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         Ok(LinkBell {
-            fd: open_socket(libc::RTMGRP_LINK as u32, flags)?,
+            fd: socket::open(SockProtocol::NetlinkRoute, libc::RTMGRP_LINK as u32, flags)?,
         })
     }
 
@@ -217,20 +177,42 @@ fn parse_mac(text: &str) -> Option<[u8; 6]> {
     parts.next().is_none().then_some(mac)
 }
 
-fn open_socket(groups: u32, flags: SockFlag) -> Result<OwnedFd, NetlinkError> {
-    let fail = |errno| NetlinkError {
-        operation: "open netlink socket".to_owned(),
-        errno,
-    };
-    let fd = socket(
-        AddressFamily::Netlink,
-        SockType::Raw,
-        flags,
-        Some(SockProtocol::NetlinkRoute),
-    )
-    .map_err(fail)?;
-    bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups)).map_err(fail)?;
-    Ok(fd)
+/// The fixed part of requests about links, with the flags that are to change and their new values.
+fn link_message(kind: u16, flags: i32, index: u32, set: libc::c_int) -> Message {
+    let mut message = Message::new(kind, flags);
+    link_header(&mut message, index, set);
+    message
+}
+
+fn link_header(message: &mut Message, index: u32, set: libc::c_int) {
+    message
+        .bytes(&[libc::AF_UNSPEC as u8, 0])
+        .bytes(&0u16.to_ne_bytes())
+        .word(index)
+        .word(set as u32)
+        .word(set as u32);
+}
+
+fn up_message(index: u32) -> Message {
+    link_message(libc::RTM_NEWLINK, 0, index, libc::IFF_UP)
+}
+
+fn route_message(index: u32, gateway: Ipv4Addr) -> Message {
+    let mut message = Message::new(libc::RTM_NEWROUTE, libc::NLM_F_CREATE | libc::NLM_F_REPLACE);
+    message.bytes(&[
+        libc::AF_INET as u8,
+        0,
+        0,
+        0,
+        libc::RT_TABLE_MAIN,
+        libc::RTPROT_BOOT,
+    ]);
+    message
+        .bytes(&[libc::RT_SCOPE_UNIVERSE, libc::RTN_UNICAST])
+        .word(0);
+    message.attribute(libc::RTA_GATEWAY, &gateway.octets());
+    message.attribute(libc::RTA_OIF, &index.to_ne_bytes());
+    message
 }
 
 fn address_message(kind: u16, index: u32, address: Ipv4Addr, prefix: u8) -> Message {
@@ -251,60 +233,6 @@ fn address_message(kind: u16, index: u32, address: Ipv4Addr, prefix: u8) -> Mess
     message
 }
 
-/// The error number in the acknowledgement of request `sequence`; `None` if `answer` is something else.
-fn acknowledgement(answer: &[u8], sequence: u32) -> Option<i32> {
-    let word = |at: usize| answer.get(at..at + 4).map(|b| [b[0], b[1], b[2], b[3]]);
-    let kind = u16::from_ne_bytes([*answer.get(4)?, *answer.get(5)?]);
-    if i32::from(kind) != libc::NLMSG_ERROR || u32::from_ne_bytes(word(8)?) != sequence {
-        return None;
-    }
-    Some(-i32::from_ne_bytes(word(16)?))
-}
-
-/// A request under construction: netlink header, fixed part, attributes.
-struct Message {
-    data: Vec<u8>,
-}
-
-impl Message {
-    fn new(kind: u16, flags: i32) -> Message {
-        let mut message = Message {
-            data: Vec::with_capacity(64),
-        };
-        let flags = flags | libc::NLM_F_REQUEST | libc::NLM_F_ACK;
-        message
-            .word(0)
-            .bytes(&kind.to_ne_bytes())
-            .bytes(&(flags as u16).to_ne_bytes())
-            .word(0)
-            .word(0);
-        message
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) -> &mut Message {
-        self.data.extend_from_slice(bytes);
-        self
-    }
-
-    fn word(&mut self, word: u32) -> &mut Message {
-        self.bytes(&word.to_ne_bytes())
-    }
-
-    /// Every attribute here is four bytes long, so none needs padding.
-    fn attribute(&mut self, kind: u16, value: &[u8; 4]) {
-        self.bytes(&8u16.to_ne_bytes())
-            .bytes(&kind.to_ne_bytes())
-            .bytes(value);
-    }
-
-    fn finish(mut self, sequence: u32) -> Vec<u8> {
-        let length = self.data.len() as u32;
-        self.data[..4].copy_from_slice(&length.to_ne_bytes());
-        self.data[8..12].copy_from_slice(&sequence.to_ne_bytes());
-        self.data
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -317,17 +245,6 @@ mod tests {
         assert_eq!(bytes[..4], (bytes.len() as u32).to_ne_bytes());
         assert_eq!(bytes[8..12], 7u32.to_ne_bytes());
         assert_eq!(bytes[bytes.len() - 4..], [10, 0, 2, 255]);
-    }
-
-    #[test]
-    fn only_the_acknowledgement_of_the_request_counts() {
-        let mut answer = vec![0u8; 36];
-        answer[4..6].copy_from_slice(&(libc::NLMSG_ERROR as u16).to_ne_bytes());
-        answer[8..12].copy_from_slice(&3u32.to_ne_bytes());
-        answer[16..20].copy_from_slice(&(-17i32).to_ne_bytes());
-        assert_eq!(acknowledgement(&answer, 3), Some(17));
-        assert_eq!(acknowledgement(&answer, 4), None);
-        assert_eq!(acknowledgement(&answer[..10], 3), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 
 /// Most descriptors in one message.
-pub const MAX_PASSED: usize = 4;
+pub const MAX_PASSED: usize = 5;
 
 /// Sends bytes with descriptors at the first of them. Returns how many bytes went.
 pub fn send(stream: &UnixStream, bytes: &[u8], passed: &[BorrowedFd<'_>]) -> io::Result<usize> {

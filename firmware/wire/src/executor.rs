@@ -39,6 +39,8 @@ pub struct ExecutorSpec {
     pub kill_grace_ms: u32,
     /// How much of its output is kept; none: all of it.
     pub output: Option<OutputLimits>,
+    /// Rows and columns of the window of the terminal that it is on; none: it is on no terminal.
+    pub terminal: Option<(u16, u16)>,
 }
 
 /// How much is kept of what a task writes.
@@ -87,6 +89,11 @@ pub enum ToExecutor {
         /// Its number.
         number: u8,
     },
+    /// The near end of the task's terminal is wanted: answered by [`FromExecutor::Terminal`].
+    Terminal {
+        /// What it writes is wanted, too.
+        listen: bool,
+    },
 }
 
 /// A command that runs where a task runs: in its namespaces and cgroup, with its user and environment.
@@ -118,6 +125,9 @@ pub enum FromExecutor {
     BesideRuns,
     /// It has ended, or was never started.
     BesideEnded(Outcome),
+    /// With the first bytes come two descriptors at most: the near end of the task's terminal, and a pipe with what the task
+    /// writes from now on. None: it is on no terminal.
+    Terminal,
 }
 
 /// How a task ended: file `exit` of the run directory (a frame with a checksum behind it).

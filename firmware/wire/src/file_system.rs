@@ -22,6 +22,8 @@ pub struct FileSystem {
     pub devices: Vec<String>,
     /// `/dev/shm`.
     pub shared_memory: SharedMemory,
+    /// It has a network of its own, of which `/sys` tells, and these files; none: the host's.
+    pub network: Option<Names>,
 }
 
 impl FileSystem {
@@ -34,8 +36,20 @@ impl FileSystem {
             mounts: Vec::new(),
             devices: Vec::new(),
             shared_memory: SharedMemory::Own { megabytes: None },
+            network: None,
         }
     }
+}
+
+/// What a task with a network of its own finds in `/etc`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Names {
+    /// `hostname`.
+    pub hostname: String,
+    /// `hosts`.
+    pub hosts: String,
+    /// `resolv.conf`.
+    pub resolv_conf: String,
 }
 
 /// What a task's `/` is.
@@ -86,6 +100,15 @@ pub enum MountSource {
     },
     /// A file with these bytes, in memory only.
     Secret(#[serde(with = "serde_bytes")] Vec<u8>),
+    /// An image: as [`Root::Overlay`].
+    Overlay {
+        /// At least one.
+        layers: Vec<String>,
+        /// Takes what the task writes.
+        upper: String,
+        /// Empty, on the same file system as `upper`.
+        work: String,
+    },
 }
 
 /// What `/dev/shm` is.

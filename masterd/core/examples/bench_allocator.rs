@@ -9,7 +9,8 @@
 #[path = "../benches/allocator/shapes.rs"]
 mod shapes;
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap};
 use std::time::Instant as Clock;
 
 use shapes::{agent, board, cluster, framework, give_back, quota, with_frameworks};
@@ -53,6 +54,9 @@ fn main() {
     line("Sorter, add", 50_000, 1_000, add, Some(185.0));
     line("Sorter, remove", 50_000, 1_000, remove, Some(12_200.0));
     let (p50, p99) = freed(1_000, 100);
+    for (agents, frameworks) in [SIZES[2], SIZES[3]] {
+        line("Floor", agents, frameworks, floor(agents, frameworks), None);
+    }
     println!(
         "freed resource to next offer, 1000 agents, 100 frameworks: p50 {p50:.1} us, p99 {p99:.1} us"
     );
@@ -163,6 +167,36 @@ fn freed(agents: usize, frameworks: usize) -> (f64, f64) {
     }
     times.sort_by(f64::total_cmp);
     (times[times.len() / 2], times[times.len() * 99 / 100])
+}
+
+/// The arithmetic of fairness and nothing else: each agent's four amounts go to the least share of a heap. It says what this
+/// machine is worth at the moment; the ratio of a round to it changes less than both do.
+fn floor(agents: usize, frameworks: usize) -> f64 {
+    const FREE: [u64; 4] = [8_000, 2_082_000, 3_072_000, 825];
+    let total = FREE.map(|free| free * agents as u64);
+    let mut times = Vec::new();
+    for _ in 0..ROUNDS {
+        let mut held = vec![[0u64; FREE.len()]; frameworks];
+        let mut heap: BinaryHeap<_> = (0..frameworks).map(|at| Reverse((0u64, at))).collect();
+        let begin = Clock::now();
+        for _ in 0..agents {
+            let Some(mut least) = heap.peek_mut() else {
+                break;
+            };
+            let Reverse((share, at)) = &mut *least;
+            for (held, free) in held[*at].iter_mut().zip(FREE) {
+                *held += free;
+            }
+            let shares = held[*at].iter().zip(total);
+            *share = shares
+                .map(|(held, total)| (held << 32) / total)
+                .max()
+                .unwrap();
+        }
+        times.push(begin.elapsed().as_secs_f64() * 1e3);
+        assert!(std::hint::black_box(held).iter().all(|held| held[0] > 0));
+    }
+    median(times)
 }
 
 fn median(mut times: Vec<f64>) -> f64 {

@@ -19,6 +19,7 @@ mod brought;
 pub mod call;
 pub mod check;
 mod config;
+pub mod consensus;
 pub mod constraints;
 mod event;
 mod executors;

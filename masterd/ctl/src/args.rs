@@ -78,8 +78,10 @@ pub(crate) enum Command {
     Logs(LogsArgs),
     /// Run a command beside a task, with its files, environment and processes; end with its exit code
     Exec(ExecArgs),
+    /// Sit down before the terminal of a task that was run with --tty; Ctrl-] leaves
+    Attach(TaskArgs),
     /// Kill a task
-    Kill(KillArgs),
+    Kill(TaskArgs),
     /// Show or set what roles are guaranteed and limited to
     Quota(QuotaArgs),
     /// Show or set how much roles count next to each other
@@ -127,6 +129,9 @@ pub(crate) struct RunArgs {
     /// Container image to run it in: a name as for `docker pull`, or the path or URI of an archive
     #[arg(long, value_name = "IMAGE")]
     pub(crate) image: Option<String>,
+    /// Give it a terminal, for `nesos attach`
+    #[arg(short, long)]
+    pub(crate) tty: bool,
     /// One argument: text for /bin/sh. Several: a program and its arguments. None: what the image says
     #[arg(required_unless_present = "image", last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,
@@ -172,9 +177,9 @@ pub(crate) struct LogsArgs {
     pub(crate) task: String,
 }
 
-/// `nesos kill`.
+/// One task.
 #[derive(Debug, Args)]
-pub(crate) struct KillArgs {
+pub(crate) struct TaskArgs {
     /// Id or name of the task, or the beginning of either
     pub(crate) task: String,
 }

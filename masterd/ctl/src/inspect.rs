@@ -5,7 +5,7 @@
 use hyper::header::HeaderMap;
 use serde_json::json;
 
-use crate::args::{KillArgs, Output, PsArgs};
+use crate::args::{Output, PsArgs, TaskArgs};
 use crate::cluster;
 use crate::failure::Failure;
 use crate::http::{Client, segment};
@@ -82,7 +82,7 @@ pub(crate) async fn nodes(client: &Client, output: Output) -> Result<(), Failure
 }
 
 /// `nesos kill`.
-pub(crate) async fn kill(client: &Client, args: &KillArgs, output: Output) -> Result<(), Failure> {
+pub(crate) async fn kill(client: &Client, args: &TaskArgs, output: Output) -> Result<(), Failure> {
     let task = cluster::find_task(client, &args.task).await?;
     if task.is_over() {
         return Err(Failure::NoSuchTask(format!(

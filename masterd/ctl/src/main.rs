@@ -62,6 +62,9 @@ async fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::Exec(args) => {
             return exec::exec(&locate::client(global).await?, args).await;
         }
+        Command::Attach(args) => {
+            return exec::attach::attach(&locate::client(global).await?, args).await;
+        }
         Command::Ps(args) => inspect::ps(&locate::client(global).await?, args, output).await?,
         Command::Nodes => inspect::nodes(&locate::client(global).await?, output).await?,
         Command::Logs(args) => logs::logs(&locate::client(global).await?, args).await?,

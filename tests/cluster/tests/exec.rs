@@ -243,3 +243,42 @@ fn a_session_ends_with_its_terminal_and_its_task() {
     let _ = task.wait(SOON);
     cluster.stop();
 }
+
+#[test]
+fn people_come_to_a_tasks_terminal_and_leave_it() {
+    let cluster = DevCluster::start(1, &[]);
+    let nesos = &cluster.nesos;
+    let text = "echo up; exec sh -i";
+    let mut task = nesos.start(&["run", "--tty", "--name", "term", "--", text]);
+    task.wait_for("up", SOON);
+    let mut person = Person::sits_down(nesos, &["attach", "term"]);
+    person.sees("Ctrl-] leaves");
+    person.types(
+        b"until test \"$(stty size)\" = '24 80'; do sleep 0.05; done; A=of\\ mine; echo s'ized'\n",
+    );
+    person.sees("sized\r\n");
+    // The last key is not for the task.
+    person.types(b"sleep 1000\n\x1d");
+    person.sees("which runs on");
+    assert_eq!(person.process.pidfd.wait().unwrap(), Exit::Code(0));
+    assert!(person.local_flags().contains(LocalFlags::ECHO));
+
+    let mut person = Person::sits_down(nesos, &["attach", "term"]);
+    person.sees("Ctrl-] leaves");
+    person.types(&[3]);
+    person.types(b"echo value $A; exit 5\n");
+    person.sees("value of mine\r\n");
+    person.sees("has ended");
+    assert_eq!(person.process.pidfd.wait().unwrap(), Exit::Code(0));
+    assert_eq!(task.wait(SOON).code, 5);
+    let refused = nesos.run(&["attach", "term"]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    let mut plain = nesos.start(&["run", "--name", "plain", "--", "echo up; sleep 1000"]);
+    plain.wait_for("up", SOON);
+    let refused = nesos.run(&["attach", "plain"]);
+    assert!(
+        refused.code == 1 && refused.stderr.contains("no terminal"),
+        "{refused:?}"
+    );
+    cluster.stop();
+}

@@ -116,6 +116,33 @@ impl Lab {
         id
     }
 
+    /// Launches shell texts as one group, whose executor has this ContainerInfo; their ids.
+    ///
+    /// # Panics
+    /// The master does not take it.
+    pub fn launch_group(&mut self, mut container: Value, texts: &[&str]) -> Vec<String> {
+        container["type"] = "MESOS".into();
+        let offer = self.offer_of(&[("mem", 32 + 8 * texts.len() as u32)]);
+        let one = |name: &str, value: f64| json!({"name": name, "type": "SCALAR", "scalar": {"value": value}});
+        let group = self.count;
+        let mut tasks = Vec::new();
+        for text in texts {
+            self.count += 1;
+            let mut task = task(&offer, &format!("proof-{}", self.count), 0.1, text);
+            task["resources"] = json!([one("cpus", 0.02), one("mem", 8.0)]);
+            tasks.push(task);
+        }
+        let executor = json!({"type": "DEFAULT", "executor_id": {"value": format!("group-{group}")},
+            "framework_id": self.scheduler.id, "container": container,
+            "resources": [one("cpus", 0.02), one("mem", 32.0)]});
+        let operation = json!({"type": "LAUNCH_GROUP", "launch_group": {"executor": executor, "task_group": {"tasks": tasks}}});
+        self.scheduler.accept(&offer, json!([operation]));
+        let first = group + 1;
+        (first..=self.count)
+            .map(|number| format!("proof-{number}"))
+            .collect()
+    }
+
     /// An offer with so much of these resources; smaller ones go back, and come together.
     ///
     /// # Panics

@@ -163,6 +163,14 @@ fn an_image_for_a_root(lab: &mut Lab) {
     assert_eq!(told.stdout, expected, "{told:?}");
     // The next container finds the layers as they were.
     assert_eq!(lab.run("", asked).stdout, expected);
+    let volume = |path: &str, mode: &str| {
+        let image = json!({"type": "DOCKER", "docker": {"name": "/data/image.tar"}});
+        json!({"container_path": path, "mode": mode, "image": image})
+    };
+    let volumes = json!({"volumes": [volume("tool", "RO"), volume("mine", "RW")]});
+    let text = "cat tool/etc/kept; ls tool/var; (echo > tool/x) 2>/dev/null || echo refused; echo own > mine/x; cat mine/x";
+    let seen = "kept\nnew\nrefused\nown\n";
+    assert_eq!(lab.contained(text, volumes).well(), seen);
     let refusal = lab
         .run(
             "",
@@ -247,6 +255,6 @@ fn a_memory_hog_dies_alone(lab: &mut Lab) {
 /// Of all these containers no cgroup, mount or run directory is left on the board.
 fn nothing_is_left(lab: &Lab) {
     let mut shell = lab.cluster.shell("board-2");
-    let (left, _) = shell.run("ls -d /sys/fs/cgroup/nesos/*/ | grep -v executors; grep -c -e overlay -e agentd /proc/mounts; pidof nesos-executor");
+    let (left, _) = shell.run("ls -d /sys/fs/cgroup/nesos/*/ | grep -v executors; grep -c -e overlay -e agentd /proc/mounts; cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -o 'nesos-executo[r] /[^ ]*'");
     assert_eq!(left, "0");
 }

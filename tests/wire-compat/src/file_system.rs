@@ -2,7 +2,7 @@
 //!
 //! Used by the spec's sample. Invariant: every variant stands in it once.
 
-use nesos_wire::file_system::{FileSystem, Mount, MountSource, Root, SharedMemory};
+use nesos_wire::file_system::{FileSystem, Mount, MountSource, Names, Root, SharedMemory};
 use nesos_wire::rights::{ResourceLimit, Rights};
 
 pub(crate) fn file_system() -> FileSystem {
@@ -15,6 +15,11 @@ pub(crate) fn file_system() -> FileSystem {
         directory: "/s".into(),
         path: "p".into(),
     };
+    let image = MountSource::Overlay {
+        layers: vec!["/l".into()],
+        upper: "/u".into(),
+        work: "/k".into(),
+    };
     FileSystem {
         root: Root::Host {
             hidden: vec!["/w".into()],
@@ -26,9 +31,15 @@ pub(crate) fn file_system() -> FileSystem {
             mount(MountSource::Host("/h".into()), "a"),
             mount(inside, "/b"),
             mount(MountSource::Secret(vec![1, 2]), "c"),
+            mount(image, "d"),
         ],
         devices: vec!["/dev/dri".into()],
         shared_memory: SharedMemory::Own { megabytes: Some(4) },
+        network: Some(Names {
+            hostname: "n".into(),
+            hosts: "h".into(),
+            resolv_conf: "r".into(),
+        }),
     }
 }
 

@@ -40,6 +40,11 @@ pub(crate) fn messages() -> Vec<Sample> {
             "ToExecutor::SignalTask",
             ToExecutor::SignalTask { number: 10 },
         ),
+        sample(
+            "ToExecutor::Terminal",
+            ToExecutor::Terminal { listen: true },
+        ),
+        sample("FromExecutor::Terminal", FromExecutor::Terminal),
         sample("BesideSpec", beside()),
         sample("FromExecutor::BesideRuns", FromExecutor::BesideRuns),
         sample(
@@ -98,6 +103,7 @@ fn executor_spec() -> ExecutorSpec {
             stderr_bytes: 2,
             files: 3,
         }),
+        terminal: Some((24, 80)),
     }
 }
 

@@ -78,6 +78,8 @@ impl Agent {
             return;
         };
         match event {
+            // What its tasks' statuses say of networks is the executor's to tell.
+            ContainerEvent::Networked { .. } => {}
             ContainerEvent::Started | ContainerEvent::Running => self.holder_started(&key),
             ContainerEvent::LaunchFailed { message } => {
                 self.history.counters.launch_errors += 1;

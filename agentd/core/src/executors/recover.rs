@@ -2,6 +2,7 @@
 //!
 //! Called by `recovery`. Invariant: a task that its executor may have is never handed over again.
 
+use nesos_base::time::Duration;
 use nesos_wire::framework_executor::{ExecutorKind, FrameworkExecutor};
 use nesos_wire::task::{Reason, TaskState};
 use nesos_wire::{Attempt, ContainerId, ExecutorKey, TaskKey};
@@ -10,6 +11,7 @@ use super::{Executor, ExecutorPhase, Ties, key_of};
 use crate::agent::Agent;
 use crate::checkpoint::Record;
 use crate::event::Action;
+use crate::lending::record_of;
 use crate::task::{Draft, Phase, Task};
 
 impl Agent {
@@ -97,7 +99,12 @@ impl Agent {
             executor.has_rebooted = has_rebooted;
             executor.phase = match executor.phase {
                 ExecutorPhase::Terminating { .. } => ExecutorPhase::Terminating {
-                    destroy_at: now + grace,
+                    destroy_at: now
+                        + if executor.verdict.is_some() {
+                            Duration::from_secs(0)
+                        } else {
+                            grace
+                        },
                 },
                 _ if !executor.is_custom() => ExecutorPhase::Running,
                 _ if executor.has_subscribed => ExecutorPhase::Returning {
@@ -173,6 +180,8 @@ impl Agent {
             if executor.is_terminating() {
                 records.push(Record::ExecutorShutdown { key: key.clone() });
             }
+            let verdict = executor.verdict.as_ref();
+            records.extend(record_of(&executor.container, verdict));
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::{Digest, Platform};
 
@@ -11,6 +12,11 @@ pub const MAX_DOCUMENT: usize = 4 * 1024 * 1024;
 pub const MAX_LAYERS: usize = 127;
 /// Most images of an index.
 const MAX_CHOICES: usize = 1000;
+/// What images in a layout are called by: containerd's whole name, and OCI's, which often is a tag alone.
+const NAMES: [&str; 2] = [
+    "io.containerd.image.name",
+    "org.opencontainers.image.ref.name",
+];
 /// Kinds of layers that can be unpacked, and what their names contain.
 const LAYERS: [&str; 5] = [
     "application/vnd.docker.image.rootfs.diff.tar.gzip",
@@ -51,6 +57,17 @@ pub enum DocumentError {
         /// How many there may be.
         most: usize,
     },
+    /// Images of several names where one is wanted.
+    #[error("it holds several images ({0}): say which: #NAME:TAG behind its own name")]
+    Several(String),
+    /// None of the wanted name.
+    #[error("it holds no image '{wanted}', only {found}")]
+    NotListed {
+        /// The name.
+        wanted: String,
+        /// What there is.
+        found: String,
+    },
     /// Manifest and configuration contradict each other.
     #[error("the manifest names {manifest} layers, the configuration {config}")]
     Layers {
@@ -78,11 +95,22 @@ pub struct Descriptor {
     pub size: u64,
 }
 
+/// One of an index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// For which machine.
+    pub platform: Platform,
+    /// Where it is.
+    pub descriptor: Descriptor,
+    /// What a layout calls it.
+    pub names: Vec<String>,
+}
+
 /// A document about images.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Document {
-    /// Images of one name for several machines.
-    Index(Vec<(Platform, Descriptor)>),
+    /// Images for several machines; in a layout also of several names.
+    Index(Vec<Choice>),
     /// One image.
     Manifest(Manifest),
 }
@@ -121,9 +149,14 @@ impl Document {
         let raw: RawDocument = json(bytes)?;
         if let Some(images) = raw.manifests {
             within("images of the index", images.len(), MAX_CHOICES)?;
-            let choice = |image: RawDescriptor| {
-                let platform = image.platform.clone().unwrap_or_default();
-                Ok((platform, image.check()?))
+            let choice = |mut image: RawDescriptor| {
+                let annotations = image.annotations.take().unwrap_or_default();
+                let named = NAMES.iter().filter_map(|key| annotations.get(*key));
+                Ok(Choice {
+                    platform: image.platform.take().unwrap_or_default(),
+                    names: named.filter_map(Value::as_str).map(Into::into).collect(),
+                    descriptor: image.check()?,
+                })
             };
             let choices: Result<Vec<_>, DocumentError> = images.into_iter().map(choice).collect();
             return Ok(Document::Index(choices?));
@@ -199,6 +232,7 @@ struct RawDescriptor {
     digest: String,
     size: u64,
     platform: Option<Platform>,
+    annotations: Option<serde_json::Map<String, Value>>,
 }
 
 impl RawDescriptor {

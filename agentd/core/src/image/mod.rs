@@ -7,14 +7,16 @@ mod archive;
 mod command;
 mod document;
 mod login;
+mod pick;
 mod platform;
 mod reference;
 
 pub use archive::Archived;
 pub use command::{NoProgram, program};
 pub use document::{
-    Config, Descriptor, Document, DocumentError, MAX_DOCUMENT, MAX_LAYERS, Manifest,
+    Choice, Config, Descriptor, Document, DocumentError, MAX_DOCUMENT, MAX_LAYERS, Manifest,
 };
 pub use login::{Challenge, Logins, MAX_CONFIG, token};
+pub use pick::{Pick, pick};
 pub use platform::{Platform, choose};
 pub use reference::{Digest, Reference, ReferenceError, Version, is_host};

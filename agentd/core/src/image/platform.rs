@@ -5,7 +5,7 @@
 
 use serde::Deserialize;
 
-use super::{Descriptor, DocumentError};
+use super::{Choice, Descriptor, DocumentError};
 
 /// Most of what an image is for that a sentence repeats.
 const MAX_SHOWN: usize = 20;
@@ -65,26 +65,26 @@ impl Platform {
 /// The image for this machine: of its variant, else one without a variant. A single one that does not say what it is for is
 /// taken too; its configuration says it again.
 pub fn choose<'a>(
-    index: &'a [(Platform, Descriptor)],
+    index: &'a [Choice],
     machine: &Platform,
 ) -> Result<&'a Descriptor, DocumentError> {
     let fits = |variant: &str| {
-        let found = index.iter().find(|(platform, _)| {
+        let found = index.iter().find(|Choice { platform, .. }| {
             platform.os == machine.os
                 && platform.architecture == machine.architecture
                 && platform.variant == variant
         });
-        found.map(|(_, descriptor)| descriptor)
+        found.map(|choice| &choice.descriptor)
     };
     let single = || match index {
-        [(platform, descriptor)] if !platform.is_said() => Some(descriptor),
+        [only] if !only.platform.is_said() => Some(&only.descriptor),
         _ => None,
     };
     let found = fits(&machine.variant).or_else(|| fits("")).or_else(single);
     found.ok_or_else(|| {
         let names = index.iter().take(MAX_LISTED);
-        let names = names.map(|(platform, _)| match platform.is_said() {
-            true => platform.shown(),
+        let names = names.map(|choice| match choice.platform.is_said() {
+            true => choice.platform.shown(),
             false => "an unnamed machine".into(),
         });
         DocumentError::Platform {
@@ -111,7 +111,7 @@ mod tests {
         }
     }
 
-    fn index(entries: &[(&str, &str, char)]) -> Vec<(Platform, Descriptor)> {
+    fn index(entries: &[(&str, &str, char)]) -> Vec<Choice> {
         let entry = |(architecture, variant, letter): &(&str, &str, char)| {
             let platform = match architecture.is_empty() {
                 true => String::new(),

@@ -183,3 +183,62 @@ fn an_executor_on_lent_resources_goes_with_all_of_its_tasks() {
         (TaskState::Gone, Some(Reason::ContainerPreempted))
     );
 }
+
+#[test]
+fn who_was_preempted_is_told_so_by_the_next_agent() {
+    let mut bench = lender();
+    let mut lodger = spec("lodger", 2);
+    lodger.resources = revocable("cpus:0.5");
+    bench.launch(lodger);
+    bench.container_event("lodger", ContainerEvent::Running);
+    look(&mut bench, LENDS, 90.0);
+    look(&mut bench, EVICTS, 50.0);
+    // Twice: a log is replaced by its shortest form in between.
+    for _ in 0..2 {
+        bench.actions.clear();
+        bench.restart(config());
+        let container = bench.container("lodger");
+        assert!(destroyed(&bench, &container), "{:?}", bench.actions);
+    }
+    bench.finish("lodger", Outcome::Signal(9));
+    let statuses = bench.agent.tasks();
+    let mut its = statuses.filter(|view| view.spec.key == key("lodger"));
+    let status = its
+        .next()
+        .and_then(|view| view.status)
+        .expect("it has ended");
+    assert_eq!(
+        (status.state, status.reason),
+        (TaskState::Gone, Some(Reason::ContainerPreempted))
+    );
+    assert!(status.message.contains("processor"), "{}", status.message);
+}
+
+#[test]
+fn so_is_an_executor() {
+    let mut bench = lender();
+    let mut brought = executor("e", ExecutorKind::Custom, 7);
+    brought.resources = revocable("cpus:0.1");
+    let task = TaskSpec {
+        resources: revocable("cpus:0.1"),
+        ..given("guest", &brought, 8)
+    };
+    let key = brought.key.clone();
+    bench.message(MasterToAgent::LaunchExecutor {
+        executor: Box::new(brought),
+        start: true,
+        tasks: vec![task],
+        group: false,
+    });
+    let container = bench.agent.executor(&key).expect("taken").container.clone();
+    look(&mut bench, EVICTS, 90.0);
+    bench.restart(config());
+    bench.event(Event::Container {
+        container,
+        event: finished(Outcome::Signal(9)),
+    });
+    let mut tasks = bench.agent.tasks();
+    let guest = tasks.find(|view| view.spec.key.task.as_str() == "guest");
+    let status = guest.and_then(|view| view.status).expect("it has ended");
+    assert_eq!(status.reason, Some(Reason::ContainerPreempted));
+}

@@ -18,6 +18,7 @@ mod executors;
 mod lending;
 mod lifecycle;
 mod link;
+mod networks;
 mod operations;
 mod pods;
 mod probing;

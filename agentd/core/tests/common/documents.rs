@@ -1,7 +1,8 @@
 //! Reads any bytes as what strangers say of images and checks what comes out. Shared by a test and the fuzz target `images`.
 
 use agentd_core::image::{
-    Archived, Challenge, Config, Document, Logins, MAX_LAYERS, Platform, Reference, choose, token,
+    Archived, Challenge, Config, Document, Logins, MAX_LAYERS, Pick, Platform, Reference, choose,
+    pick, token,
 };
 
 /// As each kind of document, and as text. What it is not is an error; nothing else may happen.
@@ -10,9 +11,13 @@ pub(crate) fn documents(bytes: &[u8]) {
         Ok(Document::Index(index)) => {
             for machine in ["aarch64", "arm", "x86_64", ""].map(Platform::of_machine) {
                 match choose(&index, &machine) {
-                    Ok(chosen) => assert!(index.iter().any(|(_, known)| known == chosen)),
+                    Ok(chosen) => assert!(index.iter().any(|known| known.descriptor == *chosen)),
                     Err(error) => assert!(error.to_string().len() < 2000, "{error}"),
                 }
+            }
+            let names: Vec<_> = index.iter().map(|choice| choice.names.clone()).collect();
+            if let Err(error) = pick(&names, Pick::Only) {
+                assert!(error.to_string().len() < 4000, "{error}");
             }
         }
         Ok(Document::Manifest(manifest)) => {
@@ -24,7 +29,7 @@ pub(crate) fn documents(bytes: &[u8]) {
         assert!((1..=MAX_LAYERS).contains(&config.layers.len()));
         assert!(config.environment.iter().all(|(name, _)| !name.is_empty()));
     }
-    if let Ok(image) = Archived::parse(bytes) {
+    if let Ok(image) = Archived::parse(bytes, Pick::Only) {
         let paths = image.layers.iter().chain([&image.config]);
         let is_plain = |path: &String| !path.split('/').any(|part| matches!(part, "" | "." | ".."));
         assert!(paths.into_iter().all(is_plain), "{image:?}");

@@ -101,7 +101,9 @@ impl Beside {
             match self.next().await? {
                 FromExecutor::BesideEnded(outcome) => return Some(outcome),
                 FromExecutor::Exited(_) => return None,
-                FromExecutor::BesideRuns | FromExecutor::Running { .. } => {}
+                FromExecutor::BesideRuns
+                | FromExecutor::Running { .. }
+                | FromExecutor::Terminal => {}
             }
         }
     }

@@ -98,17 +98,17 @@ impl Helper {
         }
     }
 
-    /// One that was just started, with a connection, and a file for its words.
+    /// One that was just started, with a connection, and a file for its words; or one of which nobody knows whether it was.
     pub(super) fn started(
         directory: PathBuf,
-        spawned: Spawned,
+        spawned: Option<Spawned>,
         first: StdStream,
         words: File,
     ) -> Self {
         Self {
             directory,
-            process: Some(spawned.pidfd),
-            pid: Some(spawned.pid),
+            pid: spawned.as_ref().map(|spawned| spawned.pid),
+            process: spawned.map(|spawned| spawned.pidfd),
             first: Some(first),
             words: Some(words),
         }

@@ -4,6 +4,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use agentd_core::command::{Place, executor_spec};
 use agentd_core::fetch;
 use nesos_api::v1;
 use nesos_shell::flags::Values;
-use nesos_sys::container::{SpawnPlan, spawn};
+use nesos_sys::container::fork_server::Order;
 use nesos_sys::user::{self, Credentials, UserError};
 use nesos_wire::executor::TaskUser;
 use nesos_wire::framework_executor::ExecutorKind;
@@ -22,7 +23,9 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::Context;
 use super::helper::Helper;
-use super::isolators::{Refusal, Setup, Wish};
+use super::isolators::{Pod, Refusal, Setup, Wish};
+use super::nursery::NurseryError;
+use super::terminal;
 use crate::fetcher::client::Client;
 use crate::fetcher::helper::Helper as FetchHelper;
 use crate::fetcher::{self, Target};
@@ -68,7 +71,7 @@ pub(super) enum LaunchError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     #[error("the executor helper: {0}")]
-    Spawn(#[from] nesos_sys::container::SpawnError),
+    Nursery(#[from] NurseryError),
 }
 
 /// What is launched, and for which agent.
@@ -87,7 +90,7 @@ pub(super) enum Home {
     /// A run of its executor's.
     Run,
     /// Inside the run of its pod, whose container this is.
-    Pod(ContainerId),
+    Pod(Box<Pod>),
     /// It is an operator's.
     Own {
         sandbox: PathBuf,
@@ -114,6 +117,7 @@ impl Home {
                 (own, None)
             }
             Home::Pod(pod) => {
+                let pod = &pod.container;
                 let own = sandbox::make_inside(work_dir, agent, spec, container, pod, owner)?;
                 let around = sandbox::of_container(work_dir, agent, spec, pod, None);
                 (own, around)
@@ -164,10 +168,15 @@ async fn start(
     let (work_dir, owner) = (&settings.work_dir, credentials.as_ref());
     let (sandbox, around) = home.make(work_dir, agent, spec, container, owner)?;
     let mut wish = Wish::new(spec, container, &sandbox, around.as_deref());
-    let image = provide(context, container, &wish, &mut credentials).await?;
+    let (image, volumes) = provide(context, container, &wish, &mut credentials).await?;
     let owner = credentials.as_ref();
-    (wish.user, wish.image) = (owner, image.as_ref());
+    (wish.user, wish.image, wish.image_volumes) = (owner, image.as_ref(), &volumes);
+    wish.pod = match home {
+        Home::Pod(pod) => Some(pod),
+        _ => None,
+    };
     let mut setup = context.isolators.prepare(&wish)?;
+    let terminal = wish.container.tty_info.as_ref().map(terminal::window);
     // An executor finds volumes that come later by links; so does a task that sees the host's files.
     if setup.file_system.is_none() || spec.kind == ExecutorKind::Custom {
         volumes::link(work_dir, &spec.resources, &sandbox, owner)?;
@@ -204,6 +213,7 @@ async fn start(
         hostname: setup.hostname.clone(),
         rights: setup.rights.clone(),
         output: settings.output.of(&spec.command)?,
+        terminal,
         recovery_timeout: settings.recovery_timeout,
         environment: setup.environment.clone(),
         program: setup.program.clone(),
@@ -238,7 +248,7 @@ fn client(context: &Context) -> Client {
 fn publish(context: &Context, container: &ContainerId, request: &Request) {
     let newest = match &request.home {
         Home::Run => container,
-        Home::Pod(pod) => pod,
+        Home::Pod(pod) => &pod.container,
         Home::Own { .. } => return,
     };
     let work_dir = &context.settings.work_dir;
@@ -247,18 +257,23 @@ fn publish(context: &Context, container: &ContainerId, request: &Request) {
     }
 }
 
-/// The image that is asked for. Where neither the task nor its framework names a user of this machine, the image's is taken.
+/// The images that are asked for: its own, and those of its volumes. Where neither the task nor its framework names a user of
+/// this machine, that of its own is taken.
 async fn provide(
     context: &Context,
     container: &ContainerId,
     wish: &Wish<'_>,
     user: &mut Option<Credentials>,
-) -> Result<Option<Provisioned>, LaunchError> {
-    let wanted = wish.image_wanted();
-    let wanted = wanted.filter(|image| image.r#type == v1::ImageType::Docker);
+) -> Result<(Option<Provisioned>, Vec<Provisioned>), LaunchError> {
     // Without the isolator nothing is pulled, and the isolators say what is missing.
-    let (Some(images), Some(wanted)) = (&context.images, wanted) else {
-        return Ok(None);
+    let is_docker = |image: &&v1::Image| image.r#type == v1::ImageType::Docker;
+    let own = wish.image_wanted().filter(is_docker);
+    let own = own.filter(|_| context.isolators.has("docker/runtime"));
+    let volumes = wish.volume_images().filter(is_docker);
+    let volumes = volumes.filter(|_| context.isolators.has("volume/image"));
+    let wanted: Vec<_> = own.into_iter().chain(volumes).collect();
+    let (Some(images), false) = (&context.images, wanted.is_empty()) else {
+        return Ok((None, Vec::new()));
     };
     let client = client(context);
     let means = Means {
@@ -266,14 +281,18 @@ async fn provide(
         client: &client,
         cache: &context.cache,
     };
-    let image = images.provide(container, wanted, means).await?;
-    if user.is_none() && may_switch(&context.settings.flags) {
+    let mut volumes = images.provide(container, &wanted, means).await?;
+    let image = own.map(|_| volumes.remove(0));
+    if let Some(image) = &image
+        && user.is_none()
+        && may_switch(&context.settings.flags)
+    {
         *user = image.user().map_err(LaunchError::ImageUser)?;
         if let Some(user) = user {
             sandbox::give(wish.sandbox, user)?;
         }
     }
-    Ok(Some(image))
+    Ok((image, volumes))
 }
 
 /// The task's share of the disk, bytes; none: it was given none, and may write as Mesos lets it.
@@ -330,17 +349,14 @@ fn start_helper(
         .cgroups()
         .map(|cgroups| cgroups.executors().directory())
         .transpose()?;
-    let arguments = vec!["nesos-executor".into(), directory.display().to_string()];
-    let plan = SpawnPlan {
-        directory: directory.into(),
+    let order = Order {
+        word: directory,
         namespaces: setup.namespaces,
-        cgroup,
-        stdin: Some(input.into()),
-        stdout: Some(there.into()),
-        stderr: Some(error.into()),
-        ..SpawnPlan::new(context.settings.executor.display().to_string(), arguments)
+        cgroup: cgroup.as_ref().map(AsFd::as_fd),
+        stdio: [input.as_fd(), there.as_fd(), error.as_fd()],
+        network: setup.network.as_deref().map(AsFd::as_fd),
     };
-    let spawned = spawn(&plan)?;
+    let spawned = context.nursery.begin(&order)?;
     Ok(Helper::started(directory.into(), spawned, here, words))
 }
 

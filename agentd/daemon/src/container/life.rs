@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use agentd_core::{ContainerEvent, Finish};
+use nesos_api::v1;
 use nesos_wire::ContainerId;
 use nesos_wire::executor::{ExitRecord, FromExecutor, Outcome};
 use tokio::sync::mpsc;
@@ -61,7 +62,10 @@ impl Life {
             _ = self.orders.recv() => Err("the launch was given up".to_string()),
         };
         let word = match launched {
-            Ok(helper) => self.watch(helper, true).await,
+            Ok(helper) => {
+                self.tell_network().await;
+                self.watch(helper, true).await
+            }
             Err(message) => ContainerEvent::LaunchFailed { message },
         };
         self.end(word).await;
@@ -90,6 +94,24 @@ impl Life {
         }
     }
 
+    /// Its statuses say which addresses it has.
+    async fn tell_network(&self) {
+        let Some(network) = self.context.isolators.network(&self.container) else {
+            return;
+        };
+        let container_status = v1::ContainerStatus {
+            network_infos: vec![network],
+            ..v1::ContainerStatus::default()
+        };
+        let status = v1::TaskStatus {
+            container_status: Some(Box::new(container_status)),
+            ..v1::TaskStatus::default()
+        };
+        let status = status.to_protobuf();
+        let event = ContainerEvent::Networked { status };
+        self.context.tell(&self.container, event).await;
+    }
+
     async fn watch(&mut self, mut helper: Helper, is_new: bool) -> ContainerEvent {
         let mut word = None;
         for _ in 0..MAX_RECONNECTS {
@@ -98,6 +120,7 @@ impl Life {
             };
             if let Some(pid) = helper.pid() {
                 let container = self.container.clone();
+                self.context.isolators.runs(&container, pid);
                 self.context.helpers.borrow_mut().insert(container, pid);
             }
             word = self.converse(connection, &mut helper, is_new).await;
@@ -167,7 +190,9 @@ impl Life {
                     }
                     FromExecutor::Exited(record) => return Some(record),
                     // Said on connections of their own.
-                    FromExecutor::BesideRuns | FromExecutor::BesideEnded(_) => {}
+                    FromExecutor::BesideRuns
+                    | FromExecutor::BesideEnded(_)
+                    | FromExecutor::Terminal => {}
                 },
                 Some(order) = self.orders.recv() => match order {
                     Order::Kill(grace_ms) => connection.kill(grace_ms).await,

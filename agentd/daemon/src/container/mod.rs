@@ -10,19 +10,23 @@ mod helper;
 mod isolators;
 mod launch;
 mod life;
+mod nursery;
 pub(crate) mod own;
 mod strays;
+pub(crate) mod terminal;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 
 use agentd_core::slack::{Measured, Sample, Waits};
 use agentd_core::{ContainerEvent, Event, ProbeKind};
+use nesos_api::v1;
 use nesos_sys::cgroup::Usage;
 use nesos_sys::cgroup::statistics::{Pressure, Statistics, of_machine};
 use nesos_sys::process;
@@ -39,8 +43,10 @@ use crate::settings::{Settings, SettingsError};
 use cgroups::Cgroups;
 pub(crate) use cgroups::EXECUTORS;
 use isolators::Isolators;
+pub(crate) use isolators::Pod;
 use launch::{Home, Request};
 use life::Life;
+use nursery::Nursery;
 use own::Register;
 
 /// Orders that wait for one container: a kill, shorter kills, a destroy.
@@ -65,13 +71,14 @@ struct Context {
     isolators: Isolators,
     /// Fetched files that are kept.
     cache: Cache,
-    /// With docker/runtime.
+    /// With docker/runtime or volume/image.
     images: Option<Images>,
     events: mpsc::Sender<Event>,
     /// The helpers that live, by container: for displays.
     helpers: RefCell<BTreeMap<ContainerId, u32>>,
     /// Those that operators have started, of which the core knows nothing.
     own: Register,
+    nursery: Nursery,
 }
 
 impl Context {
@@ -112,11 +119,12 @@ impl Containerizer {
         let fetched = &settings.fetcher;
         let cache = Cache::new(fetched.cache_directory.clone(), fetched.cache_size)
             .map_err(|e| SettingsError::new("--fetcher_cache_dir", e))?;
-        let has_images = isolators.has("docker/runtime");
+        let has_images = isolators.has("docker/runtime") || isolators.has("volume/image");
         let images = has_images
             .then(|| Images::new(&settings.images, fetched.program.clone()))
             .transpose();
         let images = images.map_err(|e| SettingsError::new("--docker_store_dir", e))?;
+        let nursery = Nursery::new(settings.executor.clone());
         Ok(Self {
             context: Rc::new(Context {
                 settings,
@@ -127,6 +135,7 @@ impl Containerizer {
                 events,
                 helpers: RefCell::default(),
                 own: Register::default(),
+                nursery,
             }),
             orders: BTreeMap::new(),
         })
@@ -137,14 +146,14 @@ impl Containerizer {
         container: ContainerId,
         spec: TaskSpec,
         agent: AgentId,
-        parent: Option<ContainerId>,
+        pod: Option<Pod>,
         endpoint: String,
     ) {
         let (life, _) = self.begin(container);
         let request = Request {
             spec,
             agent,
-            home: parent.map_or(Home::Run, Home::Pod),
+            home: pod.map_or(Home::Run, |pod| Home::Pod(Box::new(pod))),
             endpoint,
         };
         tokio::task::spawn_local(life.launch(request));
@@ -292,6 +301,16 @@ impl Containerizer {
     fn is_inside(&self, container: &ContainerId) -> bool {
         self.own(container)
             .is_some_and(|own| own.wanted.parent.is_some())
+    }
+
+    /// The network that it has to itself, or with its pod.
+    pub(crate) fn network(&self, container: &ContainerId) -> Option<v1::NetworkInfo> {
+        self.context.isolators.network(container)
+    }
+
+    /// Whether this is the address of a container that has a network of its own.
+    pub(crate) fn has_address(&self, address: IpAddr) -> bool {
+        self.context.isolators.has_address(address)
     }
 
     /// What it may use of the disk, and what it used lately, bytes; with disk/du.

@@ -173,6 +173,8 @@ impl Context {
                 }
                 return;
             }
+            // Displays ask for it.
+            ContainerEvent::Networked { .. } => return,
             ContainerEvent::Running => State::Running,
             ContainerEvent::LaunchFailed { message } => State::Failed(message),
             ContainerEvent::Finished(finish) => match &finish.record.outcome {

@@ -153,15 +153,15 @@ fn check_id(id: &v1::ContainerID) -> Result<(), Refusal> {
 }
 
 /// A running container, and what one inside it takes from it.
-struct Around {
-    container: ContainerId,
+pub(super) struct Around {
+    pub(super) container: ContainerId,
     sandbox: PathBuf,
     /// Where sandboxes of those inside lie: beside its own, as what is in that one is its task's business.
     folder: PathBuf,
     spec: TaskSpec,
 }
 
-fn around(context: &Context, parent: &v1::ContainerID) -> Result<Around, Refusal> {
+pub(super) fn around(context: &Context, parent: &v1::ContainerID) -> Result<Around, Refusal> {
     let id = text(parent);
     if let Some(own) = by_text(context, &id)
         && own.state() == State::Running
@@ -306,8 +306,6 @@ fn check_container(container: Option<&v1::ContainerInfo>) -> Result<bool, String
     let what = match container {
         c if c.r#type != v1::ContainerInfoType::Mesos => "types other than MESOS are",
         c if c.docker.is_some() => "'docker' is",
-        c if !c.network_infos.is_empty() => "container networks are",
-        c if c.tty_info.is_some() => "terminals are for sessions, 'tty_info' is",
         c => return Ok(c.mesos.as_ref().is_some_and(|mesos| mesos.image.is_some())),
     };
     Err(format!("container: {what} not supported"))

@@ -89,7 +89,7 @@ async fn judge(context: &Context, request: Request<Incoming>) -> Result<Response
     }
 }
 
-/// Only who is on this host: from loopback, or from the very address that was called.
+/// Only who is on this host: from loopback, from the very address that was called, or from a container's own.
 fn may_speak(context: &Context, headers: &HeaderMap) -> Result<(), Refusal> {
     if context
         .app
@@ -102,7 +102,10 @@ fn may_speak(context: &Context, headers: &HeaderMap) -> Result<(), Refusal> {
         return Ok(());
     }
     let peer = context.peer.to_canonical();
-    if !peer.is_loopback() && Some(peer) != context.local.map(|local| local.to_canonical()) {
+    let is_here = peer.is_loopback()
+        || Some(peer) == context.local.map(|local| local.to_canonical())
+        || context.app.view.is_address_of_container(peer);
+    if !is_here {
         return Err(Refusal::new(
             StatusCode::FORBIDDEN,
             "Executors speak to the agent from its own host only; --executor_access=open lets others speak as executors too",

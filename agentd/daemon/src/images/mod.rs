@@ -1,6 +1,6 @@
 //! Container images: from what a task names to the layers and the configuration that its container is made of.
 //!
-//! Called by the containerizer, when `docker/runtime` is in use. An image that is there by name is not asked for again, as in
+//! Called by the containerizer, when `docker/runtime` or `volume/image` is in use. An image that is there by name is not asked for again, as in
 //! Mesos, unless the task says `cached: false`. Invariants: many containers that want the same image wait for one pull;
 //! layers of living containers are never removed, also after a restart of agentd.
 
@@ -19,10 +19,10 @@ use std::fs::{self, DirBuilder};
 use std::io;
 use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use agentd_core::image::{Config, Digest, Logins, Platform, Reference, Version};
+use agentd_core::image::{Config, Digest, Logins, Pick, Platform, Reference, Version};
 use nesos_api::v1;
 use nesos_sys::disk;
 use nesos_sys::user::Credentials;
@@ -42,7 +42,7 @@ use store::{Key, Store};
 const MAX_PULLS: usize = 3;
 /// Room that is made for layers, as a multiple of what travels: packed programs are a third of what they are.
 const UNPACKED: u64 = 4;
-/// Of each container: what it writes, what overlayfs needs for that, and the layers below.
+/// Of each image of a container: what is written to it, and what overlayfs needs for that; of all of them the layers.
 const UPPER: &str = "upper";
 const WORK: &str = "work";
 const LAYERS: &str = "layers";
@@ -120,23 +120,33 @@ impl Images {
         })
     }
 
-    /// Brings the image here, if it is not here, and makes what the container needs of it.
+    /// Brings the images of a container here, as far as they are not here, and makes what it needs of each.
     pub(crate) async fn provide(
         &self,
         container: &ContainerId,
-        image: &v1::Image,
+        images: &[&v1::Image],
         means: Means<'_>,
-    ) -> Result<Provisioned, ImageError> {
-        let docker = image.docker.as_ref();
-        let name = docker.map_or("", |docker| docker.name.as_str());
-        let fail = |reason| ImageError {
-            name: name.chars().take(300).collect(),
-            reason,
-        };
-        let wanted = Wanted::new(image, name, means.user).map_err(fail)?;
-        let config = self.obtain(&wanted, &means).await.map_err(fail)?;
-        self.prepare(container, config)
-            .map_err(|error| fail(format!("cannot make the container's files: {error}")))
+    ) -> Result<Vec<Provisioned>, ImageError> {
+        let (mut configs, mut held, mut last) = (Vec::new(), Vec::new(), String::new());
+        for image in images {
+            let docker = image.docker.as_ref();
+            let name = docker.map_or("", |docker| docker.name.as_str());
+            last = name.chars().take(300).collect();
+            let fail = |reason| ImageError {
+                name: last.clone(),
+                reason,
+            };
+            let wanted = Wanted::new(image, name, means.user).map_err(fail)?;
+            let config = self.obtain(&wanted, &means).await.map_err(fail)?;
+            // Until the container holds them: the next pull may need room.
+            held.push(self.store.pin(config.layers.clone()));
+            configs.push(config);
+        }
+        self.prepare(container, configs)
+            .map_err(|error| ImageError {
+                name: last,
+                reason: format!("cannot make the container's files: {error}"),
+            })
     }
 
     /// The container is over: what it has written goes, and its layers may.
@@ -214,7 +224,8 @@ impl Images {
         // Local files are read as the task's user; the operator's own, and layers, as root.
         let (own, theirs) = (helper(None), helper(means.user));
         let reference;
-        let mut origin = match self.place(wanted.name)? {
+        let (place, pick) = self.place(wanted.name)?;
+        let mut origin = match place {
             Place::Archive(path) => {
                 let reader = if wanted.is_path { &theirs } else { &own };
                 let open = Layout::open(
@@ -238,7 +249,7 @@ impl Images {
                 ))
             }
         };
-        let found = origin.find(&self.machine).await?;
+        let found = origin.find(&self.machine, pick).await?;
         // Also those that are there already: nobody shall remove them meanwhile.
         let _held = self.store.pin(found.config.layers.clone());
         let need = found.missing(&self.store).saturating_mul(UNPACKED);
@@ -252,10 +263,11 @@ impl Images {
         Ok(config)
     }
 
-    /// Where an image of this name is to be had.
-    fn place(&self, name: &str) -> Result<Place, String> {
+    /// Where an image of this name is to be had, and which one is it there.
+    fn place<'a>(&self, name: &'a str) -> Result<(Place, Pick<'a>), String> {
         if is_path(name) {
-            return Ok(Place::Archive(name.into()));
+            let (path, pick) = of_several(name);
+            return Ok((Place::Archive(path.into()), pick));
         }
         let reference = Reference::parse(name).map_err(|e| e.to_string())?;
         let server = match (&self.options.registry, &reference.registry) {
@@ -265,7 +277,8 @@ impl Images {
                 };
                 let plain = name.strip_suffix(&format!(":{tag}")).unwrap_or(name);
                 let path = folder.join(format!("{plain}:{tag}.tar"));
-                return Ok(Place::Archive(path.display().to_string()));
+                let archive = Place::Archive(path.display().to_string());
+                return Ok((archive, Pick::Rather(name)));
             }
             (Registry::Server { scheme, host }, None) => (*scheme, host.clone()),
             (Registry::Server { scheme, host }, Some(named)) if host == named => {
@@ -274,7 +287,7 @@ impl Images {
             (_, Some(named)) if is_loopback(named) => ("http", named.clone()),
             (_, Some(named)) => ("https", named.clone()),
         };
-        Ok(Place::Server(server, reference))
+        Ok((Place::Server(server, reference), Pick::Only))
     }
 
     /// The task's own login, else the agent's.
@@ -300,8 +313,29 @@ impl Images {
         }
     }
 
-    fn prepare(&self, container: &ContainerId, config: Config) -> io::Result<Provisioned> {
+    fn prepare(
+        &self,
+        container: &ContainerId,
+        configs: Vec<Config>,
+    ) -> io::Result<Vec<Provisioned>> {
         let folder = self.options.containers.join(container.as_str());
+        let all = configs.iter().flat_map(|config| &config.layers);
+        let all: Vec<Digest> = all.copied().collect();
+        let text: String = all.iter().map(|layer| format!("{layer}\n")).collect();
+        self.store.hold(container.as_str(), all);
+        let made = || -> io::Result<Vec<Provisioned>> {
+            DirBuilder::new().mode(0o700).create(&folder)?;
+            fs::write(folder.join(LAYERS), text)?;
+            let configs = configs.into_iter().enumerate();
+            configs
+                .map(|(number, config)| self.lay_out(&folder.join(number.to_string()), config))
+                .collect()
+        };
+        made().inspect_err(|_| self.release(container))
+    }
+
+    /// What one image of a container needs.
+    fn lay_out(&self, folder: &Path, config: Config) -> io::Result<Provisioned> {
         // A layer that is there twice counts where it is higher: overlayfs takes each once.
         let mut layers: Vec<Digest> = Vec::new();
         for layer in config.layers.iter().rev() {
@@ -309,25 +343,15 @@ impl Images {
                 layers.push(*layer);
             }
         }
-        self.store.hold(container.as_str(), config.layers.clone());
-        let made = || {
-            DirBuilder::new().mode(0o700).create(&folder)?;
-            let text: String = config
-                .layers
-                .iter()
-                .map(|layer| format!("{layer}\n"))
-                .collect();
-            fs::write(folder.join(LAYERS), text)?;
-            let mut builder = DirBuilder::new();
-            // The root of the task's files has these rights.
-            builder.mode(0o755).create(folder.join(UPPER))?;
-            builder.create(folder.join(WORK))
-        };
-        made().inspect_err(|_| self.release(container))?;
+        let (upper, work) = (folder.join(UPPER), folder.join(WORK));
+        DirBuilder::new().mode(0o700).create(folder)?;
+        // The root of the task's files has these rights.
+        DirBuilder::new().mode(0o755).create(&upper)?;
+        DirBuilder::new().mode(0o755).create(&work)?;
         Ok(Provisioned {
             layers: layers.iter().map(|layer| self.store.layer(layer)).collect(),
-            upper: folder.join(UPPER),
-            work: folder.join(WORK),
+            upper,
+            work,
             sandbox: self.options.sandbox.clone(),
             config,
         })
@@ -383,6 +407,18 @@ impl<'a> Wanted<'a> {
             logins: logins.map_err(|e| format!("docker.config: {e}"))?,
             is_cached: image.cached(),
         })
+    }
+}
+
+/// `ARCHIVE#NAME:TAG`, unless there is something that is called all of that; `#sha256=` is the archive's own checksum.
+fn of_several(name: &str) -> (&str, Pick<'_>) {
+    match name.rsplit_once('#') {
+        Some((archive, which))
+            if !which.is_empty() && !which.starts_with("sha256=") && !Path::new(name).exists() =>
+        {
+            (archive, Pick::Named(which))
+        }
+        _ => (name, Pick::Only),
     }
 }
 

@@ -75,10 +75,10 @@ fn check_providers(flags: &Values) -> Result<(), SettingsError> {
     let isolation = flags.text_or_empty("isolation").split(',');
     match isolation
         .map(str::trim)
-        .any(|name| name == "docker/runtime")
+        .any(|name| matches!(name, "docker/runtime" | "volume/image"))
     {
         true => Ok(()),
-        false => wrong("docker needs docker/runtime in --isolation".into()),
+        false => wrong("docker needs docker/runtime or volume/image in --isolation".into()),
     }
 }
 

@@ -8,7 +8,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use agentd_core::image::{
-    Archived, Config, Descriptor, Digest, Document, Manifest, Platform, choose,
+    Archived, Config, Descriptor, Digest, Document, Manifest, Pick, Platform, choose, pick,
 };
 
 use super::layout::{Beginning, Layout, blob_path};
@@ -58,10 +58,14 @@ impl Found {
 
 impl Origin<'_> {
     /// The image for this machine.
-    pub(super) async fn find(&mut self, machine: &Platform) -> Result<Found, String> {
-        let found = match self.beginning().await? {
+    pub(super) async fn find(
+        &mut self,
+        machine: &Platform,
+        wanted: Pick<'_>,
+    ) -> Result<Found, String> {
+        let found = match self.beginning(wanted).await? {
             Start::Document(bytes) => {
-                let manifest = self.resolve(bytes, machine).await?;
+                let manifest = self.resolve(bytes, machine, wanted).await?;
                 let raw = self.small(&manifest.config).await?;
                 Found {
                     config: parsed(&raw)?,
@@ -89,11 +93,20 @@ impl Origin<'_> {
         &mut self,
         mut bytes: Vec<u8>,
         machine: &Platform,
+        wanted: Pick<'_>,
     ) -> Result<Manifest, String> {
-        for _ in 0..MAX_DEPTH {
+        for depth in 0..MAX_DEPTH {
             match Document::parse(&bytes).map_err(|e| e.to_string())? {
                 Document::Manifest(manifest) => return Ok(manifest),
-                Document::Index(index) => {
+                Document::Index(mut index) => {
+                    // A layout's own index lists its images; those below it, and registries', one for several machines.
+                    if let (0, Origin::Layout(_)) = (depth, &self) {
+                        let names = index.iter().map(|choice| choice.names.clone());
+                        let names: Vec<_> = names.collect();
+                        let found = pick(&names, wanted).map_err(|e| e.to_string())?;
+                        let mut entry = 0..;
+                        index.retain(|_| entry.next().is_some_and(|at| found.contains(&at)));
+                    }
                     let chosen = choose(&index, machine).map_err(|e| e.to_string())?;
                     bytes = match self {
                         Origin::Registry(registry) => registry.manifest(&chosen.digest).await?,
@@ -107,13 +120,13 @@ impl Origin<'_> {
         ))
     }
 
-    async fn beginning(&mut self) -> Result<Start, String> {
+    async fn beginning(&mut self, wanted: Pick<'_>) -> Result<Start, String> {
         match self {
             Origin::Registry(registry) => Ok(Start::Document(registry.named().await?)),
             Origin::Layout(layout) => Ok(match layout.beginning().await? {
                 Beginning::Index(bytes) => Start::Document(bytes),
                 Beginning::Archive(bytes) => {
-                    let image = Archived::parse(&bytes).map_err(|e| e.to_string())?;
+                    let image = Archived::parse(&bytes, wanted).map_err(|e| e.to_string())?;
                     let raw = layout.document(&image.config).await?;
                     Start::Archived(image, raw)
                 }

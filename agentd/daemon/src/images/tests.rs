@@ -135,8 +135,8 @@ fn names_say_where_images_come_from() {
         host: "10.0.0.1:5000".into(),
     };
     let of = |images: &Images, name: &str| match images.place(name) {
-        Ok(Place::Archive(path)) => path,
-        Ok(Place::Server((scheme, host), reference)) => {
+        Ok((Place::Archive(path), _)) => path,
+        Ok((Place::Server((scheme, host), reference), _)) => {
             format!("{scheme}://{host}/{}", reference.repository)
         }
         Err(error) => error,
@@ -173,9 +173,9 @@ fn layers_of_living_containers_are_held_over_a_restart() {
         put(&one.store, '1', &['a', 'b']);
         put(&one.store, '2', &['c']);
         let config = one.store.find(&digest('1')).unwrap();
-        let made = one.prepare(&container, config).unwrap();
+        let made = one.prepare(&container, vec![config]).unwrap();
         let expected = ['b', 'a'].map(|one_of| one.store.layer(&digest(one_of)));
-        assert_eq!(made.layers, expected, "the topmost first");
+        assert_eq!(made[0].layers, expected, "the topmost first");
     });
     run(async {
         let two = images(folder.path(), server());

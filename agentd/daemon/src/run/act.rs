@@ -3,11 +3,13 @@
 //! Called by the loop, after the records of the same `Ready` are on disk.
 
 use agentd_core::{Action, ContainerEvent, Event};
+use nesos_api::v1;
 use nesos_wire::message::FileError;
 use nesos_wire::task::TaskSpec;
 use nesos_wire::{ContainerId, TaskKey};
 
 use super::{Daemon, GC_MIN_PAUSE};
+use crate::container::Pod;
 use crate::executors::convert;
 use crate::{files, sandbox, volumes};
 
@@ -74,12 +76,13 @@ impl Daemon {
     }
 
     fn launch(&mut self, container: ContainerId, parent: Option<ContainerId>, spec: TaskSpec) {
+        let pod = parent.map(|container| self.pod(container));
         match self.agent.borrow().id().cloned() {
             Some(agent) => self.containers.borrow_mut().launch(
                 container,
                 spec,
                 agent,
-                parent,
+                pod,
                 self.endpoint.clone(),
             ),
             None => {
@@ -88,6 +91,19 @@ impl Daemon {
                 self.own_events
                     .push_back(Event::Container { container, event });
             }
+        }
+    }
+
+    /// The pod of a task, as its executor describes it.
+    fn pod(&self, container: ContainerId) -> Pod {
+        let agent = self.agent.borrow();
+        let mut executors = agent.executors();
+        let executor = executors.find(|executor| *executor.container == container);
+        // Written by a master of ours; a damaged one asks for nothing.
+        let info = executor.and_then(|one| v1::ExecutorInfo::from_protobuf(&one.spec.info).ok());
+        Pod {
+            container,
+            info: *info.and_then(|info| info.container).unwrap_or_default(),
         }
     }
 

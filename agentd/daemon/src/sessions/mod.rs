@@ -1,11 +1,12 @@
 //! People's commands beside tasks, as nested containers that live as long as somebody listens (Mesos: sessions).
 //!
 //! Called by the operator API. Their processes are the helpers' (`container::beside`); here are their names, bytes and ends.
-//! They do not outlive agentd. Invariants: a reader that does not read slows its command down and nobody else; of ended
+//! They do not outlive agentd. Terminals of tasks do, and are only passed on here (`terminal`). Invariants: a reader that does not read slows its command down and nobody else; of ended
 //! sessions at most [`MAX_SESSIONS`] are remembered.
 
 mod input;
 mod output;
+pub(crate) mod terminal;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use nesos_sys::terminal;
+use nesos_sys::terminal as pairs;
 use nesos_wire::executor::{BesideSpec, Outcome};
 use tokio::net::unix::pipe;
 use tokio::sync::{Notify, mpsc, watch};
@@ -84,6 +85,8 @@ pub(crate) struct Session {
 pub(crate) struct Sessions {
     known: RefCell<BTreeMap<String, Rc<Session>>>,
     last: Cell<u64>,
+    /// Of tasks, not of sessions.
+    pub(crate) keyboards: terminal::Keyboards,
 }
 
 impl Sessions {
@@ -171,7 +174,7 @@ impl Session {
     pub(crate) fn resize(&self, rows: u16, columns: u16) {
         if let Some(near) = &self.terminal {
             // Fails only when the program is gone.
-            let _ = terminal::resize(near, rows, columns);
+            let _ = pairs::resize(near, rows, columns);
         }
     }
 
@@ -257,7 +260,7 @@ struct Near {
 }
 
 fn on_terminal(rows: u16, columns: u16) -> io::Result<(Near, [OwnedFd; 3])> {
-    let (near, far) = terminal::pair(rows, columns)?;
+    let (near, far) = pairs::pair(rows, columns)?;
     let files = [far.try_clone()?, far.try_clone()?, far];
     // Not pipes, but descriptors that can be waited for like pipes.
     let output = pipe::Receiver::from_file_unchecked(near.try_clone()?.into())?;

@@ -17,7 +17,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use super::{Piece, Session};
 
 /// Most bytes of one piece.
-const MAX_PIECE: usize = 16 * 1024;
+pub(super) const MAX_PIECE: usize = 16 * 1024;
 /// Pause between two signs of life on a stream (Mesos's `--http_heartbeat_interval`).
 const HEARTBEAT: Duration = Duration::from_secs(30);
 

@@ -87,6 +87,11 @@ impl View {
         self.containers.borrow().executor_pid(container)
     }
 
+    /// Whether this is the address of a container that has a network of its own.
+    pub(crate) fn is_address_of_container(&self, address: std::net::IpAddr) -> bool {
+        self.containers.borrow().has_address(address)
+    }
+
     /// Seconds since 1970.
     pub(crate) fn unix(&self) -> f64 {
         self.clocks.unix()

@@ -98,16 +98,17 @@ impl View {
         id: v1::ContainerID,
         container: &ContainerId,
     ) -> v1::ContainerStatus {
-        let address = v1::NetworkInfoIPAddress {
-            ip_address: Some(self.ip()),
-            ..v1::NetworkInfoIPAddress::default()
+        let of_host = || v1::NetworkInfo {
+            ip_addresses: vec![v1::NetworkInfoIPAddress {
+                ip_address: Some(self.ip()),
+                ..v1::NetworkInfoIPAddress::default()
+            }],
+            ..v1::NetworkInfo::default()
         };
+        let own = self.containers.borrow().network(container);
         v1::ContainerStatus {
             container_id: Some(id),
-            network_infos: vec![v1::NetworkInfo {
-                ip_addresses: vec![address],
-                ..v1::NetworkInfo::default()
-            }],
+            network_infos: vec![own.unwrap_or_else(of_host)],
             executor_pid: self.containers.borrow().executor_pid(container),
             ..v1::ContainerStatus::default()
         }

@@ -154,39 +154,57 @@ impl Image {
 
     /// As an OCI layout in this folder.
     pub fn layout(&self, folder: &Path) {
-        let blobs = self.blobs(MACHINE);
-        let of_digests = folder.join("blobs/sha256");
-        fs::create_dir_all(&of_digests).unwrap();
-        for blob in &blobs {
-            let digest = blob.digest();
-            fs::write(
-                of_digests.join(digest.trim_start_matches("sha256:")),
-                &blob.bytes,
-            )
-            .unwrap();
-        }
-        let index = json!({"schemaVersion": 2, "manifests": [blobs.last().unwrap().descriptor()]});
-        fs::write(folder.join("index.json"), index.to_string()).unwrap();
-        fs::write(
-            folder.join("oci-layout"),
-            r#"{"imageLayoutVersion":"1.0.0"}"#,
-        )
-        .unwrap();
+        layout(folder, &[("", self)]);
     }
 
     /// As `docker save` has always written it, in this folder.
     pub fn archive(&self, folder: &Path) {
-        fs::create_dir_all(folder).unwrap();
-        let plain: Vec<Vec<u8>> = self.layers.iter().map(Layer::bytes).collect();
+        archive(folder, &[("b:1", self)]);
+    }
+}
+
+/// Several images with their tags, as an OCI layout in this folder.
+pub fn layout(folder: &Path, images: &[(&str, &Image)]) {
+    let of_digests = folder.join("blobs/sha256");
+    fs::create_dir_all(&of_digests).unwrap();
+    let mut manifests = Vec::new();
+    for (tag, image) in images {
+        let blobs = image.blobs(MACHINE);
+        for blob in &blobs {
+            let digest = blob.digest();
+            let path = of_digests.join(digest.trim_start_matches("sha256:"));
+            fs::write(path, &blob.bytes).unwrap();
+        }
+        let mut described = blobs.last().unwrap().descriptor();
+        if !tag.is_empty() {
+            described["annotations"] = json!({"org.opencontainers.image.ref.name": tag});
+        }
+        manifests.push(described);
+    }
+    let index = json!({"schemaVersion": 2, "manifests": manifests});
+    fs::write(folder.join("index.json"), index.to_string()).unwrap();
+    let version = r#"{"imageLayoutVersion":"1.0.0"}"#;
+    fs::write(folder.join("oci-layout"), version).unwrap();
+}
+
+/// Several images with their names, as `docker save` has always written them, in this folder.
+pub fn archive(folder: &Path, images: &[(&str, &Image)]) {
+    fs::create_dir_all(folder).unwrap();
+    let mut manifest = Vec::new();
+    for (number, (name, image)) in images.iter().enumerate() {
+        // The first one's names are plain.
+        let prefix = "x".repeat(number);
+        let plain: Vec<Vec<u8>> = image.layers.iter().map(Layer::bytes).collect();
         let mut names = Vec::new();
         for (index, bytes) in plain.iter().enumerate() {
-            names.push(format!("{index}.tar"));
+            names.push(format!("{prefix}{index}.tar"));
             fs::write(folder.join(&names[index]), bytes).unwrap();
         }
-        fs::write(folder.join("c.json"), self.configuration(&plain, MACHINE)).unwrap();
-        let manifest = json!([{"Config": "c.json", "RepoTags": ["b:1"], "Layers": names}]);
-        fs::write(folder.join("manifest.json"), manifest.to_string()).unwrap();
+        let config = format!("{prefix}c.json");
+        fs::write(folder.join(&config), image.configuration(&plain, MACHINE)).unwrap();
+        manifest.push(json!({"Config": config, "RepoTags": [name], "Layers": names}));
     }
+    fs::write(folder.join("manifest.json"), json!(manifest).to_string()).unwrap();
 }
 
 /// Packs a folder's files into an archive.

@@ -1,6 +1,7 @@
 //! A master that does what a test says, and an agentd process that believes it. Everything on loopback, as any user.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)] // Each test file uses its part; a failed step of a test may panic.
 
+pub mod attach;
 pub mod executor;
 pub mod form;
 pub mod http;
@@ -18,12 +19,15 @@ use std::time::Duration;
 use nesos_base::token::ClusterKey;
 use nesos_shell::framed::{self, FrameReader};
 use nesos_shell::tls::{self, Authority};
+use nesos_wire::framework_executor::{ExecutorKind, FrameworkExecutor};
 use nesos_wire::join::{ALPN_AGENT, ALPN_JOIN, JoinAnswer, JoinRequest};
 use nesos_wire::message::{AgentToMaster, Hello, MasterToAgent, Welcome};
 use nesos_wire::plain::{LinkSecret, PREFACE};
 use nesos_wire::resource_text;
 use nesos_wire::task::TaskSpec;
-use nesos_wire::{AgentId, Attempt, ExecutorId, FrameworkId, MasterId, TaskId, TaskKey};
+use nesos_wire::{
+    AgentId, Attempt, ExecutorId, ExecutorKey, FrameworkId, MasterId, TaskId, TaskKey,
+};
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -102,6 +106,28 @@ pub fn shell(task: &str, text: &str) -> TaskSpec {
         task_killing: true,
         checkpoint: true,
         checks: None,
+        info: Vec::new(),
+        framework_info: Vec::new(),
+    }
+}
+
+/// A default executor, `p`, with as much for itself as a shell task.
+pub fn pod() -> FrameworkExecutor {
+    FrameworkExecutor {
+        key: ExecutorKey {
+            framework: FrameworkId::new("f"),
+            executor: ExecutorId::new("p"),
+        },
+        attempt: Attempt(1),
+        kind: ExecutorKind::Default,
+        name: String::new(),
+        source: String::new(),
+        role: "*".into(),
+        resources: resource_text::parse("cpus:0.1;mem:32").unwrap(),
+        command: Default::default(),
+        shutdown_grace_ms: None,
+        checkpoint: true,
+        partition_aware: true,
         info: Vec::new(),
         framework_info: Vec::new(),
     }

@@ -8,8 +8,10 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use nesos_sys::container::fork_server::{ForkServer, Order};
 use nesos_sys::container::{Namespaces, SpawnPlan, Spawned, spawn};
 use nesos_sys::fs::connect_unix;
 use nesos_sys::mount_table::MountTable;
@@ -81,6 +83,7 @@ impl Place {
             rights: Default::default(),
             kill_grace_ms: 3000,
             output: None,
+            terminal: None,
         }
     }
 
@@ -138,20 +141,29 @@ pub fn namespaces_of(spec: &ExecutorSpec) -> Namespaces {
 
 /// Starts the helper as agentd does.
 pub fn spawn_in(place: &Place, namespaces: Namespaces, cgroup: Option<OwnedFd>) -> Spawned {
-    let run = place.run().to_str().unwrap().to_owned();
-    let mut plan = SpawnPlan::new(program(), vec!["nesos-executor".to_owned(), run]);
-    plan.cgroup = cgroup;
-    plan.namespaces = namespaces;
-    plan.stdin = fs::File::open(place.run().join("spec"))
-        .ok()
-        .map(Into::into);
-    let log = fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(place.run().join("log"))
+    static SERVER: OnceLock<Mutex<ForkServer>> = OnceLock::new();
+    let server = SERVER
+        .get_or_init(|| Mutex::new(ForkServer::start(&program(), "nesos-executor").unwrap()))
+        .lock()
         .unwrap();
-    plan.stderr = Some(log.into());
-    spawn(&plan).unwrap()
+    let open = |name: &str| {
+        let mut options = fs::OpenOptions::new();
+        options.read(true).append(true).create(true);
+        options.open(place.run().join(name)).unwrap()
+    };
+    let (spec, null, log) = (
+        open("spec"),
+        fs::File::open("/dev/null").unwrap(),
+        open("log"),
+    );
+    let order = Order {
+        word: &place.run(),
+        namespaces,
+        cgroup: cgroup.as_ref().map(AsFd::as_fd),
+        network: None,
+        stdio: [spec.as_fd(), null.as_fd(), log.as_fd()],
+    };
+    server.fork(&order).unwrap()
 }
 
 /// A running helper.

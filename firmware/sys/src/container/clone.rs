@@ -5,13 +5,13 @@
 //! with the memory of this one. Invariant: the new process runs nothing but `child::run`.
 
 use std::mem::size_of;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 
 use super::child::{self, Prepared};
-use super::{SpawnPlan, Spawned};
+use super::{Namespaces, SpawnPlan, Spawned};
 use crate::pidfd::PidFd;
 
 /// `CLONE_INTO_CGROUP` of linux/sched.h; the crate libc lacks it for musl.
@@ -36,18 +36,26 @@ struct CloneArgs {
     cgroup: u64,
 }
 
+impl CloneArgs {
+    fn new(namespaces: Namespaces, cgroup: Option<BorrowedFd<'_>>, pidfd: &mut RawFd) -> CloneArgs {
+        let mut args = CloneArgs {
+            flags: libc::CLONE_PIDFD as u64 | namespaces.flags(),
+            pidfd: (&raw mut *pidfd) as u64,
+            exit_signal: libc::SIGCHLD as u64,
+            ..CloneArgs::default()
+        };
+        if let Some(cgroup) = cgroup {
+            args.flags |= CLONE_INTO_CGROUP;
+            args.cgroup = cgroup.as_raw_fd() as u64;
+        }
+        args
+    }
+}
+
 pub(super) fn clone(plan: &SpawnPlan, prepared: &Prepared<'_>) -> Result<Spawned, Errno> {
     let mut pidfd: RawFd = -1;
-    let mut args = CloneArgs {
-        flags: libc::CLONE_PIDFD as u64 | plan.namespaces.flags(),
-        pidfd: (&raw mut pidfd) as u64,
-        exit_signal: libc::SIGCHLD as u64,
-        ..CloneArgs::default()
-    };
-    if let Some(cgroup) = &plan.cgroup {
-        args.flags |= CLONE_INTO_CGROUP;
-        args.cgroup = cgroup.as_raw_fd() as u64;
-    }
+    let cgroup = plan.cgroup.as_ref().map(AsFd::as_fd);
+    let mut args = CloneArgs::new(plan.namespaces, cgroup, &mut pidfd);
     // A handler of the caller must not run in the child: it would write into the caller's descriptors.
     let mut before = SigSet::empty();
     pthread_sigmask(
@@ -61,13 +69,43 @@ pub(super) fn clone(plan: &SpawnPlan, prepared: &Prepared<'_>) -> Result<Spawned
         in_a_copy(&mut args, prepared)
     };
     pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
-    let pid = result?;
     // SAFETY: the kernel has stored a new descriptor there that nobody else owns.
+    Ok(unsafe { spawned(result?, pidfd) })
+}
+
+/// Copies this process: the copy is its parent's child, and finds None here. `abort` is all that the C library cannot do any
+/// more in a copy as it should: it signals the thread by its old number before it ends by other means.
+///
+/// # Safety
+/// This process has one thread: of the others the copy would have the locks, but not the threads to open them.
+pub(super) unsafe fn copy(
+    namespaces: Namespaces,
+    cgroup: Option<BorrowedFd<'_>>,
+) -> Result<Option<Spawned>, Errno> {
+    let mut pidfd: RawFd = -1;
+    let mut args = CloneArgs::new(namespaces, cgroup, &mut pidfd);
+    args.flags |= libc::CLONE_PARENT as u64;
+    // The kernel takes the caller's own, and refuses any that is named.
+    args.exit_signal = 0;
+    // SAFETY: `args` is a valid clone_args of the given size, and what it points to outlives the call. Without CLONE_VM the
+    // copy has its own copy of this memory, all of which is this thread's by the contract.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) };
+    match u32::try_from(pid).map_err(|_| Errno::last())? {
+        0 => Ok(None),
+        // SAFETY: as in `clone`.
+        pid => Ok(Some(unsafe { spawned(pid, pidfd) })),
+    }
+}
+
+/// # Safety
+/// `pidfd` is the new process's descriptor, and nobody else's.
+unsafe fn spawned(pid: u32, pidfd: RawFd) -> Spawned {
+    // SAFETY: the contract says so.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    Ok(Spawned {
+    Spawned {
         pid,
         pidfd: PidFd::from(pidfd),
-    })
+    }
 }
 
 /// The child gets a copy of this memory.

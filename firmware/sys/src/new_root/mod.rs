@@ -84,30 +84,14 @@ impl NewRoot {
         NewRoot::of_copy(directory, staging, restrictions)
     }
 
-    /// Read-only layers, the topmost first, below a writable directory. Opaque directories are marked by `user.overlay.*`,
-    /// which is written without power over the machine.
+    /// [Layers](mount_layers).
     pub fn of_layers(
         layers: &[PathBuf],
         upper: &Path,
         work: &Path,
         staging: &Path,
     ) -> Result<NewRoot, RootError> {
-        let opened = layers.iter().map(|layer| open(layer));
-        let opened = opened.collect::<Result<Vec<_>, _>>()?;
-        let (upper, work) = (open(upper)?, open(work)?);
-        // By descriptor: the kernel takes 4096 bytes of options, and paths may have colons inside.
-        let lower: Vec<String> = opened.iter().map(by_descriptor).collect();
-        let options = format!(
-            "userxattr,lowerdir={},upperdir={},workdir={}",
-            lower.join(":"),
-            by_descriptor(&upper),
-            by_descriptor(&work)
-        );
-        let kind = Some("overlay");
-        let flags = MsFlags::MS_NODEV;
-        mount(kind, staging, kind, flags, Some(options.as_str()))
-            .map_err(failed("mount layers at", staging))?;
-        Ok(NewRoot::at(open(staging)?))
+        Ok(NewRoot::at(mount_layers(layers, upper, work, staging)?))
     }
 
     /// The tree, to show things in it.
@@ -204,6 +188,32 @@ impl NewRoot {
     }
 }
 
+/// Read-only layers, the topmost first, below a writable directory, at an empty one. Opaque directories are marked by
+/// `user.overlay.*`, which is written without power over the machine.
+pub fn mount_layers(
+    layers: &[PathBuf],
+    upper: &Path,
+    work: &Path,
+    staging: &Path,
+) -> Result<OwnedFd, RootError> {
+    let opened = layers.iter().map(|layer| open(layer));
+    let opened = opened.collect::<Result<Vec<_>, _>>()?;
+    let (upper, work) = (open(upper)?, open(work)?);
+    // By descriptor: the kernel takes 4096 bytes of options, and paths may have colons inside.
+    let lower: Vec<String> = opened.iter().map(by_descriptor).collect();
+    let options = format!(
+        "userxattr,lowerdir={},upperdir={},workdir={}",
+        lower.join(":"),
+        by_descriptor(&upper),
+        by_descriptor(&work)
+    );
+    let kind = Some("overlay");
+    let flags = MsFlags::MS_NODEV;
+    mount(kind, staging, kind, flags, Some(options.as_str()))
+        .map_err(failed("mount layers at", staging))?;
+    open(staging)
+}
+
 /// A descriptor that stands for a place of the host.
 pub fn open(path: &Path) -> Result<OwnedFd, RootError> {
     let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
@@ -237,11 +247,25 @@ pub fn secret_file(
     bytes: &[u8],
     owner: Option<(u32, u32)>,
 ) -> Result<OwnedFd, RootError> {
+    new_file(path, bytes, 0o400, owner)
+}
+
+/// A new file that everybody can read.
+pub fn plain_file(path: &Path, bytes: &[u8]) -> Result<OwnedFd, RootError> {
+    new_file(path, bytes, 0o644, None)
+}
+
+fn new_file(
+    path: &Path,
+    bytes: &[u8],
+    mode: u32,
+    owner: Option<(u32, u32)>,
+) -> Result<OwnedFd, RootError> {
     let write = || {
         let mut file = fs::OpenOptions::new()
             .write(true)
             .create_new(true)
-            .mode(0o400)
+            .mode(mode)
             .open(path)?;
         file.write_all(bytes)?;
         match owner {

@@ -64,6 +64,8 @@ pub struct Kernel<'a> {
     pub own_processes: bool,
     /// The cgroup to be seen at /sys/fs/cgroup.
     pub cgroup: Option<&'a Path>,
+    /// It has a network of its own, whose devices /sys shows.
+    pub own_network: bool,
     /// /dev/shm: `None`, the host's; else the options of its own, which may be empty.
     pub shared_memory: Option<&'a str>,
     /// More device files, of the host.
@@ -74,7 +76,7 @@ impl NewRoot {
     /// Mounts all of it. A directory that the tree lacks and that cannot be made is left out, but for /proc and /dev.
     pub fn show_kernel(&mut self, kernel: &Kernel<'_>) -> Result<(), RootError> {
         self.show_proc(kernel.own_processes)?;
-        self.show_sys(kernel.cgroup)?;
+        self.show_sys(kernel)?;
         self.show_dev(kernel)?;
         for path in HIDDEN {
             self.hide(Path::new(path))?;
@@ -108,16 +110,22 @@ impl NewRoot {
             .map_err(failed("show the host's processes at", proc))
     }
 
-    fn show_sys(&self, cgroup: Option<&Path>) -> Result<(), RootError> {
+    fn show_sys(&self, kernel: &Kernel<'_>) -> Result<(), RootError> {
         let sys = Path::new("/sys");
         let Ok(place) = self.tree.directory(sys, None) else {
             return Ok(());
         };
-        // Alone, without the cgroup tree and all else that is mounted inside.
-        show_on(&place, &open(sys)?, false, Restrictions::SHOWN)
-            .map_err(failed("show the kernel's objects at", sys))?;
+        if kernel.own_network {
+            // A new one tells of the network devices that this process sees; the host's of its own for ever.
+            let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+            mount_on(&place, sys, "sysfs", flags | MsFlags::MS_RDONLY, "")?;
+        } else {
+            // Alone, without the cgroup tree and all else that is mounted inside.
+            show_on(&place, &open(sys)?, false, Restrictions::SHOWN)
+                .map_err(failed("show the kernel's objects at", sys))?;
+        }
         let path = Path::new("/sys/fs/cgroup");
-        match (cgroup, self.tree.find(path)) {
+        match (kernel.cgroup, self.tree.find(path)) {
             (Some(cgroup), Ok(place)) => {
                 show_on(&place, &open(cgroup)?, false, Restrictions::SHOWN)
                     .map_err(failed("show the cgroup at", path))
@@ -174,17 +182,24 @@ impl NewRoot {
     /// The host's list of name servers, and of hosts, in the place of what an image has there: it cannot know them. For a tree
     /// that is the task's own to write to.
     pub fn bring_names(&self) -> Result<(), RootError> {
+        let read = |name| Some((name, fs::read(Path::new("/etc").join(name)).ok()?));
+        let names: Vec<_> = ["hosts", "resolv.conf"]
+            .into_iter()
+            .filter_map(read)
+            .collect();
+        self.write_names(&names)
+    }
+
+    /// These files of /etc in the place of what is there. For a tree that is the task's own to write to.
+    pub fn write_names(&self, names: &[(&str, Vec<u8>)]) -> Result<(), RootError> {
         let etc = Path::new("/etc");
         let folder = self.tree.directory(etc, None)?;
-        for name in ["hosts", "resolv.conf"] {
-            let Ok(bytes) = fs::read(etc.join(name)) else {
-                continue;
-            };
+        for (name, bytes) in names.iter().map(|(name, bytes)| (*name, bytes)) {
             match unlinkat(&folder, name, UnlinkatFlags::NoRemoveDir) {
                 Ok(()) | Err(Errno::ENOENT) => {}
                 Err(errno) => return Err(failed("replace", &etc.join(name))(errno)),
             }
-            write_new(&folder, name, &bytes)
+            write_new(&folder, name, bytes)
                 .map_err(|errno| failed("copy", &etc.join(name))(errno))?;
         }
         Ok(())

@@ -38,6 +38,9 @@ pub(crate) struct DevUpArgs {
     /// Start daemons again that die
     #[arg(long)]
     pub(crate) restart: bool,
+    /// Give tasks files of their own, container images and volumes, as boards do; needs root
+    #[arg(long)]
+    pub(crate) images: bool,
     /// One more flag for masterd; may be repeated
     #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
     pub(crate) master_flag: Vec<String>,

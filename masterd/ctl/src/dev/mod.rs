@@ -37,6 +37,9 @@ pub(crate) enum DevError {
     /// Later.
     #[error("more than one master arrives with replication; use --masters 1")]
     ManyMasters,
+    /// Of a user.
+    #[error("--images: tasks get mounts of their own, which needs root")]
+    NotRoot,
     /// A daemon's file.
     #[error(
         "there is no {program} in {folder}: build it (`cargo build --workspace`) or name its folder in NESOS_BIN_DIR"
@@ -94,7 +97,7 @@ impl DevError {
     /// What the process ends with.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::ManyMasters | Self::NoProgram { .. } => USAGE,
+            Self::ManyMasters | Self::NotRoot | Self::NoProgram { .. } => USAGE,
             _ => REFUSED,
         }
     }

@@ -16,6 +16,12 @@ use crate::args::DevUpArgs;
 /// Folder of the daemons, if not that of this program.
 const FOLDER_VARIABLE: &str = "NESOS_BIN_DIR";
 
+/// What any user's agents can do.
+const PLAIN: &str = "posix/cpu,posix/mem";
+/// What root's can do on every machine: all about files, and no cgroups, which may be somebody else's.
+const WITH_FILES: &str = "posix/cpu,posix/mem,filesystem/linux,docker/runtime,volume/host_path,volume/image,\
+    volume/sandbox_path,volume/secret,environment_secret";
+
 /// A development cluster.
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -74,6 +80,11 @@ impl Plan {
         flags.extend(args.master_flag.iter().cloned());
         let masterd = Program::new("master", "masterd", port, folder, flags)?;
 
+        let isolation = match args.images {
+            true if !nix::unistd::geteuid().is_root() => return Err(DevError::NotRoot),
+            true => WITH_FILES,
+            false => PLAIN,
+        };
         let mut agents = Vec::new();
         for number in 1..=args.agents {
             let name = format!("agent-{number}");
@@ -82,7 +93,7 @@ impl Plan {
             flags.push(format!("--master={master}"));
             flags.push(format!("--hostname={name}"));
             flags.push(format!("--resources={}", args.resources));
-            flags.push("--isolation=posix/cpu,posix/mem".to_owned());
+            flags.push(format!("--isolation={isolation}"));
             flags.extend(args.agent_flag.iter().cloned());
             agents.push(Program::new(&name, "agentd", port, folder, flags)?);
         }

@@ -1,8 +1,9 @@
-//! `nesos exec`: a command beside a task, with this terminal.
+//! `nesos exec`: a command beside a task, with this terminal. And `nesos attach`.
 //!
 //! Speaks to the agent through the master, which must let this peer write (`--api_access`). Called by `main`. Invariant: the
 //! terminal is as before when it returns, and the command does not outlive it.
 
+pub(crate) mod attach;
 mod speak;
 
 use std::io::{self, Write};
@@ -46,7 +47,34 @@ pub(crate) enum ExecError {
 
 /// `nesos exec`.
 pub(crate) async fn exec(client: &Client, args: &ExecArgs) -> Result<u8, Failure> {
-    let task = cluster::find_task(client, &args.task).await?;
+    let task = running(client, &args.task).await?;
+    let path = path(&task);
+    let name = format!("exec-{}-{}", std::process::id(), unique());
+    let id = json!({"value": name, "parent": task.container});
+    let answer = listen(client, &path, &launch(args, &id)).await?;
+    let stdin = io::stdin();
+    let _raw = match args.tty {
+        true => Some(Raw::new(&stdin).map_err(ExecError::Terminal)?),
+        false => None,
+    };
+    let input = tokio::spawn(speak::attach(
+        speak::Agent::of(client, &path),
+        id.clone(),
+        speak::Manner {
+            is_interactive: args.interactive,
+            has_tty: args.tty,
+            leave: None,
+        },
+    ));
+    let shown = show(answer).await;
+    input.abort();
+    shown?;
+    Ok(ended(client, &path, &id).await?)
+}
+
+/// A task that has a container.
+async fn running(client: &Client, name: &str) -> Result<cluster::Task, Failure> {
+    let task = cluster::find_task(client, name).await?;
     if task.container.is_null() || task.is_over() {
         return Err(ExecError::NotRunning {
             task: task.id,
@@ -54,35 +82,28 @@ pub(crate) async fn exec(client: &Client, args: &ExecArgs) -> Result<u8, Failure
         }
         .into());
     }
-    let path = format!("/nesos/v1/agents/{}/api/v1", segment(&task.agent));
-    let name = format!("exec-{}-{}", std::process::id(), unique());
-    let id = json!({"value": name, "parent": task.container});
+    Ok(task)
+}
+
+/// Where its agent answers.
+fn path(task: &cluster::Task) -> String {
+    format!("/nesos/v1/agents/{}/api/v1", segment(&task.agent))
+}
+
+/// A call that is answered with what a container writes.
+async fn listen(
+    client: &Client,
+    path: &str,
+    call: &Value,
+) -> Result<Response<Incoming>, HttpError> {
     let headers = HeaderMap::from_iter([
         (CONTENT_TYPE, JSON),
         (ACCEPT, RECORDIO),
         (MESSAGE_ACCEPT, JSON),
     ]);
-    let call = launch(args, &id).to_string().into_bytes();
-    let answer = client.stream(&path, &headers, call).await?;
-    let stdin = io::stdin();
-    let _raw = match args.tty {
-        true => Some(Raw::new(&stdin).map_err(ExecError::Terminal)?),
-        false => None,
-    };
-    let input = tokio::spawn(speak::attach(
-        speak::Agent {
-            master: client.master(),
-            path: path.clone(),
-            login: client.authorization().cloned(),
-        },
-        id.clone(),
-        args.interactive,
-        args.tty,
-    ));
-    let shown = show(answer).await;
-    input.abort();
-    shown?;
-    Ok(ended(client, &path, &id).await?)
+    client
+        .stream(path, &headers, call.to_string().into_bytes())
+        .await
 }
 
 /// The call that begins the session.

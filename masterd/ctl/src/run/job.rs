@@ -6,7 +6,7 @@ use nesos_api::v1::{
     CommandInfo, CommandInfoURI, ContainerInfo, ContainerInfoMesosInfo, ContainerInfoType,
     Environment, EnvironmentVariable, FrameworkInfo, FrameworkInfoCapability,
     FrameworkInfoCapabilityType, HealthCheck, HealthCheckType, Image, ImageDocker, ImageType,
-    Offer, Resource, TaskID, TaskInfo, ValueScalar, ValueType,
+    Offer, Resource, TTYInfo, TTYInfoWindowSize, TaskID, TaskInfo, ValueScalar, ValueType,
 };
 
 use nesos_shell::clock::Clock;
@@ -35,6 +35,8 @@ pub(super) struct Job {
     name: String,
     command: CommandInfo,
     image: Option<String>,
+    /// Rows and columns of its terminal.
+    terminal: Option<(u32, u32)>,
     health_check: Option<Box<HealthCheck>>,
 }
 
@@ -63,6 +65,7 @@ impl Job {
             name,
             command: command_info(args),
             image: args.image.clone(),
+            terminal: args.tty.then(window),
             health_check: args.health.as_deref().map(health_check),
         })
     }
@@ -109,11 +112,48 @@ impl Job {
             agent_id: offer.agent_id.clone(),
             resources,
             command: Some(self.command.clone()),
-            container: self.image.as_deref().map(container_info).map(Box::new),
+            container: self.container_info().map(Box::new),
             health_check: self.health_check.clone(),
             ..TaskInfo::default()
         })
     }
+
+    /// Without wishes none.
+    fn container_info(&self) -> Option<ContainerInfo> {
+        let image = self.image.as_deref().map(|name| Image {
+            r#type: ImageType::Docker,
+            docker: Some(ImageDocker {
+                name: name.to_owned(),
+                ..ImageDocker::default()
+            }),
+            ..Image::default()
+        });
+        let tty_info = self.terminal.map(|(rows, columns)| TTYInfo {
+            window_size: Some(TTYInfoWindowSize { rows, columns }),
+        });
+        (image.is_some() || tty_info.is_some()).then(|| ContainerInfo {
+            r#type: ContainerInfoType::Mesos,
+            mesos: image.map(|image| ContainerInfoMesosInfo { image: Some(image) }),
+            tty_info,
+            ..ContainerInfo::default()
+        })
+    }
+}
+
+/// What kind of terminal it is on, as this one is who will look at it.
+fn term(args: &RunArgs) -> Option<EnvironmentVariable> {
+    let is_said = args.env.iter().any(|(name, _)| name == "TERM");
+    (args.tty && !is_said).then(|| EnvironmentVariable {
+        name: "TERM".into(),
+        value: Some(std::env::var("TERM").unwrap_or_else(|_| "dumb".into())),
+        ..EnvironmentVariable::default()
+    })
+}
+
+/// Of this terminal, or of one that nobody sees yet.
+fn window() -> (u32, u32) {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout());
+    size.map_or((24, 80), |size| (size.ws_row.into(), size.ws_col.into()))
 }
 
 /// `amount` of the resource `name` out of `offer`, if so much of it is there for anybody.
@@ -156,6 +196,7 @@ fn command_info(args: &RunArgs) -> CommandInfo {
             value: Some(value.clone()),
             ..EnvironmentVariable::default()
         })
+        .chain(term(args))
         .collect();
     CommandInfo {
         uris: args
@@ -175,23 +216,6 @@ fn command_info(args: &RunArgs) -> CommandInfo {
             args.command.clone()
         },
         ..CommandInfo::default()
-    }
-}
-
-fn container_info(image: &str) -> ContainerInfo {
-    let docker = ImageDocker {
-        name: image.to_owned(),
-        ..ImageDocker::default()
-    };
-    let image = Image {
-        r#type: ImageType::Docker,
-        docker: Some(docker),
-        ..Image::default()
-    };
-    ContainerInfo {
-        r#type: ContainerInfoType::Mesos,
-        mesos: Some(ContainerInfoMesosInfo { image: Some(image) }),
-        ..ContainerInfo::default()
     }
 }
 
@@ -275,6 +299,24 @@ mod tests {
             ("ls", Some("tool"))
         );
         assert_eq!(image(&job(&["--", "ls"])), None);
+    }
+
+    #[test]
+    fn a_terminal_is_asked_for_with_and_without_an_image() {
+        let container = |job: &Job| job.task_on(&offer(1.0, 64.0)).unwrap().container;
+        let plain = job(&["--tty", "--", "sh"]);
+        let asked = container(&plain).unwrap();
+        assert!(asked.tty_info.unwrap().window_size.is_some());
+        assert_eq!(asked.mesos, None);
+        let variables = plain.command.environment.unwrap().variables;
+        assert_eq!((variables.len(), variables[0].name.as_str()), (1, "TERM"));
+        let both = job(&["-t", "--env", "TERM=vt100", "--image", "tool"]);
+        let asked = container(&both).unwrap();
+        assert!(asked.tty_info.is_some() && asked.mesos.is_some());
+        let variables = both.command.environment.unwrap().variables;
+        assert_eq!(variables[0].value.as_deref(), Some("vt100"));
+        assert_eq!(variables.len(), 1);
+        assert_eq!(container(&job(&["--", "ls"])), None);
     }
 
     #[test]

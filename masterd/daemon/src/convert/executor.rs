@@ -113,6 +113,17 @@ fn check(info: &v1::ExecutorInfo, framework: &str, used: Use) -> Result<(), Stri
                     .into(),
             );
         }
+        (Some(Type::Default), Use::Group)
+            if info
+                .container
+                .as_deref()
+                .is_some_and(|own| own.tty_info.is_some()) =>
+        {
+            // It is no process here; Mesos would give one a terminal that nobody reads.
+            return Err(
+                "'ExecutorInfo.container.tty_info' must not be set for a 'DEFAULT' executor".into(),
+            );
+        }
         (Some(Type::Default), Use::Group) => {}
         _ if info.command.is_none() => {
             return Err("'ExecutorInfo.command' must be set for a 'CUSTOM' executor".into());
@@ -184,6 +195,10 @@ mod tests {
         assert!(why(docker, Use::Group).contains("Docker"));
         let image = r#","type":"DEFAULT","container":{"type":"MESOS","mesos":{"image":{"type":"DOCKER","docker":{"name":"x"}}}}"#;
         assert!(why(image, Use::Group).contains("mesos.image"));
+        let terminal = r#","type":"DEFAULT","container":{"type":"MESOS","tty_info":{}}"#;
+        assert!(why(terminal, Use::Group).contains("tty_info"));
+        let terminal = format!(r#"{COMMAND},"container":{{"type":"MESOS","tty_info":{{}}}}"#);
+        assert_eq!(read(&terminal, Use::Task).invalid, None);
         let mut odd = v1::ExecutorInfo::from_json(br#"{"executor_id":{"value":"e"}}"#).unwrap();
         odd.executor_id = "a/b".into();
         assert!(

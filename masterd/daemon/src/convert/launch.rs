@@ -14,6 +14,7 @@ use nesos_wire::{AgentId, TaskId};
 
 use super::check;
 use super::executor::{self, Use};
+use super::network;
 use super::resource;
 
 /// SIGTERM to SIGKILL when the framework says nothing (Mesos's default).
@@ -196,7 +197,7 @@ fn check_grouped(info: &v1::TaskInfo, group: &v1::ExecutorInfo) -> Result<(), St
                 .into(),
         );
     }
-    Ok(())
+    network::check_grouped(info)
 }
 
 /// What no agent gives. Whether one gives the rest is its isolators' to say, and its launch then fails with a sentence.
@@ -207,20 +208,16 @@ pub(super) fn check_container(container: &v1::ContainerInfo) -> Result<(), Strin
         source.is_some_and(|source| source.r#type == Some(kind))
     };
     let volumes = &container.volumes;
-    let network =
-        |network: &v1::NetworkInfo| network.name.is_some() || !network.port_mappings.is_empty();
     image_of(container).map_or(Ok(()), check_image)?;
+    let images = volumes.iter().filter_map(|volume| volume.image.as_ref());
+    images.into_iter().try_for_each(check_image)?;
     let asked = match container {
         c if c.r#type == v1::ContainerInfoType::Docker || c.docker.is_some() => {
             "Docker containers are"
         }
-        _ if volumes.iter().any(|volume| volume.image.is_some()) => "images as volumes are",
         _ if volumes.iter().any(|v| is_of(v, Source::DockerVolume)) => "Docker volumes are",
         _ if volumes.iter().any(|v| is_of(v, Source::CsiVolume)) => "CSI volumes are",
-        // Without a name it is the host's network, as in Mesos.
-        c if c.network_infos.iter().any(network) => "container networks are",
-        c if c.tty_info.is_some() => "terminals are",
-        _ => return Ok(()),
+        c => return network::check(c),
     };
     Err(format!("{asked} not supported yet"))
 }

@@ -10,6 +10,7 @@ pub(crate) mod event;
 pub(crate) mod executor;
 pub(crate) mod launch;
 pub(crate) mod maintenance;
+mod network;
 pub(crate) mod news;
 pub(crate) mod operation;
 pub(crate) mod operator;

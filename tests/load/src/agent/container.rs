@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -10,22 +11,24 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use nesos_sys::cgroup::Cgroup;
+use nesos_sys::container::fork_server::{ForkServer, Order};
 use nesos_sys::container::{Namespaces, SpawnPlan, spawn};
 use nesos_sys::mount_table::MountTable;
 use nesos_sys::reap::Exit;
 use nesos_wire::executor::{ExecutorSpec, FromExecutor, Outcome, OutputLimits};
-use nesos_wire::file_system::FileSystem;
+use nesos_wire::file_system::{FileSystem, Names};
 use nesos_wire::frame;
 use nesos_wire::rights::Rights;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use tempfile::TempDir;
 
 use super::crun::Crun;
 use crate::table::{Row, quantile};
 
 /// Of each kind before the measurement: page cache.
-const WARM_UP: usize = 5;
+pub(super) const WARM_UP: usize = 5;
 /// What every container runs.
 pub(super) const PROGRAM: &str = "/bin/true";
 /// Where cgroups are mounted.
@@ -40,8 +43,8 @@ const OUTPUT: OutputLimits = OutputLimits {
 const CRUN_EVERY: usize = 4;
 
 /// Where containers are made.
-struct Place {
-    helper: String,
+pub(super) struct Place {
+    helpers: ForkServer,
     folder: TempDir,
     cgroups: Option<Cgroup>,
     /// Mount points of the machine's system.
@@ -53,17 +56,12 @@ pub(super) fn run(programs: &Path, count: usize) -> Result<Vec<Row>> {
     if let Err(error) = one_hierarchy() {
         eprintln!("the cgroups stay as this machine has them: {error:#}");
     }
-    let place = Place {
-        helper: programs.join("nesos-executor").display().to_string(),
-        folder: scratch()?,
-        cgroups: own_group(),
-        system: system_mounts()?,
-    };
+    let place = Place::new(programs)?;
     let crun = Crun::find(place.folder.path());
     let (mut floor, mut ours, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..WARM_UP + count {
         let floor_ms = time(|| place.floor(number))?;
-        let ours_ms = time(|| place.container(number))?;
+        let ours_ms = time(|| place.container(number, None))?;
         if number < WARM_UP {
             continue;
         }
@@ -101,7 +99,7 @@ pub(super) fn run(programs: &Path, count: usize) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn time(work: impl FnOnce() -> Result<()>) -> Result<f64> {
+pub(super) fn time(work: impl FnOnce() -> Result<()>) -> Result<f64> {
     let begin = Instant::now();
     work()?;
     Ok(begin.elapsed().as_secs_f64() * 1e3)
@@ -164,6 +162,16 @@ impl Drop for Place {
 }
 
 impl Place {
+    pub(super) fn new(programs: &Path) -> Result<Self> {
+        let helper = programs.join("nesos-executor").display().to_string();
+        Ok(Self {
+            helpers: ForkServer::start(&helper, "nesos-executor")?,
+            folder: scratch()?,
+            cgroups: own_group(),
+            system: system_mounts()?,
+        })
+    }
+
     /// A new group, empty.
     fn group(&self, number: usize) -> Result<Option<Cgroup>> {
         let group = self
@@ -177,7 +185,7 @@ impl Place {
     }
 
     /// clone3 with namespaces, into a cgroup, and exec.
-    fn floor(&self, number: usize) -> Result<()> {
+    pub(super) fn floor(&self, number: usize) -> Result<()> {
         let group = self.group(number)?;
         let plan = SpawnPlan {
             namespaces: Namespaces::TASK,
@@ -190,7 +198,7 @@ impl Place {
     }
 
     /// What agentd does for a task, from the sandbox to the removal of the run directory.
-    fn container(&self, number: usize) -> Result<()> {
+    pub(super) fn container(&self, number: usize, network: Option<BorrowedFd<'_>>) -> Result<()> {
         let group = self.group(number)?;
         let [sandbox, run] = ["sandbox", "run"].map(|name| self.fresh(name, number));
         let (sandbox, run) = (sandbox?, run?);
@@ -205,39 +213,37 @@ impl Place {
                 .map(|group| group.procs_file().display().to_string()),
             pid_namespace: true,
             cgroup_namespace: false,
-            file_system: Some(self.files(&sandbox)),
+            file_system: Some(self.files(&sandbox, network.is_some())),
             hostname: None,
             rights: Rights::default(),
             kill_grace_ms: 3000,
             output: Some(OUTPUT),
+            terminal: None,
         };
-        let flags = nix::sys::memfd::MFdFlags::MFD_CLOEXEC;
-        let input = fs::File::from(nix::sys::memfd::memfd_create("spec", flags)?);
+        let flags = MFdFlags::MFD_CLOEXEC;
+        let input = fs::File::from(memfd_create("spec", flags)?);
         input.write_all_at(&frame::encode(&spec)?, 0)?;
         let (mut here, there) = UnixStream::pair()?;
-        let run_name = run.display().to_string();
-        let plan = SpawnPlan {
-            directory: run.clone(),
+        let cgroup = self.cgroups.as_ref().map(Cgroup::directory).transpose()?;
+        let words = fs::File::from(memfd_create("words", flags)?);
+        let helper = self.helpers.fork(&Order {
+            word: &run,
             // The helper makes the mount namespace.
             namespaces: Namespaces {
                 mount: false,
                 ..Namespaces::TASK
             },
-            cgroup: self.cgroups.as_ref().map(Cgroup::directory).transpose()?,
-            stdin: Some(input.into()),
-            stdout: Some(there.into()),
-            ..SpawnPlan::new(
-                self.helper.clone(),
-                vec!["nesos-executor".to_owned(), run_name],
-            )
-        };
-        let helper = spawn(&plan)?;
-        drop(plan);
+            cgroup: cgroup.as_ref().map(AsFd::as_fd),
+            network,
+            stdio: [input.as_fd(), there.as_fd(), words.as_fd()],
+        })?;
+        drop((input, there, words));
         loop {
             match next(&mut here)? {
                 FromExecutor::Running { .. }
                 | FromExecutor::BesideRuns
-                | FromExecutor::BesideEnded(_) => {}
+                | FromExecutor::BesideEnded(_)
+                | FromExecutor::Terminal => {}
                 FromExecutor::Exited(record) => {
                     ensure!(record.outcome == Outcome::Exit(0), "it ended: {record:?}");
                     break;
@@ -252,9 +258,17 @@ impl Place {
     }
 
     /// As agentd's isolator describes them.
-    fn files(&self, sandbox: &Path) -> FileSystem {
+    fn files(&self, sandbox: &Path, has_network: bool) -> FileSystem {
         let sandbox = sandbox.display().to_string();
-        FileSystem::host(sandbox, Vec::new(), self.system.clone())
+        let names = || Names {
+            hostname: "c\n".into(),
+            hosts: "127.0.0.1 localhost\n".into(),
+            resolv_conf: String::new(),
+        };
+        FileSystem {
+            network: has_network.then(names),
+            ..FileSystem::host(sandbox, Vec::new(), self.system.clone())
+        }
     }
 
     fn fresh(&self, kind: &str, number: usize) -> Result<PathBuf> {

@@ -39,8 +39,8 @@ pub(super) async fn run(programs: &Path, count: usize) -> Result<Vec<Row>> {
     let grown = (agent.resident()? - before) * 1e3 / count as f64;
     let beside = helpers(&agent)?;
     ensure!(
-        beside.len() == count,
-        "{} helpers for {count} tasks",
+        beside.len() == count + 1,
+        "{} processes for {count} tasks' helpers and their fork server",
         beside.len()
     );
     let helper = beside.iter().sum::<f64>() / count as f64;
@@ -58,7 +58,11 @@ pub(super) async fn run(programs: &Path, count: usize) -> Result<Vec<Row>> {
             used * 1e3 / count as f64,
             "ms",
         ),
-        Row::new(what("private memory of a helper"), helper, "kB"),
+        Row::new(
+            what("private memory of a helper, the fork server's share with it"),
+            helper,
+            "kB",
+        ),
         Row::new(what("agentd's memory for each"), grown, "kB"),
         Row::new(what("memory beside each"), helper + grown, "kB").target(150.0),
     ])
@@ -107,7 +111,7 @@ impl Told {
     }
 }
 
-/// Private memory of each helper of this agent, kB.
+/// Private memory of each helper of this agent, and of the server that made them, kB.
 fn helpers(agent: &Process) -> Result<Vec<f64>> {
     let parent = agent.id();
     let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"))?;

@@ -7,6 +7,7 @@ mod container;
 mod crowd;
 mod crun;
 mod idle;
+mod network;
 
 use std::path::Path;
 use std::time::Duration;
@@ -29,9 +30,10 @@ pub(crate) struct Arguments {
     idle: u64,
 }
 
-/// Measures all three.
+/// Measures all of it.
 pub(crate) async fn run(programs: &Path, arguments: &Arguments) -> Result<()> {
     let mut rows: Vec<Row> = container::run(programs, arguments.containers)?;
+    rows.extend(network::run(programs, arguments.containers)?);
     if arguments.tasks > 0 {
         rows.extend(crowd::run(programs, arguments.tasks).await?);
     }

@@ -33,8 +33,9 @@ fn asked(wish: &Wish<'_>) -> Vec<(&'static str, &'static str)> {
         "an image",
         "docker/runtime",
     );
+    let has_appc = |image: &v1::Image| image.r#type == v1::ImageType::Appc;
     add(
-        image == Some(v1::ImageType::Appc),
+        wish.image_wanted().is_some_and(has_appc) || wish.volume_images().any(has_appc),
         "an image of type APPC",
         "appc/runtime",
     );
@@ -43,6 +44,11 @@ fn asked(wish: &Wish<'_>) -> Vec<(&'static str, &'static str)> {
         "a host name",
         "namespaces/uts",
     );
+    let has_network = super::network::named(container).is_some()
+        || wish
+            .pod
+            .is_some_and(|pod| super::network::named(&pod.info).is_some());
+    add(has_network, "a network of its own", "network/bridge");
     let has_ipc = linux.shm_size.is_some() || linux.ipc_mode == Some(v1::LinuxInfoIpcMode::Private);
     add(has_ipc, "IPC of its own", "namespaces/ipc");
     let variables = wish

@@ -1,6 +1,6 @@
 //! `disk/du`: how much of the disk containers use, looked at now and then, and their end if it is more than they were given.
 //!
-//! Counted are the sandbox with what was written to the image (against `disk`), and each persistent volume (against its size).
+//! Counted are the sandbox with what was written to images (against `disk`), and each persistent volume (against its size).
 //! Whole disks are their task's. Invariant: one look at a time, however many containers there are.
 
 use std::cell::RefCell;
@@ -174,7 +174,8 @@ impl Isolator for Disk {
 
     fn prepare(&self, wish: &Wish<'_>, setup: &mut Setup) -> Result<(), Refusal> {
         let mut own = vec![wish.sandbox.to_owned()];
-        own.extend(wish.image.map(|image| image.upper.clone()));
+        let images = wish.image.into_iter().chain(wish.image_volumes);
+        own.extend(images.map(|image| image.upper.clone()));
         let bounds = self.0.bounds(wish.spec, &own)?;
         // What an executor may use changes with its tasks: a later agentd hears of it with the next one.
         if !bounds.is_empty() && wish.spec.kind != ExecutorKind::Custom {

@@ -115,6 +115,9 @@ impl Isolator for HostPath {
     fn prepare(&self, wish: &Wish<'_>, setup: &mut Setup) -> Result<(), Refusal> {
         add(wish, setup, |volume, source| {
             let new = source.and_then(|source| source.host_path.as_ref());
+            if volume.image.is_some() {
+                return Ok(None);
+            }
             let path = match (
                 source.and_then(|source| source.r#type),
                 new,
@@ -217,7 +220,7 @@ impl Isolator for EnvironmentSecret {
 }
 
 /// Adds those volumes for which `source_of` knows a source.
-fn add(
+pub(super) fn add(
     wish: &Wish<'_>,
     setup: &mut Setup,
     source_of: impl Fn(&v1::Volume, Option<&v1::VolumeSource>) -> Result<Option<MountSource>, String>,

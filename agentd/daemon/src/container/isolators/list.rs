@@ -2,10 +2,12 @@
 //!
 //! Called by the containerizer. Invariant: they prepare in one order, whatever the order in `--isolation`.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::rc::Rc;
 
 use agentd_core::Limitation;
+use nesos_api::v1;
 use nesos_sys::cgroup::statistics::Statistics;
 use nesos_sys::cgroup::{Cgroup, Limits, Usage};
 use nesos_wire::ContainerId;
@@ -13,7 +15,7 @@ use nesos_wire::task::TaskSpec;
 
 use super::super::cgroups::Cgroups;
 use super::{Isolator, Refusal, Setup, Wish};
-use super::{asked, cgroups, cpuset, devices, disk, files, image, io, namespaces, rights};
+use super::{asked, cgroups, cpuset, devices, disk, files, image, io, namespaces, network, rights};
 use crate::settings::{Settings, SettingsError};
 
 /// Names that Mesos has and that need nothing here: usage is not limited, files are the agent's.
@@ -26,6 +28,7 @@ pub(in crate::container) struct Isolators {
     cgroups: Option<Cgroups>,
     /// With disk/du.
     disk: Option<Rc<disk::Books>>,
+    networks: Rc<network::Books>,
 }
 
 impl Isolators {
@@ -33,7 +36,8 @@ impl Isolators {
     pub(in crate::container) fn new(settings: &Settings) -> Result<Self, SettingsError> {
         let names = &settings.isolation;
         let disk = disk::Books::new(settings);
-        let list = chosen(names, all(settings, &disk)?)?;
+        let networks = network::Books::new(settings)?;
+        let list = chosen(names, all(settings, &disk, &networks)?)?;
         let is_root = nix::unistd::geteuid().is_root();
         if let Some(isolator) = list
             .iter()
@@ -61,6 +65,7 @@ impl Isolators {
             list,
             cgroups,
             disk,
+            networks,
         };
         isolators.adopt(&settings.runtime_dir);
         Ok(isolators)
@@ -76,6 +81,23 @@ impl Isolators {
                 }
             }
         }
+        self.list.iter().for_each(|isolator| isolator.adopted());
+    }
+
+    /// The container's helper is this process.
+    pub(in crate::container) fn runs(&self, container: &ContainerId, helper: u32) {
+        let list = self.list.iter();
+        list.for_each(|isolator| isolator.runs(container, helper));
+    }
+
+    /// The network that the container has, if it has one of its own.
+    pub(in crate::container) fn network(&self, container: &ContainerId) -> Option<v1::NetworkInfo> {
+        self.networks.shown(container)
+    }
+
+    /// Whether this is a container's address.
+    pub(in crate::container) fn has_address(&self, address: IpAddr) -> bool {
+        self.networks.has(address)
     }
 
     /// A cgroup of its own with all that belongs to it, if it has limits; still empty. `is_inside`: in that of the container
@@ -201,6 +223,7 @@ impl Isolators {
 fn all(
     settings: &Settings,
     disk: &Rc<disk::Books>,
+    networks: &Rc<network::Books>,
 ) -> Result<Vec<Box<dyn Isolator>>, SettingsError> {
     let gpus = devices::Books::new(settings.accelerators.clone());
     Ok(vec![
@@ -217,6 +240,7 @@ fn all(
         Box::new(devices::Gpus(gpus)),
         Box::new(disk::Disk(disk.clone())),
         Box::new(image::DockerRuntime),
+        Box::new(image::Volume),
         Box::new(files::HostPath),
         Box::new(files::SandboxPath),
         Box::new(files::Secret),
@@ -225,6 +249,8 @@ fn all(
         Box::new(namespaces::Ipc),
         Box::new(namespaces::Uts),
         Box::new(namespaces::CgroupView),
+        // After the host's name is known.
+        Box::new(network::Bridge(networks.clone())),
         Box::new(rights::Capabilities::new(settings)?),
         Box::new(rights::NoNewPrivileges),
         Box::new(rights::Seccomp),
@@ -261,7 +287,9 @@ pub(super) fn chosen(
         "gpu/devices",
         "namespaces/pid",
         "namespaces/ipc",
+        "network/bridge",
         "volume/host_path",
+        "volume/image",
         "volume/sandbox_path",
         "volume/secret",
     ];

@@ -14,11 +14,15 @@ mod image;
 mod io;
 mod list;
 mod namespaces;
+mod network;
 mod rights;
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::rc::Rc;
 
 use agentd_core::Limitation;
+use agentd_core::network::NetworkError;
 use nesos_api::v1;
 use nesos_sys::cgroup::{Cgroup, CgroupError, Limits, Usage};
 use nesos_sys::container::Namespaces;
@@ -50,6 +54,19 @@ pub(super) struct Wish<'a> {
     pub(super) user: Option<&'a Credentials>,
     /// The image that it asks for, brought here.
     pub(super) image: Option<&'a Provisioned>,
+    /// Those of its volumes, in their order.
+    pub(super) image_volumes: &'a [Provisioned],
+    /// The pod that it is a task of.
+    pub(super) pod: Option<&'a Pod>,
+}
+
+/// What holds the tasks of a group together.
+#[derive(Debug)]
+pub(crate) struct Pod {
+    /// Names it; nothing of its own runs.
+    pub(crate) container: ContainerId,
+    /// What its framework asks of it.
+    pub(crate) info: v1::ContainerInfo,
 }
 
 impl<'a> Wish<'a> {
@@ -77,12 +94,20 @@ impl<'a> Wish<'a> {
             parent,
             user: None,
             image: None,
+            image_volumes: &[],
+            pod: None,
         }
     }
 
     /// The image that it asks for.
     pub(super) fn image_wanted(&self) -> Option<&v1::Image> {
         self.container.mesos.as_ref()?.image.as_ref()
+    }
+
+    /// The images that its volumes are, in their order.
+    pub(super) fn volume_images(&self) -> impl Iterator<Item = &v1::Image> {
+        let volumes = self.container.volumes.iter();
+        volumes.filter_map(|volume| volume.image.as_ref())
     }
 
     pub(super) fn linux(&self) -> v1::LinuxInfo {
@@ -103,6 +128,8 @@ pub(super) struct Setup {
     pub(super) environment: Vec<(String, String)>,
     /// What it sees as its files; none: the host's, as they are.
     pub(super) file_system: Option<FileSystem>,
+    /// Where its network is, if it has one of its own.
+    pub(super) network: Option<Rc<OwnedFd>>,
     /// Its own host name.
     pub(super) hostname: Option<String>,
     /// What it is left with.
@@ -122,6 +149,8 @@ pub(super) enum Refusal {
     Volume(#[from] VolumeError),
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
+    #[error("the task's network: {0}")]
+    Network(#[from] NetworkError),
 }
 
 impl Refusal {
@@ -163,6 +192,10 @@ pub(super) trait Isolator: std::fmt::Debug {
     }
     /// A container that an earlier agentd has made, with its run directory.
     fn adopt(&self, _container: &ContainerId, _run: &Path) {}
+    /// All of those are known.
+    fn adopted(&self) {}
+    /// The helper of the container, which this or an earlier agentd has started, is this process.
+    fn runs(&self, _container: &ContainerId, _helper: u32) {}
     /// Nothing of the container runs any more, or ever will.
     fn release(&self, _container: &ContainerId) {}
     /// The limit the container has run into, if any. Asked after its end.

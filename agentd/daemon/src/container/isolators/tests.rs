@@ -259,6 +259,11 @@ fn an_images_configuration_is_applied_and_images_need_their_isolator() {
         let refusal = setup(&asks(kind)).unwrap_err();
         assert!(refusal.contains(&format!("needs {isolator}")), "{refusal}");
     }
+    let volume = r#"{"type":"MESOS","volumes":[{"mode":"RO","container_path":"x","image":{"type":"DOCKER","docker":{"name":"x"}}}]}"#;
+    let refusal = setup(volume).unwrap_err();
+    assert!(refusal.contains("needs volume/image"), "{refusal}");
+    let refusal = setup(&volume.replace("DOCKER", "APPC")).unwrap_err();
+    assert!(refusal.contains("needs volume/image"), "{refusal}");
     let digest = format!("sha256:{}", "0".repeat(64));
     let config = format!(
         r#"{{"config":{{"Env":["A=b"],"Cmd":["/run","x"],"WorkingDir":"/w"}},"rootfs":{{"diff_ids":["{digest}"]}}}}"#

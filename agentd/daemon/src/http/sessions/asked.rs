@@ -3,8 +3,7 @@
 use nesos_api::v1;
 use nesos_wire::task::{Command, Uri};
 
-/// A window whose size nobody has told.
-const WINDOW: (u16, u16) = (24, 80);
+use crate::container::terminal;
 
 /// What is to run in a session.
 pub(in crate::http) fn command(info: Option<&v1::CommandInfo>) -> Result<Command, String> {
@@ -75,14 +74,7 @@ pub(in crate::http) fn window(
             "Of 'container' only type MESOS and 'tty_info' are supported for sessions".into(),
         );
     }
-    Ok(container.tty_info.as_ref().map(size))
-}
-
-/// Rows and columns.
-pub(in crate::http) fn size(terminal: &v1::TTYInfo) -> (u16, u16) {
-    let fit = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
-    let size = terminal.window_size.as_ref();
-    size.map_or(WINDOW, |size| (fit(size.rows), fit(size.columns)))
+    Ok(container.tty_info.as_ref().map(terminal::window))
 }
 
 /// `OUTER.INNER`

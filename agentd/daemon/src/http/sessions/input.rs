@@ -1,6 +1,8 @@
-//! ATTACH_CONTAINER_INPUT: what is typed, to the session it is meant for.
+//! ATTACH_CONTAINER_INPUT: what is typed, to the session or the terminal it is meant for.
 //!
 //! Called by `operator`. Invariant: it is taken record by record, as fast as the command reads.
+
+use std::rc::Rc;
 
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -9,14 +11,50 @@ use hyper::{Response, StatusCode};
 use nesos_api::operator::agent as api;
 use nesos_api::operator::agent::CallType;
 use nesos_api::recordio::Decoder;
+use nesos_api::v1;
 use nesos_shell::http::Refusal;
 use nesos_shell::http::media::Format;
 
 use super::super::Context;
 use super::super::answer::{self, Body};
 use super::super::operator::{RECORDIO, member, parse};
-use super::asked::size;
-use super::find;
+use super::{find, terminal};
+use crate::container::terminal::window;
+use crate::sessions::terminal::Typist;
+use crate::sessions::{Input, Session};
+
+/// Whom it is meant for.
+enum Meant {
+    Session(Rc<Session>),
+    Terminal(Typist),
+}
+
+impl Meant {
+    async fn find(context: &Context, id: &v1::ContainerID) -> Result<(Self, Input), Refusal> {
+        let Ok(session) = find(context, id) else {
+            let (typist, input) = terminal::sit_down(context, id).await?;
+            return Ok((Self::Terminal(typist), input));
+        };
+        let input = session.take_input().ok_or_else(|| {
+            Refusal::bad("The container has ended, or somebody else is attached to its input")
+        })?;
+        Ok((Self::Session(session), input))
+    }
+
+    fn resize(&self, (rows, columns): (u16, u16)) {
+        match self {
+            Self::Session(session) => session.resize(rows, columns),
+            Self::Terminal(typist) => typist.resize(rows, columns),
+        }
+    }
+
+    async fn ended(&self) {
+        match self {
+            Self::Session(session) => drop(session.ended().await),
+            Self::Terminal(typist) => typist.ended().await,
+        }
+    }
+}
 
 /// ATTACH_CONTAINER_INPUT: its first record, and then what comes.
 pub(crate) async fn attach_input(
@@ -39,10 +77,7 @@ pub(crate) async fn attach_input(
             ));
         }
     };
-    let session = find(context, &id)?;
-    let mut input = session.take_input().ok_or_else(|| {
-        Refusal::bad("The container has ended, or somebody else is attached to its input")
-    })?;
+    let (meant, mut input) = Meant::find(context, &id).await?;
     let pass = async {
         while let Some(record) = next(&mut body, &mut decoder, format).await? {
             let (kind, io) = (record.r#type, record.process_io);
@@ -52,8 +87,7 @@ pub(crate) async fn attach_input(
                 ));
             };
             if let Some(tty) = io.control.and_then(|control| control.tty_info) {
-                let (rows, columns) = size(&tty);
-                session.resize(rows, columns);
+                meant.resize(window(&tty));
             }
             if let Some(data) = io.data {
                 let bytes = data.data.map(|data| data.0).unwrap_or_default();
@@ -66,9 +100,11 @@ pub(crate) async fn attach_input(
     };
     let passed = tokio::select! {
         passed = pass => passed,
-        _ = session.ended() => Ok(()),
+        () = meant.ended() => Ok(()),
     };
-    if !session.has_ended() {
+    if let Meant::Session(session) = meant
+        && !session.has_ended()
+    {
         session.give_input(input);
     }
     passed.map(|()| answer::empty())

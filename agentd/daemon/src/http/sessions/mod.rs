@@ -6,10 +6,10 @@
 
 pub(super) mod asked;
 mod input;
+mod terminal;
 
 use std::rc::Rc;
 
-use agentd_core::Phase;
 use hyper::header::{ACCEPT, HeaderMap};
 use hyper::{Response, StatusCode};
 use nesos_api::operator::agent as api;
@@ -25,7 +25,6 @@ use super::answer::{self, Body};
 use super::containers;
 use super::operator::{MESSAGE_ACCEPT, RECORDIO, member};
 use crate::container::beside;
-use crate::container::own::State;
 use crate::sessions::{Output, Session};
 use asked::text;
 pub(super) use input::attach_input;
@@ -94,10 +93,12 @@ pub(super) async fn handle(
         }
         CallType::AttachContainerOutput => {
             let attach = member(call.attach_container_output, "attach_container_output")?;
-            let session = find(context, &attach.container_id)?;
-            let pieces = session.listen().ok_or_else(|| {
-                Refusal::bad("The container has ended, or too many listen to it already")
-            })?;
+            let pieces = match find(context, &attach.container_id) {
+                Ok(session) => session.listen().ok_or_else(|| {
+                    Refusal::bad("The container has ended, or too many listen to it already")
+                })?,
+                Err(_) => terminal::listen(context, &attach.container_id).await?,
+            };
             Ok(stream(context, Output::new(pieces, format, None), format))
         }
         CallType::WaitContainer => {
@@ -140,10 +141,11 @@ async fn begin(
     };
     ContainerId::parse(&launch.container_id.value)
         .map_err(|error| Refusal::bad(format!("container_id.value: {error}")))?;
-    let (id, parent) = (text(&launch.container_id), text(parent));
+    let id = text(&launch.container_id);
     let command = asked::command(launch.command.as_ref()).map_err(Refusal::bad)?;
     let window = asked::window(launch.container.as_ref()).map_err(Refusal::bad)?;
-    let directory = running(context, &parent)?;
+    let around = containers::around(context, parent)?;
+    let directory = context.app.view.run_directory(&around.container);
     if context.app.sessions.get(&id).is_some()
         || containers::find(context, &launch.container_id).is_some()
     {
@@ -158,33 +160,6 @@ async fn begin(
         .map_err(|error| Refusal::bad(format!("Failed to launch container {id}: {error}")))?;
     let output = Output::new(pieces, format, Some(session));
     Ok(stream(context, output, format))
-}
-
-/// The run directory of the task that runs in this container.
-fn running(context: &Context, parent: &str) -> Result<std::path::PathBuf, Refusal> {
-    let view = &context.app.view;
-    if let Some(own) = containers::by_text(context, parent)
-        && own.state() == State::Running
-    {
-        return Ok(view.run_directory(&own.wanted.container));
-    }
-    let agent = view.agent();
-    let is_meant = |own: &ContainerId, outer: Option<&ContainerId>| {
-        let whole = outer.map(|outer| format!("{outer}.{own}"));
-        own.as_str() == parent || whole.as_deref() == Some(parent)
-    };
-    let mut tasks = agent.tasks();
-    let found = tasks.find(|task| {
-        task.phase == Phase::Running && task.container.is_some_and(|own| is_meant(own, task.parent))
-    });
-    let found = found.and_then(|task| task.container);
-    let found = found.ok_or_else(|| {
-        Refusal::new(
-            StatusCode::NOT_FOUND,
-            format!("No task runs in the parent container {parent}"),
-        )
-    })?;
-    Ok(view.run_directory(found))
 }
 
 fn stream(context: &Context, output: Output, format: Format) -> Response<Body> {
@@ -274,12 +249,13 @@ fn forget(context: &Context, id: &v1::ContainerID) -> Result<Response<Body>, Ref
 }
 
 fn find(context: &Context, id: &v1::ContainerID) -> Result<Rc<Session>, Refusal> {
-    let id = text(id);
-    let session = context.app.sessions.get(&id);
-    session.ok_or_else(|| {
-        Refusal::new(
-            StatusCode::NOT_FOUND,
-            format!("Container {id} cannot be found"),
-        )
-    })
+    let session = context.app.sessions.get(&text(id));
+    session.ok_or_else(|| unknown(id))
+}
+
+fn unknown(id: &v1::ContainerID) -> Refusal {
+    Refusal::new(
+        StatusCode::NOT_FOUND,
+        format!("Container {} cannot be found", text(id)),
+    )
 }

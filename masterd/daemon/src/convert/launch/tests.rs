@@ -80,7 +80,7 @@ fn a_shell_task_converts() {
 fn what_agents_isolators_give_is_passed_on() {
     let asked = r#","command":{"value":"x","environment":{"variables":[
             {"name":"S","type":"SECRET","secret":{"type":"VALUE","value":{"data":"aGk="}}}]}},
-        "container":{"type":"MESOS","hostname":"h","network_infos":[{}],
+        "container":{"type":"MESOS","hostname":"h","network_infos":[{"name":"n","port_mappings":[{"host_port":31000,"container_port":80}]}],
             "volumes":[{"mode":"RO","container_path":"e","host_path":"/etc"}],
             "linux_info":{"effective_capabilities":{"capabilities":["KILL"]},"seccomp":{"unconfined":true}},
             "rlimit_info":{"rlimits":[{"type":"RLMT_CORE","hard":0,"soft":0}]}}"#;
@@ -110,8 +110,8 @@ fn what_cannot_be_run_says_why() {
     assert!(secret(r#""secret":{"type":"VALUE"}"#).contains("'VALUE' must not"));
     assert!(secret(r#""type":"SECRET","value":"v","secret":{}"#).contains("not have a value"));
     let network =
-        r#","command":{"value":"x"},"container":{"type":"MESOS","network_infos":[{"name":"n"}]}"#;
-    assert!(why(network).contains("container networks"));
+        r#","command":{"value":"x"},"container":{"type":"MESOS","network_infos":[{"name":""}]}"#;
+    assert!(why(network).contains("'NetworkInfo.name'"));
     let image = |command: &str, image: &str| {
         let container = format!(r#"{{"type":"MESOS","mesos":{{"image":{image}}}}}"#);
         command_task(&info(&format!(
@@ -132,8 +132,18 @@ fn what_cannot_be_run_says_why() {
             .unwrap()
             .contains("docker.name")
     );
+    let volume = |image: &str| {
+        let volume = format!(r#"{{"container_path":"x","mode":"RO","image":{image}}}"#);
+        let container = format!(r#"{{"type":"MESOS","volumes":[{volume}]}}"#);
+        command_task(&info(&format!(
+            r#","command":{{"value":"x"}},"container":{container}"#
+        )))
+        .invalid
+    };
+    assert_eq!(volume(busybox), None);
+    assert!(volume(appc).unwrap().contains("APPC"));
     let terminal = r#","command":{"value":"x"},"container":{"type":"MESOS","tty_info":{}}"#;
-    assert!(why(terminal).contains("terminals"));
+    assert_eq!(command_task(&info(terminal)).invalid, None);
     let health = why(r#","command":{"value":"x"},"health_check":{}"#);
     assert_eq!(
         health,

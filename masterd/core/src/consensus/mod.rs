@@ -1,0 +1,412 @@
+//! How several masters agree on one sequence of commands: raft, driven without a clock, a disk, a socket or chance.
+//!
+//! Wraps the crate `raft`; not the state machine (`registry`) and not the storage. Called by the shell and the simulation.
+//! The contract: after any number of calls take [`Consensus::work`] until there is none; send what it says, make durable
+//! what it says, then call [`Consensus::stored`] and treat what that says likewise. Invariants: nothing is applied that a
+//! majority has not made durable; with the same calls at the same times the same happens.
+
+mod log;
+pub mod segment;
+mod work;
+
+use bytes::Bytes;
+use nesos_base::time::{Duration, Instant};
+use protobuf::Message as _;
+use raft::eraftpb::{
+    ConfChangeV2, ConfState, Entry, EntryType, Message, Snapshot, SnapshotMetadata,
+};
+use raft::{Config, RawNode, Ready, SnapshotStatus, StateRole};
+
+use log::Log;
+pub use log::Restored;
+pub use work::{After, Committed, ProposeError, Role, StartError, Store, Work};
+
+/// The unit in which raft counts time: fine enough to spread elections, and nobody wakes up for it.
+const TICK: Duration = Duration::from_millis(10);
+/// Ticks between a leader's heartbeats: what followers of an idle group wake up for.
+const HEARTBEAT: usize = 10;
+/// Ticks without a word of the leader until an election may begin: two lost heartbeats and some more.
+const ELECTION: usize = 25;
+/// Elections begin within so many ticks more, spread by chance.
+const SPREAD: usize = 20;
+/// After a sleep so many ticks are counted at most: an election's worth says all.
+const MOST_TICKS: u64 = 2 * (ELECTION + SPREAD) as u64;
+/// A follower that has lost its connection to the leader asks to be elected within this time, spread by chance, and again
+/// so long after the others had time to answer.
+const HURRY_US: u64 = 20_000;
+/// For so long; then the leader's silence counts as any other.
+const HURRY_LIMIT: Duration = Duration::from_millis(300);
+/// Bytes of entries in one message: a fraction of the bound of frames between masters.
+const MESSAGE_BYTES: u64 = 256 * 1024;
+/// Appends on their way to one follower.
+const IN_FLIGHT: usize = 64;
+/// Bytes proposed and not committed; more is refused, and tried again when some is.
+const UNCOMMITTED_BYTES: u64 = 8 << 20;
+
+/// One member's view of the group.
+pub struct Consensus {
+    node: RawNode<Log>,
+    seed: u64,
+    /// Elections it has begun: timeouts differ from one to the next.
+    campaigns: u64,
+    was_candidate: bool,
+    /// Until when ticks are counted.
+    ticked: Instant,
+    /// When to ask for an election before the leader's silence would have it, and until when that is worth while.
+    hurry: Option<(Instant, Instant)>,
+    /// What the shell is making durable.
+    storing: Option<Ready>,
+}
+
+impl std::fmt::Debug for Consensus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let role = self.role();
+        write!(f, "Consensus({}, {role:?})", self.node.raft.id)
+    }
+}
+
+impl Consensus {
+    /// A member with what was durable when it stopped; the state machine is what was saved with `restored.saved`. `seed` spreads
+    /// elections, and should differ from member to member.
+    pub fn new(
+        member: u64,
+        restored: Restored,
+        seed: u64,
+        now: Instant,
+    ) -> Result<Self, StartError> {
+        let applied = restored.saved.index;
+        let config = Config {
+            id: member,
+            election_tick: ELECTION,
+            heartbeat_tick: HEARTBEAT,
+            min_election_tick: ELECTION,
+            max_election_tick: ELECTION + SPREAD,
+            applied,
+            max_size_per_msg: MESSAGE_BYTES,
+            max_inflight_msgs: IN_FLIGHT,
+            check_quorum: true,
+            pre_vote: true,
+            max_uncommitted_size: UNCOMMITTED_BYTES,
+            batch_append: true,
+            ..Config::default()
+        };
+        let failed = |reason: String| StartError { member, reason };
+        restored.check(member).map_err(failed)?;
+        // raft says much that nobody needs; what matters shows in roles.
+        let silent = slog::Logger::root(slog::Discard, slog::o!());
+        let node = RawNode::new(&config, Log::new(restored), &silent)
+            .map_err(|error| failed(error.to_string()))?;
+        let mut consensus = Self {
+            node,
+            seed,
+            campaigns: 0,
+            was_candidate: false,
+            ticked: now,
+            hurry: None,
+            storing: None,
+        };
+        let members = &consensus.node.store().members;
+        if members.voters == [member] && members.voters_outgoing.is_empty() {
+            // Nobody else could lead.
+            consensus.hurry = Some((now, now));
+        }
+        consensus.settle();
+        Ok(consensus)
+    }
+
+    /// A message of another member.
+    pub fn receive(&mut self, message: Message, now: Instant) {
+        self.advance(now);
+        // An error means that the sender is no member any more, or that it is about what is over.
+        let _ = self.node.step(message);
+        self.settle();
+    }
+
+    /// Time has passed.
+    pub fn advance(&mut self, now: Instant) {
+        let late = now.saturating_duration_since(self.ticked).as_ticks() / TICK.as_ticks();
+        self.ticked += TICK * u32::try_from(late).unwrap_or(u32::MAX);
+        for _ in 0..late.min(MOST_TICKS) {
+            self.node.tick();
+            self.settle();
+        }
+        if let Some((at, until)) = self.hurry
+            && at <= now
+        {
+            // An error means that it is no voter.
+            let _ = self.node.campaign();
+            self.settle();
+            let again = now + Duration::from_micros(HURRY_US + self.pause());
+            self.hurry = self.hurry.and((again <= until).then_some((again, until)));
+        }
+    }
+
+    /// When [`advance`](Self::advance) has to be called at the latest.
+    pub fn deadline(&self) -> Option<Instant> {
+        let raft = &self.node.raft;
+        let left = match raft.state {
+            // What else it does by the clock can wait for that.
+            StateRole::Leader => HEARTBEAT.saturating_sub(raft.heartbeat_elapsed()),
+            // It cannot be elected.
+            _ if !raft.promotable() => return None,
+            _ => raft
+                .randomized_election_timeout()
+                .saturating_sub(raft.election_elapsed),
+        };
+        let tick = self.ticked + TICK * left.max(1) as u32;
+        Some(self.hurry.map_or(tick, |(hurry, _)| hurry.min(tick)))
+    }
+
+    /// The connection to another member broke. If that one leads, waiting for its silence to be noticed is a waste; if it
+    /// does lead, the others know and will not elect anybody.
+    pub fn lost(&mut self, member: u64, now: Instant) {
+        self.advance(now);
+        self.node.report_unreachable(member);
+        self.sent_snapshot(member, false);
+        let raft = &mut self.node.raft;
+        if raft.leader_id == member && raft.state == StateRole::Follower {
+            raft.become_follower(raft.term, raft::INVALID_ID);
+            let first = now + Duration::from_micros(self.pause());
+            self.hurry = Some((first, now + HURRY_LIMIT));
+        }
+        self.settle();
+    }
+
+    /// A snapshot has reached another member, or not.
+    pub fn sent_snapshot(&mut self, member: u64, has_arrived: bool) {
+        let status = match has_arrived {
+            true => SnapshotStatus::Finish,
+            false => SnapshotStatus::Failure,
+        };
+        self.node.report_snapshot(member, status);
+    }
+
+    /// Proposes something; says where in the log it stands if it is committed: index and term.
+    pub fn propose(&mut self, data: Vec<u8>) -> Result<(u64, u64), ProposeError> {
+        self.must_lead()?;
+        self.node
+            .propose(Vec::new(), data)
+            .map_err(|_| ProposeError::NotNow)?;
+        Ok(self.last())
+    }
+
+    /// Proposes other members; one change at a time.
+    pub fn propose_members(
+        &mut self,
+        change: ConfChangeV2,
+        context: Vec<u8>,
+    ) -> Result<(u64, u64), ProposeError> {
+        self.must_lead()?;
+        if self.node.raft.has_pending_conf() {
+            return Err(ProposeError::NotNow);
+        }
+        self.node
+            .propose_conf_change(context, change)
+            .map_err(|_| ProposeError::NotNow)?;
+        Ok(self.last())
+    }
+
+    /// Hands the leadership over; it shows in the role when that was done.
+    pub fn hand_over(&mut self, to: u64) {
+        self.node.transfer_leader(to);
+        self.settle();
+    }
+
+    /// What this member is.
+    pub fn role(&self) -> Role {
+        let raft = &self.node.raft;
+        Role {
+            leads: raft.state == StateRole::Leader,
+            leader: (raft.leader_id != raft::INVALID_ID).then_some(raft.leader_id),
+            term: raft.term,
+        }
+    }
+
+    /// Who the members are, as far as that was applied.
+    pub fn members(&self) -> &ConfState {
+        &self.node.store().members
+    }
+
+    /// How far another member has followed, if this one leads: the last index that it has.
+    pub fn progress(&self, member: u64) -> Option<u64> {
+        let raft = &self.node.raft;
+        (raft.state == StateRole::Leader)
+            .then(|| raft.prs().get(member).map(|progress| progress.matched))
+            .flatten()
+    }
+
+    /// What is to be done now. `None`: nothing, until something else is called.
+    pub fn work(&mut self) -> Option<Work> {
+        if self.storing.is_some() || !self.node.has_ready() {
+            return None;
+        }
+        let mut ready = self.node.ready();
+        let snapshot = (!ready.snapshot().is_empty()).then(|| ready.snapshot().clone());
+        let committed = ready.take_committed_entries();
+        let work = Work {
+            send: ready.take_messages(),
+            store: Store {
+                snapshot,
+                entries: ready.entries().clone(),
+                hard_state: ready.hs().cloned(),
+                must_flush: ready.must_sync(),
+            },
+            apply: self.applied(committed),
+        };
+        self.storing = Some(ready);
+        Some(work)
+    }
+
+    /// The last work is durable.
+    pub fn stored(&mut self) -> After {
+        let Some(mut ready) = self.storing.take() else {
+            return After::default();
+        };
+        let mut after = After {
+            send: ready.take_persisted_messages(),
+            apply: Vec::new(),
+        };
+        let log = self.node.mut_store();
+        if !ready.snapshot().is_empty() {
+            let snapshot = ready.snapshot();
+            log.restart_at(snapshot.get_metadata());
+            after.apply.push(Committed::Snapshot {
+                saved: snapshot.get_metadata().clone(),
+                data: snapshot.get_data().clone(),
+            });
+        }
+        log.append(ready.entries());
+        if let Some(hard_state) = ready.hs() {
+            log.set_hard_state(hard_state.clone());
+        }
+        let mut light = self.node.advance(ready);
+        if light.commit_index().is_some() {
+            let hard_state = self.node.raft.hard_state();
+            self.node.mut_store().set_hard_state(hard_state);
+        }
+        after.send.extend(light.take_messages());
+        let committed = light.take_committed_entries();
+        after.apply.extend(self.applied(committed));
+        self.node.advance_apply();
+        self.settle();
+        after
+    }
+
+    /// A member has fallen behind what is left of the log: it needs the state machine, up to at least this index.
+    pub fn wants_snapshot(&self) -> Option<u64> {
+        self.node.store().wanted.get()
+    }
+
+    /// The state machine as it is at `index`, for members that have fallen behind.
+    pub fn give_snapshot(&mut self, index: u64, data: Bytes) {
+        let log = self.node.mut_store();
+        let Ok(term) = raft::Storage::term(log, index) else {
+            return;
+        };
+        log.wanted.set(None);
+        log.snapshot = Some(Snapshot {
+            data,
+            metadata: SnapshotMetadata {
+                conf_state: log.members.clone(),
+                index,
+                term,
+            },
+        });
+    }
+
+    /// The state machine up to `index` is saved: the log forgets what is before it. Says what is to be saved with it.
+    pub fn forget(&mut self, index: u64) -> Option<SnapshotMetadata> {
+        let log = self.node.mut_store();
+        let saved = SnapshotMetadata {
+            conf_state: log.members.clone(),
+            index,
+            term: raft::Storage::term(log, index).ok()?,
+        };
+        log.forget(index);
+        log.snapshot = None;
+        Some(saved)
+    }
+
+    /// Bytes of the log in memory: what the shell bounds by [`forget`](Self::forget).
+    pub fn log_bytes(&self) -> usize {
+        self.node.store().bytes()
+    }
+
+    fn must_lead(&self) -> Result<(), ProposeError> {
+        let role = self.role();
+        match role.leads {
+            true => Ok(()),
+            false => Err(ProposeError::NotLeader {
+                leader: role.leader,
+            }),
+        }
+    }
+
+    fn last(&self) -> (u64, u64) {
+        let raft = &self.node.raft;
+        (raft.raft_log.last_index(), raft.term)
+    }
+
+    /// Entries to be applied; those that change the members are applied here.
+    fn applied(&mut self, entries: Vec<Entry>) -> Vec<Committed> {
+        let mut applied = Vec::new();
+        for entry in entries {
+            match entry.entry_type {
+                // A leader begins with an empty one.
+                EntryType::EntryNormal if entry.data.is_empty() => {}
+                EntryType::EntryNormal => applied.push(Committed::Data {
+                    index: entry.index,
+                    term: entry.term,
+                    data: entry.data,
+                }),
+                EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => {
+                    if let Some(members) = self.change_members(&entry) {
+                        applied.push(Committed::Members {
+                            index: entry.index,
+                            members,
+                            context: entry.context,
+                        });
+                    }
+                }
+            }
+        }
+        applied
+    }
+
+    /// `None`: the change was refused, by everybody alike.
+    fn change_members(&mut self, entry: &Entry) -> Option<ConfState> {
+        let mut change = ConfChangeV2::default();
+        change.merge_from_bytes(&entry.data).ok()?;
+        let members = self.node.apply_conf_change(&change).ok()?;
+        let log = self.node.mut_store();
+        log.members.clone_from(&members);
+        // A newcomer refuses one that does not name it.
+        log.snapshot = None;
+        Some(members)
+    }
+
+    /// raft draws its timeouts by chance. These depend on nothing but the seed, the term and the elections begun.
+    fn settle(&mut self) {
+        let raft = &mut self.node.raft;
+        let is_candidate = matches!(raft.state, StateRole::PreCandidate | StateRole::Candidate);
+        self.campaigns += u64::from(is_candidate && !self.was_candidate);
+        self.was_candidate = is_candidate;
+        let drawn = mix(self.seed ^ mix(raft.term) ^ self.campaigns) % SPREAD as u64;
+        raft.set_randomized_election_timeout(ELECTION + drawn as usize);
+        if raft.leader_id != raft::INVALID_ID {
+            self.hurry = None;
+        }
+    }
+
+    fn pause(&self) -> u64 {
+        mix(self.seed.rotate_left(32) ^ mix(self.node.raft.term) ^ self.campaigns) % HURRY_US
+    }
+}
+
+/// SplitMix64's last step.
+fn mix(value: u64) -> u64 {
+    let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
+}
