@@ -40,6 +40,7 @@ impl Agent {
             executors: self.executors().map(|view| view.spec.clone()).collect(),
         };
         self.out.send.push(AgentToMaster::Hello(hello));
+        self.operations.greeted(self.moment.now);
         self.greeted_with_lent();
         self.link.greeted();
     }

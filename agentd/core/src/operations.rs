@@ -149,6 +149,15 @@ impl Operations {
             .for_each(|pending| pending.repeat.pause());
     }
 
+    /// A greeting tells all of them: none is told again before its first repetition. Told twice at once, the second could
+    /// cross the acknowledgement of the first and put back into the master's books what the agent has forgotten.
+    pub(crate) fn greeted(&mut self, now: nesos_base::time::Instant) {
+        for pending in self.pending.values_mut() {
+            pending.repeat.pause();
+            pending.repeat.take_due(now);
+        }
+    }
+
     /// Takes back an update that was not sent after all; whether it must not be sent before the disk is well.
     pub(crate) fn unsend(&mut self, operation: &Uuid) -> bool {
         match self.pending.get_mut(operation) {

@@ -73,6 +73,9 @@ fn a_reservation_is_made_once_kept_and_told_until_acknowledged() {
     let hello = bench.hello();
     assert_eq!(resource_text::text(&hello.resources), total);
     assert_eq!(hello.operations.len(), 1);
+    assert_eq!(told(&bench).len(), 2, "the greeting has told it");
+    bench.pass(RETRY_FIRST);
+    assert_eq!(told(&bench).len(), 3);
     let uuid = told(&bench)[0].status.uuid.expect("to be acknowledged");
     bench.message(MasterToAgent::AcknowledgeOperation { uuid });
     bench.restart(config());
@@ -92,7 +95,7 @@ fn what_is_in_use_or_absent_is_not_converted_and_the_master_hears_the_truth() {
     }
     bench.sent.clear();
     bench.message(order(1, mem(200, Terms::default()), mem(200, reserved())));
-    let report = told(&bench).pop().expect("an answer");
+    let report = bench.hello().operations.pop().expect("an answer");
     assert_eq!(report.status.state, OperationState::Failed);
     assert!(
         report.status.message.contains("the agent has"),

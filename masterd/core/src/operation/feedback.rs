@@ -4,6 +4,8 @@
 //! `frameworks` and `liveness`. Invariant: an operation leaves the books when its end was acknowledged, or when the master
 //! itself told its end.
 
+use std::collections::BTreeSet;
+
 use nesos_wire::message::MasterToAgent;
 use nesos_wire::operation::{OperationReport, OperationState, OperationStatus};
 use nesos_wire::resource::Resources;
@@ -18,7 +20,6 @@ impl Master {
     /// The agent tells an operation's end.
     pub(crate) fn operation_update(&mut self, agent: &AgentId, report: OperationReport) {
         self.metrics.messages_operation_status_update += 1;
-        self.metrics.count_operation(report.status.state);
         if let Some(message) = self.take_operation(agent, report) {
             self.send_agent(agent, message);
         }
@@ -34,13 +35,14 @@ impl Master {
         let Some(known) = self.agents.get_mut(agent) else {
             return Vec::new();
         };
-        let mut missing = std::mem::take(&mut known.operations);
+        let told: BTreeSet<Uuid> = reports.iter().map(|report| report.spec.uuid).collect();
+        let missing = known.operations.extract_if(.., |uuid, _| !told.contains(uuid));
+        let missing: Vec<OperationReport> = missing.map(|(_, report)| report).collect();
         let mut messages = Vec::new();
         for report in reports {
-            missing.remove(&report.spec.uuid);
             messages.extend(self.take_operation(agent, report));
         }
-        for report in missing.into_values() {
+        for report in missing {
             if !report.status.state.is_terminal() {
                 self.metrics.count_operation(OperationState::Dropped);
                 let message = "The operation did not reach the agent".to_owned();
@@ -188,8 +190,11 @@ impl Master {
                 .framework
                 .as_ref()
                 .is_some_and(|framework| !self.registry.is_removed(framework));
+        let before = known.operations.remove(&report.spec.uuid);
+        if before.is_none_or(|before| before.status.state != report.status.state) {
+            self.metrics.count_operation(report.status.state);
+        }
         if !is_wanted {
-            known.operations.remove(&report.spec.uuid);
             let uuid = report.status.uuid?;
             return Some(MasterToAgent::AcknowledgeOperation { uuid });
         }
