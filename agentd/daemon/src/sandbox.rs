@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
+use nesos_sys::disk;
 use nesos_sys::user::Credentials;
 use nesos_wire::task::TaskSpec;
 use nesos_wire::{AgentId, ContainerId, ExecutorId, FrameworkId, TaskId, TaskKey};
@@ -64,7 +65,7 @@ pub(crate) fn make(
         &spec.key.framework,
         spec.executor.as_str(),
     )?;
-    create(&runs, 0o755)?;
+    create_runs(&runs)?;
     let sandbox = runs.join(container.as_str());
     make_one(&sandbox, user)?;
     Ok(sandbox)
@@ -104,6 +105,7 @@ pub(crate) fn make_inside(
     )?;
     let task = TaskId::parse(spec.key.task.as_str())?;
     let pod = runs.join(ContainerId::parse(parent.as_str())?.as_str());
+    create_runs(&runs)?;
     // The tasks of a pod may have different users, and each must reach its own.
     create(&pod.join(CONTAINERS), 0o755)?;
     create(&pod.join(TASKS), 0o755)?;
@@ -143,6 +145,19 @@ pub(crate) fn remove_own(sandbox: &Path) -> Result<(), SandboxError> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io("remove", sandbox)(error)),
         _ => Ok(()),
     }
+}
+
+/// Makes an executor's `runs`. Executors come and go, and what is made of one must not be held up by what was deleted of others:
+/// see [`disk::spread`].
+fn create_runs(runs: &Path) -> Result<(), SandboxError> {
+    if let Some(executors) = runs.parent().and_then(Path::parent)
+        && !executors.is_dir()
+    {
+        create(executors, 0o755)?;
+        // A file system that knows no such thing leaves it as it was made.
+        let _ = disk::spread(executors);
+    }
+    create(runs, 0o755)
 }
 
 fn create(path: &Path, mode: u32) -> Result<(), SandboxError> {
