@@ -4,6 +4,7 @@
 //! clients hear of it all the same and storing is tried again until one of them has taken it.
 
 use std::fs::File;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -58,13 +59,17 @@ pub(crate) fn run(directory: &Path) -> Result<(), Failure> {
         Ok(spec) => {
             let grace = Duration::from_millis(spec.kill_grace_ms.into());
             match task::start(spec) {
-                Ok((tree, outputs)) => hold(&mut door, &tree, outputs, &file, grace),
+                Ok((tree, outputs)) => {
+                    hold(&mut door, &ManuallyDrop::new(tree), outputs, &file, grace)
+                }
                 Err(reason) => record_of(record::not_started(reason), false),
             }
         }
         Err(reason) => record_of(record::not_started(reason), false),
     };
-    finish(door, reserved, record);
+    finish(&mut door, &reserved, record);
+    // What is left ends with the process, at once, which somebody waits for.
+    std::mem::forget((door, reserved, file));
     Ok(())
 }
 
@@ -110,10 +115,11 @@ impl Door {
 fn hold(
     door: &mut Door,
     tree: &Tree,
-    mut outputs: Outputs,
+    outputs: Outputs,
     spec: &File,
     default_grace: Duration,
 ) -> ExitRecord {
+    let mut outputs = ManuallyDrop::new(outputs);
     let mut life = Life::new(tree.main);
     let running = FromExecutor::Running { pid: tree.main };
     door.clients.tell(&running);
@@ -190,8 +196,8 @@ fn reap_all(life: &mut Life, clients: &mut Clients, now: Instant) -> (bool, Vec<
 }
 
 /// Stores and tells; ends when somebody has heard of it, or the record is stored and nobody has come.
-fn finish(mut door: Door, reserved: Reserved, record: ExitRecord) {
-    let mut stored = store(&reserved, &record, true);
+fn finish(door: &mut Door, reserved: &Reserved, record: ExitRecord) {
+    let mut stored = store(reserved, &record, true);
     let state = FromExecutor::Exited(record.clone());
     let linger_until = Instant::now() + LINGER;
     let mut told = door.clients.tell(&state);
@@ -209,7 +215,7 @@ fn finish(mut door: Door, reserved: Reserved, record: ExitRecord) {
             false => now + STORE_AGAIN,
         };
         door.wait(std::iter::empty(), Some(next));
-        stored = stored || store(&reserved, &record, false);
+        stored = stored || store(reserved, &record, false);
     }
 }
 

@@ -23,6 +23,10 @@ use std::process::ExitCode;
 
 use nesos_sys::container::fork_server::{self, Served, serve};
 
+/// Copies find its memory in place; musl's would map and unmap some for each of them, again and again.
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 /// Exit code for a wrong command line.
 const USAGE: u8 = 2;
 /// Own out-of-memory score: nearly last to be chosen, because it holds the only exit status of the task.

@@ -77,7 +77,6 @@ impl Outputs {
             // Nobody writes: what a pipe holds is all, and it is less than no bound.
             stream.store(u64::MAX);
         }
-        self.streams.clear();
         if let Some(terminal) = self.terminal.take() {
             terminal.finish();
         }

@@ -100,6 +100,8 @@ fn copies_outlive_the_server_and_the_server_does_not_outlive_who_asks() {
     drop(server);
     assert!(!lives(pid));
     assert!(lives(copy.pid));
+    // Before its task is there the signal may find it without its own way to end.
+    until("the task", || !process::descendants(copy.pid).is_empty());
     copy.pidfd.send(Signal::SIGTERM).unwrap();
     assert_eq!(copy.pidfd.wait().unwrap(), Exit::Code(0));
 }

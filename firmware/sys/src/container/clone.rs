@@ -121,15 +121,25 @@ fn in_a_copy(args: &mut CloneArgs, prepared: &Prepared<'_>) -> Result<u32, Errno
     u32::try_from(pid).map_err(|_| Errno::last())
 }
 
+/// The one stack of all of them, one after the other: memory that is taken and given back for each costs more than they do, since
+/// to give back what two processes have used interrupts other processors. Pages that nobody has touched are none.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+static STACKS: std::sync::Mutex<Stack> = std::sync::Mutex::new(Stack(std::cell::UnsafeCell::new(
+    [0; STACK / size_of::<u128>()],
+)));
+
+struct Stack(std::cell::UnsafeCell<[u128; STACK / size_of::<u128>()]>);
+
 /// The child works in this memory while this thread waits for its `exec` or its end.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 fn in_this_memory(args: &mut CloneArgs, prepared: &Prepared<'_>) -> Result<u32, Errno> {
-    let mut stack: Vec<u128> = Vec::with_capacity(STACK / size_of::<u128>());
+    let stack = STACKS.lock();
+    let stack = stack.unwrap_or_else(std::sync::PoisonError::into_inner);
     args.flags |= (libc::CLONE_VM | libc::CLONE_VFORK) as u64;
-    args.stack = stack.as_mut_ptr() as u64;
+    args.stack = stack.0.get() as u64;
     args.stack_size = STACK as u64;
-    // SAFETY: `args` is a valid clone_args, and what it and `prepared` point to outlives the call, as does the stack: the call
-    // returns only when the child does not use this memory any more (CLONE_VFORK). The child leaves alone what is this
+    // SAFETY: `args` is a valid clone_args, and what it and `prepared` point to outlives the call, as does the stack, which is
+    // locked: the call returns only when the child does not use this memory any more (CLONE_VFORK). The child leaves alone what is this
     // thread's, except for `errno`, which is read after no other call than its own.
     let result = unsafe { call(args, prepared) };
     drop(stack);

@@ -6,11 +6,10 @@
 //! its own session and three standard files, and no descriptor of the server's; the server ends with who asked.
 
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -235,8 +234,8 @@ fn begin(
         setns(network, CloneFlags::CLONE_NEWNET)?;
     }
     if let Some(place) = title {
-        // For displays only.
-        let _ = set_title(place, word);
+        // SAFETY: `serve` has it from `title_place`; a program that has begun to serve has no use for its arguments.
+        unsafe { set_title(place, word) };
     }
     Ok(())
 }
@@ -253,10 +252,16 @@ fn title_place() -> Option<u64> {
 }
 
 /// The command line becomes `NAME WORD`, as if the program had been started with it.
-fn set_title(place: u64, word: &Path) -> io::Result<()> {
-    let room = ARGUMENT.len() + 1 + TITLE;
-    let mut title = word.as_os_str().as_bytes().to_vec();
-    title.resize(room, 0);
-    let memory: File = OpenOptions::new().write(true).open("/proc/self/mem")?;
-    memory.write_all_at(&title, place)
+///
+/// # Safety
+/// `place` is where [`title_place`] has found the last argument of the server, of which this process is a copy, and nobody has
+/// a reference to the arguments.
+unsafe fn set_title(place: u64, word: &Path) {
+    let mut title = [0; ARGUMENT.len() + 1 + TITLE];
+    let word = word.as_os_str().as_bytes();
+    let shown = word.len().min(title.len());
+    title[..shown].copy_from_slice(&word[..shown]);
+    let place = std::ptr::with_exposed_provenance_mut::<u8>(place as usize);
+    // SAFETY: by the contract there are as many bytes of this process's own stack, which the kernel has put the arguments on.
+    unsafe { std::ptr::copy_nonoverlapping(title.as_ptr(), place, title.len()) }
 }

@@ -2,16 +2,17 @@
 //!
 //! Called by the module above and its callers. Invariant: every path is resolved below the top, by the kernel.
 
+use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
-use nix::unistd::{Gid, Uid, fchownat};
+use nix::unistd::{Gid, Uid, fchdir, fchownat};
 
-use super::{RootError, by_descriptor, failed};
+use super::{RootError, failed};
 use crate::detached::{Detached, Restrictions};
 use crate::fs::{Resolve, resolve};
 
@@ -58,21 +59,21 @@ impl Corner {
     fn make(&self, path: &Path, owner: Option<(u32, u32)>) -> Result<OwnedFd, RootError> {
         let mut at = self.find(Path::new(".")).map_err(failed("open", path))?;
         let mut so_far = std::path::PathBuf::new();
+        // Where one is missing there is nothing below it, and what was just made is no link.
+        let mut is_new = false;
         for component in path.components() {
             let Component::Normal(name) = component else {
                 continue;
             };
             so_far.push(name);
-            at = match self.find(&so_far) {
+            let found = match is_new {
+                true => Err(Errno::ENOENT),
+                false => self.find(&so_far),
+            };
+            at = match found {
                 Err(Errno::ENOENT) => {
-                    let fail = failed("make the directory", path);
-                    mkdirat(&at, name, FOLDER).map_err(&fail)?;
-                    if let Some((uid, gid)) = owner {
-                        let ids = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-                        fchownat(&at, name, ids.0, ids.1, AtFlags::AT_SYMLINK_NOFOLLOW)
-                            .map_err(&fail)?;
-                    }
-                    self.find(&so_far).map_err(fail)?
+                    is_new = true;
+                    make_one(&at, name, owner).map_err(failed("make the directory", path))?
                 }
                 other => other.map_err(failed("open", path))?,
             };
@@ -118,6 +119,17 @@ impl Corner {
     }
 }
 
+/// A new directory, for `owner`. A link that somebody puts in its place is not followed.
+fn make_one(at: &OwnedFd, name: &OsStr, owner: Option<(u32, u32)>) -> Result<OwnedFd, Errno> {
+    mkdirat(at, name, FOLDER)?;
+    if let Some((uid, gid)) = owner {
+        let ids = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+        fchownat(at, name, ids.0, ids.1, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+    }
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    openat(at, name, flags, Mode::empty())
+}
+
 /// Shows `source` at a place that is open already.
 pub(super) fn show_on(
     place: &OwnedFd,
@@ -130,7 +142,8 @@ pub(super) fn show_on(
         .and_then(|copy| copy.attach(place))
 }
 
-/// A new file system of a kind that needs no device on `place`, which is called `target`.
+/// A new file system of a kind that needs no device on `place`, a directory that is called `target`. From within, because a
+/// path through /proc would make the kernel remember one there for each descriptor.
 pub(super) fn mount_on(
     place: &OwnedFd,
     target: &Path,
@@ -138,10 +151,18 @@ pub(super) fn mount_on(
     flags: MsFlags,
     options: &str,
 ) -> Result<(), RootError> {
-    let path = by_descriptor(place);
+    let fail = failed("mount a file system at", target);
+    let before = openat(
+        AT_FDCWD,
+        ".",
+        OFlag::O_PATH | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    );
+    let before = before.map_err(&fail)?;
+    fchdir(place).map_err(&fail)?;
     let options = Some(options).filter(|options| !options.is_empty());
-    mount(Some(kind), path.as_str(), Some(kind), flags, options)
-        .map_err(failed("mount a file system at", target))
+    let mounted = mount(Some(kind), ".", Some(kind), flags, options);
+    fchdir(&before).and(mounted).map_err(fail)
 }
 
 pub(super) fn is_directory(place: &OwnedFd) -> Result<bool, Errno> {

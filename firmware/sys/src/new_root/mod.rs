@@ -49,7 +49,7 @@ pub struct NewRoot {
     tree: Corner,
     /// Tops of tmpfs that hold mount points, to be made read-only at the end.
     holders: Vec<(OwnedFd, PathBuf)>,
-    /// An empty, read-only folder that is shown wherever one is to be hidden, once there is one.
+    /// An empty folder that is shown, read-only, wherever one is to be hidden, once there is one.
     empty: Option<OwnedFd>,
 }
 
@@ -122,10 +122,7 @@ impl NewRoot {
             return show_on(&place, &null, false, restrictions).map_err(fail);
         }
         if let Some(empty) = &self.empty {
-            // The copy is as read-only as the first.
-            return Detached::copy_of(empty, false)
-                .and_then(|copy| copy.attach(&place))
-                .map_err(fail);
+            return show_on(&place, empty, false, Restrictions::SHOWN).map_err(fail);
         }
         Corner::tmpfs(&place, path, HOLDER)?;
         let top = self.tree.find(path).map_err(fail)?;

@@ -134,7 +134,7 @@ impl NewRoot {
         }
     }
 
-    fn show_dev(&self, kernel: &Kernel<'_>) -> Result<(), RootError> {
+    fn show_dev(&mut self, kernel: &Kernel<'_>) -> Result<(), RootError> {
         let dev = Path::new("/dev");
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
         let fail = failed("make the device files of", dev);
@@ -154,6 +154,8 @@ impl NewRoot {
         let options = "newinstance,ptmxmode=0666,mode=0620";
         let place = self.tree.find(pts).map_err(&fail)?;
         mount_on(&place, pts, "devpts", flags, options)?;
+        // What lies below the mount is reached by nobody, and is all that is needed to hide folders.
+        self.empty = Some(place);
         let place = self.tree.find(shm).map_err(&fail)?;
         match kernel.shared_memory {
             Some(options) => Corner::tmpfs(&place, shm, options)?,
