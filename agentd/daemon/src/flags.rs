@@ -153,6 +153,12 @@ pub(crate) const TABLE: Table = Table {
             "with network/bridge: name of its bridge, and of its table of nftables",
         ),
         flag(
+            "userns_range",
+            Kind::Text,
+            Some("1879048192-2147483647"),
+            "with namespaces/user: FIRST-LAST of the ids of users and groups of this machine that are containers', 65536 for each; nobody else has any of them",
+        ),
+        flag(
             "effective_capabilities",
             Kind::Text,
             None,

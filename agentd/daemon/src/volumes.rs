@@ -125,7 +125,7 @@ pub(crate) fn mounts(
 ) -> Result<Vec<Mount>, VolumeError> {
     let ready = ready(work_dir, resources, user)?.into_iter();
     let mounts = ready.map(|(directory, volume)| Mount {
-        source: MountSource::Host(directory.display().to_string()),
+        source: MountSource::Volume(directory.display().to_string()),
         target: volume.container_path.clone(),
         is_read_only: volume.is_read_only,
     });
@@ -151,7 +151,7 @@ pub(crate) fn everywhere(
         fs::create_dir_all(&folder).map_err(io("create", &folder))?;
         let folder = folder.display().to_string();
         Ok(Mount {
-            source: MountSource::Host(folder.clone()),
+            source: MountSource::Volume(folder.clone()),
             target: folder,
             is_read_only: false,
         })

@@ -13,7 +13,7 @@ use nesos_wire::executor::BesideSpec;
 use nesos_wire::frame::{HEADER, MAX_FRAME, decode};
 
 use crate::tree::Tree;
-use crate::{run_directory, task};
+use crate::{ids, run_directory, task};
 
 /// Starts what the first of these descriptors says, with the other three as its standard ones. Its process id. `own`: the
 /// task's spec.
@@ -48,10 +48,16 @@ pub(crate) fn start(
     };
     let hold = |fd: &Option<OwnedFd>| {
         let held = fd.as_ref().map(OwnedFd::try_clone).transpose();
-        held.map_err(|error| format!("hold the task's cgroup: {error}"))
+        held.map_err(|error| format!("hold the task's cgroup or namespace: {error}"))
     };
     let cgroup = hold(&tree.birthplace)?;
     let cgroup_view = hold(&tree.cgroup_view)?.map(View::Of);
+    let user_namespace = hold(&tree.user_namespace)?;
+    let user = spec.user.clone().map(task::credentials);
+    let outside = ids::outside(&spec, user.as_ref())?;
+    if let (Some(user), true) = (&outside, user_namespace.is_some()) {
+        ids::give_pipes([&stdin, &stdout, &stderr], user);
+    }
     let in_place = task::plan(spec, cgroup);
     let plan = SpawnPlan {
         directory,
@@ -59,11 +65,12 @@ pub(crate) fn start(
         stdout: Some(stdout),
         stderr: Some(stderr),
         terminal,
+        user_namespace,
         // Without the task's: one of its own, which shows the same.
         cgroup_view: cgroup_view.unwrap_or(in_place.cgroup_view),
         ..in_place
     };
-    if let (true, Some(terminal), Some(user)) = (terminal, &plan.stdin, &plan.user) {
+    if let (true, Some(terminal), Some(user)) = (terminal, &plan.stdin, &outside) {
         // Only root can; without it the terminal is used as well, but cannot be opened once more.
         let _ = give_to(terminal, user.uid, user.gid);
     }

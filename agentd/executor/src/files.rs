@@ -8,10 +8,12 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nesos_sys::namespace::{NamespaceError, enter_own_mounts};
-use nesos_sys::new_root::{self, Kernel, NewRoot, Restrictions, RootError};
-use nesos_sys::user::Credentials;
+use nesos_sys::new_root::{self, Ids, Kernel, NewRoot, Restrictions, RootError};
+use nesos_sys::user_namespace::{Guise, UserNamespaceError};
 use nesos_wire::executor::ExecutorSpec;
 use nesos_wire::file_system::{FileSystem, Mount, MountSource, Names, Root, SharedMemory};
+
+use crate::task::Who;
 
 /// Where the tree is put together: in the run directory.
 const STAGING: &str = "root";
@@ -25,6 +27,8 @@ const IMAGE: &str = "image";
 pub(crate) enum FilesError {
     #[error(transparent)]
     Namespace(#[from] NamespaceError),
+    #[error(transparent)]
+    Ids(#[from] UserNamespaceError),
     #[error(transparent)]
     Root(#[from] RootError),
     #[error("cannot make {path}: {source}")]
@@ -40,11 +44,14 @@ pub(crate) enum FilesError {
 pub(crate) fn enter(
     spec: &ExecutorSpec,
     files: &FileSystem,
-    user: Option<&Credentials>,
+    who: &Who<'_>,
 ) -> Result<(), FilesError> {
     enter_own_mounts()?;
+    // What is made in the tree is the task's root's.
+    let guise = who.ids.map(|ids| Guise::take(ids.map().first));
+    let _guise = guise.transpose()?;
     let staging = fresh(STAGING)?;
-    let mut root = base(&files.root, &staging)?;
+    let mut root = base(&files.root, &staging, who.ids)?;
     let own_size;
     let shared_memory = match files.shared_memory {
         SharedMemory::Host => None,
@@ -78,10 +85,9 @@ pub(crate) fn enter(
     }
     // Opened by name, once: what is shown is the sandbox that agentd made.
     let source = new_root::open(Path::new(&spec.sandbox))?;
-    show_folder(&mut root, &source, sandbox, Restrictions::DATA)?;
-    let owner = user.map(|user| (user.uid, user.gid));
+    show_folder(&mut root, &source, sandbox, who.ids)?;
     for (index, mount) in files.mounts.iter().enumerate() {
-        show(&mut root, sandbox, mount, index, owner).map_err(|source| match source {
+        show(&mut root, sandbox, mount, index, who).map_err(|source| match source {
             FilesError::Root(source) => FilesError::Mount {
                 target: mount.target.clone(),
                 source,
@@ -99,20 +105,20 @@ pub(crate) fn enter(
 }
 
 /// What the tree begins as.
-fn base(root: &Root, staging: &Path) -> Result<NewRoot, RootError> {
+fn base(root: &Root, staging: &Path, ids: Option<&Ids>) -> Result<NewRoot, RootError> {
     match root {
         Root::Host { system, .. } => {
             let system: Vec<PathBuf> = system.iter().map(PathBuf::from).collect();
             NewRoot::of_host(&system, staging)
         }
-        Root::Directory(directory) => NewRoot::of_directory(Path::new(directory), staging),
+        Root::Directory(directory) => NewRoot::of_directory(Path::new(directory), staging, ids),
         Root::Overlay {
             layers,
             upper,
             work,
         } => {
             let layers: Vec<PathBuf> = layers.iter().map(PathBuf::from).collect();
-            NewRoot::of_layers(&layers, Path::new(upper), Path::new(work), staging)
+            NewRoot::of_layers(&layers, Path::new(upper), Path::new(work), staging, ids)
         }
     }
 }
@@ -122,15 +128,22 @@ fn show(
     sandbox: &Path,
     mount: &Mount,
     index: usize,
-    owner: Option<(u32, u32)>,
+    who: &Who<'_>,
 ) -> Result<(), FilesError> {
-    let (source, is_tree) = match &mount.source {
-        MountSource::Host(path) => (new_root::open(Path::new(path))?, true),
+    let (source, is_tree, ids) = match &mount.source {
+        // The host's own, which are nobody's in a user namespace.
+        MountSource::Host(path) => (new_root::open(Path::new(path))?, true, None),
+        MountSource::Volume(path) => (new_root::open(Path::new(path))?, true, who.ids),
         MountSource::Inside { directory, path } => {
+            let user = who.user.map(|user| (user.uid, user.gid));
+            let owner = user.or(who.ids.map(|_| (0, 0)));
             let inside = new_root::open_inside(Path::new(directory), Path::new(path), owner)?;
-            (inside, false)
+            (inside, false, who.ids)
         }
-        MountSource::Secret(bytes) => (secret(bytes, index, owner)?, false),
+        MountSource::Secret(bytes) => {
+            let owner = who.outside.map(|user| (user.uid, user.gid));
+            (secret(bytes, index, owner)?, false, None)
+        }
         MountSource::Overlay {
             layers,
             upper,
@@ -139,8 +152,9 @@ fn show(
             let staging = fresh(&format!("{IMAGE}{index}"))?;
             let layers: Vec<PathBuf> = layers.iter().map(PathBuf::from).collect();
             let (upper, work) = (Path::new(upper), Path::new(work));
-            let image = new_root::mount_layers(&layers, upper, work, &staging)?;
-            (image, false)
+            let image = new_root::mount_layers(&layers, upper, work, &staging, who.ids)?;
+            // Its layers are shown with the task's ids already.
+            (image, false, None)
         }
     };
     let restrictions = Restrictions {
@@ -150,9 +164,10 @@ fn show(
     let target = Path::new(&mount.target);
     if target.is_relative() {
         let corner = root.corner(sandbox)?;
-        return Ok(corner.show(&source, target, is_tree, restrictions)?);
+        return Ok(corner.show_with(&source, target, is_tree, restrictions, ids)?);
     }
-    Ok(root.tree().show(&source, target, is_tree, restrictions)?)
+    let tree = root.tree();
+    Ok(tree.show_with(&source, target, is_tree, restrictions, ids)?)
 }
 
 fn files_of(names: &Names) -> [(&'static str, Vec<u8>); 3] {
@@ -183,12 +198,13 @@ fn show_folder(
     root: &mut NewRoot,
     source: &OwnedFd,
     target: &Path,
-    restrictions: Restrictions,
+    ids: Option<&Ids>,
 ) -> Result<(), RootError> {
     if root.tree().directory(target, None).is_err() {
         root.make_room(target)?;
     }
-    root.tree().show(source, target, false, restrictions)
+    let tree = root.tree();
+    tree.show_with(source, target, false, Restrictions::DATA, ids)
 }
 
 /// A file in memory that only the task's user can read.

@@ -9,6 +9,7 @@ mod beside;
 mod client;
 mod files;
 mod hold;
+mod ids;
 mod life;
 mod output;
 mod record;

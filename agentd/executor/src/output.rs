@@ -33,16 +33,19 @@ pub(crate) struct Outputs {
 }
 
 impl Outputs {
-    /// Pipes into `stdout` and `stderr` of the sandbox; the ends that are the task's.
+    /// Pipes into `stdout` and `stderr` of the sandbox; the ends that are the task's. `user`: whose the files are; `outside`:
+    /// whose the pipes.
     pub(crate) fn new(
         sandbox: &Path,
         limits: &OutputLimits,
         user: Option<&Credentials>,
+        outside: Option<&Credentials>,
     ) -> Result<(Outputs, [OwnedFd; 2]), String> {
         // Held, for there is no way to it by name once the task's own files are entered.
         let sandbox = &Rc::new(open_directory(sandbox).map_err(|error| error.to_string())?);
-        let (out, stdout) = Stream::new(sandbox, "stdout", limits.stdout_bytes, limits, user)?;
-        let (err, stderr) = Stream::new(sandbox, "stderr", limits.stderr_bytes, limits, user)?;
+        let file = |name, bytes| Kept::new(sandbox, name, bytes, limits, user);
+        let (out, stdout) = Stream::new(file("stdout", limits.stdout_bytes)?, outside)?;
+        let (err, stderr) = Stream::new(file("stderr", limits.stderr_bytes)?, outside)?;
         let outputs = Outputs {
             streams: vec![out, err],
             terminal: None,
@@ -118,24 +121,17 @@ pub(crate) struct Kept {
 }
 
 impl Stream {
-    fn new(
-        sandbox: &Rc<OwnedFd>,
-        name: &'static str,
-        limit: u64,
-        limits: &OutputLimits,
-        user: Option<&Credentials>,
-    ) -> Result<(Stream, OwnedFd), String> {
+    fn new(kept: Kept, owner: Option<&Credentials>) -> Result<(Stream, OwnedFd), String> {
         let make = || {
             let (pipe, end) = pipe()?;
             fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
             std::io::Result::Ok((pipe, end))
         };
-        let (pipe, end) = make().map_err(|e| format!("make a pipe for {name}: {e}"))?;
-        if let Some(user) = user {
+        let (pipe, end) = make().map_err(|e| format!("make a pipe for {}: {e}", kept.name))?;
+        if let Some(owner) = owner {
             // So that the task can open /dev/stdout. Only root can give; anybody else owns it already.
-            let _ = give_to(&end, user.uid, user.gid);
+            let _ = give_to(&end, owner.uid, owner.gid);
         }
-        let kept = Kept::new(sandbox, name, limit, limits, user)?;
         Ok((Stream { pipe, kept }, end.into()))
     }
 

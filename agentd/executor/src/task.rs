@@ -9,14 +9,15 @@ use std::path::{Path, PathBuf};
 use nesos_sys::cgroup::Cgroup;
 use nesos_sys::container::{ResourceLimit, Rights, SpawnPlan, View, cgroup_of_procs_file, spawn};
 use nesos_sys::fs::{Access, give_to, open_beneath};
+use nesos_sys::new_root::Ids;
 use nesos_sys::user::Credentials;
 use nesos_sys::{namespace, process};
 use nesos_wire::executor::{ExecutorSpec, TaskUser};
 
-use crate::files;
 use crate::output::Outputs;
 use crate::terminal::Screen;
 use crate::tree::Tree;
+use crate::{files, ids};
 
 /// The task's out-of-memory score: like any process, unlike the helper's.
 const TASK_OOM_SCORE: i32 = 0;
@@ -34,17 +35,27 @@ pub(crate) fn start(spec: ExecutorSpec) -> Result<(Tree, Outputs), String> {
     let cgroup = cgroup.and_then(Path::parent).map(Cgroup::at);
     let pid_namespace = spec.pid_namespace;
     let user = spec.user.clone().map(credentials);
+    let outside = ids::outside(&spec, user.as_ref())?;
     // Before the task's own files hide the way to them.
+    let ids = ids::of(&spec)?;
     let in_place = plan(spec.clone(), open_cgroup(&spec)?);
-    let files = Files::open(&spec, &sandbox, user.as_ref())?;
-    set_up_surroundings(&spec, user.as_ref())?;
-    let (outputs, [stdin, stdout, stderr]) = files.begin(user.as_ref())?;
+    let who = Who {
+        user: user.as_ref(),
+        outside: outside.as_ref(),
+        ids: ids.as_ref(),
+    };
+    let files = Files::open(&spec, &sandbox, &who)?;
+    set_up_surroundings(&spec, &who)?;
+    let (outputs, [stdin, stdout, stderr]) = files.begin(who.outside)?;
+    let namespace = || ids.as_ref().map(|ids| ids.namespace().try_clone());
+    let hold = |error| format!("hold the user namespace: {error}");
     let plan = SpawnPlan {
         stdin,
         stdout,
         stderr,
         terminal: spec.terminal.is_some(),
         directory: directory(&spec),
+        user_namespace: namespace().transpose().map_err(hold)?,
         ..in_place
     };
     let spawned = spawn(&plan).map_err(|e| e.to_string())?;
@@ -58,8 +69,19 @@ pub(crate) fn start(spec: ExecutorSpec) -> Result<(Tree, Outputs), String> {
         cgroup,
         birthplace: plan.cgroup,
         cgroup_view: view.map(OwnedFd::from),
+        user_namespace: plan.user_namespace,
     };
     Ok((tree, outputs))
+}
+
+/// Whose the task's files are.
+pub(crate) struct Who<'a> {
+    /// In its sandbox and on its volumes; none: this process's.
+    pub user: Option<&'a Credentials>,
+    /// Elsewhere.
+    pub outside: Option<&'a Credentials>,
+    /// The user namespace that tells the two apart, if it has one.
+    pub ids: Option<&'a Ids>,
 }
 
 /// What will be its standard files, opened before the task's own hide the way to them.
@@ -69,19 +91,16 @@ enum Files {
 }
 
 impl Files {
-    fn open(
-        spec: &ExecutorSpec,
-        sandbox: &Path,
-        user: Option<&Credentials>,
-    ) -> Result<Files, String> {
+    fn open(spec: &ExecutorSpec, sandbox: &Path, who: &Who<'_>) -> Result<Files, String> {
         let limits = spec.output.as_ref();
         if let Some(window) = spec.terminal {
-            return Ok(Files::Screen(Screen::new(sandbox, limits, user)?, window));
+            let screen = Screen::new(sandbox, limits, who.user)?;
+            return Ok(Files::Screen(screen, window));
         }
         let (outputs, ends) = match limits {
-            Some(limits) => Outputs::new(sandbox, limits, user)?,
+            Some(limits) => Outputs::new(sandbox, limits, who.user, who.outside)?,
             None => {
-                let file = |name| output(sandbox, name, user).map(OwnedFd::from);
+                let file = |name| output(sandbox, name, who).map(OwnedFd::from);
                 (Outputs::default(), [file("stdout")?, file("stderr")?])
             }
         };
@@ -155,7 +174,7 @@ pub(crate) fn credentials(user: TaskUser) -> Credentials {
 }
 
 /// The helper's part of the isolation that agentd has begun with the namespaces.
-fn set_up_surroundings(spec: &ExecutorSpec, user: Option<&Credentials>) -> Result<(), String> {
+fn set_up_surroundings(spec: &ExecutorSpec, who: &Who<'_>) -> Result<(), String> {
     if spec.pid_namespace && std::process::id() != 1 {
         return Err("a PID namespace was asked for, but the helper is not PID 1 of one".to_owned());
     }
@@ -170,7 +189,7 @@ fn set_up_surroundings(spec: &ExecutorSpec, user: Option<&Credentials>) -> Resul
         namespace::set_hostname(name).map_err(|error| format!("{name}: {error}"))?;
     }
     match &spec.file_system {
-        Some(file_system) => files::enter(spec, file_system, user)
+        Some(file_system) => files::enter(spec, file_system, who)
             .map_err(|error| format!("make the task's files: {error}")),
         None => Ok(()),
     }
@@ -192,11 +211,14 @@ fn rights(rights: nesos_wire::rights::Rights) -> Rights {
 }
 
 /// One of the task's output files, appended to, and its user's own.
-fn output(sandbox: &Path, name: &str, user: Option<&Credentials>) -> Result<File, String> {
+fn output(sandbox: &Path, name: &str, who: &Who<'_>) -> Result<File, String> {
     let file = open_beneath(sandbox, Path::new(name), Access::Append).map_err(|e| e.to_string())?;
-    if let Some(user) = user {
+    if let Some(user) = who.user {
         // Only root can; anybody else may only be "switched" to itself, and owns the file already.
         let _ = give_to(&file, user.uid, user.gid);
     }
-    Ok(file)
+    match who.ids {
+        Some(ids) => ids::reopened(ids, sandbox, name),
+        None => Ok(file),
+    }
 }

@@ -24,6 +24,8 @@ pub(crate) struct Tree {
     pub birthplace: Option<OwnedFd>,
     /// What the task takes for the root of cgroups, if not what everybody does.
     pub cgroup_view: Option<OwnedFd>,
+    /// The user namespace that it is in, if not this process's.
+    pub user_namespace: Option<OwnedFd>,
 }
 
 impl Tree {

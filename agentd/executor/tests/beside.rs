@@ -159,6 +159,7 @@ fn a_command_has_the_tasks_rights_and_no_more() {
             soft: 40,
             hard: 50,
         }],
+        ids: None,
     };
     isolate(&mut told, true);
     become_nobody(&mut told);

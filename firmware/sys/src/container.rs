@@ -5,7 +5,7 @@
 //! can fail early (NUL bytes, opening files, looking up users) has failed before the clone.
 
 mod child;
-mod clone;
+pub(crate) mod clone;
 pub mod fork_server;
 pub mod open_files;
 mod rights;
@@ -115,8 +115,10 @@ pub struct SpawnPlan {
     pub cgroup: Option<OwnedFd>,
     /// Which cgroups it sees.
     pub cgroup_view: View,
-    /// The user to become; none: the caller's.
+    /// The user to become; none: the caller's, or root of the user namespace.
     pub user: Option<Credentials>,
+    /// The user namespace to enter, in which `user` is one (module `user_namespace`); none: the caller's.
+    pub user_namespace: Option<OwnedFd>,
     /// Standard input; none: /dev/null.
     pub stdin: Option<OwnedFd>,
     /// The standard input is a terminal, and becomes the one that controls the process.
@@ -145,6 +147,7 @@ impl SpawnPlan {
             cgroup: None,
             cgroup_view: View::Callers,
             user: None,
+            user_namespace: None,
             stdin: None,
             terminal: false,
             stdout: None,
@@ -237,6 +240,7 @@ pub fn spawn(plan: &SpawnPlan) -> Result<Spawned, SpawnError> {
         terminal: plan.terminal,
         oom_score: strings.oom_score.as_deref(),
         user: plan.user.as_ref(),
+        user_namespace: plan.user_namespace.as_ref().map(AsRawFd::as_raw_fd),
         rights: rights::Prepared::new(&plan.rights),
         parent: plan.die_with_parent.then(|| {
             if plan.namespaces.pid {

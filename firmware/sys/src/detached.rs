@@ -1,10 +1,10 @@
 //! Mounts that hang nowhere yet: copied, restricted, then attached. All by descriptor, so that no path is looked up twice.
 //!
-//! Called by module `new_root`. Needs Linux 5.12. Invariant: a mount is restricted before anybody can see it.
+//! Called by modules `new_root` and `user_namespace`. Needs Linux 5.12. Invariant: a mount is restricted before anybody can see it.
 
 use std::ffi::CStr;
 use std::mem::size_of;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 
@@ -17,6 +17,7 @@ const MOUNT_ATTR_RDONLY: u64 = 1;
 const MOUNT_ATTR_NOSUID: u64 = 2;
 const MOUNT_ATTR_NODEV: u64 = 4;
 const MOUNT_ATTR_NOEXEC: u64 = 8;
+const MOUNT_ATTR_IDMAP: u64 = 0x10_0000;
 /// linux/fcntl.h
 const AT_RECURSIVE: libc::c_uint = 0x8000;
 const AT_EMPTY_PATH: libc::c_uint = libc::AT_EMPTY_PATH as libc::c_uint;
@@ -87,6 +88,23 @@ impl Detached {
         Ok(self)
     }
 
+    /// Shows all of its files to processes of a user namespace as if ids meant inside what they mean on the host: root's files
+    /// are root's, and what root makes there is the host's root's. Linux 5.12, and not every file system.
+    pub(crate) fn map_ids(self, namespace: BorrowedFd<'_>) -> Result<Detached, Errno> {
+        let attributes = MountAttr {
+            attr_set: MOUNT_ATTR_IDMAP,
+            userns_fd: namespace.as_raw_fd() as u64,
+            ..MountAttr::default()
+        };
+        set_attributes(&self.mount, &attributes, self.is_tree)?;
+        Ok(self)
+    }
+
+    /// Its top, with which it lives.
+    pub(crate) fn into_top(self) -> OwnedFd {
+        self.mount
+    }
+
     /// Shows it at `target`, a directory for a directory, a file for a file.
     pub(crate) fn attach(self, target: impl AsFd) -> Result<(), Errno> {
         let (from, to) = (self.mount.as_raw_fd(), target.as_fd().as_raw_fd());
@@ -106,10 +124,12 @@ pub(crate) fn restrict(
 ) -> Result<(), Errno> {
     let attributes = MountAttr {
         attr_set: restrictions.bits(),
-        attr_clr: 0,
-        propagation: 0,
-        userns_fd: 0,
+        ..MountAttr::default()
     };
+    set_attributes(mount, &attributes, is_tree)
+}
+
+fn set_attributes(mount: impl AsFd, attributes: &MountAttr, is_tree: bool) -> Result<(), Errno> {
     let recursive = if is_tree { AT_RECURSIVE } else { 0 };
     // SAFETY: a live descriptor, a constant C string, and a valid mount_attr of the given size for the length of the call.
     let result = unsafe {
@@ -118,7 +138,7 @@ pub(crate) fn restrict(
             mount.as_fd().as_raw_fd(),
             EMPTY.as_ptr(),
             AT_EMPTY_PATH | recursive,
-            &raw const attributes,
+            std::ptr::from_ref(attributes),
             size_of::<MountAttr>(),
         )
     };
@@ -127,6 +147,7 @@ pub(crate) fn restrict(
 
 /// `struct mount_attr` of linux/mount.h.
 #[repr(C)]
+#[derive(Default)]
 struct MountAttr {
     attr_set: u64,
     attr_clr: u64,

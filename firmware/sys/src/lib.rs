@@ -38,4 +38,5 @@ pub mod spawn;
 pub mod terminal;
 pub mod tree;
 pub mod user;
+pub mod user_namespace;
 pub mod watchdog;

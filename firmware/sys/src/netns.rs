@@ -14,6 +14,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 use crate::netlink::{Netlink, NetlinkError, Pair};
+use crate::user_namespace::{IdMap, make_network};
 
 /// Stack of a thread that enters another namespace.
 const STACK: usize = 64 * 1024;
@@ -26,22 +27,38 @@ const SETTINGS: [(&str, &str); 3] = [
 ];
 
 /// A new namespace at the inner end of `pair`, whose outer end is made with `host`, a socket of the namespace of the bridge.
-/// It lives as long as a process in it, or the descriptor.
-pub fn connected(host: &mut Netlink, pair: &Pair) -> Result<OwnedFd, NetlinkError> {
+/// It lives as long as a process in it, or the descriptor. `ids`: it belongs to a new user namespace with these.
+pub fn connected(
+    host: &mut Netlink,
+    pair: &Pair,
+    ids: Option<IdMap>,
+) -> Result<OwnedFd, NetlinkError> {
     let failed = |operation: &str| {
         let operation = operation.to_owned();
         move |errno| NetlinkError { operation, errno }
     };
     let make = || {
-        unshare(CloneFlags::CLONE_NEWNET).map_err(failed("make a network namespace"))?;
-        let opened = File::open("/proc/thread-self/ns/net");
-        let opened = opened.map_err(|e| failed("open the network namespace")(errno_of(&e)))?;
+        let opened = match ids {
+            Some(ids) => {
+                let made = make_network(ids);
+                let made = made.map_err(|e| failed(e.operation)(errno_of(&e.source)))?;
+                setns(&made, CloneFlags::CLONE_NEWNET)
+                    .map_err(failed("enter a network namespace"))?;
+                made
+            }
+            None => {
+                unshare(CloneFlags::CLONE_NEWNET).map_err(failed("make a network namespace"))?;
+                let opened = File::open("/proc/thread-self/ns/net");
+                let fail = failed("open the network namespace");
+                opened.map_err(|e| fail(errno_of(&e)))?.into()
+            }
+        };
         for (path, value) in SETTINGS {
             let _ = fs::write(format!("/proc/sys/net/{path}"), value);
         }
         host.pair(pair, opened.as_fd())?;
         Netlink::open()?.settle(pair)?;
-        Ok(opened.into())
+        Ok(opened)
     };
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(STACK);

@@ -109,6 +109,9 @@ pub enum MountSource {
         /// Empty, on the same file system as `upper`.
         work: String,
     },
+    /// A folder of the agent's that is there for tasks: as `Host`, but in a user namespace its files belong to whom they belong
+    /// to on the host.
+    Volume(String),
 }
 
 /// What `/dev/shm` is.

@@ -19,6 +19,17 @@ pub struct Rights {
     pub is_filtered: bool,
     /// Limits as of setrlimit.
     pub limits: Vec<ResourceLimit>,
+    /// The host's ids that stand for its own, in a user namespace of its own; none: ids mean what they mean on the host.
+    pub ids: Option<IdRange>,
+}
+
+/// Ids of users and groups of the host, which are 0, 1, 2 and so on in a user namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdRange {
+    /// That of root inside.
+    pub first: u32,
+    /// How many there are.
+    pub count: u32,
 }
 
 /// One limit.

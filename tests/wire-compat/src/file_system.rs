@@ -3,7 +3,7 @@
 //! Used by the spec's sample. Invariant: every variant stands in it once.
 
 use nesos_wire::file_system::{FileSystem, Mount, MountSource, Names, Root, SharedMemory};
-use nesos_wire::rights::{ResourceLimit, Rights};
+use nesos_wire::rights::{IdRange, ResourceLimit, Rights};
 
 pub(crate) fn file_system() -> FileSystem {
     let mount = |source, target: &str| Mount {
@@ -32,6 +32,7 @@ pub(crate) fn file_system() -> FileSystem {
             mount(inside, "/b"),
             mount(MountSource::Secret(vec![1, 2]), "c"),
             mount(image, "d"),
+            mount(MountSource::Volume("/v".into()), "e"),
         ],
         devices: vec!["/dev/dri".into()],
         shared_memory: SharedMemory::Own { megabytes: Some(4) },
@@ -75,5 +76,9 @@ pub(crate) fn rights() -> Rights {
             soft: 64,
             hard: u64::MAX,
         }],
+        ids: Some(IdRange {
+            first: 1_879_048_192,
+            count: 65_536,
+        }),
     }
 }

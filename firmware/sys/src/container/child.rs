@@ -25,6 +25,8 @@ const FAILED: libc::c_int = 127;
 pub enum Step {
     /// setsid
     Session,
+    /// setns(CLONE_NEWUSER), then root inside
+    UserNamespace,
     /// unshare(CLONE_NEWCGROUP), or setns
     CgroupNamespace,
     /// dup2 of standard input, output and error
@@ -44,8 +46,9 @@ pub enum Step {
 }
 
 impl Step {
-    const ALL: [Step; 9] = [
+    const ALL: [Step; 10] = [
         Step::Session,
+        Step::UserNamespace,
         Step::CgroupNamespace,
         Step::Files,
         Step::Terminal,
@@ -61,6 +64,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Step::Session => "make a session",
+            Step::UserNamespace => "enter its user namespace",
             Step::CgroupNamespace => "take its cgroup for the root of all",
             Step::Files => "redirect standard input and output",
             Step::Terminal => "take the terminal",
@@ -103,6 +107,8 @@ pub(super) struct Prepared<'a> {
     pub terminal: bool,
     /// Text for oom_score_adj.
     pub oom_score: Option<&'a str>,
+    /// The user namespace to enter.
+    pub user_namespace: Option<RawFd>,
     /// Who to become.
     pub user: Option<&'a Credentials>,
     /// What is left to it.
@@ -151,15 +157,25 @@ unsafe fn steps(p: &Prepared<'_>) -> (Step, i32) {
         if libc::setsid() < 0 {
             return (Step::Session, errno());
         }
-        if !take_view(p.cgroup_view) {
-            return (Step::CgroupNamespace, errno());
-        }
         libc::umask(0o022);
         set_oom_score(p.oom_score);
         for (target, source) in p.stdio.iter().enumerate() {
             if libc::dup2(*source, target as RawFd) < 0 {
                 return (Step::Files, errno());
             }
+        }
+        // As the host's root, who alone may raise them.
+        if !p.rights.take_limits() {
+            return (Step::Rights, errno());
+        }
+        // Before all that is to belong to it, and before capabilities are taken, which it gives anew.
+        if let Some(namespace) = p.user_namespace
+            && !enter_user_namespace(namespace)
+        {
+            return (Step::UserNamespace, errno());
+        }
+        if !take_view(p.cgroup_view) {
+            return (Step::CgroupNamespace, errno());
         }
         if p.terminal && libc::ioctl(0, libc::TIOCSCTTY as _, 0) < 0 {
             return (Step::Terminal, errno());
@@ -238,6 +254,21 @@ unsafe fn take_view(view: CgroupView) -> bool {
             CgroupView::Own => libc::unshare(libc::CLONE_NEWCGROUP) == 0,
             CgroupView::Of(namespace) => libc::setns(namespace, libc::CLONE_NEWCGROUP) == 0,
         }
+    }
+}
+
+/// False with errno set if it fails. Whoever has entered is still the host's root to files, and so becomes root inside.
+///
+/// # Safety
+/// As for [`run`].
+unsafe fn enter_user_namespace(namespace: RawFd) -> bool {
+    let none = std::ptr::null::<libc::gid_t>();
+    // SAFETY: raw system calls; the descriptor is open, and an empty list of groups is not read.
+    unsafe {
+        libc::setns(namespace, libc::CLONE_NEWUSER) == 0
+            && libc::syscall(libc::SYS_setgroups, 0, none) == 0
+            && libc::syscall(libc::SYS_setresgid, 0, 0, 0) == 0
+            && libc::syscall(libc::SYS_setresuid, 0, 0, 0) == 0
     }
 }
 

@@ -63,7 +63,7 @@ pub(super) fn clone(plan: &SpawnPlan, prepared: &Prepared<'_>) -> Result<Spawned
         Some(&SigSet::all()),
         Some(&mut before),
     )?;
-    let result = if plan.user.is_none() {
+    let result = if plan.user.is_none() && plan.user_namespace.is_none() {
         in_this_memory(&mut args, prepared)
     } else {
         in_a_copy(&mut args, prepared)
@@ -95,6 +95,41 @@ pub(super) unsafe fn copy(
         // SAFETY: as in `clone`.
         pid => Ok(Some(unsafe { spawned(pid, pidfd) })),
     }
+}
+
+/// A child in new namespaces, CLONE_NEW* flags, that does nothing but wait until nobody holds the second of these ends of a
+/// pipe: this process has it alone.
+pub(crate) fn waiting(
+    flags: u64,
+    (reader, writer): (BorrowedFd<'_>, BorrowedFd<'_>),
+) -> Result<PidFd, Errno> {
+    let mut pidfd: RawFd = -1;
+    let mut args = CloneArgs::new(Namespaces::NONE, None, &mut pidfd);
+    args.flags |= flags;
+    let (reader, writer) = (reader.as_raw_fd(), writer.as_raw_fd());
+    let mut before = SigSet::empty();
+    pthread_sigmask(
+        SigmaskHow::SIG_SETMASK,
+        Some(&SigSet::all()),
+        Some(&mut before),
+    )?;
+    // SAFETY: `args` is a valid clone_args of the given size, and what it points to outlives the call. Without CLONE_VM the
+    // child has its own copy of this memory.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) };
+    if pid == 0 {
+        let mut byte = 0u8;
+        // SAFETY: this is the new process, single-threaded, with all signals blocked; system calls only, on its own stack.
+        unsafe {
+            libc::close(writer);
+            libc::read(reader, (&raw mut byte).cast(), 1);
+            libc::_exit(0)
+        }
+    }
+    let made = Errno::result(pid);
+    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+    made?;
+    // SAFETY: the kernel has stored a new descriptor there that nobody else owns.
+    Ok(PidFd::from(unsafe { OwnedFd::from_raw_fd(pidfd) }))
 }
 
 /// # Safety

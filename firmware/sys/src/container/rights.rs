@@ -49,7 +49,22 @@ impl<'a> Prepared<'a> {
         Prepared { rights, filter }
     }
 
-    /// As the user that made the process. False with errno set if something cannot be taken.
+    /// As the user that made the process, who may give more than it has itself. False with errno set if it cannot be.
+    ///
+    /// # Safety
+    /// In a process that was just cloned.
+    pub(super) unsafe fn take_limits(&self) -> bool {
+        self.rights.limits.iter().all(|limit| {
+            let value = [limit.soft, limit.hard];
+            let none = std::ptr::null_mut::<u64>();
+            // SAFETY: the value is live and what the kernel reads.
+            unsafe {
+                libc::syscall(libc::SYS_prlimit64, 0, limit.resource, value.as_ptr(), none) == 0
+            }
+        })
+    }
+
+    /// Before the user is switched. False with errno set if something cannot be taken.
     ///
     /// # Safety
     /// In a process that was just cloned.
@@ -57,13 +72,6 @@ impl<'a> Prepared<'a> {
         let rights = self.rights;
         // SAFETY: raw system calls on constants and on live memory of this struct.
         unsafe {
-            for limit in &rights.limits {
-                let value = [limit.soft, limit.hard];
-                let none = std::ptr::null_mut::<u64>();
-                if libc::syscall(libc::SYS_prlimit64, 0, limit.resource, value.as_ptr(), none) < 0 {
-                    return false;
-                }
-            }
             if rights.no_new_privileges && libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 {
                 return false;
             }

@@ -12,7 +12,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
 use nix::unistd::{Gid, Uid, fchdir, fchownat};
 
-use super::{RootError, failed};
+use super::{Ids, RootError, failed};
 use crate::detached::{Detached, Restrictions};
 use crate::fs::{Resolve, resolve};
 
@@ -90,11 +90,24 @@ impl Corner {
         is_tree: bool,
         restrictions: Restrictions,
     ) -> Result<(), RootError> {
+        self.show_with(source, target, is_tree, restrictions, None)
+    }
+
+    /// The same, with the ids of a task.
+    pub fn show_with(
+        &self,
+        source: &OwnedFd,
+        target: &Path,
+        is_tree: bool,
+        restrictions: Restrictions,
+        ids: Option<&Ids>,
+    ) -> Result<(), RootError> {
         let place = match self.find(target) {
             Err(Errno::ENOENT) => self.make_place(source, target)?,
             other => other.map_err(failed("open", target))?,
         };
-        show_on(&place, source, is_tree, restrictions).map_err(failed("show something at", target))
+        show_on(&place, source, is_tree, restrictions, ids)
+            .map_err(failed("show something at", target))
     }
 
     /// An empty file system in memory on `place`, which is called `target`.
@@ -136,9 +149,14 @@ pub(super) fn show_on(
     source: &OwnedFd,
     is_tree: bool,
     restrictions: Restrictions,
+    ids: Option<&Ids>,
 ) -> Result<(), Errno> {
     Detached::copy_of(source, is_tree)
         .and_then(|copy| copy.restrict(restrictions))
+        .and_then(|copy| match ids {
+            Some(ids) => ids.apply(copy),
+            None => Ok(copy),
+        })
         .and_then(|copy| copy.attach(place))
 }
 

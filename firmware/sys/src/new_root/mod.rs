@@ -5,6 +5,7 @@
 //! old tree can be reached but through descriptors that were open before.
 
 mod corner;
+mod ids;
 mod system;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use crate::detached::{Detached, restrict};
 use crate::fs::Resolve;
 pub use corner::Corner;
 use corner::{is_directory, show_on};
+pub use ids::Ids;
 pub use system::Kernel;
 
 /// Options of a small tmpfs that only holds mount points.
@@ -62,7 +64,7 @@ impl NewRoot {
             no_dev: true,
             ..Restrictions::default()
         };
-        let root = NewRoot::of_copy(Path::new("/"), staging, restrictions)?;
+        let root = NewRoot::of_copy(Path::new("/"), staging, restrictions, None)?;
         for point in system {
             // One that cannot be opened is covered by a later one, and one that is not found in the new tree lies inside a
             // mount that is left out.
@@ -75,13 +77,17 @@ impl NewRoot {
         Ok(root)
     }
 
-    /// A directory as it is.
-    pub fn of_directory(directory: &Path, staging: &Path) -> Result<NewRoot, RootError> {
+    /// A directory as it is, with the ids of the task.
+    pub fn of_directory(
+        directory: &Path,
+        staging: &Path,
+        ids: Option<&Ids>,
+    ) -> Result<NewRoot, RootError> {
         let restrictions = Restrictions {
             no_dev: true,
             ..Restrictions::default()
         };
-        NewRoot::of_copy(directory, staging, restrictions)
+        NewRoot::of_copy(directory, staging, restrictions, ids)
     }
 
     /// [Layers](mount_layers).
@@ -90,8 +96,10 @@ impl NewRoot {
         upper: &Path,
         work: &Path,
         staging: &Path,
+        ids: Option<&Ids>,
     ) -> Result<NewRoot, RootError> {
-        Ok(NewRoot::at(mount_layers(layers, upper, work, staging)?))
+        let top = mount_layers(layers, upper, work, staging, ids)?;
+        Ok(NewRoot::at(top))
     }
 
     /// The tree, to show things in it.
@@ -119,7 +127,7 @@ impl NewRoot {
                 read_only: true,
                 ..Restrictions::default()
             };
-            return show_on(&place, &null, false, restrictions).map_err(fail);
+            return show_on(&place, &null, false, restrictions, None).map_err(fail);
         }
         if let Some(empty) = &self.empty {
             return show_on(&place, empty, false, Restrictions::SHOWN).map_err(fail);
@@ -167,11 +175,9 @@ impl NewRoot {
         source: &Path,
         staging: &Path,
         restrictions: Restrictions,
+        ids: Option<&Ids>,
     ) -> Result<NewRoot, RootError> {
-        let place = open(staging)?;
-        Detached::copy_of(open(source)?, false)
-            .and_then(|copy| copy.restrict(restrictions))
-            .and_then(|copy| copy.attach(place))
+        show_on(&open(staging)?, &open(source)?, false, restrictions, ids)
             .map_err(failed("copy the mount", source))?;
         Ok(NewRoot::at(open(staging)?))
     }
@@ -186,22 +192,30 @@ impl NewRoot {
 }
 
 /// Read-only layers, the topmost first, below a writable directory, at an empty one. Opaque directories are marked by
-/// `user.overlay.*`, which is written without power over the machine.
+/// `user.overlay.*`, which is written without power over the machine. With `ids` the layers are shown with those of a task,
+/// and the upper directory is made its root's: what is written there belongs to whom it does outside.
 pub fn mount_layers(
     layers: &[PathBuf],
     upper: &Path,
     work: &Path,
     staging: &Path,
+    ids: Option<&Ids>,
 ) -> Result<OwnedFd, RootError> {
+    if let Some(ids) = ids {
+        layers.iter().try_for_each(|layer| ids.cover(layer))?;
+    }
     let opened = layers.iter().map(|layer| open(layer));
     let opened = opened.collect::<Result<Vec<_>, _>>()?;
-    let (upper, work) = (open(upper)?, open(work)?);
+    let (top, work) = (open(upper)?, open(work)?);
+    if let Some(ids) = ids {
+        ids.give(&top, upper)?;
+    }
     // By descriptor: the kernel takes 4096 bytes of options, and paths may have colons inside.
     let lower: Vec<String> = opened.iter().map(by_descriptor).collect();
     let options = format!(
         "userxattr,lowerdir={},upperdir={},workdir={}",
         lower.join(":"),
-        by_descriptor(&upper),
+        by_descriptor(&top),
         by_descriptor(&work)
     );
     let kind = Some("overlay");

@@ -83,7 +83,7 @@ impl NewRoot {
         }
         for path in FIXED.map(Path::new) {
             if let Ok(place) = self.tree.find(path) {
-                show_on(&place, &place, true, Restrictions::SHOWN)
+                show_on(&place, &place, true, Restrictions::SHOWN, None)
                     .map_err(failed("make read-only", path))?;
             }
         }
@@ -106,7 +106,7 @@ impl NewRoot {
             read_only: false,
             ..Restrictions::SHOWN
         };
-        show_on(&place, &open(proc)?, false, restrictions)
+        show_on(&place, &open(proc)?, false, restrictions, None)
             .map_err(failed("show the host's processes at", proc))
     }
 
@@ -121,13 +121,13 @@ impl NewRoot {
             mount_on(&place, sys, "sysfs", flags | MsFlags::MS_RDONLY, "")?;
         } else {
             // Alone, without the cgroup tree and all else that is mounted inside.
-            show_on(&place, &open(sys)?, false, Restrictions::SHOWN)
+            show_on(&place, &open(sys)?, false, Restrictions::SHOWN, None)
                 .map_err(failed("show the kernel's objects at", sys))?;
         }
         let path = Path::new("/sys/fs/cgroup");
         match (kernel.cgroup, self.tree.find(path)) {
             (Some(cgroup), Ok(place)) => {
-                show_on(&place, &open(cgroup)?, false, Restrictions::SHOWN)
+                show_on(&place, &open(cgroup)?, false, Restrictions::SHOWN, None)
                     .map_err(failed("show the cgroup at", path))
             }
             _ => Ok(()),
@@ -162,7 +162,7 @@ impl NewRoot {
             // A host without one: the task has none either.
             None => open(shm)
                 .map_err(|error| error.errno)
-                .and_then(|host| show_on(&place, &host, false, Restrictions::DATA))
+                .and_then(|host| show_on(&place, &host, false, Restrictions::DATA, None))
                 .map_err(failed("share the host's", shm))?,
         }
         for device in kernel.devices.iter().map(Path::new) {

@@ -35,7 +35,7 @@ impl Place {
             address,
             prefix: 24,
         };
-        let namespace = netns::connected(host, &pair).unwrap();
+        let namespace = netns::connected(host, &pair, None).unwrap();
         Place { namespace, address }
     }
 
@@ -209,7 +209,7 @@ fn a_container_has_two_devices_and_may_use_all_ports() {
             address: Ipv4Addr::new(10, 87, 0, 9),
             prefix: 24,
         };
-        let error = netns::connected(&mut netlink, &taken).unwrap_err();
+        let error = netns::connected(&mut netlink, &taken, None).unwrap_err();
         assert_eq!(
             error.to_string(),
             "make the pair of devices nesos0: EEXIST: File exists"

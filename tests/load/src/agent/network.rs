@@ -51,7 +51,7 @@ fn measure(programs: &Path, count: usize) -> Result<Vec<Row>> {
         let floor_ms =
             time(|| netns::within_bare(&mut netlink, &pair('f', number), || place.floor(number))?)?;
         let ours_ms = time(|| {
-            let namespace = netns::connected(&mut netlink, &pair('c', number))?;
+            let namespace = netns::connected(&mut netlink, &pair('c', number), None)?;
             place.container(number, Some(namespace.as_fd()))
         })?;
         if number >= WARM_UP {

@@ -5,6 +5,8 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -142,6 +144,9 @@ impl Isolator for Gpus {
         };
         let numbers = self.0.take(wish.container_id, count)?;
         let paths = self.0.files(wish.container_id);
+        if setup.rights.ids.is_some() {
+            paths.iter().try_for_each(|path| check_open(path))?;
+        }
         let paths = paths.into_iter().map(|path| path.display().to_string());
         files.devices.extend(paths);
         let words: Vec<String> = numbers.iter().map(usize::to_string).collect();
@@ -151,7 +156,7 @@ impl Isolator for Gpus {
 
     fn adopt(&self, container: &ContainerId, run: &Path) {
         // One without a note has none.
-        let note = std::fs::read_to_string(run.join(NOTE)).unwrap_or_default();
+        let note = fs::read_to_string(run.join(NOTE)).unwrap_or_default();
         let numbers: Vec<usize> = note
             .split_ascii_whitespace()
             .filter_map(|word| word.parse().ok())
@@ -165,6 +170,19 @@ impl Isolator for Gpus {
     fn release(&self, container: &ContainerId) {
         self.0.given.borrow_mut().remove(container);
     }
+}
+
+/// In a user namespace what the host has is nobody's.
+fn check_open(path: &Path) -> Result<(), Refusal> {
+    const EVERYBODY: u32 = 0o006;
+    let mode = fs::metadata(path).map_or(EVERYBODY, |metadata| metadata.permissions().mode());
+    if mode & EVERYBODY != EVERYBODY {
+        return Err(Refusal::new(format!(
+            "{} cannot be opened from a user namespace (namespaces/user), as not everybody may read and write it",
+            path.display()
+        )));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@
 //! it belongs to.
 
 use std::cell::RefCell;
+use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use nesos_api::v1;
@@ -24,6 +26,8 @@ use crate::volumes;
 
 /// Most volumes of one container.
 const MAX_VOLUMES: usize = 64;
+/// The bit of a file's mode.
+const EVERYBODY_WRITES: u32 = 0o002;
 /// Largest secret, bytes: it travels in the task and lies in memory.
 const MAX_SECRET: usize = 64 * 1024;
 
@@ -113,6 +117,7 @@ impl Isolator for HostPath {
     }
 
     fn prepare(&self, wish: &Wish<'_>, setup: &mut Setup) -> Result<(), Refusal> {
+        let is_strange = setup.rights.ids.is_some();
         add(wish, setup, |volume, source| {
             let new = source.and_then(|source| source.host_path.as_ref());
             if volume.image.is_some() {
@@ -134,11 +139,27 @@ impl Isolator for HostPath {
             };
             // Mesos: a relative one is a folder of the sandbox.
             if Path::new(path).is_absolute() {
+                if is_strange && volume.mode == VolumeMode::Rw {
+                    check_writable(path)?;
+                }
                 return Ok(Some(MountSource::Host(path.clone())));
             }
             inside(wish.sandbox, path).map(Some)
         })
     }
+}
+
+/// In a user namespace what the host has is nobody's.
+fn check_writable(path: &str) -> Result<(), String> {
+    // What is not there is told by who mounts it.
+    let mode = fs::metadata(path).map_or(EVERYBODY_WRITES, |metadata| metadata.permissions().mode());
+    if mode & EVERYBODY_WRITES == 0 {
+        return Err(format!(
+            "'{path}' of the host cannot be written to from a user namespace (namespaces/user), where files of the host are nobody's: \
+             it can be shown RO, be made writable for everybody, or be a persistent volume"
+        ));
+    }
+    Ok(())
 }
 
 /// Folders of its own sandbox, or of the pod's, shown elsewhere.

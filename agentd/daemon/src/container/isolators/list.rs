@@ -16,6 +16,7 @@ use nesos_wire::task::TaskSpec;
 use super::super::cgroups::Cgroups;
 use super::{Isolator, Refusal, Setup, Wish};
 use super::{asked, cgroups, cpuset, devices, disk, files, image, io, namespaces, network, rights};
+use super::users::User;
 use crate::settings::{Settings, SettingsError};
 
 /// Names that Mesos has and that need nothing here: usage is not limited, files are the agent's.
@@ -233,6 +234,8 @@ fn all(
         Box::new(io::Io::new(settings)?),
         Box::new(cpuset::Cpuset::new(settings)),
         Box::new(devices::Devices::new(gpus.clone())),
+        // Before all whose part it changes: volumes, devices, networks, capabilities.
+        Box::new(User::new(settings)?),
         Box::new(
             files::Linux::new(settings)
                 .map_err(|e| SettingsError::new("--isolation", format!("filesystem/linux: {e}")))?,
@@ -287,6 +290,7 @@ pub(super) fn chosen(
         "gpu/devices",
         "namespaces/pid",
         "namespaces/ipc",
+        "namespaces/user",
         "network/bridge",
         "volume/host_path",
         "volume/image",

@@ -16,6 +16,7 @@ mod list;
 mod namespaces;
 mod network;
 mod rights;
+mod users;
 
 use std::os::fd::OwnedFd;
 use std::path::Path;

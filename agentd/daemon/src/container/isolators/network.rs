@@ -22,6 +22,7 @@ use nesos_wire::ContainerId;
 use nesos_wire::file_system::Names;
 use nesos_wire::framework_executor::ExecutorKind;
 use nesos_wire::resource::{Resources, Value};
+use nesos_wire::rights::IdRange;
 
 use self::kernel::Kernel;
 use super::{Isolator, Refusal, Setup, Wish};
@@ -166,12 +167,13 @@ impl Books {
         })
     }
 
-    /// Puts the container into the network, which is made if it is not there.
+    /// Puts the container into the network, which is made, with these ids, if it is not there.
     fn join(
         &self,
         container: &ContainerId,
         owner: &ContainerId,
         info: Option<&v1::NetworkInfo>,
+        ids: Option<IdRange>,
     ) -> Result<(Rc<OwnedFd>, Place), Refusal> {
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
@@ -188,7 +190,7 @@ impl Books {
             }
         };
         let subnet = state.addresses.subnet();
-        let namespace = self.kernel(state)?.connect(&place, subnet);
+        let namespace = self.kernel(state)?.connect(&place, subnet, ids);
         let namespace = Rc::new(namespace.map_err(|error| {
             // Whatever it was that somebody took away, it is looked for at the next attempt.
             state.kernel = None;
@@ -234,7 +236,7 @@ impl Isolator for Bridge {
                 self.0.name
             )));
         }
-        let (namespace, place) = self.0.join(wish.container_id, &owner, info)?;
+        let (namespace, place) = self.0.join(wish.container_id, &owner, info, setup.rights.ids)?;
         setup.notes.push((NOTE, format!("{owner} {place}")));
         setup.network = Some(namespace);
         let name = match (&setup.hostname, setup.namespaces.uts) {

@@ -28,6 +28,23 @@ pub(super) const DEFAULT_BOUNDING: u64 = bits(&[
     Capability::Setfcap,
 ]);
 
+/// What nobody has in a user namespace but for what belongs to it, which is a network of its own.
+const OF_NETWORK: u64 = bits(&[
+    Capability::NetAdmin,
+    Capability::NetBindService,
+    Capability::NetRaw,
+]);
+/// What nobody has there at all.
+const OF_HOST: u64 = bits(&[
+    Capability::LinuxImmutable,
+    Capability::Mknod,
+    Capability::SysBoot,
+    Capability::Syslog,
+    Capability::SysModule,
+    Capability::SysRawio,
+    Capability::SysTime,
+]);
+
 /// The bounding and effective sets.
 #[derive(Debug)]
 pub(super) struct Capabilities {
@@ -105,10 +122,28 @@ impl Isolator for Capabilities {
                 "its effective capabilities are not among its bounding capabilities",
             ));
         }
+        if setup.rights.ids.is_some() {
+            check_inside(asked.unwrap_or(0), setup.network.is_some())?;
+        }
         setup.rights.bounding = Some(bounding);
         setup.rights.effective = effective.map(|effective| effective & bounding);
         Ok(())
     }
+}
+
+/// Whether capabilities that are asked for mean something in a user namespace.
+fn check_inside(asked: u64, has_network: bool) -> Result<(), Refusal> {
+    if asked & OF_HOST != 0 {
+        return Err(Refusal::new(
+            "of the capabilities that it asks for nobody has LINUX_IMMUTABLE, MKNOD, SYS_BOOT, SYSLOG, SYS_MODULE, SYS_RAWIO and SYS_TIME in a user namespace (namespaces/user)",
+        ));
+    }
+    if asked & OF_NETWORK != 0 && !has_network {
+        return Err(Refusal::new(
+            "in a user namespace (namespaces/user) NET_ADMIN, NET_BIND_SERVICE and NET_RAW are for a network of its own only, and it asks for none",
+        ));
+    }
+    Ok(())
 }
 
 /// No program gives a task more than it has.

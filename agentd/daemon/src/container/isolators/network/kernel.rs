@@ -8,8 +8,11 @@ use agentd_core::network::{Addresses, Place, Subnet};
 use nesos_sys::netlink::{Netlink, NetlinkError, Pair, on_bridge};
 use nesos_sys::netns;
 use nesos_sys::nftables::{Mapped, Net, Nftables};
+use nesos_wire::rights::IdRange;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::SockaddrStorage;
+
+use super::super::users::id_map;
 
 /// First letters of the names of devices on the bridge.
 const DEVICE: &str = "nv";
@@ -48,8 +51,14 @@ impl Kernel {
         })
     }
 
-    /// A namespace of its own for who has this place, and the ports that lead to it.
-    pub(super) fn connect(&mut self, place: &Place, subnet: Subnet) -> Result<OwnedFd, String> {
+    /// A namespace of its own for who has this place, and the ports that lead to it. With ids it belongs to a user namespace of
+    /// its own.
+    pub(super) fn connect(
+        &mut self,
+        place: &Place,
+        subnet: Subnet,
+        ids: Option<IdRange>,
+    ) -> Result<OwnedFd, String> {
         let pair = Pair {
             outer: device(place.address),
             bridge: self.net.bridge,
@@ -59,7 +68,7 @@ impl Kernel {
         };
         // Of a container that had this address long ago, and that the kernel has not cleared away yet.
         let _ = self.netlink.remove_link(&pair.outer);
-        let made = netns::connected(&mut self.netlink, &pair);
+        let made = netns::connected(&mut self.netlink, &pair, ids.map(id_map));
         let namespace = made.map_err(|error| error.to_string())?;
         let mapped: Vec<Mapped> = mapped(place).collect();
         let added = self.nftables.add(&self.net.table, &mapped);
