@@ -134,9 +134,9 @@ impl UserIds {
 
     fn is_free(&self, range: IdRange) -> bool {
         let end = |range: IdRange| u64::from(range.first) + u64::from(range.count);
-        self.held.values().all(|held| {
-            end(*held) <= u64::from(range.first) || end(range) <= u64::from(held.first)
-        })
+        self.held
+            .values()
+            .all(|held| end(*held) <= u64::from(range.first) || end(range) <= u64::from(held.first))
     }
 }
 
@@ -163,7 +163,10 @@ mod tests {
             ("65536-4294967294", 65_534),
         ] {
             let space: IdSpace = text.parse().unwrap();
-            assert_eq!((space.capacity(), space.to_string().as_str()), (capacity, text));
+            assert_eq!(
+                (space.capacity(), space.to_string().as_str()),
+                (capacity, text)
+            );
         }
         for text in [
             "",

@@ -49,7 +49,10 @@ pub(crate) fn outside(
     let user = user.unwrap_or(&root);
     let outside = |id: u32| {
         map.outside(id).ok_or_else(|| {
-            format!("user or group {id} is none of the {} of its user namespace", map.count)
+            format!(
+                "user or group {id} is none of the {} of its user namespace",
+                map.count
+            )
         })
     };
     let groups = user.groups.iter().map(|group| outside(*group));

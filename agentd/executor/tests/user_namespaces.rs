@@ -99,10 +99,7 @@ fn its_root_is_root_inside_and_of_its_own_files_only() {
     let map = format!(" 0 {FIRST} {COUNT}\n");
     let mine = "0:0\n".repeat(6);
     let all = "CapEff:\t000001ffffffffff\n";
-    assert_eq!(
-        told,
-        format!("{map}{map}0\n0\n0\n{mine}seen\nagain\n{all}")
-    );
+    assert_eq!(told, format!("{map}{map}0\n0\n0\n{mine}seen\nagain\n{all}"));
     // On disk they are whose they would be without a namespace.
     let sandbox = helper.place.sandbox();
     assert_eq!(owner(sandbox.join("own")), (0, 0));
@@ -159,7 +156,11 @@ fn its_users_are_the_users_inside() {
     assert!(helper.output("stderr").starts_with("more\n"));
     for file in ["own", "stdout", "stderr"] {
         let sandbox = helper.place.sandbox();
-        assert_eq!(owner(sandbox.join(file)), (nobody.uid, nobody.gid), "{file}");
+        assert_eq!(
+            owner(sandbox.join(file)),
+            (nobody.uid, nobody.gid),
+            "{file}"
+        );
     }
     let stranger = run("true", |_, spec| {
         spec.user = Some(TaskUser {

@@ -72,10 +72,7 @@ impl Ids {
 
     /// Gives a folder, without what is in it, to root inside.
     pub(super) fn give(&self, folder: &OwnedFd, path: &Path) -> Result<(), RootError> {
-        let (uid, gid) = (
-            Uid::from_raw(self.map.first),
-            Gid::from_raw(self.map.first),
-        );
+        let (uid, gid) = (Uid::from_raw(self.map.first), Gid::from_raw(self.map.first));
         fchownat(folder, "", Some(uid), Some(gid), AtFlags::AT_EMPTY_PATH)
             .map_err(failed("give to the task's root", path))
     }

@@ -36,7 +36,9 @@ impl Master {
             return Vec::new();
         };
         let told: BTreeSet<Uuid> = reports.iter().map(|report| report.spec.uuid).collect();
-        let missing = known.operations.extract_if(.., |uuid, _| !told.contains(uuid));
+        let missing = known
+            .operations
+            .extract_if(.., |uuid, _| !told.contains(uuid));
         let missing: Vec<OperationReport> = missing.map(|(_, report)| report).collect();
         let mut messages = Vec::new();
         for report in reports {

@@ -216,6 +216,17 @@ mod tests {
     }
 
     #[test]
+    fn a_user_namespace_opens_what_everybody_may() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("device");
+        fs::write(&file, "").unwrap();
+        for (mode, may) in [(0o660, false), (0o664, false), (0o666, true)] {
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(check_open(&file).is_ok(), may, "{mode:o}");
+        }
+    }
+
+    #[test]
     fn a_note_outlives_agentd() {
         let run = tempfile::tempdir().unwrap();
         std::fs::write(run.path().join(NOTE), "1").unwrap();

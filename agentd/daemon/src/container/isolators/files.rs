@@ -152,7 +152,8 @@ impl Isolator for HostPath {
 /// In a user namespace what the host has is nobody's.
 fn check_writable(path: &str) -> Result<(), String> {
     // What is not there is told by who mounts it.
-    let mode = fs::metadata(path).map_or(EVERYBODY_WRITES, |metadata| metadata.permissions().mode());
+    let mode =
+        fs::metadata(path).map_or(EVERYBODY_WRITES, |metadata| metadata.permissions().mode());
     if mode & EVERYBODY_WRITES == 0 {
         return Err(format!(
             "'{path}' of the host cannot be written to from a user namespace (namespaces/user), where files of the host are nobody's: \

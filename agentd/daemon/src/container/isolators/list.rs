@@ -14,9 +14,9 @@ use nesos_wire::ContainerId;
 use nesos_wire::task::TaskSpec;
 
 use super::super::cgroups::Cgroups;
+use super::users::User;
 use super::{Isolator, Refusal, Setup, Wish};
 use super::{asked, cgroups, cpuset, devices, disk, files, image, io, namespaces, network, rights};
-use super::users::User;
 use crate::settings::{Settings, SettingsError};
 
 /// Names that Mesos has and that need nothing here: usage is not limited, files are the agent's.

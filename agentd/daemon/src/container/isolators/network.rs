@@ -236,7 +236,9 @@ impl Isolator for Bridge {
                 self.0.name
             )));
         }
-        let (namespace, place) = self.0.join(wish.container_id, &owner, info, setup.rights.ids)?;
+        let (namespace, place) = self
+            .0
+            .join(wish.container_id, &owner, info, setup.rights.ids)?;
         setup.notes.push((NOTE, format!("{owner} {place}")));
         setup.network = Some(namespace);
         let name = match (&setup.hostname, setup.namespaces.uts) {

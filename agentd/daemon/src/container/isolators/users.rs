@@ -86,7 +86,8 @@ impl Isolator for User {
         members.insert(wish.container_id.clone(), owner.clone());
         let range = range.map_err(|error| Refusal::new(error.to_string()))?;
         let user = wish.user.into_iter();
-        let mut ids = user.flat_map(|user| [user.uid, user.gid].into_iter().chain(user.groups.clone()));
+        let mut ids =
+            user.flat_map(|user| [user.uid, user.gid].into_iter().chain(user.groups.clone()));
         if let Some(id) = ids.find(|id| *id >= range.count) {
             return Err(Refusal::new(format!(
                 "user or group {id} of it is none of the {} ids of a user namespace",
