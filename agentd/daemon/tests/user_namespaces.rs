@@ -22,7 +22,7 @@ use nesos_wire::framework_executor::{ExecutorKind, FrameworkExecutor};
 use nesos_wire::message::{AgentToMaster, MasterToAgent};
 use nesos_wire::operation::{OperationKind, OperationSpec};
 use nesos_wire::task::{Command, Reason, TaskSpec, TaskState, TaskStatus};
-use nesos_wire::{Attempt, ExecutorId, Uuid, resource_text};
+use nesos_wire::{Attempt, ContainerId, ExecutorId, Uuid, resource_text};
 use nix::sched::{CloneFlags, unshare};
 use serde_json::{Value, json};
 
@@ -238,83 +238,82 @@ fn checks_and_people_look_in_from_inside() {
     possibly(async {
         let mut master = master().await;
         let (mut link, port) = agent(&mut master).await;
-        // Zero if it is root here, in the task's namespace, and may write where the task may.
+        // It is root here, in the task's namespace, and may write where the task may.
         let text = "test $(id -u) = 0 && cmp /proc/self/uid_map map && touch checked";
-        let probe = Probe::Command(Box::new(Command {
-            shell: true,
-            value: text.into(),
-            ..Command::default()
-        }));
-        let check = Check {
-            probe,
-            delay_ms: 0,
-            interval_ms: 100,
-            timeout_ms: 20_000,
-        };
-        let stay = format!("cat /proc/self/uid_map > map; chmod 600 map; {STAY}");
-        let checks = Checks {
-            health: None,
-            check: Some(check),
-        };
-        link.launch(TaskSpec {
-            checks: Some(Box::new(checks)),
-            ..shell("t", &stay)
-        })
-        .await;
-        let container = loop {
-            let AgentToMaster::Update(update) = link.next().await.unwrap() else {
-                continue;
-            };
-            link.acknowledge(&update).await;
-            if update.status.check == Some(CheckStatus::Command(Some(0))) {
-                break update.status.container.unwrap();
-            }
-            assert!(!update.status.state.is_terminal(), "{update:?}");
-        };
-        let checked = fs::metadata(master.sandbox("t").join("checked")).unwrap();
-        assert_eq!(checked.uid(), 0);
-        let look = "cmp /proc/self/uid_map map && id -u; echo again > /dev/stdout; (kill -0 1) 2>/dev/null || echo apart";
+        let container = checked(&mut link, text).await;
+        let mark = fs::metadata(master.sandbox("t").join("checked")).unwrap();
+        assert_eq!(mark.uid(), 0);
+        let parent = json!({"value": container.as_str()});
         for tty in [false, true] {
-            let id = json!({"value": format!("s{tty}"), "parent": {"value": container.as_str()}});
-            let mut launch = json!({"container_id": id, "command": {"value": look}});
-            if tty {
-                launch["container"] = json!({"type": "MESOS", "tty_info": {}});
-            }
-            let call = json!({"type": "LAUNCH_NESTED_CONTAINER_SESSION", "launch_nested_container_session": launch});
-            let mut output = Output::open(Form::Json, port, &call).await;
-            output.until(None).await;
-            let told = output.out.replace('\r', "");
-            assert_eq!(told, "0\nagain\napart\n", "{}", output.err);
+            look_in(port, &parent, tty).await;
         }
         // A container inside has the ids of the one around it.
-        let id = json!({"value": "in", "parent": {"value": container.as_str()}});
-        let launch = json!({"container_id": id, "command": {"value": format!("cat /proc/self/uid_map > {}; sleep 1000", "map")}});
+        let id = json!({"value": "in", "parent": parent});
+        let command = json!({"value": "cat /proc/self/uid_map > map; exec sleep 1000"});
+        let launch = json!({"container_id": id, "command": command});
         let call = json!({"type": "LAUNCH_NESTED_CONTAINER", "launch_nested_container": launch});
         let answer = Form::Json.operate(port, &call).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         let own = master.sandbox("t").canonicalize().unwrap();
         let inner = own.with_file_name(format!("{container}.in")).join("map");
-        let map = until("its map", || {
-            fs::read_to_string(&inner)
-                .ok()
-                .filter(|map| map.ends_with('\n'))
-        })
-        .await;
-        assert_eq!(
-            map,
-            fs::read_to_string(master.sandbox("t").join("map")).unwrap()
-        );
-        let shown = get(
-            port,
-            &format!("/files/read?path={}/map&offset=0", own.display()),
-        )
-        .await;
-        assert!(
-            shown.text().contains(&FIRST.to_string()),
-            "{}",
-            shown.text()
-        );
+        let whole = |map: &String| map.ends_with('\n');
+        let map = || fs::read_to_string(&inner).ok().filter(whole);
+        let map = until("its map", map).await;
+        assert_eq!(map, fs::read_to_string(own.join("map")).unwrap());
+        let path = format!("/files/read?path={}/map&offset=0", own.display());
+        let shown = get(port, &path).await.text();
+        assert!(shown.contains(&FIRST.to_string()), "{shown}");
     });
+}
+
+/// A task `t` whose check has succeeded; its container.
+async fn checked(link: &mut Link, text: &str) -> ContainerId {
+    let probe = Probe::Command(Box::new(Command {
+        shell: true,
+        value: text.into(),
+        ..Command::default()
+    }));
+    let check = Some(Check {
+        probe,
+        delay_ms: 0,
+        interval_ms: 100,
+        timeout_ms: 20_000,
+    });
+    let checks = Checks {
+        health: None,
+        check,
+    };
+    let stay = format!("cat /proc/self/uid_map > map; chmod 600 map; {STAY}");
+    link.launch(TaskSpec {
+        checks: Some(Box::new(checks)),
+        ..shell("t", &stay)
+    })
+    .await;
+    loop {
+        let AgentToMaster::Update(update) = link.next().await.unwrap() else {
+            continue;
+        };
+        link.acknowledge(&update).await;
+        if update.status.check == Some(CheckStatus::Command(Some(0))) {
+            return update.status.container.unwrap();
+        }
+        assert!(!update.status.state.is_terminal(), "{update:?}");
+    }
+}
+
+/// A session is root inside too, can open what it writes to, and has no power over the helper.
+async fn look_in(port: u16, parent: &Value, tty: bool) {
+    let look = "cmp /proc/self/uid_map map && id -u; echo again > /dev/stdout; (kill -0 1) 2>/dev/null || echo apart";
+    let id = json!({"value": format!("s{tty}"), "parent": parent});
+    let mut launch = json!({"container_id": id, "command": {"value": look}});
+    if tty {
+        launch["container"] = json!({"type": "MESOS", "tty_info": {}});
+    }
+    let call = json!({"type": "LAUNCH_NESTED_CONTAINER_SESSION", "launch_nested_container_session": launch});
+    let mut output = Output::open(Form::Json, port, &call).await;
+    output.until(None).await;
+    let told = output.out.replace('\r', "");
+    assert_eq!(told, "0\nagain\napart\n", "{}", output.err);
 }
 
 #[test]

@@ -12,9 +12,10 @@ use common::{DEADLINE, Place, allowed, become_nobody, isolate, until};
 use nesos_sys::cgroup::Cgroup;
 use nesos_sys::passing;
 use nesos_sys::process;
+use nesos_sys::user_namespace::IdMap;
 use nesos_wire::executor::{BesideSpec, FromExecutor, Outcome, ToExecutor};
 use nesos_wire::frame;
-use nesos_wire::rights::{ResourceLimit, Rights};
+use nesos_wire::rights::{IdRange, ResourceLimit, Rights};
 
 /// A connection with a command, its standard input and its output.
 struct Beside {
@@ -140,9 +141,29 @@ impl Drop for Group {
 
 #[test]
 fn a_command_has_the_tasks_rights_and_no_more() {
-    if !allowed() {
-        return;
+    if allowed() {
+        looks_like_its_task(None);
     }
+}
+
+#[test]
+fn so_has_one_in_a_user_namespace() {
+    let ids = IdRange {
+        first: 1_879_048_192,
+        count: 65_536,
+    };
+    if allowed()
+        && nesos_sys::user_namespace::make(IdMap {
+            first: ids.first,
+            count: ids.count,
+        })
+        .is_ok()
+    {
+        looks_like_its_task(Some(ids));
+    }
+}
+
+fn looks_like_its_task(ids: Option<IdRange>) {
     // What is left to a process, who it is, its limits, and where: its namespaces, root and cgroup.
     let look = "grep -E '^(Cap|NoNewPrivs|Seccomp:|Groups|Uid|Gid)' /proc/self/status; ulimit -a; umask; \
         cat /proc/self/cgroup /proc/self/oom_score_adj; ls -id /; cd /proc/self/ns; readlink cgroup ipc mnt net pid user uts";
@@ -159,7 +180,7 @@ fn a_command_has_the_tasks_rights_and_no_more() {
             soft: 40,
             hard: 50,
         }],
-        ids: None,
+        ids,
     };
     isolate(&mut told, true);
     become_nobody(&mut told);

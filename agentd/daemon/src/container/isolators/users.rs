@@ -136,3 +136,64 @@ pub(super) fn id_map(range: IdRange) -> IdMap {
         count: range.count,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use nesos_sys::user::Credentials;
+
+    fn prepare(users: &User, name: &str, uid: u32) -> Result<u32, String> {
+        let spec = crate::container::tests::spec(&nesos_wire::TaskKey {
+            framework: nesos_wire::FrameworkId::new("f"),
+            task: nesos_wire::TaskId::new("t"),
+        });
+        let (container, user) = (
+            ContainerId::new(name),
+            Credentials {
+                uid,
+                gid: 0,
+                groups: vec![0],
+            },
+        );
+        let mut wish = Wish::new(&spec, &container, Path::new("/w/s"), None);
+        wish.user = Some(&user);
+        let mut setup = Setup::default();
+        let prepared = users.prepare(&wish, &mut setup);
+        prepared.map_err(|error| error.to_string())?;
+        Ok(setup.rights.ids.unwrap().first)
+    }
+
+    #[test]
+    fn a_note_outlives_agentd_and_the_last_member_gives_all_back() {
+        let users = || User::of("65536-196607", Path::new("/w")).unwrap();
+        let run = tempfile::tempdir().unwrap();
+        let before = users();
+        assert_eq!(prepare(&before, "x", 65_535).unwrap(), 65_536);
+        fs::write(run.path().join(NOTE), "x 65536 65536").unwrap();
+        let users = users();
+        users.adopt(&ContainerId::new("x"), run.path());
+        users.adopt(&ContainerId::new("other"), Path::new("/nothing"));
+        // What is inside it shares its range.
+        assert_eq!(prepare(&users, "x.in", 0).unwrap(), 65_536);
+        assert_eq!(prepare(&users, "y", 0).unwrap(), 131_072);
+        users.release(&ContainerId::new("x"));
+        assert!(
+            prepare(&users, "z", 0)
+                .unwrap_err()
+                .contains("all 2 ranges")
+        );
+        users.release(&ContainerId::new("x.in"));
+        assert_eq!(prepare(&users, "z", 0).unwrap(), 65_536);
+    }
+
+    #[test]
+    fn a_user_without_a_place_inside_is_refused() {
+        let users = User::of("65536-196607", Path::new("/w")).unwrap();
+        let sentence = prepare(&users, "x", 65_536).unwrap_err();
+        assert!(
+            sentence.contains("65536 of it is none of the 65536 ids"),
+            "{sentence}"
+        );
+    }
+}
