@@ -32,7 +32,8 @@ fn roots_of_tasks_are_not_the_boards() {
 fn ask_for_it(lab: &mut Lab) {
     let ask = "mount -o remount,rw /boot; printf \"\\n[agent]\\nisolation = 'namespaces/user'\\n\" >> /boot/cluster.toml; \
                mount -o remount,ro /boot; kill -9 $(pidof agentd)";
-    assert_eq!(on_board(lab, ask), (String::new(), 0));
+    // What PID 1 says of it may come in between.
+    assert_eq!(on_board(lab, ask).1, 0);
     another_agentd(lab);
 }
 
@@ -59,7 +60,7 @@ fn own_files(lab: &mut Lab) {
 
 fn nothing_of_the_board(lab: &mut Lab) {
     let make = "mkdir /data/host; echo hush > /data/host/secret; chmod 600 /data/host/secret; echo seen > /data/host/open";
-    assert_eq!(on_board(lab, make), (String::new(), 0));
+    assert_eq!(on_board(lab, make).1, 0);
     let volume = |mode: &str| json!({"volumes": [{"mode": mode, "container_path": "host", "host_path": "/data/host"}]});
     let text = "cat host/secret 2>/dev/null || echo refused; cat host/open; stat -c %u host/open; \
         kill -9 1 2>/dev/null; ls /proc/1/root/ 2>/dev/null; ls /proc/1/fd/ 2>/dev/null; exit 0";

@@ -164,18 +164,8 @@ unsafe fn steps(p: &Prepared<'_>) -> (Step, i32) {
                 return (Step::Files, errno());
             }
         }
-        // As the host's root, who alone may raise them.
-        if !p.rights.take_limits() {
-            return (Step::Rights, errno());
-        }
-        // Before all that is to belong to it, and before capabilities are taken, which it gives anew.
-        if let Some(namespace) = p.user_namespace
-            && !enter_user_namespace(namespace)
-        {
-            return (Step::UserNamespace, errno());
-        }
-        if !take_view(p.cgroup_view) {
-            return (Step::CgroupNamespace, errno());
+        if let Err(step) = enter_namespaces(p) {
+            return (step, errno());
         }
         if p.terminal && libc::ioctl(0, libc::TIOCSCTTY as _, 0) < 0 {
             return (Step::Terminal, errno());
@@ -222,6 +212,29 @@ unsafe fn steps(p: &Prepared<'_>) -> (Step, i32) {
             libc::CLOSE_RANGE_CLOEXEC,
         );
         (Step::Exec, execute(p))
+    }
+}
+
+/// With what only the host's root may do before. An error leaves errno set.
+///
+/// # Safety
+/// As for [`run`].
+unsafe fn enter_namespaces(p: &Prepared<'_>) -> Result<(), Step> {
+    // SAFETY: the contract is passed on unchanged.
+    unsafe {
+        if !p.rights.take_limits() {
+            return Err(Step::Rights);
+        }
+        // Before all that is to belong to it, and before capabilities are taken, which it gives anew.
+        if let Some(namespace) = p.user_namespace
+            && !enter_user_namespace(namespace)
+        {
+            return Err(Step::UserNamespace);
+        }
+        match take_view(p.cgroup_view) {
+            true => Ok(()),
+            false => Err(Step::CgroupNamespace),
+        }
     }
 }
 
