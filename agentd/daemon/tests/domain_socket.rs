@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use common::executor::{custom, given};
 use common::{Link, Master, run, until};
+use nesos_sys::user_namespace::{IdMap, check};
 use nesos_wire::message::MasterToAgent;
 use nesos_wire::task::Uri;
 use nesos_wire::{ExecutorId, ExecutorKey};
@@ -147,6 +148,23 @@ fn so_does_one_with_files_of_its_own() {
         story("so_does_one_with_files_of_its_own", "filesystem/linux");
     } else {
         eprintln!("only root may mount: skipped");
+    }
+}
+
+#[test]
+fn so_does_one_in_a_user_namespace() {
+    let ids = IdMap {
+        first: 1_879_048_192,
+        count: 65_536,
+    };
+    // As the executor it is in one, and cannot make another.
+    let is_executor = std::env::var_os("MESOS_DOMAIN_SOCKET").is_some();
+    match check(ids, &std::env::temp_dir()) {
+        Err(error) if !is_executor => eprintln!("{error}: skipped"),
+        _ => story(
+            "so_does_one_in_a_user_namespace",
+            "filesystem/linux,namespaces/pid,namespaces/user",
+        ),
     }
 }
 

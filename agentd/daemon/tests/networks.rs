@@ -9,8 +9,10 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
+use common::executor::{Executor, Form, custom, given};
 use common::http::get;
 use common::{Link, Master, run, shell, until};
+use nesos_api::executor::EventType;
 use nesos_api::v1;
 use nesos_sys::netlink::Netlink;
 use nesos_sys::netns;
@@ -280,6 +282,45 @@ fn pod() -> FrameworkExecutor {
         info: info.to_protobuf(),
         ..common::pod()
     }
+}
+
+#[test]
+fn statuses_of_an_executor_say_its_network_also_after_a_restart() {
+    on_a_host(async {
+        let mut master = master().await.with_fixed_port();
+        master.start_agent();
+        let (mut link, hello) = master.link().await;
+        let mut spec = custom("e");
+        let mut info = v1::ExecutorInfo::from_protobuf(&spec.info).unwrap();
+        info.container = Some(Box::new(mapped(31003)));
+        spec.info = info.to_protobuf();
+        spec.command.value = SLEEP.into();
+        link.send(&MasterToAgent::LaunchExecutor {
+            executor: Box::new(spec),
+            start: true,
+            tasks: vec![given("a", 1)],
+            group: false,
+        })
+        .await;
+        let executor = Executor::new("e", hello.port, Form::Json);
+        let mut stream = executor.subscribe().await;
+        stream.expect(EventType::Subscribed).await;
+        stream.expect(EventType::Launch).await;
+        executor.says("a", v1::TaskState::Running, 1).await;
+        let (_, update) = link.until(TaskState::Running).await;
+        assert_eq!(address_of(&update.status), "10.87.0.2");
+        let shown = network_of(&update.status);
+        assert_eq!(shown.labels.unwrap().labels[0].key, "k");
+        master.kill_agent();
+        master.start_agent();
+        let (mut link, _) = master.link().await;
+        let mut stream = executor.subscribe().await;
+        stream.expect(EventType::Subscribed).await;
+        executor.says("a", v1::TaskState::Finished, 2).await;
+        let (_, update) = link.until(TaskState::Finished).await;
+        assert_eq!(address_of(&update.status), "10.87.0.2");
+        assert_eq!(network_of(&update.status).port_mappings[0].host_port, 31003);
+    });
 }
 
 async fn launch_in_pod(link: &mut Link, attempt: u64, start: bool, name: &str) -> TaskStatus {

@@ -82,6 +82,20 @@ pub(crate) fn event(event: ExecutorEvent, agent: impl Fn() -> v1::AgentInfo) -> 
     out
 }
 
+/// Says in an executor's statuses which network its tasks have, unless it says so itself.
+pub(crate) fn add_network(call: &mut Call, network: &v1::NetworkInfo) {
+    let update = call.update.iter_mut();
+    let update = update.map(|update| &mut update.status);
+    let again = call.subscribe.iter_mut();
+    let again = again.flat_map(|subscribe| &mut subscribe.unacknowledged_updates);
+    for status in update.chain(again.map(|update| &mut update.status)) {
+        let container = status.container_status.get_or_insert_default();
+        if container.network_infos.is_empty() {
+            container.network_infos.push(network.clone());
+        }
+    }
+}
+
 /// What a call means, if it is one that the core hears of.
 pub(crate) fn call(kind: CallType, call: Call, unix: f64) -> Result<Option<ExecutorCall>, String> {
     Ok(match kind {
@@ -258,6 +272,45 @@ mod tests {
             why(|status| status.check_status = Some(v1::CheckStatusInfo::default()))
                 .contains("check_status")
         );
+    }
+
+    #[test]
+    fn a_network_is_told_in_each_status_that_tells_none() {
+        let network = |name: &str| v1::NetworkInfo {
+            name: Some(name.into()),
+            ..v1::NetworkInfo::default()
+        };
+        let update = |infos: Vec<v1::NetworkInfo>| {
+            let container = v1::ContainerStatus {
+                network_infos: infos,
+                executor_pid: Some(7),
+                ..v1::ContainerStatus::default()
+            };
+            nesos_api::executor::CallUpdate {
+                status: v1::TaskStatus {
+                    container_status: Some(Box::new(container)),
+                    ..v1::TaskStatus::default()
+                },
+            }
+        };
+        let mut call = Call {
+            update: Some(update(vec![])),
+            subscribe: Some(CallSubscribe {
+                unacknowledged_updates: vec![update(vec![network("own")]), update(vec![])],
+                ..CallSubscribe::default()
+            }),
+            ..Call::default()
+        };
+        add_network(&mut call, &network("agent's"));
+        let told = |update: &nesos_api::executor::CallUpdate| {
+            let container = update.status.container_status.clone().expect("is told");
+            assert_eq!(container.executor_pid, Some(7));
+            container.network_infos
+        };
+        let again = call.subscribe.expect("as before").unacknowledged_updates;
+        assert_eq!(told(&call.update.expect("as before")), [network("agent's")]);
+        assert_eq!(told(&again[0]), [network("own")]);
+        assert_eq!(told(&again[1]), [network("agent's")]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use hyper::header::HeaderMap;
 use hyper::{Method, Request, Response, StatusCode};
 use nesos_api::executor::{Call, CallType};
+use nesos_api::v1;
 use nesos_shell::http::Refusal;
 use nesos_shell::http::access::Access;
 use nesos_shell::http::media::{self, Format};
@@ -40,7 +41,7 @@ async fn judge(context: &Context, request: Request<Incoming>) -> Result<Response
     }
     let format = media::content_type(&head.headers)?;
     let body = intake::large_body(&head.headers, body).await?;
-    let call = parse(&body, format)?;
+    let mut call = parse(&body, format)?;
     drop(body);
     let kind = call
         .r#type
@@ -49,6 +50,9 @@ async fn judge(context: &Context, request: Request<Incoming>) -> Result<Response
         framework: FrameworkId::new(call.framework_id.value.as_str()),
         executor: ExecutorId::new(call.executor_id.value.as_str()),
     };
+    if let Some(network) = network_of(context, &key) {
+        convert::add_network(&mut call, &network);
+    }
     let unix = context.app.view.unix();
     let call = convert::call(kind, call, unix).map_err(invalid)?;
     let accepted = match kind {
@@ -115,6 +119,14 @@ fn may_speak(context: &Context, headers: &HeaderMap) -> Result<(), Refusal> {
     Access::Local
         .check(IpAddr::V4(Ipv4Addr::LOCALHOST), headers, REALM)
         .map(drop)
+}
+
+/// The network that its tasks have, if it has one of its own.
+fn network_of(context: &Context, key: &ExecutorKey) -> Option<v1::NetworkInfo> {
+    let view = &context.app.view;
+    let agent = view.agent();
+    let container = agent.executor(key)?.container;
+    view.containerizer().network(container)
 }
 
 fn find(context: &Context, key: &ExecutorKey) -> Result<ExecutorPhase, Refusal> {
