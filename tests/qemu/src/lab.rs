@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 
 use crate::VmCluster;
 
+/// What a task gets of a processor.
+const SHARE: f64 = 0.1;
+
 /// A board, and a framework that has all of it.
 #[derive(Debug)]
 pub struct Lab {
@@ -88,7 +91,7 @@ impl Lab {
     pub fn launch(&mut self, megabytes: u32, text: &str, members: Value) -> String {
         let memory = json!({"name": "mem", "type": "SCALAR", "scalar": {"value": megabytes}});
         let offer = self.offer_of(&[("mem", megabytes)]);
-        let cpus = task(&offer, "", 0.1, "")["resources"][0].take();
+        let cpus = task(&offer, "", SHARE, "")["resources"][0].take();
         let mut all = json!({"resources": [cpus, memory]});
         for (name, value) in members.as_object().into_iter().flatten() {
             all[name] = value.clone();
@@ -108,7 +111,7 @@ impl Lab {
     fn launch_from(&mut self, offer: &Value, text: &str, members: &Value) -> String {
         self.count += 1;
         let id = format!("proof-{}", self.count);
-        let mut task = task(offer, &id, 0.1, text);
+        let mut task = task(offer, &id, SHARE, text);
         for (name, value) in members.as_object().into_iter().flatten() {
             task[name] = value.clone();
         }
@@ -143,7 +146,7 @@ impl Lab {
             .collect()
     }
 
-    /// An offer with so much of these resources; smaller ones go back, and come together.
+    /// An offer with so much of these resources, and a share of a processor; smaller ones go back, and come together.
     ///
     /// # Panics
     /// None comes.
@@ -151,12 +154,15 @@ impl Lab {
         loop {
             let offer = self.scheduler.offer();
             let resources = offer["resources"].as_array().unwrap();
-            let has = |(name, amount): &(&str, u32)| {
-                let same = resources.iter().filter(|one| one["name"] == *name);
+            let has = |name: &str, amount: f64| {
+                let same = resources.iter().filter(|one| one["name"] == name);
                 let sum: f64 = same.filter_map(|one| one["scalar"]["value"].as_f64()).sum();
-                sum >= f64::from(*amount)
+                sum >= amount
             };
-            if wanted.iter().all(has) {
+            let has_all = wanted
+                .iter()
+                .all(|(name, amount)| has(name, f64::from(*amount)));
+            if has_all && has("cpus", SHARE) {
                 return offer;
             }
             let decline = json!({"offer_ids": [offer["id"]], "filters": {"refuse_seconds": 0.0}});

@@ -20,6 +20,8 @@ fn containers_have_networks_of_their_own() {
     let [master, host] = ["board-1", "board-2"].map(|board| on(&lab, board, ADDRESS));
     only_what_is_its_own(&mut lab, &master);
     one_that_is_not_there(&mut lab);
+    only_so_many_ports(&mut lab);
+    datagrams(&mut lab, &host);
     let servers = two_on_the_same_port(&mut lab, &host);
     neighbours(&mut lab, &host);
     a_pod_is_one_place(&mut lab);
@@ -53,6 +55,39 @@ fn one_that_is_not_there(lab: &mut Lab) {
     let container = json!({"network_infos": [{"name": "elsewhere"}]});
     let refusal = lab.contained("true", container).refusal();
     assert!(refusal.contains("no network 'elsewhere'"), "{refusal}");
+}
+
+fn only_so_many_ports(lab: &mut Lab) {
+    let mappings = |count: u32| {
+        let one = |number| json!({"host_port": 31000 + number, "container_port": 1 + number});
+        network((0..count).map(one).collect())
+    };
+    assert_eq!(lab.contained("echo all", mappings(64)).well(), "all\n");
+    let refusal = lab.contained("true", mappings(65)).refusal();
+    let sentence = "65 port mappings are asked for, 64 are possible";
+    assert!(refusal.contains(sentence), "{refusal}");
+    let agents = network(json!([{"host_port": 5051, "container_port": 80}]));
+    let refusal = lab.contained("true", agents).refusal();
+    assert!(
+        refusal.contains("only ports that the agent offers"),
+        "{refusal}"
+    );
+}
+
+/// From another machine and from its own host. Nobody listens inside, where the kernel counts what came all the same.
+fn datagrams(lab: &mut Lab, host: &str) {
+    let count = "awk '/^Udp: [0-9]/ {print $3}' /proc/net/snmp";
+    let text = format!("until test $({count}) -gt 0; do sleep 0.2; done; echo came");
+    let mapping = json!([{"host_port": 31000, "container_port": 69, "protocol": "udp"}]);
+    let mut container = network(mapping);
+    container["type"] = "MESOS".into();
+    for board in ["board-1", "board-2"] {
+        let task = lab.launch(8, &text, json!({"container": container}));
+        lab.wait_running(&task);
+        let send = format!("timeout 3 busybox tftp -g -r x -l /tmp/x {host} 31000 2>/dev/null");
+        on(lab, board, &send);
+        assert_eq!(lab.end(&task).well(), "came\n", "{board}");
+    }
 }
 
 fn two_on_the_same_port(lab: &mut Lab, host: &str) -> Vec<String> {
