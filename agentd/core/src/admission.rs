@@ -284,6 +284,7 @@ fn is_about(record: &Record, key: &TaskKey) -> bool {
         | Record::ExecutorShutdown { .. }
         | Record::ExecutorEnded { .. }
         | Record::Configured { .. }
-        | Record::Preempted { .. } => false,
+        | Record::Preempted { .. }
+        | Record::Masters { .. } => false,
     }
 }

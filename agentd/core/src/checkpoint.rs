@@ -132,6 +132,11 @@ pub enum Record {
         /// What is told of it.
         text: String,
     },
+    /// Where masters are, as the last one said: where to look for another one.
+    Masters {
+        /// `host:port` of each.
+        addresses: Vec<String>,
+    },
 }
 
 impl Record {
@@ -159,7 +164,8 @@ impl Record {
             | Self::ExecutorEnded { .. }
             | Self::Given { .. }
             | Self::Seen { .. }
-            | Self::Preempted { .. } => false,
+            | Self::Preempted { .. }
+            | Self::Masters { .. } => false,
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use nesos_base::time::Duration;
 use nesos_wire::framework_executor::ExecutorKind;
+use nesos_wire::masters::MAX_MASTERS;
 use nesos_wire::message::{AgentToMaster, Hello, MasterToAgent, Welcome};
 use nesos_wire::{TaskKey, Uuid, version};
 
@@ -113,6 +114,7 @@ impl Agent {
                 self.launch_executor(*executor, start, tasks, group);
             }
             MasterToAgent::ShutdownExecutor { key } => self.shutdown_executor(&key),
+            MasterToAgent::Masters { addresses } => self.told_masters(addresses),
             MasterToAgent::CallBack { token } => {
                 self.out.actions.push(Action::CallBack { token });
             }
@@ -135,6 +137,17 @@ impl Agent {
                     length,
                 });
             }
+        }
+    }
+
+    fn told_masters(&mut self, mut addresses: Vec<String>) {
+        addresses.truncate(MAX_MASTERS);
+        if self.link.masters() != addresses {
+            let record = Record::Masters {
+                addresses: addresses.clone(),
+            };
+            self.out.persist.push(record);
+            self.link.know_masters(addresses);
         }
     }
 

@@ -57,6 +57,10 @@ pub(crate) struct Link {
     /// Greetings on this link that no Welcome has answered.
     unanswered: u32,
     leader: Option<String>,
+    /// Where masters are, as the last one said.
+    masters: Vec<String>,
+    /// Whose turn it is to be dialled: 0 is whoever the agent is configured to dial, then `masters`.
+    turn: usize,
     failed: Backoff,
     refused: Backoff,
 }
@@ -70,6 +74,8 @@ impl Link {
             number: 0,
             unanswered: 0,
             leader: None,
+            masters: Vec::new(),
+            turn: 0,
             failed: Backoff::new(DIAL_FIRST, DIAL_LAST),
             refused: Backoff::new(REFUSED_FIRST, REFUSED_LAST),
         }
@@ -107,7 +113,9 @@ impl Link {
             State::Resting { until } if until <= now => {
                 self.number += 1;
                 self.state = State::Dialling;
-                Some((self.number, self.leader.take()))
+                let known = self.turn.checked_sub(1);
+                let known = known.and_then(|turn| self.masters.get(turn)).cloned();
+                Some((self.number, self.leader.take().or(known)))
             }
             _ => None,
         }
@@ -155,9 +163,26 @@ impl Link {
         if matches!(self.state, State::Live { since, .. } if since + SOUND <= now) {
             self.failed.reset();
         }
-        let pause = self.failed.next(random);
+        let mut pauses = self.failed.clone();
+        let pause = pauses.next(random);
+        self.turn = (self.turn + 1) % (self.masters.len() + 1);
+        // Each master is tried once before the pauses grow.
+        if self.turn == 0 {
+            self.failed = pauses;
+        }
         self.state = State::Resting { until: now + pause };
         pause
+    }
+
+    /// Where masters are, as the last one said.
+    pub(crate) fn masters(&self) -> &[String] {
+        &self.masters
+    }
+
+    /// Masters to dial when the present one does not answer.
+    pub(crate) fn know_masters(&mut self, masters: Vec<String>) {
+        self.masters = masters;
+        self.turn = 0;
     }
 
     /// Refused: rest long.
@@ -204,6 +229,26 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_known_masters_are_dialled_in_turn_before_the_pauses_grow() {
+        let (mut link, mut now) = (Link::new(), Instant::from_secs(1));
+        link.know_masters(vec!["a:1".into(), "b:1".into()]);
+        let mut dialled = Vec::new();
+        let mut pauses = Vec::new();
+        for _ in 0..7 {
+            dialled.push(link.take_dial(now).and_then(|(_, leader)| leader));
+            let pause = link.failed(now, u32::MAX);
+            pauses.push(pause);
+            now += pause;
+        }
+        let (a, b) = (Some("a:1".to_owned()), Some("b:1".to_owned()));
+        let round = [None, a, b];
+        assert_eq!(dialled[..3], round);
+        assert_eq!(dialled[3..6], round);
+        assert!(pauses[..3].iter().all(|pause| *pause == pauses[0]));
+        assert!(pauses[4] > pauses[0] && pauses[6] > pauses[4], "{pauses:?}");
+    }
 
     /// Dials, is welcomed, and loses the link after `lived`; the pause until the next dial.
     fn pause_after(link: &mut Link, now: &mut Instant, lived: Duration) -> Duration {

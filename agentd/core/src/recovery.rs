@@ -88,6 +88,8 @@ impl Agent {
             Record::Configured { configuration },
         ];
         records.extend(self.id.clone().map(|agent| Record::Admitted { agent }));
+        let addresses = self.link.masters().to_vec();
+        records.extend((!addresses.is_empty()).then_some(Record::Masters { addresses }));
         records.extend(self.operations.snapshot());
         for (key, attempt) in &self.finished {
             records.push(Record::Forgotten {
@@ -106,6 +108,7 @@ impl Agent {
         match record {
             Record::Admitted { agent } => self.id = Some(agent),
             Record::Boot { boot_id: id } => *boot_id = Some(id),
+            Record::Masters { addresses } => self.link.know_masters(addresses),
             // Compared by who recovers; the agent is what it is configured to be now.
             Record::Configured { .. } => {}
             Record::Launched { spec, container } => {

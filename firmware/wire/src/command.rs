@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{AgentId, FrameworkId, NodeId};
 use crate::maintenance::{MachineId, Window};
+use crate::masters::MasterRecord;
 use crate::resource::Scalar;
 
 /// One change of the registry.
@@ -78,6 +79,13 @@ pub enum Command {
     StopMaintenance {
         /// Which.
         machines: Vec<MachineId>,
+    },
+    /// A master is to take part, or comes with another name or address.
+    PutMaster(MasterRecord),
+    /// A master takes part no more.
+    RemoveMaster {
+        /// Its number.
+        number: u64,
     },
 }
 

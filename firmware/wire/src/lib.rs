@@ -24,6 +24,7 @@ pub mod framework_executor;
 pub mod id;
 pub mod join;
 pub mod maintenance;
+pub mod masters;
 pub mod message;
 pub mod operation;
 pub mod plain;

@@ -260,6 +260,11 @@ pub enum MasterToAgent {
         /// To be said.
         token: Uuid,
     },
+    /// Where masters are that may lead when this one does not; said after a `Welcome`, and when it changes.
+    Masters {
+        /// `host:port` of each, this one's included; at most [`MAX_MASTERS`](crate::masters::MAX_MASTERS).
+        addresses: Vec<String>,
+    },
 }
 
 /// The master's answer to a [`Hello`] it accepts.

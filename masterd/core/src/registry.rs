@@ -5,18 +5,20 @@
 //! the core when it proposes a command, and by whoever applies commands to the durable copy. Invariant: `apply` reads
 //! nothing but the registry and the command, and never fails, so equal commands in equal order make equal registries.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use nesos_wire::command::{
     AgentRecord, Command, FrameworkRecord, QuotaRecord, Upkeep, WeightRecord,
 };
 use nesos_wire::maintenance::{MachineId, Window};
+use nesos_wire::masters::MasterRecord;
 use nesos_wire::{AgentId, FrameworkId, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::shelf::Shelf;
 
+pub mod backup;
 mod shares;
 
 use shares::Shares;
@@ -55,13 +57,14 @@ enum Record {
     Quota(QuotaRecord),
     Weight(WeightRecord),
     Schedule(Vec<Window>, BTreeSet<MachineId>),
+    Master(MasterRecord),
 }
 
 /// One change of the database: put `value` at `key`, or delete `key`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// `start`, `agent/<id>`, `framework/<id>`, `gone/<id>`, `quota/<role>`, `weight/<role>`, `schedule` or `removed`; at
-    /// most 265 bytes.
+    /// `start`, `agent/<id>`, `framework/<id>`, `gone/<id>`, `quota/<role>`, `weight/<role>`, `schedule`, `removed` or
+    /// `master/<number>`; at most 265 bytes.
     pub key: String,
     /// `None`: delete.
     pub value: Option<Vec<u8>>,
@@ -79,6 +82,7 @@ pub struct Registry {
     gone: Shelf<AgentId, f64>,
     shares: Shares,
     schedule: Schedule,
+    masters: BTreeMap<u64, MasterRecord>,
 }
 
 impl Registry {
@@ -109,9 +113,57 @@ impl Registry {
                 Record::Schedule(windows, down) => {
                     registry.schedule = Schedule::new(windows, down);
                 }
+                Record::Master(master) => {
+                    registry.masters.insert(master.number, master);
+                }
             }
         }
         Ok(registry)
+    }
+
+    /// All key-value pairs, from which [`Registry::load`] makes an equal registry.
+    pub fn rows(&self) -> Vec<(String, Vec<u8>)> {
+        let mut changes = Vec::new();
+        if self.start > 0 {
+            changes.push(put("start".into(), &Record::Start(self.start)));
+        }
+        let agents = self.agents.keys().filter_map(|id| self.shared_agent(id));
+        changes.extend(
+            agents.map(|agent| put(format!("agent/{}", agent.agent), &Record::Agent(agent))),
+        );
+        let frameworks = self.frameworks.values();
+        changes.extend(frameworks.map(put_framework));
+        if !self.removed.is_empty() {
+            changes.push(put(
+                "removed".into(),
+                &Record::Removed(self.removed.clone()),
+            ));
+        }
+        let gone = self.gone.iter();
+        changes.extend(
+            gone.map(|(id, since)| put(format!("gone/{id}"), &Record::Gone(id.clone(), *since))),
+        );
+        changes.extend(self.shares.rows());
+        if self.schedule != Schedule::default() {
+            changes.push(self.put_schedule());
+        }
+        changes.extend(self.masters.values().map(put_master));
+        let rows = changes.into_iter();
+        rows.filter_map(|change| Some((change.key, change.value?)))
+            .collect()
+    }
+
+    /// The registry that [`Registry::rows`] in postcard stand for.
+    pub fn from_rows(bytes: &[u8]) -> Result<Self, RegistryError> {
+        let rows: Vec<(String, Vec<u8>)> =
+            postcard::from_bytes(bytes).map_err(|reason| RegistryError::Damaged {
+                key: "rows".into(),
+                reason,
+            })?;
+        Self::load(
+            rows.iter()
+                .map(|(key, value)| (key.as_str(), value.as_slice())),
+        )
     }
 
     /// Applies one command and says what to write. A command about an unknown agent or framework changes nothing.
@@ -136,10 +188,7 @@ impl Registry {
             Command::PutFramework(record) => {
                 self.frameworks
                     .insert(record.framework.clone(), record.clone());
-                vec![put(
-                    format!("framework/{}", record.framework),
-                    &Record::Framework(record.clone()),
-                )]
+                vec![put_framework(record)]
             }
             Command::RemoveFramework { framework } => self.remove_framework(framework),
             Command::SetQuotas(quotas) => {
@@ -162,6 +211,14 @@ impl Registry {
                 self.schedule.stop(machines);
                 vec![self.put_schedule()]
             }
+            Command::PutMaster(master) => {
+                self.masters.insert(master.number, master.clone());
+                vec![put_master(master)]
+            }
+            Command::RemoveMaster { number } => match self.masters.remove(number) {
+                Some(_) => vec![delete(master_key(*number))],
+                None => Vec::new(),
+            },
         }
     }
 
@@ -226,6 +283,16 @@ impl Registry {
     /// Whether an operator gave the agent up (as far as is remembered).
     pub fn is_gone(&self, id: &AgentId) -> bool {
         self.gone.contains_key(id)
+    }
+
+    /// The masters, by number.
+    pub fn masters(&self) -> impl Iterator<Item = &MasterRecord> {
+        self.masters.values()
+    }
+
+    /// One master.
+    pub fn master(&self, number: u64) -> Option<&MasterRecord> {
+        self.masters.get(&number)
     }
 
     /// Which machines are to be maintained, and which are down.
@@ -315,6 +382,19 @@ impl Registry {
         }
         changes
     }
+}
+
+fn put_framework(record: &FrameworkRecord) -> Change {
+    let key = format!("framework/{}", record.framework);
+    put(key, &Record::Framework(record.clone()))
+}
+
+fn put_master(master: &MasterRecord) -> Change {
+    put(master_key(master.number), &Record::Master(master.clone()))
+}
+
+fn master_key(number: u64) -> String {
+    format!("master/{number:016x}")
 }
 
 fn delete(key: String) -> Change {

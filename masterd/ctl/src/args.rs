@@ -92,6 +92,9 @@ pub(crate) enum Command {
     Deactivate(NodeArgs),
     /// Offer from a node again that was deactivated or has been drained
     Activate(NodeArgs),
+    /// See who the masters are, add and remove some
+    #[command(subcommand)]
+    Master(MasterCommand),
     /// Derive the join token from a cluster key, or make a new key
     Token(TokenArgs),
     /// Cluster of plain processes on this machine, for framework authors and tests
@@ -100,6 +103,54 @@ pub(crate) enum Command {
     /// Cluster of emulated boards on this machine
     #[command(subcommand)]
     Vm(VmCommand),
+}
+
+/// `nesos master`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum MasterCommand {
+    /// List the masters, and those that ask to be let in
+    List,
+    /// Let a master take part that was started with --join; it votes once it has caught up
+    Add {
+        /// Its name, number or address
+        who: String,
+        /// It only follows, without a vote
+        #[arg(long)]
+        learner: bool,
+    },
+    /// Let a learner vote once it has caught up
+    Promote {
+        /// Its name, number or address
+        who: String,
+    },
+    /// Send a master away; refused if the others could not agree on anything any more
+    Remove {
+        /// Its name, number or address
+        who: String,
+    },
+    /// Save the registry to a file; the cluster key is not in it
+    Backup {
+        /// Where to
+        file: PathBuf,
+    },
+    /// Begin anew on this machine when most masters are lost for ever; masterd must not run
+    #[command(group = clap::ArgGroup::new("source").required(true))]
+    Recover {
+        /// masterd's work folder
+        #[arg(long, value_name = "FOLDER")]
+        work_dir: PathBuf,
+        /// With what the disk of this master has: its number, as `nesos master list` shows it
+        #[arg(long, value_name = "NUMBER", group = "source")]
+        force_new_cluster: Option<String>,
+        /// With a backup, in a folder that is new
+        #[arg(long, value_name = "FILE", group = "source")]
+        from_backup: Option<PathBuf>,
+    },
+    /// Have another master lead
+    HandOver {
+        /// Its name, number or address; default: the one that is nearest to having everything
+        who: Option<String>,
+    },
 }
 
 /// `nesos run`.

@@ -7,6 +7,7 @@ use crate::dev::DevError;
 use crate::exec::ExecError;
 use crate::http::HttpError;
 use crate::locate::LocateError;
+use crate::masters::MasterError;
 use crate::run::RunError;
 use crate::token::TokenCommandError;
 use crate::vm::VmError;
@@ -36,6 +37,9 @@ pub(crate) enum Failure {
     /// `nesos vm`.
     #[error(transparent)]
     Vm(#[from] VmError),
+    /// `nesos master`.
+    #[error(transparent)]
+    Master(#[from] MasterError),
     /// `nesos token`.
     #[error(transparent)]
     Token(#[from] TokenCommandError),
@@ -67,6 +71,7 @@ impl Failure {
             Self::Vm(error) => error.exit_code(),
             Self::Token(_) => USAGE,
             Self::Exec(_)
+            | Self::Master(_)
             | Self::NoSuchTask(_)
             | Self::NoSuchNode(_)
             | Self::Output(_)

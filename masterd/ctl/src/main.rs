@@ -13,6 +13,7 @@ mod http;
 mod inspect;
 mod locate;
 mod logs;
+mod masters;
 mod output;
 mod raw;
 mod run;
@@ -74,6 +75,17 @@ async fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         }
         Command::Weights(args) => {
             shares::weights(&locate::client(global).await?, args, output).await?;
+        }
+        Command::Master(args::MasterCommand::Recover {
+            work_dir,
+            force_new_cluster,
+            from_backup,
+        }) => {
+            let number = force_new_cluster.as_deref();
+            return Ok(masters::recover(work_dir, number, from_backup.as_deref())?);
+        }
+        Command::Master(command) => {
+            masters::run(&locate::client(global).await?, command, output).await?;
         }
         Command::Drain(args) => upkeep::drain(&locate::client(global).await?, args, output).await?,
         Command::Deactivate(args) => {

@@ -14,9 +14,11 @@ use anyhow::Context;
 use nesos_shell::clock::Clock;
 use nesos_shell::mdns::{self, Advertisement, Advertiser};
 use nesos_shell::plain::Secrets;
-use nesos_shell::tls::{self, Authority};
+use nesos_shell::tls::{self, Authority, NodeKey, TlsError};
 use nesos_wire::join::{ALPN_AGENT, ALPN_JOIN};
+use nesos_wire::masters::ALPN_MASTER;
 use nesos_wire::{MasterId, Uuid};
+use rustls::ClientConfig;
 use tokio::signal::unix::{SignalKind, signal};
 
 mod about;
@@ -29,12 +31,13 @@ mod identity;
 mod join;
 mod link;
 mod options;
+mod replica;
 mod server;
-mod store;
 
 use about::About;
 use engine::{Engine, Runner};
-use options::Options;
+use options::{Options, Recovery};
+use replica::{Replica, recover};
 use server::Server;
 
 /// Keeps what lives long apart from what is as large as a handshake, and is the same with every C library.
@@ -68,18 +71,24 @@ fn main() -> ExitCode {
 async fn run(options: Options) -> anyhow::Result<()> {
     let work_dir = &options.work_dir;
     std::fs::create_dir_all(work_dir).with_context(|| format!("create {}", work_dir.display()))?;
-    let store = store::Store::open(work_dir)?;
+    let part = part(&options)?;
+    if let Some(recovery) = &options.recovery {
+        return recover(work_dir, recovery, part.new_number);
+    }
+    let clock = Clock::new();
+    let mut replica = Replica::open(part, clock.now())?;
     let identity = identity::Identity::load(work_dir, options.key.clone())?;
     tell_token(&identity, work_dir);
     let authority = Authority::new(&identity.key).context("make the cluster's CA")?;
     let tls = authority
-        .server_config(&[ALPN_AGENT, ALPN_JOIN, server::ALPN_HTTP])
+        .server_config(&[ALPN_AGENT, ALPN_MASTER, ALPN_JOIN, server::ALPN_HTTP])
         .context("set up TLS")?;
+    let to_masters = client(&authority, replica.number()).context("set up TLS to other masters")?;
     let address = SocketAddr::new(options.ip, options.port);
     let listener = server::listen(address).with_context(|| format!("listen on {address}"))?;
     let port = listener.local_addr().context("read the port")?.port();
     let about = about(&options, port);
-    let clock = Clock::new();
+    let ear = replica.connect(about.endpoint(), about.cluster.clone(), to_masters);
     let (engine, mailbox) = Engine::new();
     let doorkeeper = join::Doorkeeper {
         authority: Arc::new(authority),
@@ -99,13 +108,15 @@ async fn run(options: Options) -> anyhow::Result<()> {
         clock,
     };
     let advertiser = advertise(&options, &about);
-    let runner = Runner::new(
+    let mut runner = Runner::new(
         options.core.clone(),
-        store,
+        replica,
         clock,
         about,
         options.max_watchers,
+        mailbox,
     );
+    runner.prepare().await;
     tracing::info!(
         "master {} of cluster '{}' listens on {}:{port}",
         options.core.master,
@@ -118,13 +129,60 @@ async fn run(options: Options) -> anyhow::Result<()> {
         tls,
         takes_plain: options.takes_plain,
         gate: gate::Gate::default(),
+        ear,
     };
     let serving = tokio::spawn(server.run(listener));
-    runner.run(mailbox, stopped()?).await;
+    runner.run(stopped()?).await;
     serving.abort();
     drop(advertiser);
     tracing::info!("stopped; agents and their tasks go on");
     Ok(())
+}
+
+/// Begins a new group by hand.
+fn recover(work_dir: &Path, recovery: &Recovery, number: u64) -> anyhow::Result<()> {
+    let begun = match recovery {
+        Recovery::ForceNew(said) => recover::force_new(work_dir, *said, number)?,
+        Recovery::Restore(file) => recover::restore(work_dir, file, number)?,
+    };
+    let registry = &begun.registry;
+    tracing::warn!(
+        "{} now holds master {:016x}, the only one of a new group, with {} agents and {} frameworks after start {}; start it \
+         without this flag, and let other masters join it with new work folders",
+        work_dir.display(),
+        begun.number,
+        registry.admitted(),
+        registry.frameworks().count(),
+        registry.start()
+    );
+    Ok(())
+}
+
+/// How this master takes part in the group.
+fn part(options: &Options) -> anyhow::Result<replica::Settings> {
+    let mut random = [0; 16];
+    tls::random(&mut random).context("draw the master's number")?;
+    let (number, seed) = random.split_at(8);
+    let drawn = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .fold(0, |sum, byte| sum << 8 | u64::from(*byte))
+    };
+    Ok(replica::Settings {
+        work_dir: options.work_dir.clone(),
+        // 0 is nobody's.
+        new_number: drawn(number).max(1),
+        seed: drawn(seed),
+        name: options.node.clone(),
+        seeds: options.join.clone(),
+    })
+}
+
+/// The certificate with which other masters are dialled lives as long as this process.
+fn client(authority: &Authority, number: u64) -> Result<Arc<ClientConfig>, TlsError> {
+    let key = NodeKey::generate()?;
+    let certificate = authority.issue_master(number, key.public_key()?)?;
+    tls::master_client(authority.certificate(), &certificate, &key)
 }
 
 /// A new cluster's token is shown once; later it is found in its file.

@@ -14,6 +14,7 @@ use nesos_shell::flags::{Stop, Values, parse_duration};
 use nesos_shell::log::Level;
 use nesos_shell::mdns::Mode;
 use nesos_wire::MasterId;
+use nesos_wire::masters::MAX_MASTERS;
 use nesos_wire::resource_text;
 
 use crate::http::access::Access;
@@ -43,6 +44,10 @@ pub(crate) struct Options {
     pub(crate) role: &'static str,
     /// Node's name, for the advertisement.
     pub(crate) node: String,
+    /// Masters to ask for admission to their group.
+    pub(crate) join: Vec<String>,
+    /// What to do instead of serving.
+    pub(crate) recovery: Option<Recovery>,
     /// mDNS.
     pub(crate) mdns: Mode,
     /// Who may write.
@@ -61,6 +66,15 @@ pub(crate) struct Options {
     pub(crate) level: Level,
     /// For `/flags`.
     pub(crate) shown: Vec<(&'static str, String)>,
+}
+
+/// What an operator does by hand when masters are lost.
+#[derive(Debug)]
+pub(crate) enum Recovery {
+    /// Begin anew with what the disk of this master has.
+    ForceNew(u64),
+    /// Begin anew with a backup.
+    Restore(PathBuf),
 }
 
 impl Options {
@@ -108,6 +122,8 @@ impl Options {
             key: config.and_then(|config| config.key),
             role: if master_only { "master" } else { "both" },
             node,
+            join: masters(values.text_or_empty("join"))?,
+            recovery: recovery(&values)?,
             mdns: Mode::parse(values.text_or_empty("mdns")),
             access: access(&values)?,
             takes_plain: values.text_or_empty("agent_tls") == "optional",
@@ -222,6 +238,45 @@ fn fraction(text: &str) -> Result<f64, String> {
     parsed
         .filter(is_fraction)
         .ok_or_else(|| format!("expected a number from 0 to 1, found '{text}'"))
+}
+
+fn recovery(values: &Values) -> Result<Option<Recovery>, String> {
+    match (values.text("force_new_cluster"), values.path("restore")) {
+        (None, None) => Ok(None),
+        (None, Some(file)) => Ok(Some(Recovery::Restore(file))),
+        (Some(number), None) => match u64::from_str_radix(number, 16) {
+            Ok(number) => Ok(Some(Recovery::ForceNew(number))),
+            Err(_) => Err(format!(
+                "--force_new_cluster: expected a master's number as nesos master list shows it, found '{number}'"
+            )),
+        },
+        (Some(_), Some(_)) => Err("--force_new_cluster and --restore cannot both be given".into()),
+    }
+}
+
+/// `host:port,host:port`.
+fn masters(text: &str) -> Result<Vec<String>, String> {
+    let items = text
+        .split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty());
+    let is_address = |item: &&str| {
+        item.rsplit_once(':')
+            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+    };
+    let mut found = Vec::new();
+    for item in items {
+        if !is_address(&item) {
+            return Err(format!("--join: expected host:port, found '{item}'"));
+        }
+        found.push(item.to_owned());
+    }
+    match found.len() {
+        0..=MAX_MASTERS => Ok(found),
+        many => Err(format!(
+            "--join: at most {MAX_MASTERS} masters, found {many}"
+        )),
+    }
 }
 
 /// The pause between two of `count/duration`.

@@ -12,9 +12,10 @@ use std::time::Duration;
 use masterd_core::LinkId;
 use nesos_shell::framed::FrameReader;
 use nesos_shell::plain;
-use nesos_shell::tls::common_name;
 use nesos_shell::tls::records::{self, Whole};
+use nesos_shell::tls::{common_name, master_number};
 use nesos_wire::join::{ALPN_AGENT, ALPN_JOIN};
+use nesos_wire::masters::ALPN_MASTER;
 use nesos_wire::plain::PREFACE;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -24,6 +25,7 @@ use crate::gate::{Gate, MAX_CONNECTIONS, Ticket};
 use crate::http::{self, App, Peer};
 use crate::join::Doorkeeper;
 use crate::link;
+use crate::replica::Ear;
 
 /// ALPN of HTTP.
 pub(crate) const ALPN_HTTP: &[u8] = b"http/1.1";
@@ -67,6 +69,8 @@ pub(crate) struct Server {
     pub(crate) takes_plain: bool,
     /// How many may be open.
     pub(crate) gate: Gate,
+    /// Hears other masters.
+    pub(crate) ear: Ear,
 }
 
 impl Server {
@@ -170,6 +174,11 @@ impl Server {
                 drop(ticket);
                 self.agent(stream, peer, link, certified).await;
             }
+            Some(ALPN_MASTER) => {
+                drop(ticket);
+                stream.get_mut().0.open();
+                self.master(stream, peer, link, certified).await;
+            }
             Some(ALPN_JOIN) => {
                 stream.get_mut().0.open();
                 self.doorkeeper.serve(stream, peer).await;
@@ -201,6 +210,20 @@ impl Server {
             }
             Ok(Err(error)) => tracing::warn!("agent link from {peer}: {error}"),
             Err(_) => tracing::warn!("agent link from {peer}: it sent half a record and no more"),
+        }
+    }
+
+    /// Another master that has something to say.
+    async fn master(
+        &self,
+        stream: TlsStream<Whole<TcpStream>>,
+        peer: SocketAddr,
+        link: LinkId,
+        certified: Option<String>,
+    ) {
+        match certified.as_deref().and_then(master_number) {
+            Some(number) => self.ear.serve(stream, number, link.0).await,
+            None => tracing::warn!("master link from {peer}: it has no master's certificate"),
         }
     }
 

@@ -43,8 +43,9 @@ fn after_a_kill_the_same_agents_and_frameworks_return() {
 #[test]
 fn while_the_disk_is_full_events_wait_and_reading_goes_on() {
     let dir = tempfile::tempdir().unwrap();
-    let master = Master::start_limited(dir.path(), 64);
+    let master = Master::start_limitable(dir.path());
     let address = master.address();
+    master.limit_files("100");
     std::thread::scope(|scope| {
         let subscribing = scope.spawn(|| {
             run(async {
@@ -57,10 +58,12 @@ fn while_the_disk_is_full_events_wait_and_reading_goes_on() {
                 scheduler.call(r#""type":"REVIVE""#).await
             })
         });
-        master.wait_log("cannot write the registry");
-        assert_eq!(run(get(&address, "/state")).status, 200);
-        master.wait_log("cannot write the registry");
-        master.lift_limit();
+        master.wait_log("nothing is agreed on until this works");
+        let state = run(get(&address, "/state"));
+        assert_eq!(state.status, 200);
+        assert!(!subscribing.is_finished());
+        master.limit_files("unlimited");
+        master.wait_log("the disk takes writes again");
         assert_eq!(subscribing.join().unwrap(), 202);
     });
     let port = master.port;

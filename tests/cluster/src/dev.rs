@@ -24,6 +24,8 @@ pub struct DevCluster {
     pub nesos: Nesos,
     /// `127.0.0.1:port` of the master.
     pub master: String,
+    /// Name and `127.0.0.1:port` of each master.
+    pub masters: Vec<(String, String)>,
     home: TempDir,
     process: Option<Running>,
 }
@@ -60,11 +62,20 @@ impl DevCluster {
             .into_iter()
             .find(|event| event["event"] == "ready")
             .expect("a ready event");
-        let url = ready["master"]["url"].as_str().expect("the master's URL");
-        let master = url.trim_start_matches("http://").to_owned();
+        let others = ready["other_masters"].as_array().into_iter().flatten();
+        let masters = std::iter::once(&ready["master"])
+            .chain(others)
+            .map(|master| {
+                let text = |key: &str| master[key].as_str().expect("a name and a URL").to_owned();
+                let address = text("url").trim_start_matches("http://").to_owned();
+                (text("name"), address)
+            });
+        let masters: Vec<(String, String)> = masters.collect();
+        let master = masters[0].1.clone();
         Self {
             nesos: nesos.with_master(&master),
             master,
+            masters,
             home,
             process: Some(process),
         }
@@ -171,7 +182,9 @@ impl Drop for DevCluster {
 
 fn pid_in_ready(event: &Value, name: &str) -> Option<i64> {
     let agents = event["agents"].as_array().into_iter().flatten();
+    let others = event["other_masters"].as_array().into_iter().flatten();
     agents
+        .chain(others)
         .chain([&event["master"]])
         .find(|program| program["name"] == name)?["pid"]
         .as_i64()

@@ -59,6 +59,18 @@ pub fn request(
     read_answer(&mut stream)
 }
 
+/// GETs from a master that may be dead or dying; `None`: it was.
+#[must_use]
+pub fn try_get(address: &str, path: &str) -> Option<Answer> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(LIMIT)).ok()?;
+    let head = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).ok()?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).ok()?;
+    answer(&bytes)
+}
+
 /// Reads until the peer closes.
 ///
 /// # Panics
@@ -73,13 +85,16 @@ pub fn read_answer(stream: &mut TcpStream) -> Answer {
             String::from_utf8_lossy(&bytes)
         );
     }
-    let text = String::from_utf8_lossy(&bytes);
+    answer(&bytes)
+        .unwrap_or_else(|| panic!("not an HTTP answer: {:?}", String::from_utf8_lossy(&bytes)))
+}
+
+fn answer(bytes: &[u8]) -> Option<Answer> {
+    let text = String::from_utf8_lossy(bytes);
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
-    let status = status.unwrap_or_else(|| panic!("not an HTTP answer: {text:?}"));
-    Answer {
-        status,
+    Some(Answer {
+        status: head.split(' ').nth(1)?.parse().ok()?,
         head: head.to_lowercase(),
         body: body.to_owned(),
-    }
+    })
 }

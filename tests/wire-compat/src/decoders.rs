@@ -15,6 +15,7 @@ use nesos_wire::command::Command;
 use nesos_wire::executor::{BesideSpec, ExecutorSpec, ExitRecord, FromExecutor, ToExecutor};
 use nesos_wire::frame;
 use nesos_wire::join::{JoinAnswer, JoinRequest};
+use nesos_wire::masters::MasterToMaster;
 use nesos_wire::message::{AgentToMaster, MasterToAgent};
 use nesos_wire::plain::{Challenge, Knock, Proof};
 use serde::{Serialize, de::DeserializeOwned};
@@ -151,6 +152,7 @@ fn records(bytes: &[u8], piece: usize) -> (Vec<Vec<u8>>, bool) {
 pub fn wire_frame(bytes: &[u8]) -> bool {
     framed::<AgentToMaster>(bytes)
         | framed::<MasterToAgent>(bytes)
+        | framed::<MasterToMaster>(bytes)
         | framed::<Command>(bytes)
         | framed::<ExecutorSpec>(bytes)
         | framed::<ExitRecord>(bytes)

@@ -7,6 +7,7 @@ mod executors;
 mod file_system;
 mod holding;
 mod maintenance;
+mod masters;
 mod operations;
 mod plain;
 mod registry;
@@ -47,6 +48,7 @@ pub fn samples() -> Vec<Sample> {
     let mut all = agent_to_master();
     all.extend(master_to_agent());
     all.extend(registry::commands());
+    all.extend(masters::messages());
     all.extend(upkeep::commands());
     all.extend(plain::greeting());
     all.extend(operations::messages());

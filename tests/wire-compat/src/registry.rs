@@ -5,6 +5,7 @@
 use nesos_wire::command::{AgentRecord, Command, FrameworkFacts, FrameworkRecord, Upkeep};
 use nesos_wire::{AgentId, NodeId};
 
+use super::masters::master;
 use super::{Sample, framework, sample};
 
 pub(super) fn commands() -> Vec<Sample> {
@@ -61,5 +62,7 @@ pub(super) fn commands() -> Vec<Sample> {
                 framework: framework(),
             },
         ),
+        sample("Command::PutMaster", Command::PutMaster(master())),
+        sample("Command::RemoveMaster", Command::RemoveMaster { number: 9 }),
     ]
 }

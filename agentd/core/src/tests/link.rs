@@ -223,3 +223,19 @@ fn files_are_read_on_the_link_that_asked() {
     });
     assert!(bench.sent.is_empty());
 }
+
+#[test]
+fn masters_that_were_named_are_remembered_over_a_restart_and_dialled_in_turn() {
+    let mut bench = Bench::live();
+    let addresses = vec!["a:1".to_owned(), "b:1".to_owned()];
+    bench.message(MasterToAgent::Masters {
+        addresses: addresses.clone(),
+    });
+    bench.restart(config());
+    assert_eq!(bench.agent.link.masters(), addresses);
+    // Said again it is no news for the disk.
+    bench.connect();
+    let before = bench.agent.snapshot();
+    bench.message(MasterToAgent::Masters { addresses });
+    assert_eq!(bench.agent.snapshot(), before);
+}

@@ -73,9 +73,9 @@ fn a_reservation_is_made_once_kept_and_told_until_acknowledged() {
     let hello = bench.hello();
     assert_eq!(resource_text::text(&hello.resources), total);
     assert_eq!(hello.operations.len(), 1);
-    assert_eq!(told(&bench).len(), 2, "the greeting has told it");
+    assert!(told(&bench).is_empty(), "the greeting has told it");
     bench.pass(RETRY_FIRST);
-    assert_eq!(told(&bench).len(), 3);
+    assert_eq!(told(&bench).len(), 1);
     let uuid = told(&bench)[0].status.uuid.expect("to be acknowledged");
     bench.message(MasterToAgent::AcknowledgeOperation { uuid });
     bench.restart(config());
@@ -196,6 +196,10 @@ fn a_shared_volume_is_for_many_tasks_and_goes_when_none_has_it() {
     let phases: Vec<_> = bench.agent.tasks().map(|view| view.phase).collect();
     assert_eq!(phases, [Phase::Launching; 3]);
     bench.message(order(2, mem(64, shared.clone()), mem(64, reserved())));
-    let refused = told(&bench).pop().expect("an answer");
+    let answers = bench.hello().operations;
+    let refused = answers
+        .iter()
+        .find(|report| report.spec.uuid == Uuid([2; 16]));
+    let refused = refused.expect("an answer");
     assert_eq!(refused.status.state, OperationState::Failed);
 }

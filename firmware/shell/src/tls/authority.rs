@@ -20,6 +20,15 @@ use super::provider::provider;
 use super::tickets::Tickets;
 use super::{FixedTime, NodeKey, TlsError, roots};
 
+/// What masters' common names begin with. Node ids have no slash.
+const MASTER_PREFIX: &str = "master/";
+
+/// The number of the master whose certificate has this common name; `None`: it is not a master's.
+pub fn master_number(common_name: &str) -> Option<u64> {
+    let number = common_name.strip_prefix(MASTER_PREFIX)?;
+    u64::from_str_radix(number, 16).ok()
+}
+
 /// The CA of one cluster.
 #[derive(Debug)]
 pub struct Authority {
@@ -54,7 +63,16 @@ impl Authority {
 
     /// A certificate for a node's public key, DER; its common name is the node id.
     pub fn issue_node(&self, node: &NodeId, public_key: [u8; 32]) -> Result<Vec<u8>, TlsError> {
-        let mut params = params(node.as_str(), &[])?;
+        self.issue(node.as_str(), public_key)
+    }
+
+    /// A certificate for a master's public key, DER. Its common name is none that a node can have: see [`master_number`].
+    pub fn issue_master(&self, number: u64, public_key: [u8; 32]) -> Result<Vec<u8>, TlsError> {
+        self.issue(&format!("{MASTER_PREFIX}{number:016x}"), public_key)
+    }
+
+    fn issue(&self, common_name: &str, public_key: [u8; 32]) -> Result<Vec<u8>, TlsError> {
+        let mut params = params(common_name, &[])?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let signed = params.signed_by(&RawKey(public_key), &self.issuer);
         Ok(signed

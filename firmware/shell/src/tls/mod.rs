@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use nesos_base::token::{ClusterKey, JoinToken};
 use nesos_wire::join::{ALPN_AGENT, ALPN_JOIN, SERVER_NAME};
+use nesos_wire::masters::ALPN_MASTER;
 use ring::rand::{SecureRandom, SystemRandom};
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use rustls::client::{Resumption, WebPkiServerVerifier};
@@ -31,7 +32,7 @@ mod tickets;
 pub mod web;
 
 #[cfg(feature = "authority")]
-pub use authority::Authority;
+pub use authority::{Authority, master_number};
 pub use certificate::common_name;
 use provider::provider;
 
@@ -167,6 +168,24 @@ pub fn link_client(
     certificate: &[u8],
     key: &NodeKey,
 ) -> Result<Arc<ClientConfig>, TlsError> {
+    certified_client(ca, certificate, key, ALPN_AGENT)
+}
+
+/// Client side of links between masters (ALPN `nesos-master/1`): as [`link_client`].
+pub fn master_client(
+    ca: &[u8],
+    certificate: &[u8],
+    key: &NodeKey,
+) -> Result<Arc<ClientConfig>, TlsError> {
+    certified_client(ca, certificate, key, ALPN_MASTER)
+}
+
+fn certified_client(
+    ca: &[u8],
+    certificate: &[u8],
+    key: &NodeKey,
+    alpn: &[u8],
+) -> Result<Arc<ClientConfig>, TlsError> {
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(ca)?), provider())
         .build()
         .map_err(|e| TlsError::Certificate {
@@ -183,7 +202,7 @@ pub fn link_client(
             what: "the node's certificate",
             reason: e.to_string(),
         })?;
-    finish_client(&mut config, ALPN_AGENT);
+    finish_client(&mut config, alpn);
     config.resumption = Resumption::store(Arc::new(session::LastSession::default()));
     Ok(Arc::new(config))
 }

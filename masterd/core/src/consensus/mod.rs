@@ -15,7 +15,7 @@ use protobuf::Message as _;
 use raft::eraftpb::{
     ConfChangeV2, ConfState, Entry, EntryType, Message, Snapshot, SnapshotMetadata,
 };
-use raft::{Config, RawNode, Ready, SnapshotStatus, StateRole};
+use raft::{Config, RawNode, SnapshotStatus, StateRole};
 
 use log::Log;
 pub use log::Restored;
@@ -55,7 +55,18 @@ pub struct Consensus {
     /// When to ask for an election before the leader's silence would have it, and until when that is worth while.
     hurry: Option<(Instant, Instant)>,
     /// What the shell is making durable.
-    storing: Option<Ready>,
+    storing: Option<Storing>,
+}
+
+/// What waits until something is durable.
+struct Storing {
+    /// raft's.
+    number: u64,
+    snapshot: Option<Snapshot>,
+    send: Vec<Message>,
+    /// Committed, with a change of the members among them: applied when it is durable that they are committed. A member that
+    /// forgot who the others are by now might lead without them.
+    deferred: Vec<Entry>,
 }
 
 impl std::fmt::Debug for Consensus {
@@ -70,10 +81,14 @@ impl Consensus {
     /// elections, and should differ from member to member.
     pub fn new(
         member: u64,
-        restored: Restored,
+        mut restored: Restored,
         seed: u64,
         now: Instant,
     ) -> Result<Self, StartError> {
+        // How far the group had agreed is not always written down, but what was saved it had agreed on.
+        let hard_state = &mut restored.hard_state;
+        hard_state.commit = hard_state.commit.max(restored.saved.index);
+        hard_state.term = hard_state.term.max(restored.saved.term);
         let applied = restored.saved.index;
         let config = Config {
             id: member,
@@ -87,7 +102,8 @@ impl Consensus {
             check_quorum: true,
             pre_vote: true,
             max_uncommitted_size: UNCOMMITTED_BYTES,
-            batch_append: true,
+            // raft 0.7 adds entries to a message that waits and is empty, whatever place that one names; the simulation found it.
+            batch_append: false,
             ..Config::default()
         };
         let failed = |reason: String| StartError { member, reason };
@@ -107,7 +123,7 @@ impl Consensus {
         };
         let members = &consensus.node.store().members;
         if members.voters == [member] && members.voters_outgoing.is_empty() {
-            // Nobody else could lead.
+            // Nobody else could lead, nobody is to be asked.
             consensus.hurry = Some((now, now));
         }
         consensus.settle();
@@ -144,6 +160,11 @@ impl Consensus {
     /// When [`advance`](Self::advance) has to be called at the latest.
     pub fn deadline(&self) -> Option<Instant> {
         let raft = &self.node.raft;
+        let members = &self.node.store().members;
+        if raft.state == StateRole::Leader && has_alone(members, raft.id) {
+            // Nobody to be heard by and nobody to miss.
+            return None;
+        }
         let left = match raft.state {
             // What else it does by the clock can wait for that.
             StateRole::Leader => HEARTBEAT.saturating_sub(raft.heartbeat_elapsed()),
@@ -222,6 +243,22 @@ impl Consensus {
         }
     }
 
+    /// Whether it leads and has handed out all that was committed before: its state machine is the group's.
+    pub fn is_up_to_date_leader(&self) -> bool {
+        let log = &self.node.raft.raft_log;
+        self.role().leads && self.node.raft.commit_to_current_term() && log.applied == log.committed
+    }
+
+    /// Up to where the state machine has got, once what was handed out is applied.
+    pub fn applied_index(&self) -> u64 {
+        self.node.raft.raft_log.applied
+    }
+
+    /// Up to where the group has agreed, as far as this member knows.
+    pub fn committed_index(&self) -> u64 {
+        self.node.raft.raft_log.committed
+    }
+
     /// Who the members are, as far as that was applied.
     pub fn members(&self) -> &ConfState {
         &self.node.store().members
@@ -235,61 +272,75 @@ impl Consensus {
             .flatten()
     }
 
-    /// What is to be done now. `None`: nothing, until something else is called.
+    /// What is to be done now. `None`: nothing, until something else is called. Whoever calls it again has applied what it was
+    /// given before.
     pub fn work(&mut self) -> Option<Work> {
+        let defers = |storing: &Storing| storing.snapshot.is_some() || !storing.deferred.is_empty();
+        if !self.storing.as_ref().is_some_and(defers) {
+            self.node.advance_apply();
+        }
         if self.storing.is_some() || !self.node.has_ready() {
             return None;
         }
         let mut ready = self.node.ready();
         let snapshot = (!ready.snapshot().is_empty()).then(|| ready.snapshot().clone());
-        let committed = ready.take_committed_entries();
-        let work = Work {
-            send: ready.take_messages(),
-            store: Store {
-                snapshot,
-                entries: ready.entries().clone(),
-                hard_state: ready.hs().cloned(),
-                must_flush: ready.must_sync(),
-            },
-            apply: self.applied(committed),
+        let mut committed = ready.take_committed_entries();
+        let is_about_members = |entry: &Entry| entry.entry_type != EntryType::EntryNormal;
+        let changes_members = committed.iter().any(is_about_members);
+        let deferred = match changes_members {
+            true => std::mem::take(&mut committed),
+            false => Vec::new(),
         };
-        self.storing = Some(ready);
-        Some(work)
+        let store = Store {
+            snapshot: snapshot.clone(),
+            entries: ready.take_entries(),
+            hard_state: match changes_members {
+                true => Some(self.node.raft.hard_state()),
+                false => ready.hs().cloned(),
+            },
+            must_flush: ready.must_sync() || changes_members,
+        };
+        let log = self.node.mut_store();
+        if let Some(snapshot) = &snapshot {
+            log.restart_at(snapshot.get_metadata());
+        }
+        log.append(&store.entries);
+        if let Some(hard_state) = &store.hard_state {
+            log.set_hard_state(hard_state.clone());
+        }
+        let send = ready.take_messages();
+        self.storing = Some(Storing {
+            number: ready.number(),
+            snapshot,
+            send: ready.take_persisted_messages(),
+            deferred,
+        });
+        // From now on raft counts it as written, but not as durable.
+        self.node.advance_append_async(ready);
+        Some(Work {
+            send,
+            store,
+            apply: self.applied(committed),
+        })
     }
 
     /// The last work is durable.
     pub fn stored(&mut self) -> After {
-        let Some(mut ready) = self.storing.take() else {
+        let Some(storing) = self.storing.take() else {
             return After::default();
         };
-        let mut after = After {
-            send: ready.take_persisted_messages(),
-            apply: Vec::new(),
-        };
-        let log = self.node.mut_store();
-        if !ready.snapshot().is_empty() {
-            let snapshot = ready.snapshot();
-            log.restart_at(snapshot.get_metadata());
-            after.apply.push(Committed::Snapshot {
-                saved: snapshot.get_metadata().clone(),
-                data: snapshot.get_data().clone(),
-            });
-        }
-        log.append(ready.entries());
-        if let Some(hard_state) = ready.hs() {
-            log.set_hard_state(hard_state.clone());
-        }
-        let mut light = self.node.advance(ready);
-        if light.commit_index().is_some() {
-            let hard_state = self.node.raft.hard_state();
-            self.node.mut_store().set_hard_state(hard_state);
-        }
-        after.send.extend(light.take_messages());
-        let committed = light.take_committed_entries();
-        after.apply.extend(self.applied(committed));
-        self.node.advance_apply();
+        self.node.on_persist_ready(storing.number);
         self.settle();
-        after
+        let replaced = storing.snapshot.map(|snapshot| Committed::Snapshot {
+            saved: snapshot.metadata,
+            data: snapshot.data,
+        });
+        let mut apply: Vec<Committed> = replaced.into_iter().collect();
+        apply.extend(self.applied(storing.deferred));
+        After {
+            send: storing.send,
+            apply,
+        }
     }
 
     /// A member has fallen behind what is left of the log: it needs the state machine, up to at least this index.
@@ -314,17 +365,32 @@ impl Consensus {
         });
     }
 
-    /// The state machine up to `index` is saved: the log forgets what is before it. Says what is to be saved with it.
-    pub fn forget(&mut self, index: u64) -> Option<SnapshotMetadata> {
-        let log = self.node.mut_store();
-        let saved = SnapshotMetadata {
+    /// What is to be saved with the state machine as it is at `index`, which is the last that was applied.
+    pub fn to_be_saved(&self, index: u64) -> Option<SnapshotMetadata> {
+        let log = self.node.store();
+        Some(SnapshotMetadata {
             conf_state: log.members.clone(),
             index,
             term: raft::Storage::term(log, index).ok()?,
-        };
+        })
+    }
+
+    /// The state machine up to `index` is saved: the log may forget what is before it. What members that follow still need is
+    /// kept while it has no more than `keep_bytes`.
+    pub fn forget(&mut self, index: u64, keep_bytes: usize) {
+        let raft = &self.node.raft;
+        let others = raft.prs().iter().filter(|(id, _)| **id != raft.id);
+        let needed = others
+            .filter(|(_, progress)| progress.recent_active)
+            .map(|(_, progress)| progress.matched)
+            .min();
+        let is_kept = raft.state == StateRole::Leader && self.log_bytes() <= keep_bytes;
+        let index = needed
+            .filter(|_| is_kept)
+            .map_or(index, |needed| needed.min(index));
+        let log = self.node.mut_store();
         log.forget(index);
         log.snapshot = None;
-        Some(saved)
     }
 
     /// Bytes of the log in memory: what the shell bounds by [`forget`](Self::forget).
@@ -401,6 +467,13 @@ impl Consensus {
     fn pause(&self) -> u64 {
         mix(self.seed.rotate_left(32) ^ mix(self.node.raft.term) ^ self.campaigns) % HURRY_US
     }
+}
+
+fn has_alone(members: &ConfState, member: u64) -> bool {
+    members.voters == [member]
+        && members.voters_outgoing.is_empty()
+        && members.learners.is_empty()
+        && members.learners_next.is_empty()
 }
 
 /// SplitMix64's last step.

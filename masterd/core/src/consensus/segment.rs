@@ -148,7 +148,8 @@ pub fn read(
     Ok(end)
 }
 
-fn first_record(bytes: &[u8], segment: u64) -> Result<u64, Damage> {
+/// The number of a segment's first record, by its head.
+pub fn first_record(bytes: &[u8], segment: u64) -> Result<u64, Damage> {
     let head: &[u8; HEAD] = bytes.first_chunk().ok_or(Damage::Head { segment })?;
     let crc = crc32fast::hash(&head[..28]).to_le_bytes();
     if head[..8] != MAGIC || head[28..] != crc {

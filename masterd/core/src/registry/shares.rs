@@ -24,22 +24,44 @@ pub(super) struct Shares {
 
 impl Shares {
     pub(super) fn set_quota(&mut self, quota: &QuotaRecord) -> Change {
-        let key = format!("quota/{}", quota.role);
         if quota.is_default() {
             self.quotas.remove(&quota.role);
-            return delete(key);
+            return delete(format!("quota/{}", quota.role));
         }
         self.quotas.insert(quota.role.clone(), quota.clone());
-        put(key, &Record::Quota(quota.clone()))
+        put_quota(quota)
     }
 
     pub(super) fn set_weight(&mut self, weight: &WeightRecord) -> Change {
         self.weights.insert(weight.role.clone(), weight.weight);
-        put(
-            format!("weight/{}", weight.role),
-            &Record::Weight(weight.clone()),
-        )
+        put_weight(weight)
     }
+
+    /// What was written for what is kept.
+    pub(super) fn rows(&self) -> impl Iterator<Item = Change> {
+        let quotas = self.quotas.values().map(put_quota);
+        let weights = self.weights.iter().map(|(role, weight)| {
+            put_weight(&WeightRecord {
+                role: role.clone(),
+                weight: *weight,
+            })
+        });
+        quotas.chain(weights)
+    }
+}
+
+fn put_quota(quota: &QuotaRecord) -> Change {
+    put(
+        format!("quota/{}", quota.role),
+        &Record::Quota(quota.clone()),
+    )
+}
+
+fn put_weight(weight: &WeightRecord) -> Change {
+    put(
+        format!("weight/{}", weight.role),
+        &Record::Weight(weight.clone()),
+    )
 }
 
 impl Registry {

@@ -17,6 +17,15 @@ fn agent(n: u32) -> AgentRecord {
     }
 }
 
+fn master(number: u64) -> MasterRecord {
+    MasterRecord {
+        number,
+        name: "pi".into(),
+        address: "10.0.0.1:5050".into(),
+        is_to_vote: true,
+    }
+}
+
 fn framework(n: u32) -> FrameworkRecord {
     FrameworkRecord {
         framework: FrameworkId::new(format!("m-{n:04}")),
@@ -95,6 +104,8 @@ fn what_was_written_loads_again() {
         agent: AgentId::new("nobody"),
     });
     commands.extend(maintenance());
+    commands.extend((1..4).map(|number| Command::PutMaster(master(number))));
+    commands.push(Command::RemoveMaster { number: 2 });
     for command in &commands {
         for change in registry.apply(command) {
             match change.value {
@@ -105,6 +116,12 @@ fn what_was_written_loads_again() {
     }
     let loaded = Registry::load(database.iter().map(|(k, v)| (k.as_str(), v.as_slice()))).unwrap();
     assert_eq!(loaded, registry);
+    let mut rows = registry.rows();
+    rows.sort();
+    let written: Vec<_> = database.into_iter().collect();
+    assert_eq!(rows, written, "what is told is what was written");
+    let masters: Vec<u64> = loaded.masters().map(|master| master.number).collect();
+    assert_eq!(masters, [1, 3]);
     assert_eq!(
         (
             loaded.start(),

@@ -18,6 +18,8 @@ pub(crate) struct Troubles {
     pub(crate) lost: u64,
     /// Longest way of a message, microseconds.
     pub(crate) way_us: u64,
+    /// Longest time that a flush takes, microseconds; meanwhile the member goes on.
+    pub(crate) flush_us: u64,
     /// Disks say that they have flushed, and have not.
     pub(crate) lying_disks: bool,
 }
@@ -25,6 +27,7 @@ pub(crate) struct Troubles {
 pub(crate) const QUIET: Troubles = Troubles {
     lost: 0,
     way_us: 200,
+    flush_us: 0,
     lying_disks: false,
 };
 
@@ -38,6 +41,8 @@ struct Member {
     state: Vec<u64>,
     applied: u64,
     wakeups: u64,
+    /// What it makes durable, and when that is done.
+    storing: Option<(Instant, Store)>,
 }
 
 /// See the module.
@@ -155,6 +160,7 @@ impl Group {
         if member.running.take().is_none() {
             return;
         }
+        member.storing = None;
         let torn = self.random(1001);
         let member = self.members.get_mut(&number).expect("a member");
         member.disk.lose_power(torn);
@@ -205,9 +211,17 @@ impl Group {
     /// Saves a member's state machine, after which its log is forgotten.
     pub(crate) fn save(&mut self, number: u64) {
         let member = self.members.get_mut(&number).expect("a member");
+        if member.storing.is_some() {
+            return;
+        }
         let applied = member.applied;
         let running = member.running.as_mut();
-        let Some(saved) = running.and_then(|consensus| consensus.forget(applied)) else {
+        let saved = running.and_then(|consensus| {
+            let saved = consensus.to_be_saved(applied);
+            consensus.forget(applied, 0);
+            saved
+        });
+        let Some(saved) = saved else {
             return;
         };
         let (mut log, _) = member.disk.read().expect("it runs on it");
@@ -251,6 +265,19 @@ impl Group {
 
     /// One thing happens, if one does before `end`.
     fn step(&mut self, end: Instant) -> bool {
+        if let Some((at, number)) = self.next_stored()
+            && at <= end
+            && self
+                .network
+                .keys()
+                .next()
+                .is_none_or(|(arrival, _)| at <= *arrival)
+        {
+            self.now = self.now.max(at);
+            self.stored(number);
+            self.settle(number);
+            return true;
+        }
         let arrival = self.network.keys().next().copied();
         let running = self.members.iter();
         let alarms = running
@@ -298,14 +325,32 @@ impl Group {
         while let Some(work) = self.consensus(number).and_then(Consensus::work) {
             self.send(work.send);
             self.apply(number, work.apply);
-            if !self.store(number, &work.store) {
+            let dies = self.troubles.lost > 0 && work.store.must_flush && self.random(500) == 0;
+            // What need not be flushed is not written at all: the shell does the same.
+            if work.store.snapshot.is_none() && work.store.must_flush {
+                let member = self.members.get_mut(&number).expect("it runs");
+                member.disk.append(&work.store);
+            }
+            if dies {
                 self.crash(number, false);
                 return;
             }
-            let after = self.consensus(number).map(Consensus::stored);
-            let after = after.expect("it runs");
-            self.send(after.send);
-            self.apply(number, after.apply);
+            let is_slow = self.troubles.flush_us > 0 && work.store.must_flush;
+            let takes = if is_slow {
+                self.random(self.troubles.flush_us)
+            } else {
+                0
+            };
+            let done = self.now + Duration::from_micros(takes);
+            let member = self.members.get_mut(&number).expect("it runs");
+            member.storing = Some((done, work.store));
+            if is_slow {
+                break;
+            }
+            self.stored(number);
+        }
+        if self.members[&number].storing.is_some() {
+            return;
         }
         let Some(consensus) = self.consensus(number) else {
             return;
@@ -354,9 +399,27 @@ impl Group {
         }
     }
 
-    /// False: the power went before it was flushed.
-    fn store(&mut self, number: u64, store: &Store) -> bool {
-        let dies = self.troubles.lost > 0 && store.must_flush && self.random(500) == 0;
+    fn next_stored(&self) -> Option<(Instant, u64)> {
+        let storing = self.members.iter();
+        let storing =
+            storing.filter_map(|(number, member)| Some((member.storing.as_ref()?.0, *number)));
+        storing.min()
+    }
+
+    /// What a member stores is durable, if its disk does not lie.
+    fn stored(&mut self, number: u64) {
+        let member = self.members.get_mut(&number).expect("it runs");
+        let Some((_, store)) = member.storing.take() else {
+            return;
+        };
+        self.flush(number, &store);
+        let after = self.consensus(number).map(Consensus::stored);
+        let after = after.expect("it runs");
+        self.send(after.send);
+        self.apply(number, after.apply);
+    }
+
+    fn flush(&mut self, number: u64, store: &Store) {
         let is_lying = self.troubles.lying_disks;
         let member = self.members.get_mut(&number).expect("it runs");
         if let Some(snapshot) = &store.snapshot {
@@ -369,13 +432,9 @@ impl Group {
             let state: Vec<u64> =
                 postcard::from_bytes(snapshot.get_data()).expect("as it was made");
             member.disk.replace(&log, &state);
-            return true;
-        }
-        member.disk.append(store);
-        if store.must_flush && !is_lying && !dies {
+        } else if store.must_flush && !is_lying {
             member.disk.flush();
         }
-        !dies
     }
 
     fn apply(&mut self, number: u64, all: Vec<Committed>) {

@@ -20,8 +20,9 @@ use crate::http::Client;
 use crate::locate;
 use crate::output::{self, Progress};
 use crate::signals::Stop;
-use crate::{cluster, failure::Failure};
+use crate::{cluster, failure::Failure, masters};
 use children::Children;
+pub(crate) use plan::find;
 use plan::{Plan, Program};
 
 /// How long the daemons may take to find each other; a loaded machine needs a few seconds.
@@ -34,9 +35,6 @@ const COLLECT: Duration = Duration::from_millis(200);
 /// Why there is no cluster.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DevError {
-    /// Later.
-    #[error("more than one master arrives with replication; use --masters 1")]
-    ManyMasters,
     /// Of a user.
     #[error("--images: tasks get mounts of their own, which needs root")]
     NotRoot,
@@ -97,7 +95,7 @@ impl DevError {
     /// What the process ends with.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::ManyMasters | Self::NotRoot | Self::NoProgram { .. } => USAGE,
+            Self::NotRoot | Self::NoProgram { .. } => USAGE,
             _ => REFUSED,
         }
     }
@@ -105,9 +103,6 @@ impl DevError {
 
 /// `nesos dev up`.
 pub(crate) async fn up(args: &DevUpArgs, output: Output) -> Result<(), Failure> {
-    if args.masters != 1 {
-        return Err(DevError::ManyMasters.into());
-    }
     let mut stop = Stop::new().map_err(|source| DevError::System {
         operation: "listen for signals".to_owned(),
         source,
@@ -164,14 +159,9 @@ async fn wait_ready(
                 tail,
             });
         }
-        let what = match cluster::nodes(&client).await {
-            Ok(nodes) => {
-                let joined = nodes.iter().filter(|node| node.active).count();
-                if joined >= plan.agents.len() {
-                    return Ok(());
-                }
-                format!("{joined} of {} agents have joined", plan.agents.len())
-            }
+        let what = match missing(&client, plan).await {
+            Ok(None) => return Ok(()),
+            Ok(Some(what)) => what,
             Err(error) => error.to_string(),
         };
         if begin.elapsed() > READY_LIMIT {
@@ -181,19 +171,35 @@ async fn wait_ready(
             });
         }
         progress.now(&format!(
-            "starting masterd and {} × agentd",
+            "starting {} × masterd and {} × agentd",
+            1 + plan.others.len(),
             plan.agents.len()
         ));
         tokio::time::sleep(READY_POLL).await;
     }
 }
 
+/// What the cluster still lacks. Masters that ask to be let in are.
+async fn missing(client: &Client, plan: &Plan) -> Result<Option<String>, Failure> {
+    let (wanted, voting) = (1 + plan.others.len(), masters::let_in_all(client).await?);
+    if voting < wanted {
+        return Ok(Some(format!("{voting} of {wanted} masters take part")));
+    }
+    let nodes = cluster::nodes(client).await?;
+    let (wanted, joined) = (
+        plan.agents.len(),
+        nodes.iter().filter(|node| node.active).count(),
+    );
+    Ok((joined < wanted).then(|| format!("{joined} of {wanted} agents have joined")))
+}
+
 fn announce(plan: &Plan, children: &Children, output: Output) -> Result<(), Failure> {
     if output == Output::Json {
         let describe = |program: &Program| json!({"name": program.name, "url": program.url, "pid": children.pid(&program.name), "log": program.log});
         let agents: Vec<_> = plan.agents.iter().map(describe).collect();
+        let others: Vec<_> = plan.others.iter().map(describe).collect();
         return output::json(&json!({
-            "event": "ready", "master": describe(&plan.masterd), "agents": agents, "work_dir": plan.folder,
+            "event": "ready", "master": describe(&plan.masterd), "other_masters": others, "agents": agents, "work_dir": plan.folder,
         }));
     }
     let rows: Vec<Vec<String>> = plan

@@ -29,8 +29,10 @@ pub(super) struct Plan {
     pub(super) folder: PathBuf,
     /// `127.0.0.1:port` of the API.
     pub(super) master: String,
-    /// The master.
+    /// The master that founds the cluster.
     pub(super) masterd: Program,
+    /// Masters that join it.
+    pub(super) others: Vec<Program>,
     /// The agents.
     pub(super) agents: Vec<Program>,
 }
@@ -63,14 +65,17 @@ impl Plan {
         // A cluster that is started again in its folder keeps its key: agents hold certificates of it.
         let config = folder.join("master.toml");
         let agent_config = folder.join("agent.toml");
+        let others: Vec<String> = (2..=args.masters)
+            .map(|number| format!("master-{number}"))
+            .collect();
         if !config.exists() {
-            cluster_toml(
-                "master.toml",
-                format!(
-                    "role = \"master\"\n[cluster]\nname = \"dev\"\nkey = \"{}\"\n",
-                    key.to_text()
-                ),
-            )?;
+            for name in std::iter::once("master").chain(others.iter().map(String::as_str)) {
+                let key = key.to_text();
+                let text = format!(
+                    "name = \"{name}\"\nrole = \"master\"\n[cluster]\nname = \"dev\"\nkey = \"{key}\"\n"
+                );
+                cluster_toml(&format!("{name}.toml"), text)?;
+            }
             cluster_toml(
                 "agent.toml",
                 format!("role = \"agent\"\n[cluster]\nname = \"dev\"\ntoken = \"{token}\"\n"),
@@ -80,6 +85,14 @@ impl Plan {
         flags.extend(args.master_flag.iter().cloned());
         let masterd = Program::new("master", "masterd", port, folder, flags)?;
 
+        let mut joining = Vec::new();
+        for name in others {
+            let port = ports.take(0)?;
+            let mut flags = common_flags(&name, port, folder, &folder.join(format!("{name}.toml")));
+            flags.push(format!("--join={master}"));
+            flags.extend(args.master_flag.iter().cloned());
+            joining.push(Program::new(&name, "masterd", port, folder, flags)?);
+        }
         let isolation = match args.images {
             true if !nix::unistd::geteuid().is_root() => return Err(DevError::NotRoot),
             true => WITH_FILES,
@@ -101,13 +114,16 @@ impl Plan {
             folder: folder.to_owned(),
             master,
             masterd,
+            others: joining,
             agents,
         })
     }
 
-    /// All daemons, master first.
+    /// All daemons, masters first.
     pub(super) fn programs(&self) -> impl Iterator<Item = &Program> {
-        std::iter::once(&self.masterd).chain(&self.agents)
+        std::iter::once(&self.masterd)
+            .chain(&self.others)
+            .chain(&self.agents)
     }
 }
 
@@ -139,7 +155,8 @@ fn common_flags(name: &str, port: u16, folder: &Path, config: &Path) -> Vec<Stri
     ]
 }
 
-fn find(program: &'static str) -> Result<PathBuf, DevError> {
+/// A program that lies beside this one.
+pub(crate) fn find(program: &'static str) -> Result<PathBuf, DevError> {
     let folder = match std::env::var_os(FOLDER_VARIABLE) {
         Some(folder) => PathBuf::from(folder),
         None => std::env::current_exe()

@@ -65,6 +65,8 @@ pub(super) fn command(command: &Command) {
         Command::StopMaintenance { machines } => machines
             .iter()
             .for_each(|machine| tracing::info!("machine {} is up again", named(machine))),
+        // All masters tell of them, where they are applied.
+        Command::PutMaster(_) | Command::RemoveMaster { .. } => {}
     }
 }
 

@@ -10,31 +10,38 @@ use bytes::Bytes;
 use masterd_core::{Answer, Call, CallRefusal, LinkId, Master, Order, StreamId};
 use nesos_wire::message::{AgentToMaster, Hello};
 use nesos_wire::{AgentId, FrameworkId, TaskKey, Uuid};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::callbacks::Callbacks;
 use crate::convert::subscribe::Subscription;
 use crate::link::Outbox;
+use crate::replica::{Replica, Standing};
 
+mod lead;
 mod log;
 mod run;
 mod split;
 mod stream;
 mod times;
-mod watch;
+mod watchers;
 
 pub(crate) use run::Runner;
 pub(crate) use stream::{StreamBody, StreamSender, channel as stream_channel};
 pub(crate) use times::Times;
-pub(crate) use watch::Watching;
+pub(crate) use watchers::Watching;
 
 /// Events waiting for the master: a second's worth of a busy cluster; more would only hide that it cannot keep up.
 const MAX_INPUTS: usize = 1024;
 /// Questions waiting: each holds up an HTTP connection, of which there are not many more.
 const MAX_QUERIES: usize = 64;
 
-/// A question about the master's state, answered between two events.
-type Query = Box<dyn FnOnce(&Master) + Send>;
+/// A question, answered between two events.
+enum Query {
+    /// About the state of the master, if this one leads.
+    Master(Box<dyn FnOnce(&Master) + Send>),
+    /// About this master's part in the group, or an operator's wish about it.
+    Replica(Box<dyn FnOnce(&mut Replica) + Send>),
+}
 
 /// An event on its way into a full mailbox.
 pub(crate) type Sending = Pin<Box<dyn Future<Output = bool> + Send>>;
@@ -147,6 +154,7 @@ pub(crate) struct Engine {
     pub(crate) times: Arc<Times>,
     /// Connections that agents were asked for.
     pub(crate) callbacks: Arc<Callbacks>,
+    standing: watch::Receiver<Standing>,
 }
 
 /// The receiving ends, for [`Runner`].
@@ -156,6 +164,7 @@ pub(crate) struct Mailbox {
     queries: mpsc::Receiver<Query>,
     watching: Arc<Watching>,
     times: Arc<Times>,
+    standing: watch::Sender<Standing>,
 }
 
 impl Engine {
@@ -165,6 +174,7 @@ impl Engine {
         let (queries, query_receiver) = mpsc::channel(MAX_QUERIES);
         let watching = Arc::new(Watching::default());
         let times = Arc::new(Times::default());
+        let (tell, standing) = watch::channel(Standing::Follows { leader: None });
         (
             Self {
                 inputs,
@@ -172,14 +182,21 @@ impl Engine {
                 watching: Arc::clone(&watching),
                 times: Arc::clone(&times),
                 callbacks: Arc::default(),
+                standing,
             },
             Mailbox {
                 inputs: input_receiver,
                 queries: query_receiver,
                 watching,
                 times,
+                standing: tell,
             },
         )
+    }
+
+    /// Whether this master leads, or who does.
+    pub(crate) fn standing(&self) -> Standing {
+        self.standing.borrow().clone()
     }
 
     /// Hands an event in; waits while the mailbox is full. `false`: masterd is stopping.
@@ -206,15 +223,26 @@ impl Engine {
         (events, questions)
     }
 
-    /// Reads from the master's state.
+    /// Reads from the master's state. `None`: this master does not lead, or is stopping.
     pub(crate) async fn query<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Master) -> T + Send + 'static,
     ) -> Option<T> {
         let (reply, answer) = oneshot::channel();
         // The asker may have given up meanwhile; that is its own affair.
-        let query: Query = Box::new(move |master| drop(reply.send(question(master))));
-        self.queries.send(query).await.ok()?;
+        let query = Box::new(move |master: &Master| drop(reply.send(question(master))));
+        self.queries.send(Query::Master(query)).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Asks or tells this master's part in the group. `None`: it is stopping.
+    pub(crate) async fn replica<T: Send + 'static>(
+        &self,
+        wish: impl FnOnce(&mut Replica) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        let query = Box::new(move |replica: &mut Replica| drop(reply.send(wish(replica))));
+        self.queries.send(Query::Replica(query)).await.ok()?;
         answer.await.ok()
     }
 

@@ -1,394 +1,243 @@
-//! The loop that owns the master: events in, `Ready`s obeyed.
+//! The loop that owns this master's part in the group and, while it leads, the master.
 //!
-//! Started by `main`, runs until it is told to stop. Invariant: nothing of a `Ready` leaves before its commands are on
-//! disk. When the disk refuses, no further event is taken in, what is held back is tried again, and only questions are
-//! answered.
+//! Started by `main`, runs until it is told to stop. Not the leading itself (`lead`). Invariants: there is a [`Lead`] only
+//! while the group has this master lead; while the disk refuses, or too much waits for it, no further event is taken in and
+//! only questions are answered.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use masterd_core::{
-    Answer, Call, CallRefusal, Event, FrameworkEvent, LinkId, Master, Ready, RequestId, StreamId,
-    Subscribe,
-};
-use nesos_api::v1;
+use masterd_core::LinkId;
 use nesos_base::time::Instant;
 use nesos_shell::clock::Clock;
-use nesos_wire::command::Command;
 use nesos_wire::message::MasterToAgent;
-use tokio::sync::oneshot;
 
-use super::split::push_split;
-use super::watch::Watchers;
-use super::{Input, Mailbox, Request, StreamSender, Times, log};
+use super::lead::Lead;
+use super::watchers::Watching;
+use super::{Input, Mailbox, Query, Times};
 use crate::about::About;
-use crate::convert::event;
-use crate::convert::subscribe::Subscription;
 use crate::link::Outbox;
-use crate::store::Store;
+use crate::replica::{Replica, Standing};
 
 /// Most events taken in before the core's wishes are carried out: offers are made once per batch.
 const BATCH: usize = 256;
-/// How long to wait before a refused write is tried again.
-const RETRY: Duration = Duration::from_secs(1);
+/// How long to wait when nothing has a deadline.
+const IDLE: Duration = Duration::from_secs(3600);
+/// How long another master may take to begin to lead when this one stops: an election would take as long.
+const HAND_OVER: Duration = Duration::from_millis(500);
 
-/// Capability of frameworks that know reservations as a stack.
-const REFINED: &str = "RESERVATION_REFINEMENT";
-/// Owner of the master, the registry and all outgoing queues.
-#[derive(Debug)]
-pub(crate) struct Runner {
-    master: Master,
-    store: Store,
-    clock: Clock,
-    about: About,
-    links: BTreeMap<LinkId, Outbox>,
-    streams: BTreeMap<StreamId, Stream>,
-    watchers: Watchers,
-    waiting: BTreeMap<RequestId, oneshot::Sender<Answer>>,
-    next_request: u64,
-    /// Readys whose commands are not on disk yet.
-    held: VecDeque<Ready>,
-    deadline: Option<Instant>,
-    times: Arc<Times>,
-    /// When the oldest event came that the master has not answered.
-    since: Option<std::time::Instant>,
+/// What all leaderships of a process share.
+#[derive(Debug, Clone)]
+pub(super) struct Shared {
+    pub(super) times: Arc<Times>,
+    pub(super) watching: Arc<Watching>,
+    pub(super) max_watchers: usize,
 }
 
+/// See the module.
 #[derive(Debug)]
-struct Stream {
-    sender: StreamSender,
-    /// The framework has RESERVATION_REFINEMENT.
-    refined: bool,
+pub(crate) struct Runner {
+    config: masterd_core::Config,
+    replica: Replica,
+    lead: Option<Box<Lead>>,
+    clock: Clock,
+    about: About,
+    shared: Shared,
+    mailbox: Mailbox,
 }
 
 impl Runner {
-    /// A master that begins to lead with the store's registry.
+    /// A master that takes up its part in the group.
     pub(crate) fn new(
         config: masterd_core::Config,
-        store: Store,
+        replica: Replica,
         clock: Clock,
         about: About,
         max_watchers: usize,
+        mailbox: Mailbox,
     ) -> Self {
-        let master = Master::new(config, store.registry().clone(), clock.now(), Clock::wall());
+        let shared = Shared {
+            times: Arc::clone(&mailbox.times),
+            watching: Arc::clone(&mailbox.watching),
+            max_watchers,
+        };
+        shared.times.fetch.note(replica.fetched());
         Self {
-            master,
-            store,
+            config,
+            replica,
+            lead: None,
             clock,
             about,
-            links: BTreeMap::new(),
-            streams: BTreeMap::new(),
-            watchers: Watchers::new(max_watchers),
-            waiting: BTreeMap::new(),
-            next_request: 0,
-            held: VecDeque::new(),
-            deadline: None,
-            times: Arc::default(),
-            since: None,
+            shared,
+            mailbox,
+        }
+    }
+
+    /// A master that is alone leads before anybody is let in, if its disk takes writes.
+    pub(crate) async fn prepare(&mut self) {
+        self.turn();
+        while self.replica.is_alone() && self.lead.is_none() && !self.replica.is_refused() {
+            let happened = self.replica.happened().await;
+            self.replica.take(happened, self.clock.now());
+            self.turn();
         }
     }
 
     /// Runs until `stop` completes.
-    pub(crate) async fn run(mut self, mut mailbox: Mailbox, stop: impl Future<Output = ()>) {
+    pub(crate) async fn run(mut self, stop: impl Future<Output = ()>) {
         tokio::pin!(stop);
-        self.watchers.count_in(&mailbox.watching);
-        self.times = Arc::clone(&mailbox.times);
-        self.times.fetch.note(self.store.fetched());
-        self.settle();
+        self.turn();
         loop {
-            let is_stuck = !self.held.is_empty();
-            let due = [self.deadline, self.watchers.heartbeat_at()];
-            let due = due.into_iter().flatten().min();
-            let due = due.map(|deadline| self.clock.deadline(deadline));
-            let retry = tokio::time::Instant::now() + RETRY;
+            let due = self.due();
+            let is_stuck = self.replica.is_refused() || self.is_full();
             tokio::select! {
                 () = &mut stop => break,
-                Some(query) = mailbox.queries.recv() => query(&self.master),
-                Some(input) = mailbox.inputs.recv(), if !is_stuck => {
-                    self.since = Some(std::time::Instant::now());
-                    self.take(input);
-                    for _ in 1..BATCH {
-                        let Ok(input) = mailbox.inputs.try_recv() else { break };
-                        self.take(input);
+                happened = self.replica.happened() => {
+                    self.replica.take(happened, self.clock.now());
+                }
+                Some(query) = self.mailbox.queries.recv() => self.ask(query),
+                Some(input) = self.mailbox.inputs.recv(), if !is_stuck => self.take_batch(input),
+                () = tokio::time::sleep_until(due) => {
+                    let now = self.clock.now();
+                    if let Some(lead) = &mut self.lead
+                        && lead.deadline().is_some_and(|deadline| deadline <= now)
+                        && !is_stuck
+                    {
+                        lead.tick();
                     }
-                    self.settle();
                 }
-                () = tokio::time::sleep_until(due.unwrap_or(retry)), if !is_stuck && due.is_some() => {
-                    self.step(Event::Tick);
-                    self.watchers.beat(self.clock.now());
-                    self.master.watch(self.watchers.are_there());
-                    self.settle();
-                }
-                () = tokio::time::sleep_until(retry), if is_stuck => self.settle(),
             }
+            self.turn();
+        }
+        self.leave().await;
+    }
+
+    fn is_full(&self) -> bool {
+        self.lead.as_ref().is_some_and(|lead| lead.is_full())
+    }
+
+    /// When something is to be done though nothing happens.
+    fn due(&self) -> tokio::time::Instant {
+        let is_stuck = self.replica.is_refused() || self.is_full();
+        let lead = self.lead.as_ref().filter(|_| !is_stuck);
+        let lead = lead.and_then(|lead| lead.deadline());
+        let due: Option<Instant> = [lead, self.replica.deadline()].into_iter().flatten().min();
+        due.map_or_else(
+            || tokio::time::Instant::now() + IDLE,
+            |due| self.clock.deadline(due),
+        )
+    }
+
+    fn ask(&mut self, query: Query) {
+        match query {
+            Query::Master(question) => {
+                // Dropped, it says that there is no answer.
+                if let Some(lead) = &self.lead {
+                    question(lead.master());
+                }
+            }
+            Query::Replica(wish) => wish(&mut self.replica),
         }
     }
 
-    fn step(&mut self, event: Event) {
-        self.master.step(event, self.clock.now(), Clock::wall());
+    fn take_batch(&mut self, input: Input) {
+        if let Some(lead) = &mut self.lead {
+            lead.begin_batch();
+        }
+        self.take(input);
+        for _ in 1..BATCH {
+            let Ok(input) = self.mailbox.inputs.try_recv() else {
+                break;
+            };
+            self.take(input);
+        }
     }
 
     fn take(&mut self, input: Input) {
-        match input {
-            Input::Hello {
-                link,
-                hello,
-                outbox,
-            } => {
-                self.links.insert(link, outbox);
-                self.step(Event::AgentHello { link, hello });
-            }
-            Input::Message { link, message } => self.step(Event::AgentMessage { link, message }),
-            Input::Closed(link) => {
-                self.links.remove(&link);
-                self.step(Event::AgentClosed { link });
-            }
-            Input::Subscribe {
-                stream,
-                subscription,
-                sender,
-            } => self.subscribe(stream, *subscription, sender),
-            Input::Watch {
-                stream,
-                sender,
-                first,
-            } => {
-                // What happened before is in the snapshot, so it must not come as an event too.
-                self.settle();
-                let now = self.clock.now();
-                self.watchers.add(&self.master, stream, sender, first, now);
-                self.master.watch(self.watchers.are_there());
-            }
-            Input::StreamClosed(stream) if self.watchers.remove(stream) => {
-                self.master.watch(self.watchers.are_there());
-            }
-            Input::StreamClosed(stream) => {
-                self.streams.remove(&stream);
-                self.step(Event::StreamClosed { stream });
-            }
-            Input::Call {
-                framework,
-                stream,
-                principal,
-                call,
-                reply,
-            } => {
-                let mut verdict = self
-                    .master
-                    .check_call(&framework, stream, principal.as_deref());
-                if let (Ok(()), Call::UpdateFramework(update)) = (&verdict, &call) {
-                    verdict = self.master.check_update(&framework, update);
-                }
-                self.note_capabilities(stream, &verdict, &call);
-                if let (Ok(()), Some(stream)) = (&verdict, stream) {
-                    self.step(Event::Call {
-                        framework,
-                        stream,
-                        call,
-                    });
-                }
-                // A caller that hung up has its call carried out all the same, as in Mesos.
-                let _ = reply.send(verdict);
-            }
-            Input::Operator { request, reply } => self.operator(request, reply),
+        match (input, &mut self.lead) {
+            (input, Some(lead)) => lead.take(input, &mut self.replica),
+            (Input::Hello { link, outbox, .. }, None) => self.redirect(link, &outbox),
+            // Dropped, it says that there is no answer.
+            (_, None) => {}
         }
     }
 
-    fn operator(&mut self, request: Request, reply: oneshot::Sender<Answer>) {
-        let id = RequestId(self.next_request);
-        self.next_request += 1;
-        self.waiting.retain(|_, reply| !reply.is_closed());
-        self.waiting.insert(id, reply);
-        self.step(match request {
-            Request::Teardown(framework) => Event::Teardown {
-                request: id,
-                framework,
-            },
-            Request::Kill { key, grace_ms } => Event::KillTask {
-                request: id,
-                key,
-                grace_ms,
-            },
-            Request::ReadFile {
-                key,
-                path,
-                offset,
-                length,
-            } => Event::ReadFile {
-                request: id,
-                key,
-                path,
-                offset,
-                length,
-            },
-            Request::CallBack { agent, token } => Event::CallBack {
-                request: id,
-                agent,
-                token,
-            },
-            Request::Order(order) => Event::Order { request: id, order },
-        });
-    }
-
-    /// An accepted UPDATE_FRAMEWORK may change the form of the resources that its stream shows.
-    fn note_capabilities(
-        &mut self,
-        stream: Option<StreamId>,
-        verdict: &Result<(), CallRefusal>,
-        call: &Call,
-    ) {
-        let stream = stream.and_then(|id| self.streams.get_mut(&id));
-        if let (Some(stream), Ok(()), Call::UpdateFramework(update)) = (stream, verdict, call) {
-            stream.refined = update.facts.is_capable(REFINED);
-        }
-    }
-
-    fn subscribe(&mut self, stream: StreamId, subscription: Subscription, sender: StreamSender) {
-        let Subscription {
-            framework,
-            mut info,
-            facts,
-            suppressed_roles,
-            min_allocatable,
-            constraints,
-        } = subscription;
-        let id = framework
-            .clone()
-            .unwrap_or_else(|| self.master.next_framework_id());
-        info.id = Some(v1::FrameworkID::from(id.as_str()));
-        // The core keeps these as they were; what is shown must say the same. Of an orphan nothing is known.
-        let known = self.master.framework(&id).map(|known| &known.facts);
-        if let Some(known) = known.filter(|known| !known.user.is_empty()) {
-            info.user.clone_from(&known.user);
-            info.checkpoint = Some(known.checkpoint);
-        }
-        let refined = facts.is_capable(REFINED);
-        self.streams.insert(stream, Stream { sender, refined });
-        let info = info.to_protobuf();
-        let subscribe = Subscribe {
-            stream,
-            framework,
-            facts,
-            info,
-            suppressed_roles,
-            min_allocatable,
-            constraints,
-        };
-        self.step(Event::Subscribe(Box::new(subscribe)));
-    }
-
-    /// Carries out what the core wants until it wants nothing more, or the disk refuses.
-    fn settle(&mut self) {
-        loop {
-            let ready = self.times.ready(&mut self.master, self.since.take());
-            self.deadline = ready.deadline;
-            if !ready.is_idle() {
-                self.held.push_back(ready);
-            }
-            if self.held.is_empty() || !self.flush() {
-                return;
-            }
-        }
-    }
-
-    /// Persists and carries out what is held. `false`: the disk refused.
-    fn flush(&mut self) -> bool {
-        let commands: Vec<Command> = self
-            .held
-            .iter()
-            .flat_map(|ready| ready.commands.iter().cloned())
-            .collect();
-        let start = std::time::Instant::now();
-        if let Err(error) = self.store.persist(&commands) {
-            self.times.registry(commands.len(), self.store.size());
-            tracing::error!(
-                "{error}; no event is handled until this works, trying again every {RETRY:?}"
-            );
-            return false;
-        }
-        if !commands.is_empty() {
-            self.times.store.note(start.elapsed());
-            self.times.registry(0, self.store.size());
-        }
-        commands.iter().for_each(log::command);
-        while let Some(ready) = self.held.pop_front() {
-            self.carry_out(ready);
-        }
-        true
-    }
-
-    fn carry_out(&mut self, ready: Ready) {
-        for (link, message) in ready.to_agents {
-            self.send_agent(link, &message);
-        }
-        for (stream, event) in ready.to_frameworks {
-            self.send_framework(stream, event);
-        }
-        self.watchers.tell(&self.master, &ready.news);
-        self.master.watch(self.watchers.are_there());
-        for (request, answer) in ready.answers {
-            if let Some(reply) = self.waiting.remove(&request) {
-                // The asker may have hung up.
-                let _ = reply.send(answer);
-            }
-        }
-        // Dropping the sending ends lets what is queued go out first.
-        for link in ready.close_links {
-            self.links.remove(&link);
-        }
-        for stream in ready.close_streams {
-            self.streams.remove(&stream);
-        }
-    }
-
-    fn send_agent(&mut self, link: LinkId, message: &MasterToAgent) {
-        match message {
-            MasterToAgent::Welcome(welcome) => {
-                if let Some(agent) = self.master.agent(&welcome.agent) {
-                    tracing::info!(
-                        "agent {}, node {} at {}, is registered (link {})",
-                        agent.id,
-                        agent.node,
-                        agent.ip,
-                        link.0
-                    );
-                }
-            }
-            MasterToAgent::Refused { reason } => {
-                tracing::warn!("refused the agent on link {}: {reason}", link.0)
-            }
-            _ => {}
-        }
-        let Some(outbox) = self.links.get(&link) else {
-            return;
-        };
-        if let Err(reason) = push_split(outbox, message) {
-            tracing::warn!("cut agent link {}: {reason}", link.0);
-            outbox.cut();
-            self.links.remove(&link);
-            self.step(Event::AgentClosed { link });
-        }
-    }
-
-    fn send_framework(&mut self, id: StreamId, event: FrameworkEvent) {
-        let Some(stream) = self.streams.get(&id) else {
-            return;
-        };
-        let public = event::public(event, stream.refined, || {
-            self.about.master_info(self.master.id())
-        });
-        if !stream
-            .sender
-            .push(event::record(&public, stream.sender.format))
+    /// Tells an agent who leads; without a word it tries again by itself.
+    fn redirect(&self, link: LinkId, outbox: &Outbox) {
+        if let Standing::Follows {
+            leader: Some(leader),
+        } = self.replica.standing()
         {
+            tracing::debug!("agent link {} belongs to the master at {leader}", link.0);
+            // The link ends with it in any case.
+            let _ = outbox.push(&MasterToAgent::Redirect { leader });
+        }
+    }
+
+    /// Brings everything as far as it can be without waiting.
+    fn turn(&mut self) {
+        loop {
+            self.replica.advance(self.clock.now());
+            self.follow_leadership();
+            let Some(lead) = &mut self.lead else { break };
+            let before = self.replica.proposed();
+            lead.tell_masters(&self.replica);
+            lead.settle(&mut self.replica);
+            if self.replica.proposed() == before {
+                break;
+            }
+        }
+        let standing = self.replica.standing();
+        self.mailbox.standing.send_if_modified(|known| {
+            let is_changed = *known != standing;
+            *known = standing;
+            is_changed
+        });
+    }
+
+    fn follow_leadership(&mut self) {
+        let term = self.replica.led_term();
+        if self.lead.as_ref().map(|lead| lead.term()) == term {
+            return;
+        }
+        if self.lead.take().is_some() {
             tracing::warn!(
-                "cut stream {} of a framework: it is gone or reads too slowly",
-                id.0
+                "this master leads no more: its agents and frameworks find the next one"
             );
-            stream.sender.cut();
-            self.streams.remove(&id);
-            self.step(Event::StreamClosed { stream: id });
+        }
+        if let Some(term) = term {
+            if !self.replica.is_alone() {
+                tracing::info!("this master leads from now on (term {term})");
+            }
+            self.lead = Some(Box::new(Lead::new(
+                self.config.clone(),
+                &self.replica,
+                term,
+                self.clock,
+                self.about.clone(),
+                self.shared.clone(),
+            )));
+        }
+    }
+
+    /// Has another master lead, if there is one, and waits for it.
+    async fn leave(&mut self) {
+        if !self.replica.leave(self.clock.now()) {
+            return;
+        }
+        let waiting = async {
+            while self.replica.led_term().is_some() {
+                let due = self.due();
+                tokio::select! {
+                    happened = self.replica.happened() => self.replica.take(happened, self.clock.now()),
+                    () = tokio::time::sleep_until(due) => {}
+                }
+                self.replica.advance(self.clock.now());
+            }
+        };
+        match tokio::time::timeout(HAND_OVER, waiting).await {
+            Ok(()) => tracing::info!("another master leads"),
+            Err(_) => tracing::warn!("no other master began to lead within {HAND_OVER:?}"),
         }
     }
 }

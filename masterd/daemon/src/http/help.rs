@@ -68,6 +68,14 @@ pub(super) const ENDPOINTS: &Endpoints = &[
         "POST /nesos/v1/agents/AGENT/api/v1: the agent's operator API.",
     ),
     (
+        "/nesos/v1/backup",
+        "The registry as a file, for masterd --restore.",
+    ),
+    (
+        "/nesos/v1/masters",
+        "GET: the masters; POST add, add_learner, promote, remove or hand_over.",
+    ),
+    (
         "/nesos/v1/tasks",
         "A task's files, and its end, by framework and id.",
     ),

@@ -13,6 +13,7 @@ use nesos_wire::task::TaskState;
 use super::answer::{self, Body};
 use super::query::Query;
 use super::{App, Context, reads};
+use crate::replica::Standing;
 
 mod ends;
 mod frameworks;
@@ -40,8 +41,14 @@ pub(super) async fn prometheus(context: &Context) -> Response<Body> {
     }
 }
 
-/// All metrics by name. Only what the allocator knows is read in the engine's turn. `None`: masterd is stopping.
+/// All metrics by name; those of the cluster only from the leader. Only what the allocator knows is read in the engine's
+/// turn. `None`: masterd is stopping.
 pub(super) async fn all(app: &Arc<App>) -> Option<Values> {
+    if let Standing::Follows { .. } = app.engine.standing() {
+        let mut values = Values::new();
+        own(app, false, &mut values);
+        return Some(values);
+    }
     let look = |master: &Master| {
         let mut values = Values::new();
         roles::fill(master, &mut values);
@@ -54,10 +61,6 @@ pub(super) async fn all(app: &Arc<App>) -> Option<Values> {
 
 /// Adds everything that stands in the master's books.
 fn with_books(master: &Master, app: &App, mut values: Values) -> Values {
-    // The clock starts at one second.
-    let uptime = app.clock.now().as_micros().saturating_sub(1_000_000) as f64 / 1e6;
-    values.insert("master/uptime_secs".into(), uptime);
-    values.insert("master/elected".into(), 1.0);
     agents(master, &mut values);
     frameworks(master, &mut values);
     counters(master, &mut values);
@@ -65,7 +68,17 @@ fn with_books(master: &Master, app: &App, mut values: Values) -> Values {
     resources::fill(master, &mut values);
     roles::given(master, &mut values);
     frameworks::fill(master, app.per_framework, &mut values);
-    app.engine.times.fill(&mut values);
+    own(app, true, &mut values);
+    values
+}
+
+/// What every master has.
+fn own(app: &App, leads: bool, values: &mut Values) {
+    // The clock starts at one second.
+    let uptime = app.clock.now().as_micros().saturating_sub(1_000_000) as f64 / 1e6;
+    values.insert("master/uptime_secs".into(), uptime);
+    values.insert("master/elected".into(), f64::from(u8::from(leads)));
+    app.engine.times.fill(values);
     let (events, questions) = app.engine.waiting();
     values.insert("master/event_queue_messages".into(), events as f64);
     values.insert("master/event_queue_dispatches".into(), questions as f64);
@@ -82,8 +95,7 @@ fn with_books(master: &Master, app: &App, mut values: Values) -> Values {
         ("master/http_cache_hits".into(), app.reads.shared() as f64),
         ("nesos/large_answers_cut".into(), app.reads.cut() as f64),
     ]);
-    system(&mut values);
-    values
+    system(values);
 }
 
 fn agents(master: &Master, values: &mut Values) {

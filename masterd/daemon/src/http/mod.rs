@@ -34,6 +34,7 @@ mod help;
 mod intake;
 mod log;
 mod logging;
+mod masters;
 mod metrics;
 mod operator;
 mod parts;

@@ -13,9 +13,10 @@ use super::answer::{self, Body};
 use super::operator::maintenance;
 use super::query::{self, Query};
 use super::{
-    Context, files, forward, help, log, logging, metrics, operator, registry, roles, scheduler,
-    state, summary, tasks,
+    Context, files, forward, help, log, logging, masters, metrics, operator, registry, roles,
+    scheduler, state, summary, tasks,
 };
+use crate::replica::Standing;
 
 /// The master's name as a libprocess actor.
 const ACTOR: &str = "/master";
@@ -54,6 +55,8 @@ enum Route {
     OfTask,
     OfAgent,
     Registry,
+    Masters,
+    Backup,
     Help,
     Processes,
     Profiler,
@@ -91,6 +94,8 @@ const ROUTES: &[(&str, Route)] = &[
     ("/destroy-volumes", Route::Resources),
     ("/nesos/v1/tasks", Route::OfTask),
     ("/nesos/v1/agents", Route::OfAgent),
+    ("/nesos/v1/masters", Route::Masters),
+    ("/nesos/v1/backup", Route::Backup),
     ("/registrar(1)/registry", Route::Registry),
     ("/registrar%281%29/registry", Route::Registry),
     ("/help", Route::Help),
@@ -111,6 +116,11 @@ pub(super) async fn dispatch(context: &Context, request: Request<Incoming>) -> R
             format!("There is nothing at '{}'", request.uri().path()),
         );
     };
+    if !is_of_every_master(route, request.method())
+        && let Some(elsewhere) = elsewhere(context, &request)
+    {
+        return elsewhere;
+    }
     match route {
         Route::Scheduler => return scheduler::handle(context, request).await,
         Route::Operator => return operator::handle(context, request).await,
@@ -124,6 +134,9 @@ pub(super) async fn dispatch(context: &Context, request: Request<Incoming>) -> R
         }
         Route::MaintenanceSchedule if !is_reading(request.method()) => {
             return maintenance::set_schedule(context, request).await;
+        }
+        Route::Masters if !is_reading(request.method()) => {
+            return masters::change(context, request).await;
         }
         Route::MachineDown => return maintenance::down(context, request).await,
         Route::MachineUp => return maintenance::up(context, request).await,
@@ -153,6 +166,8 @@ pub(super) async fn dispatch(context: &Context, request: Request<Incoming>) -> R
         Route::SystemStats => state::reply(&stats()),
         Route::Logging => logging::toggle(context, request.headers(), &query),
         Route::Redirect => redirect(context),
+        Route::Masters => masters::list(context).await,
+        Route::Backup => masters::backup(context, request.headers()).await,
         Route::Registry => registry::show(context).await,
         Route::Help => help::help(&path, &query),
         Route::Processes => help::processes(context),
@@ -174,14 +189,59 @@ fn page(method: &Method) -> Response<Body> {
     answer::answer(StatusCode::OK, "text/html; charset=utf-8", PAGE)
 }
 
-/// Scheme-less, as Mesos: clients take it apart at `//`, `:` and `/`.
+/// What is this master's own, whoever leads.
+fn is_of_every_master(route: Route, method: &Method) -> bool {
+    match route {
+        Route::Health
+        | Route::Version
+        | Route::Flags
+        | Route::Redirect
+        | Route::Metrics
+        | Route::Prometheus
+        | Route::SystemStats
+        | Route::Logging
+        | Route::Files
+        | Route::Help
+        | Route::Processes
+        | Route::Profiler => true,
+        Route::Masters => is_reading(method),
+        _ => false,
+    }
+}
+
+/// The way to the leader, if this master is not it. As in Mesos it comes before any other check.
+fn elsewhere(context: &Context, request: &Request<Incoming>) -> Option<Response<Body>> {
+    let leader = match context.app.engine.standing() {
+        Standing::Leads => return None,
+        Standing::Follows { leader } => leader,
+    };
+    let wanted = request.uri().path_and_query();
+    let wanted = wanted.map_or("/", |wanted| wanted.as_str());
+    Some(match leader {
+        Some(leader) => lead_to(&format!("//{leader}{wanted}")),
+        None => no_leader(),
+    })
+}
+
+/// `/redirect`
 fn redirect(context: &Context) -> Response<Body> {
-    let location = format!("//{}", context.app.about.endpoint());
-    answer::header(
-        answer::empty(StatusCode::TEMPORARY_REDIRECT),
-        LOCATION,
-        &location,
-    )
+    match context.app.engine.standing() {
+        Standing::Leads => lead_to(&format!("//{}", context.app.about.endpoint())),
+        Standing::Follows {
+            leader: Some(leader),
+        } => lead_to(&format!("//{leader}")),
+        Standing::Follows { leader: None } => no_leader(),
+    }
+}
+
+/// Scheme-less, as Mesos: clients take it apart at `//`, `:` and `/`.
+fn lead_to(location: &str) -> Response<Body> {
+    let answer = answer::empty(StatusCode::TEMPORARY_REDIRECT);
+    answer::header(answer, LOCATION, location)
+}
+
+fn no_leader() -> Response<Body> {
+    answer::text(StatusCode::SERVICE_UNAVAILABLE, "No leader elected")
 }
 
 /// JSONP: `?jsonp=name` wraps a JSON answer into a call of that function.

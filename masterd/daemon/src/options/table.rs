@@ -66,6 +66,26 @@ pub(crate) const TABLE: Table = Table {
             "JSON file of principals and secrets, as Mesos's.",
         ),
         flag(
+            "join",
+            Kind::Text,
+            None,
+            "host:port of masters, separated by commas, whose group this master asks to be let into (nesos master add); it needs \
+             the same cluster key. Only a work_dir that is new asks.",
+        ),
+        flag(
+            "force_new_cluster",
+            Kind::Text,
+            None,
+            "The number of this disk's master: makes it the only master of a new group, with what the disk has, and ends. Only when \
+             most masters are lost for ever; what they alone had agreed on is lost with them.",
+        ),
+        flag(
+            "restore",
+            Kind::Path,
+            None,
+            "A backup (nesos master backup): makes a new work_dir that of the only master of a new group with it, and ends.",
+        ),
+        flag(
             "mdns",
             Kind::Text,
             Some("off"),

@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod form;
+pub mod group;
 pub mod http;
 pub mod operation;
 pub mod quota;
@@ -33,21 +34,21 @@ impl Master {
         Self::spawn(&mut Command::new(program), work_dir, port, flags)
     }
 
-    /// As `start`, but no file may grow beyond this many blocks of 512 bytes: a disk that is full.
-    pub fn start_limited(work_dir: &Path, blocks: u32) -> Self {
-        let script = format!("trap '' XFSZ; ulimit -S -f {blocks}; exec \"$0\" \"$@\"");
+    /// As `start`, but it can have a disk that is full.
+    pub fn start_limitable(work_dir: &Path) -> Self {
+        let script = "trap '' XFSZ; exec \"$0\" \"$@\"";
         let mut shell = Command::new("sh");
-        shell.args(["-c", &script, env!("CARGO_BIN_EXE_masterd")]);
+        shell.args(["-c", script, env!("CARGO_BIN_EXE_masterd")]);
         Self::spawn(&mut shell, work_dir, 0, &[])
     }
 
-    /// Makes room on the disk of `start_limited`.
-    pub fn lift_limit(&self) {
+    /// From now on nothing can be written behind this many bytes of a file, as on a disk that is full: `unlimited` makes room.
+    pub fn limit_files(&self, bytes: &str) {
         let pid = self.child.id().to_string();
-        let lifted = Command::new("prlimit")
-            .args(["--pid", &pid, "--fsize=unlimited:"])
+        let limited = Command::new("prlimit")
+            .args(["--pid", &pid, &format!("--fsize={bytes}:")])
             .status();
-        assert!(lifted.unwrap().success());
+        assert!(limited.unwrap().success());
     }
 
     fn spawn(command: &mut Command, work_dir: &Path, port: u16, flags: &[&str]) -> Self {

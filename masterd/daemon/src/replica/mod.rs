@@ -1,0 +1,435 @@
+//! This master's part in the group: the registry as the group has agreed on it, its log, its disk, the links to the others.
+//!
+//! The shell around `masterd_core::consensus`; not the master that leads (`engine`), which proposes here and waits. Called by
+//! the engine's loop. Invariants: what is applied is durable on a majority of the masters; one job of raft's is with the disk
+//! at a time; the registry is only ever saved as it was applied.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use masterd_core::Registry;
+use masterd_core::consensus::{Committed, Consensus, ProposeError, StartError};
+use nesos_base::time::Instant;
+use nesos_wire::command::Command;
+use nesos_wire::masters::MasterRecord;
+use raft_proto::eraftpb::SnapshotMetadata;
+use rustls::ClientConfig;
+
+mod disk;
+mod journal;
+mod members;
+mod peers;
+pub(crate) mod recover;
+mod store;
+
+pub(crate) use disk::RETRY;
+use disk::{Contents, Disk, DiskError, Done};
+pub(crate) use members::{MemberError, MemberView, Standing};
+pub(crate) use peers::Ear;
+use peers::{Heard, Peers};
+use store::Changes;
+
+/// Bytes of the log after which the registry is saved: half a second of a card's writing, and what a restart reads.
+const SAVE_AFTER: usize = 1 << 20;
+/// Bytes of the log that are kept for masters that follow slowly; one that needs older ones gets the whole registry.
+const KEEP: usize = 4 << 20;
+
+/// Why this master cannot take part.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReplicaError {
+    /// The disk.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The log.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+/// How to take part.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// Folder of the registry and the log.
+    pub(crate) work_dir: PathBuf,
+    /// Number of a master that has none yet.
+    pub(crate) new_number: u64,
+    /// Spreads elections.
+    pub(crate) seed: u64,
+    /// This host's name.
+    pub(crate) name: String,
+    /// Masters to ask for admission, if this one is not a member of a group yet.
+    pub(crate) seeds: Vec<String>,
+}
+
+/// What has happened.
+#[derive(Debug)]
+pub(crate) enum Happened {
+    /// The disk is done with something.
+    Done(Done),
+    /// Another master has been heard.
+    Heard(Heard),
+}
+
+/// See the module.
+pub(crate) struct Replica {
+    consensus: Consensus,
+    registry: Registry,
+    me: MasterRecord,
+    disk: Disk,
+    peers: Option<Peers>,
+    seeds: Vec<String>,
+    /// Of the registry, not saved yet.
+    unsaved: Changes,
+    /// What is being saved.
+    saving: Option<u64>,
+    is_storing: bool,
+    /// The disk refuses to write.
+    is_refused: bool,
+    /// Bytes of the saved registry.
+    size: u64,
+    fetched: std::time::Duration,
+    /// Not members, but connected and willing.
+    candidates: BTreeMap<u64, MasterRecord>,
+    /// Members that are connected.
+    present: BTreeSet<u64>,
+    /// What others say of the masters, for one that is none yet.
+    hearsay: Vec<MasterRecord>,
+    /// With whom links are kept.
+    linked: Option<Vec<MasterRecord>>,
+    /// In which term this master leads.
+    led_term: Option<u64>,
+    /// Up to where the registry has got.
+    applied: u64,
+    /// Bytes of the log since the registry was saved.
+    grown: usize,
+    /// Bytes of changes since then, those that took the place of others included.
+    unsaved_bytes: usize,
+    /// How often something was proposed here.
+    proposed: u64,
+}
+
+impl std::fmt::Debug for Replica {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Replica").field(&self.consensus).finish()
+    }
+}
+
+impl Replica {
+    /// Takes up what is in the work folder. Nobody is dialled before [`connect`](Self::connect).
+    pub(crate) fn open(settings: Settings, now: Instant) -> Result<Self, ReplicaError> {
+        let is_founder = settings.seeds.is_empty();
+        let opened = Disk::open(settings.work_dir, settings.new_number, is_founder);
+        let (disk, contents) = opened?;
+        let Contents {
+            member,
+            registry,
+            log,
+            fetched,
+            size,
+        } = contents;
+        let applied = log.saved.index;
+        let grown = log.entries.iter().map(|entry| entry.data.len()).sum();
+        let consensus = Consensus::new(member, log, settings.seed, now)?;
+        Ok(Self {
+            consensus,
+            registry,
+            me: MasterRecord {
+                number: member,
+                name: settings.name,
+                address: String::new(),
+                is_to_vote: true,
+            },
+            disk,
+            peers: None,
+            seeds: settings.seeds,
+            unsaved: Changes::new(),
+            saving: None,
+            is_storing: false,
+            is_refused: false,
+            size,
+            fetched,
+            candidates: BTreeMap::new(),
+            present: BTreeSet::new(),
+            hearsay: Vec::new(),
+            linked: None,
+            led_term: None,
+            applied,
+            grown,
+            unsaved_bytes: 0,
+            proposed: 0,
+        })
+    }
+
+    /// This master's number.
+    pub(crate) fn number(&self) -> u64 {
+        self.me.number
+    }
+
+    /// Dials the others from now on; `address` is where they reach this one.
+    pub(crate) fn connect(
+        &mut self,
+        address: String,
+        cluster: String,
+        config: Arc<ClientConfig>,
+    ) -> Ear {
+        self.me.address = address;
+        let peers = Peers::new(self.me.clone(), cluster, config);
+        let ear = peers.ear();
+        self.peers = Some(peers);
+        self.link();
+        ear
+    }
+
+    /// Waits for the next thing that concerns this. Loses nothing when dropped.
+    pub(crate) async fn happened(&mut self) -> Happened {
+        let heard = async {
+            match &mut self.peers {
+                Some(peers) => peers.heard().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            done = self.disk.done() => Happened::Done(done),
+            heard = heard => Happened::Heard(heard),
+        }
+    }
+
+    /// Takes in what has happened, and what was heard meanwhile.
+    pub(crate) fn take(&mut self, happened: Happened, now: Instant) {
+        match happened {
+            Happened::Done(done) => self.done(done),
+            Happened::Heard(heard) => {
+                self.hear(heard, now);
+                while let Some(heard) = self.peers.as_mut().and_then(Peers::heard_already) {
+                    self.hear(heard, now);
+                }
+            }
+        }
+    }
+
+    /// Does all that can be done now.
+    pub(crate) fn advance(&mut self, now: Instant) {
+        if self
+            .consensus
+            .deadline()
+            .is_some_and(|deadline| deadline <= now)
+            && !self.is_refused
+        {
+            self.consensus.advance(now);
+        }
+        // Only now it is known what exactly is applied, if nothing is with the disk.
+        self.save();
+        self.tell_all();
+        self.work();
+        self.care_for_members();
+        self.work();
+        self.link();
+    }
+
+    /// When [`advance`](Self::advance) is due at the latest. None while the disk refuses: a leader that cannot write lets the
+    /// others elect another one.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.consensus.deadline().filter(|_| !self.is_refused)
+    }
+
+    /// Proposes commands; they are agreed on once [`applied`](Self::applied) has come to this index.
+    pub(crate) fn propose(&mut self, commands: &[Command]) -> Result<u64, ProposeError> {
+        // Plain data always can be written.
+        let bytes = postcard::to_allocvec(commands).map_err(|_| ProposeError::NotNow)?;
+        let (index, _) = self.consensus.propose(bytes)?;
+        self.proposed += 1;
+        Ok(index)
+    }
+
+    /// How often something was proposed here.
+    pub(crate) fn proposed(&self) -> u64 {
+        self.proposed
+    }
+
+    /// Up to where the registry has got.
+    pub(crate) fn applied(&self) -> u64 {
+        self.applied
+    }
+
+    /// The registry as the group has agreed on it.
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Whether the disk refuses to write.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.is_refused
+    }
+
+    /// About how many bytes the registry has.
+    pub(crate) fn size(&self) -> u64 {
+        self.size + self.unsaved_bytes as u64
+    }
+
+    /// How long it took to read the registry.
+    pub(crate) fn fetched(&self) -> std::time::Duration {
+        self.fetched
+    }
+
+    fn done(&mut self, done: Done) {
+        match done {
+            Done::Stored => {
+                self.recovered();
+                self.is_storing = false;
+                let after = self.consensus.stored();
+                self.send(after.send);
+                self.apply(after.apply);
+            }
+            Done::Saved { index, size } => {
+                self.recovered();
+                self.saving = None;
+                self.size = size;
+                self.consensus.forget(index, KEEP);
+            }
+            Done::Refused(error) => {
+                if !self.is_refused {
+                    tracing::error!(
+                        "{error}; nothing is agreed on until this works, trying again every {RETRY:?}"
+                    );
+                }
+                self.is_refused = true;
+            }
+        }
+    }
+
+    fn recovered(&mut self) {
+        if std::mem::take(&mut self.is_refused) {
+            tracing::info!("the disk takes writes again");
+        }
+    }
+
+    fn hear(&mut self, heard: Heard, now: Instant) {
+        match heard {
+            Heard::Message(message) if self.is_refused => drop(message),
+            Heard::Message(message) => {
+                self.consensus.receive(message, now);
+            }
+            Heard::Introduced(master) => self.introduced(master),
+            Heard::Lost(number) => {
+                self.present.remove(&number);
+                self.candidates.remove(&number);
+                self.consensus.lost(number, now);
+            }
+            // A snapshot that waited is lost with the rest.
+            Heard::Connected(number) => self.consensus.sent_snapshot(number, false),
+            Heard::Cut(number) => self.consensus.lost(number, now),
+            Heard::Known(masters) => self.heard_of(masters),
+        }
+    }
+
+    /// Obeys raft until it waits for the disk or for others.
+    fn work(&mut self) {
+        while !self.is_storing
+            && let Some(mut work) = self.consensus.work()
+        {
+            self.send(std::mem::take(&mut work.send));
+            self.apply(work.apply);
+            let snapshot = work.store.snapshot.take();
+            if snapshot.is_none() && !work.store.must_flush {
+                // How far the group has agreed may be forgotten: it is found out anew.
+                let after = self.consensus.stored();
+                self.send(after.send);
+                self.apply(after.apply);
+                continue;
+            }
+            let snapshot = snapshot.map(|snapshot| {
+                // Rows that cannot be read are refused when they are applied.
+                let rows = read_rows(&snapshot.data).unwrap_or_default();
+                let rows = rows.into_iter().map(|(key, value)| (key, Some(value)));
+                (rows.collect(), snapshot.metadata)
+            });
+            let entries = work.store.entries.iter();
+            self.grown += entries.map(|entry| entry.data.len()).sum::<usize>();
+            self.is_storing = true;
+            self.disk.store(work.store, snapshot);
+        }
+    }
+
+    fn send(&mut self, messages: Vec<raft_proto::eraftpb::Message>) {
+        let missed = self.peers.as_ref().map(|peers| peers.send(messages));
+        for number in missed.into_iter().flatten() {
+            self.consensus.sent_snapshot(number, false);
+        }
+    }
+
+    fn apply(&mut self, committed: Vec<Committed>) {
+        for committed in committed {
+            match committed {
+                Committed::Data { index, data, .. } => {
+                    self.applied = index;
+                    match postcard::from_bytes(&data) {
+                        Ok(commands) => self.apply_commands(commands),
+                        // Of a later version, which must not lead before all have it.
+                        Err(error) => tracing::error!("entry {index} of the log: {error}"),
+                    }
+                }
+                Committed::Members { members, .. } => {
+                    tracing::info!(
+                        "the masters that vote are {}",
+                        members::names(&self.registry, &members.voters)
+                    );
+                }
+                Committed::Snapshot { saved, data } => self.replace(&saved, &data),
+            }
+        }
+    }
+
+    fn apply_commands(&mut self, commands: Vec<Command>) {
+        for command in &commands {
+            members::tell(&self.registry, command);
+            for change in self.registry.apply(command) {
+                self.unsaved_bytes += change.key.len() + change.value.as_ref().map_or(0, Vec::len);
+                self.unsaved.insert(change.key, change.value);
+            }
+        }
+    }
+
+    fn replace(&mut self, saved: &SnapshotMetadata, data: &[u8]) {
+        match Registry::from_rows(data) {
+            Ok(registry) => {
+                tracing::info!("took over the registry as of entry {}", saved.index);
+                self.registry = registry;
+                self.applied = saved.index;
+                self.unsaved.clear();
+                self.grown = 0;
+            }
+            Err(error) => tracing::error!("the leader's registry cannot be read: {error}"),
+        }
+    }
+
+    /// Gives the whole registry to members that need it.
+    fn tell_all(&mut self) {
+        if self.is_storing || self.consensus.wants_snapshot().is_none() {
+            return;
+        }
+        // Plain data always can be written.
+        if let Ok(bytes) = postcard::to_allocvec(&self.registry.rows()) {
+            let index = self.consensus.applied_index();
+            self.consensus.give_snapshot(index, bytes.into());
+        }
+    }
+
+    /// Saves the registry when the log has grown long.
+    fn save(&mut self) {
+        let is_busy = self.is_storing || self.saving.is_some() || self.is_refused;
+        if is_busy || self.grown < SAVE_AFTER {
+            return;
+        }
+        let index = self.consensus.applied_index();
+        if let Some(place) = self.consensus.to_be_saved(index) {
+            self.saving = Some(index);
+            self.grown = 0;
+            self.unsaved_bytes = 0;
+            self.disk.save(std::mem::take(&mut self.unsaved), place);
+        }
+    }
+}
+
+fn read_rows(data: &[u8]) -> Result<Vec<(String, Vec<u8>)>, postcard::Error> {
+    postcard::from_bytes(data)
+}
