@@ -70,10 +70,19 @@ fn maintenance() -> Vec<Command> {
     ]
 }
 
+fn write(registry: &mut Registry, database: &mut BTreeMap<String, Vec<u8>>, commands: &[Command]) {
+    for change in commands.iter().flat_map(|command| registry.apply(command)) {
+        match change.value {
+            Some(value) => database.insert(change.key, value),
+            None => database.remove(&change.key),
+        };
+    }
+}
+
 #[test]
 fn what_was_written_loads_again() {
     let mut registry = Registry::default();
-    let mut database = std::collections::BTreeMap::new();
+    let mut database = BTreeMap::new();
     let mut commands = vec![Command::MasterStarted { start: 3 }];
     commands.extend((0..3).map(|n| Command::AdmitAgent(agent(n).into())));
     commands.push(Command::MarkUnreachable {
@@ -106,14 +115,7 @@ fn what_was_written_loads_again() {
     commands.extend(maintenance());
     commands.extend((1..4).map(|number| Command::PutMaster(master(number))));
     commands.push(Command::RemoveMaster { number: 2 });
-    for command in &commands {
-        for change in registry.apply(command) {
-            match change.value {
-                Some(value) => database.insert(change.key, value),
-                None => database.remove(&change.key),
-            };
-        }
-    }
+    write(&mut registry, &mut database, &commands);
     let loaded = Registry::load(database.iter().map(|(k, v)| (k.as_str(), v.as_slice()))).unwrap();
     assert_eq!(loaded, registry);
     let mut rows = registry.rows();

@@ -144,6 +144,16 @@ pub(super) async fn dispatch(context: &Context, request: Request<Incoming>) -> R
         Route::OfAgent => return forward::handle(context, &path, request).await,
         _ => {}
     }
+    read(context, route, &path, &request).await
+}
+
+/// What is only read.
+async fn read(
+    context: &Context,
+    route: Route,
+    path: &str,
+    request: &Request<Incoming>,
+) -> Response<Body> {
     if !is_reading(request.method()) {
         return answer::method_not_allowed("GET", request.method());
     }
@@ -169,10 +179,10 @@ pub(super) async fn dispatch(context: &Context, request: Request<Incoming>) -> R
         Route::Masters => masters::list(context).await,
         Route::Backup => masters::backup(context, request.headers()).await,
         Route::Registry => registry::show(context).await,
-        Route::Help => help::help(&path, &query),
+        Route::Help => help::help(path, &query),
         Route::Processes => help::processes(context),
         Route::Profiler => answer::text(StatusCode::BAD_REQUEST, NO_PROFILER),
-        Route::Files => log::handle(&segments(&path, "/files").join("/"), &query),
+        Route::Files => log::handle(&segments(path, "/files").join("/"), &query),
         _ => answer::empty(StatusCode::OK),
     };
     padded(response, &query).await

@@ -28,6 +28,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "nesos-api",
             "nesos-shell",
             "masterd-core",
+            "raft-proto",
         ],
     ),
     (
