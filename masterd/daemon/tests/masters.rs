@@ -67,6 +67,7 @@ fn those_who_follow_lead_to_the_leader() {
                 ("POST", "/api/v1/scheduler"),
                 ("POST", "/master/api/v1"),
                 ("GET", "/master/state?x=1"),
+                ("GET", "/"),
                 ("POST", "/nesos/v1/masters"),
             ] {
                 let answer = request(&follower, method, path, &[], b"").await;

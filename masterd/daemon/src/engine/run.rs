@@ -77,8 +77,11 @@ impl Runner {
     pub(crate) async fn prepare(&mut self) {
         self.turn();
         while self.replica.is_alone() && self.lead.is_none() && !self.replica.is_refused() {
-            let happened = self.replica.happened().await;
-            self.replica.take(happened, self.clock.now());
+            let due = self.due();
+            tokio::select! {
+                happened = self.replica.happened() => self.replica.take(happened, self.clock.now()),
+                () = tokio::time::sleep_until(due) => {}
+            }
             self.turn();
         }
     }

@@ -151,7 +151,8 @@ pub(super) fn method_not_allowed(
     refusal(Refusal::method(allowed, received))
 }
 
-/// 503: masterd is stopping.
+/// 503: masterd is stopping, or has just been told not to lead any more.
 pub(super) fn stopping() -> Response<Body> {
-    text(StatusCode::SERVICE_UNAVAILABLE, "masterd is stopping")
+    let sentence = "this master leads no more, or is stopping";
+    text(StatusCode::SERVICE_UNAVAILABLE, sentence)
 }

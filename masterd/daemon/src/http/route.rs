@@ -108,7 +108,10 @@ const ROUTES: &[(&str, Route)] = &[
 pub(super) async fn dispatch(context: &Context, request: Request<Incoming>) -> Response<Body> {
     let path = path::normal(request.uri().path(), ACTOR).to_string();
     if path == "/" {
-        return page(request.method());
+        // The page reads what only the leader has, and may not from another host.
+        let elsewhere = elsewhere(context, &request);
+        let leader = elsewhere.filter(|answer| answer.status().is_redirection());
+        return leader.unwrap_or_else(|| page(request.method()));
     }
     let Some(route) = path::route(ROUTES, &path) else {
         return answer::text(
