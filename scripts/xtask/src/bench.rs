@@ -29,6 +29,8 @@ enum Subject {
     Agent,
     /// 10,000 agents with 100,000 tasks after a master's restart
     Failover,
+    /// Three masters: durable writes, killed leaders, hand-overs, idleness; etcd's beside them
+    Masters,
     /// `/state` with 20,000 tasks while scheduling goes on
     State,
     /// masterd's memory: idle, 1,000 and 10,000 agents
@@ -45,6 +47,7 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         Subject::Launch => load(root, "launch"),
         Subject::Agent => load(root, "agent"),
         Subject::Failover => load(root, "failover"),
+        Subject::Masters => load(root, "masters"),
         Subject::State => load(root, "state"),
         Subject::Memory => load(root, "memory"),
     }

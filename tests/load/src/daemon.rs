@@ -121,6 +121,42 @@ impl Cluster {
         self.master.as_ref().context("masterd is not running")
     }
 
+    /// The master is somebody else's from now on.
+    pub(crate) fn take_master(&mut self) -> Option<Process> {
+        self.master.take()
+    }
+
+    /// Where everything is.
+    pub(crate) fn folder(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// Starts master `number`: 0 is the one that was started first. Without an address it is new, gets one, and asks to be let in.
+    pub(crate) fn start_another_master(
+        &self,
+        number: usize,
+        address: Option<SocketAddr>,
+    ) -> Result<(SocketAddr, Process)> {
+        let name = match number {
+            0 => "master".to_owned(),
+            _ => format!("master-{number}"),
+        };
+        let (address, flags) = match address {
+            Some(address) => (address, Vec::new()),
+            None => {
+                let config = format!(
+                    "name = \"{name}\"\nrole = \"master\"\n[cluster]\nkey = \"{}\"\n",
+                    self.key.to_text()
+                );
+                fs::write(self.home.path().join(format!("{name}.toml")), config)?;
+                let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+                (address, vec![format!("--join={}", self.address)])
+            }
+        };
+        let process = self.spawn("masterd", &name, address.port(), &flags)?;
+        Ok((address, process))
+    }
+
     /// Kills masterd as a power cut would.
     pub(crate) fn kill_master(&mut self) {
         self.master = None;

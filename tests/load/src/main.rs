@@ -9,6 +9,7 @@ mod daemon;
 mod failover;
 mod framework;
 mod launch;
+mod masters;
 mod memory;
 mod reader;
 mod state;
@@ -48,6 +49,8 @@ enum Subject {
     Agent(agent::Arguments),
     /// All agents again, after masterd was killed and started
     Failover(Size),
+    /// Three masters: durable writes, killed leaders, hand-overs, idleness
+    Masters,
     /// `/state` for one and for twenty clients while scheduling goes on
     State(Size),
     /// What masterd holds in memory
@@ -93,6 +96,7 @@ fn run() -> Result<()> {
             Subject::Launch { tasks } => launch::run(programs, tasks).await,
             Subject::Agent(arguments) => agent::run(programs, &arguments).await,
             Subject::Failover(size) => failover::run(programs, size).await,
+            Subject::Masters => masters::run(programs).await,
             Subject::State(size) => state::run(programs, size).await,
             Subject::Memory { size, hold } => {
                 memory::run(programs, size, Duration::from_secs(hold)).await

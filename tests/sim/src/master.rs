@@ -265,5 +265,7 @@ fn short(command: &Command) -> String {
         Command::SetSchedule { windows } => format!("schedule of {} windows", windows.len()),
         Command::StartMaintenance { machines } => format!("down {machines:?}"),
         Command::StopMaintenance { machines } => format!("up {machines:?}"),
+        Command::PutMaster(master) => format!("master {:016x}", master.number),
+        Command::RemoveMaster { number } => format!("no master {number:016x}"),
     }
 }

@@ -23,7 +23,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{fchdir, pivot_root};
 
 pub use crate::detached::Restrictions;
-use crate::detached::{Detached, restrict};
+use crate::detached::restrict;
 use crate::fs::Resolve;
 pub use corner::Corner;
 use corner::{is_directory, show_on};
@@ -130,7 +130,7 @@ impl NewRoot {
             return show_on(&place, &null, false, restrictions, None).map_err(fail);
         }
         if let Some(empty) = &self.empty {
-            return show_on(&place, empty, false, Restrictions::SHOWN).map_err(fail);
+            return show_on(&place, empty, false, Restrictions::SHOWN, None).map_err(fail);
         }
         Corner::tmpfs(&place, path, HOLDER)?;
         let top = self.tree.find(path).map_err(fail)?;

@@ -1,0 +1,73 @@
+//! A connection that says one thing at a time, and who is spoken to. Called by the parent module.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+/// Longest wait for an answer: longer than any outage that is to be measured.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// Several servers that agree on what is written.
+pub(super) trait Service {
+    /// Who leads now.
+    fn leader(&self) -> Result<SocketAddr>;
+    /// Who lives.
+    fn living(&self) -> Vec<SocketAddr>;
+    /// Whether the write was accepted.
+    fn write(&self, connection: &mut Connection, number: usize) -> Result<bool>;
+    /// Kills who leads; which one it was.
+    fn kill_leader(&mut self) -> Result<usize>;
+    /// Starts it again, and waits until it has everything.
+    fn revive(&mut self, which: usize) -> Result<()>;
+}
+
+/// HTTP/1.1, kept alive.
+#[derive(Debug)]
+pub(super) struct Connection(TcpStream);
+
+impl Connection {
+    pub(super) fn to(address: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, LIMIT)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(LIMIT))?;
+        Ok(Self(stream))
+    }
+
+    /// Status and body.
+    pub(super) fn ask(&mut self, method: &str, path: &str, body: &str) -> Result<(u16, String)> {
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        self.0.write_all(request.as_bytes())?;
+        let mut bytes = Vec::new();
+        let end = loop {
+            let text = String::from_utf8_lossy(&bytes);
+            if let Some(end) = text.find("\r\n\r\n") {
+                break end + 4;
+            }
+            self.more(&mut bytes)?;
+        };
+        let head = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "));
+        let length: usize = length.map_or(Ok(0), str::parse)?;
+        while bytes.len() < end + length {
+            self.more(&mut bytes)?;
+        }
+        let body = String::from_utf8_lossy(&bytes[end..]).into_owned();
+        Ok((status.context("an HTTP status")?, body))
+    }
+
+    fn more(&mut self, bytes: &mut Vec<u8>) -> Result<()> {
+        let mut some = [0; 4096];
+        let read = self.0.read(&mut some)?;
+        anyhow::ensure!(read > 0, "the connection was closed");
+        bytes.extend_from_slice(&some[..read]);
+        Ok(())
+    }
+}

@@ -1,0 +1,163 @@
+//! Three members of etcd on loopback, if this machine has it. Called by the parent module. Invariant: none outlives this value.
+
+use std::fs::File;
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::client::{Connection, Service};
+
+const MEMBERS: usize = 3;
+/// How long the members may take to agree on a leader.
+const WHOLE: Duration = Duration::from_secs(30);
+/// Pause between looks.
+const LOOK: Duration = Duration::from_millis(5);
+/// 256 bytes in base64.
+const VALUE: usize = 344;
+
+/// The members.
+#[derive(Debug)]
+pub(super) struct Group {
+    home: TempDir,
+    clients: Vec<SocketAddr>,
+    peers: Vec<SocketAddr>,
+    processes: Vec<Option<Child>>,
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        for process in self.processes.iter_mut().flatten() {
+            // It may have ended by itself.
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+impl Group {
+    /// `None`: there is no etcd.
+    pub(super) fn start() -> Result<Option<Self>> {
+        let probe = Command::new("etcd")
+            .arg("--version")
+            .stdout(Stdio::null())
+            .status();
+        if probe.is_err() {
+            return Ok(None);
+        }
+        let mut ports = Vec::new();
+        for _ in 0..2 * MEMBERS {
+            ports.push(TcpListener::bind("127.0.0.1:0")?);
+        }
+        let addresses: Result<Vec<SocketAddr>, _> =
+            ports.iter().map(TcpListener::local_addr).collect();
+        let mut clients = addresses?;
+        let peers = clients.split_off(MEMBERS);
+        drop(ports);
+        let mut group = Self {
+            home: tempfile::Builder::new().prefix("nesos-load-").tempdir()?,
+            clients,
+            peers,
+            processes: (0..MEMBERS).map(|_| None).collect(),
+        };
+        for member in 0..MEMBERS {
+            group.spawn(member, "new")?;
+        }
+        group.wait()?;
+        Ok(Some(group))
+    }
+
+    fn spawn(&mut self, member: usize, state: &str) -> Result<()> {
+        let name = |member: usize| format!("m{member}");
+        let peers = self.peers.iter().enumerate();
+        let all: Vec<String> = peers
+            .map(|(member, peer)| format!("{}=http://{peer}", name(member)))
+            .collect();
+        let (client, peer) = (self.clients[member], self.peers[member]);
+        let log = File::create(self.home.path().join(format!("{}.log", name(member))))?;
+        let child = Command::new("etcd")
+            .args(["--name", &name(member), "--initial-cluster-state", state])
+            .args(["--initial-cluster", &all.join(",")])
+            .arg(format!(
+                "--data-dir={}",
+                self.home.path().join(name(member)).display()
+            ))
+            .arg(format!("--listen-client-urls=http://{client}"))
+            .arg(format!("--advertise-client-urls=http://{client}"))
+            .arg(format!("--listen-peer-urls=http://{peer}"))
+            .arg(format!("--initial-advertise-peer-urls=http://{peer}"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("starting etcd")?;
+        self.processes[member] = Some(child);
+        Ok(())
+    }
+
+    /// Until all members say who leads.
+    fn wait(&self) -> Result<()> {
+        let begin = Instant::now();
+        let knows = |address: &SocketAddr| {
+            status(*address)
+                .is_ok_and(|status| status["leader"].as_str().is_some_and(|id| id != "0"))
+        };
+        while !self.living().iter().all(knows) {
+            ensure!(begin.elapsed() < WHOLE, "etcd does not become whole");
+            std::thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+}
+
+impl Service for Group {
+    fn leader(&self) -> Result<SocketAddr> {
+        let leads = |address: &SocketAddr| {
+            status(*address).is_ok_and(|status| status["leader"] == status["header"]["member_id"])
+        };
+        self.living()
+            .into_iter()
+            .find(leads)
+            .context("nobody leads")
+    }
+
+    fn living(&self) -> Vec<SocketAddr> {
+        let members = self.clients.iter().zip(&self.processes);
+        let living = members.filter(|(_, process)| process.is_some());
+        living.map(|(address, _)| *address).collect()
+    }
+
+    fn write(&self, connection: &mut Connection, number: usize) -> Result<bool> {
+        let body = format!(
+            r#"{{"key":"a2V5","value":"{}{}"}}"#,
+            number % 10,
+            "A".repeat(VALUE - 1)
+        );
+        let (status, _) = connection.ask("POST", "/v3/kv/put", &body)?;
+        Ok(status == 200)
+    }
+
+    fn kill_leader(&mut self) -> Result<usize> {
+        let leader = self.leader()?;
+        let at = self.clients.iter().position(|address| *address == leader);
+        let at = at.context("a member")?;
+        if let Some(mut process) = self.processes[at].take() {
+            process.kill()?;
+            process.wait()?;
+        }
+        Ok(at)
+    }
+
+    fn revive(&mut self, which: usize) -> Result<()> {
+        self.spawn(which, "existing")?;
+        self.wait()
+    }
+}
+
+fn status(address: SocketAddr) -> Result<Value> {
+    let (_, body) = Connection::to(address)?.ask("POST", "/v3/maintenance/status", "{}")?;
+    Ok(serde_json::from_str(&body)?)
+}

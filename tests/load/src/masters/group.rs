@@ -1,0 +1,205 @@
+//! Three real masterds. Called by the parent module. Invariant: none outlives this value.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use super::client::{Connection, Service};
+use crate::daemon::{Cluster, Process};
+
+const MASTERS: &str = "/nesos/v1/masters";
+/// How long the group may take to be whole.
+const WHOLE: Duration = Duration::from_secs(30);
+/// Pause between looks.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// The group.
+#[derive(Debug)]
+pub(super) struct Group {
+    cluster: Cluster,
+    members: Vec<(SocketAddr, Option<Process>)>,
+}
+
+/// What a master has done until now.
+#[derive(Debug)]
+pub(super) struct Doings {
+    pub(super) leads: bool,
+    pub(super) wakeups: f64,
+    pub(super) written: f64,
+    pub(super) resident: f64,
+}
+
+impl Group {
+    /// One master, for now.
+    pub(super) async fn start(programs: &Path) -> Result<Self> {
+        let mut cluster = Cluster::start(programs).await?;
+        let first = (cluster.address, cluster.take_master());
+        Ok(Self {
+            cluster,
+            members: vec![first],
+        })
+    }
+
+    /// Where their work folders are.
+    pub(super) fn folder(&self) -> PathBuf {
+        self.cluster.folder().to_owned()
+    }
+
+    /// Adds two.
+    pub(super) fn grow(&mut self) -> Result<()> {
+        for _ in 1..3 {
+            let number = self.members.len();
+            let (address, process) = self.cluster.start_another_master(number, None)?;
+            self.members.push((address, Some(process)));
+            let name = address.to_string();
+            self.until(|masters| role(masters, &name) == Some("candidate"))?;
+            let leader = self.leader()?;
+            let body = json!({ "add": name }).to_string();
+            let (status, text) = Connection::to(leader)?.ask("POST", MASTERS, &body)?;
+            ensure!(status == 200, "{text}");
+            self.until(|masters| role(masters, &name) == Some("voter"))?;
+        }
+        self.settle()
+    }
+
+    /// Waits until all have everything.
+    pub(super) fn settle(&self) -> Result<()> {
+        let count = self.members.len();
+        let has_all = |master: &Value| master["connected"] == true && master["behind"] == 0;
+        self.until(|masters| masters.len() == count && masters.iter().all(has_all))
+    }
+
+    /// From the question to the next accepted write, ms.
+    pub(super) fn hand_over(&mut self) -> Result<f64> {
+        let leader = self.leader()?;
+        let mut connection = Connection::to(leader)?;
+        let begin = Instant::now();
+        let (status, text) = connection.ask("POST", MASTERS, r#"{"hand_over": null}"#)?;
+        ensure!(status == 200, "{text}");
+        let others = self
+            .living()
+            .into_iter()
+            .filter(|address| *address != leader);
+        let others: Vec<SocketAddr> = others.collect();
+        let accepts = |address: &SocketAddr| {
+            let connection = Connection::to(*address);
+            connection.is_ok_and(|mut connection| self.write(&mut connection, 7).unwrap_or(false))
+        };
+        while !others.iter().any(accepts) {
+            ensure!(begin.elapsed() < WHOLE, "nobody takes writes");
+        }
+        let taken = begin.elapsed().as_secs_f64() * 1e3;
+        self.settle()?;
+        Ok(taken)
+    }
+
+    /// What each has done until now.
+    pub(super) fn doings(&self) -> Result<Vec<Doings>> {
+        let leader = self.leader()?;
+        let members = self.members.iter();
+        let living = members.filter_map(|(address, process)| Some((*address, process.as_ref()?)));
+        living
+            .map(|(address, process)| {
+                Ok(Doings {
+                    leads: address == leader,
+                    wakeups: wakeups(process.id())?,
+                    written: written(process.id())?,
+                    resident: process.resident()?,
+                })
+            })
+            .collect()
+    }
+
+    fn until(&self, is_so: impl Fn(&[Value]) -> bool) -> Result<()> {
+        let begin = Instant::now();
+        loop {
+            let known = self.leader().and_then(masters);
+            if known.is_ok_and(|known| is_so(&known)) {
+                return Ok(());
+            }
+            ensure!(begin.elapsed() < WHOLE, "the group does not become whole");
+            std::thread::sleep(LOOK);
+        }
+    }
+}
+
+impl Service for Group {
+    fn leader(&self) -> Result<SocketAddr> {
+        let leads = |address: &SocketAddr| {
+            let asked = Connection::to(*address).and_then(|mut it| it.ask("GET", "/weights", ""));
+            asked.is_ok_and(|(status, _)| status == 200)
+        };
+        self.living()
+            .into_iter()
+            .find(leads)
+            .context("nobody leads")
+    }
+
+    fn living(&self) -> Vec<SocketAddr> {
+        let living = self.members.iter().filter(|(_, process)| process.is_some());
+        living.map(|(address, _)| *address).collect()
+    }
+
+    fn write(&self, connection: &mut Connection, number: usize) -> Result<bool> {
+        let weight = 1.0 + (number % 2) as f64;
+        let infos = json!([{"role": "r".repeat(200), "weight": weight}]);
+        let call = json!({"type": "UPDATE_WEIGHTS", "update_weights": {"weight_infos": infos}});
+        let (status, _) = connection.ask("POST", "/api/v1", &call.to_string())?;
+        Ok(status == 200)
+    }
+
+    fn kill_leader(&mut self) -> Result<usize> {
+        let leader = self.leader()?;
+        let at = self
+            .members
+            .iter()
+            .position(|(address, _)| *address == leader);
+        let at = at.context("a member")?;
+        self.members[at].1 = None;
+        Ok(at)
+    }
+
+    fn revive(&mut self, which: usize) -> Result<()> {
+        let address = self.members[which].0;
+        let (_, process) = self.cluster.start_another_master(which, Some(address))?;
+        self.members[which].1 = Some(process);
+        self.settle()
+    }
+}
+
+fn masters(address: SocketAddr) -> Result<Vec<Value>> {
+    let (_, body) = Connection::to(address)?.ask("GET", MASTERS, "")?;
+    let answer: Value = serde_json::from_str(&body)?;
+    Ok(answer["masters"].as_array().cloned().unwrap_or_default())
+}
+
+fn role<'a>(masters: &'a [Value], address: &str) -> Option<&'a str> {
+    let found = masters.iter().find(|master| master["address"] == address)?;
+    found["role"].as_str()
+}
+
+/// How often its threads have waited for something.
+fn wakeups(process: u32) -> Result<f64> {
+    let mut sum = 0.0;
+    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+        let path = thread?.path().join("status");
+        sum += number(&fs::read_to_string(path)?, "voluntary_ctxt_switches:")?;
+    }
+    Ok(sum)
+}
+
+/// Bytes that it has had written to disks.
+fn written(process: u32) -> Result<f64> {
+    let text = fs::read_to_string(format!("/proc/{process}/io"))?;
+    number(&text, "write_bytes:")
+}
+
+fn number(text: &str, key: &str) -> Result<f64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(key));
+    let number = line.and_then(|line| line.trim().parse().ok());
+    number.with_context(|| format!("no {key}"))
+}

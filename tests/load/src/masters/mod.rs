@@ -1,0 +1,192 @@
+//! Three masters on loopback: what a durable commit costs, how long nobody takes writes after the leader's end, and what they do
+//! while nothing happens. Beside it, in the same minutes, etcd, if there is one.
+//!
+//! Called by `main`. A write is an operator's UPDATE_WEIGHTS of a role with a name of 200 bytes: one entry of the log, answered
+//! when it is agreed on. etcd gets values of 256 bytes through its HTTP gateway.
+
+mod client;
+mod etcd;
+mod group;
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::table::{self, Row, quantile};
+use client::{Connection, Service};
+use group::Group;
+
+/// Writes, one after the other.
+const WRITES: usize = 500;
+/// Leaders that are killed.
+const KILLS: usize = 20;
+/// Leaders that hand over.
+const HAND_OVERS: usize = 10;
+/// How long nothing happens.
+const IDLE: Duration = Duration::from_secs(10);
+/// Longest time without anybody who takes writes that is waited for.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Measures.
+pub(crate) async fn run(programs: &Path) -> Result<()> {
+    let mut rows = Vec::new();
+    let mut group = Group::start(programs).await?;
+    rows.push(Row::new(
+        "append of 4 KB to a file and its flush, p50",
+        flush(&group.folder())?,
+        "ms",
+    ));
+    let mut alone = serial(&group)?;
+    rows.push(Row::new(
+        "one master: durable write, 1 client, p50",
+        quantile(&mut alone, 0.5),
+        "ms",
+    ));
+    group.grow()?;
+    let mut three = serial(&group)?;
+    rows.push(Row::new(
+        "three masters: durable write, 1 client, p50",
+        quantile(&mut three, 0.5),
+        "ms",
+    ));
+    rows.push(Row::new("  p99", quantile(&mut three, 0.99), "ms"));
+    group.settle()?;
+    rows.extend(idle(&group)?);
+    let mut outages = Vec::new();
+    for _ in 0..HAND_OVERS {
+        outages.push(group.hand_over()?);
+    }
+    rows.push(
+        Row::new(
+            "hand-over, asked to the next accepted write, p50",
+            quantile(&mut outages, 0.5),
+            "ms",
+        )
+        .target(15.0),
+    );
+    let mut outages = kills(&mut group)?;
+    rows.push(
+        Row::new(
+            "leader killed to the next accepted write, p50",
+            quantile(&mut outages, 0.5),
+            "ms",
+        )
+        .target(60.0),
+    );
+    rows.push(
+        Row::new(
+            format!("  most of {KILLS}"),
+            quantile(&mut outages, 1.0),
+            "ms",
+        )
+        .target(250.0),
+    );
+    drop(group);
+    match etcd::Group::start() {
+        Ok(Some(mut etcd)) => {
+            let mut writes = serial(&etcd)?;
+            rows.push(Row::new(
+                "etcd, three members: durable write, 1 client, p50",
+                quantile(&mut writes, 0.5),
+                "ms",
+            ));
+            rows.push(Row::new("  p99", quantile(&mut writes, 0.99), "ms"));
+            let mut outages = kills(&mut etcd)?;
+            rows.push(Row::new(
+                "  leader killed to the next accepted write, p50",
+                quantile(&mut outages, 0.5),
+                "ms",
+            ));
+        }
+        Ok(None) => eprintln!("... no etcd on this machine (Debian's etcd-server)"),
+        Err(error) => eprintln!("... etcd does not run: {error:#}"),
+    }
+    table::print(&rows);
+    Ok(())
+}
+
+/// Median time of an append with its flush where the masters' logs are, ms.
+fn flush(folder: &Path) -> Result<f64> {
+    let path = folder.join("flush");
+    let mut options = OpenOptions::new();
+    let file = options.create(true).truncate(true).write(true).open(&path);
+    let file = file.context("the file to flush")?;
+    file.write_all_at(&vec![0; WRITES * 4096], 0)?;
+    file.sync_all()?;
+    let mut times = Vec::new();
+    for number in 0..WRITES {
+        let begin = Instant::now();
+        file.write_all_at(&[1; 4096], (number * 4096) as u64)?;
+        file.sync_data()?;
+        times.push(begin.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok(quantile(&mut times, 0.5))
+}
+
+/// Times of writes, one after the other, ms.
+fn serial(service: &impl Service) -> Result<Vec<f64>> {
+    let mut connection = Connection::to(service.leader()?)?;
+    let mut times = Vec::new();
+    for number in 0..WRITES {
+        let begin = Instant::now();
+        anyhow::ensure!(
+            service.write(&mut connection, number)?,
+            "a write was refused"
+        );
+        times.push(begin.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok(times)
+}
+
+/// How long nobody takes writes after the leader's death, again and again, ms.
+fn kills(service: &mut impl Service) -> Result<Vec<f64>> {
+    let mut times = Vec::new();
+    for number in 0..KILLS {
+        let killed = service.kill_leader()?;
+        let begin = Instant::now();
+        while !anybody(service, number) {
+            anyhow::ensure!(begin.elapsed() < LIMIT, "nobody takes writes");
+        }
+        times.push(begin.elapsed().as_secs_f64() * 1e3);
+        service.revive(killed)?;
+    }
+    Ok(times)
+}
+
+/// Whether any living member takes a write.
+fn anybody(service: &impl Service, number: usize) -> bool {
+    let mut living = service.living().into_iter();
+    living.any(|address| {
+        let connection = Connection::to(address);
+        connection
+            .is_ok_and(|mut connection| service.write(&mut connection, number).unwrap_or(false))
+    })
+}
+
+/// What the masters do while nothing happens.
+fn idle(group: &Group) -> Result<Vec<Row>> {
+    let before = group.doings()?;
+    std::thread::sleep(IDLE);
+    let after = group.doings()?;
+    let seconds = IDLE.as_secs_f64();
+    let mut rows = Vec::new();
+    let (mut follower, mut written, mut resident) = (0.0_f64, 0.0, 0.0_f64);
+    for (before, after) in before.iter().zip(&after) {
+        let wakeups = (after.wakeups - before.wakeups) / seconds;
+        match after.leads {
+            true => {
+                rows.push(Row::new("idle: leader, wake-ups per second", wakeups, "/s").target(30.0))
+            }
+            false => follower = follower.max(wakeups),
+        }
+        written += after.written - before.written;
+        resident = resident.max(after.resident);
+    }
+    rows.push(Row::new("idle: follower, wake-ups per second, most", follower, "/s").target(12.0));
+    rows.push(Row::new("idle: bytes written by all", written, "B").target(0.0));
+    rows.push(Row::new("idle: resident, most", resident, "MB").target(6.0));
+    Ok(rows)
+}
