@@ -85,27 +85,32 @@ pub(crate) async fn run(programs: &Path) -> Result<()> {
         .target(250.0),
     );
     drop(group);
-    match etcd::Group::start() {
-        Ok(Some(mut etcd)) => {
-            let mut writes = serial(&etcd)?;
-            rows.push(Row::new(
-                "etcd, three members: durable write, 1 client, p50",
-                quantile(&mut writes, 0.5),
-                "ms",
-            ));
-            rows.push(Row::new("  p99", quantile(&mut writes, 0.99), "ms"));
-            let mut outages = kills(&mut etcd)?;
-            rows.push(Row::new(
-                "  leader killed to the next accepted write, p50",
-                quantile(&mut outages, 0.5),
-                "ms",
-            ));
-        }
-        Ok(None) => eprintln!("... no etcd on this machine (Debian's etcd-server)"),
+    match beside() {
+        Ok(theirs) => rows.extend(theirs),
         Err(error) => eprintln!("... etcd does not run: {error:#}"),
     }
     table::print(&rows);
     Ok(())
+}
+
+/// What etcd does, if there is one.
+fn beside() -> Result<Vec<Row>> {
+    let Some(mut etcd) = etcd::Group::start()? else {
+        eprintln!("... no etcd on this machine (Debian's etcd-server)");
+        return Ok(Vec::new());
+    };
+    let mut writes = serial(&etcd)?;
+    let mut outages = kills(&mut etcd)?;
+    let name = "etcd, three members: durable write, 1 client, p50";
+    Ok(vec![
+        Row::new(name, quantile(&mut writes, 0.5), "ms"),
+        Row::new("  p99", quantile(&mut writes, 0.99), "ms"),
+        Row::new(
+            "  leader killed to the next accepted write, p50",
+            quantile(&mut outages, 0.5),
+            "ms",
+        ),
+    ])
 }
 
 /// Median time of an append with its flush where the masters' logs are, ms.
