@@ -173,6 +173,7 @@ fn part(options: &Options) -> anyhow::Result<replica::Settings> {
         // 0 is nobody's.
         new_number: drawn(number).max(1),
         seed: drawn(seed),
+        election_timeout: options.election_timeout,
         name: options.node.clone(),
         seeds: options.join.clone(),
     })

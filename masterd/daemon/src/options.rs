@@ -46,6 +46,8 @@ pub(crate) struct Options {
     pub(crate) node: String,
     /// Masters to ask for admission to their group.
     pub(crate) join: Vec<String>,
+    /// Silence of the leader until others ask to be elected.
+    pub(crate) election_timeout: Duration,
     /// What to do instead of serving.
     pub(crate) recovery: Option<Recovery>,
     /// mDNS.
@@ -123,6 +125,9 @@ impl Options {
             role: if master_only { "master" } else { "both" },
             node,
             join: masters(values.text_or_empty("join"))?,
+            election_timeout: Duration::from_millis(
+                values.number("election_timeout_ms").unwrap_or_default(),
+            ),
             recovery: recovery(&values)?,
             mdns: Mode::parse(values.text_or_empty("mdns")),
             access: access(&values)?,

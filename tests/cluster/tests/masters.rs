@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 /// Daemons are started again after growing pauses.
 const SOON: Duration = Duration::from_secs(60);
 const ROUNDS: usize = 4;
+/// A machine that runs other tests stands still for longer than the default; deaths are noticed at once all the same.
+const PATIENT: &str = "--master-flag=--election_timeout_ms=2000";
 
 /// Name and address of the master that leads.
 fn leader(cluster: &DevCluster) -> (String, String) {
@@ -34,7 +36,7 @@ fn state(address: &str) -> Value {
 
 #[test]
 fn tasks_do_not_notice_that_leaders_die() {
-    let cluster = DevCluster::start(2, &["--masters", "3"]);
+    let cluster = DevCluster::start(2, &["--masters", "3", PATIENT]);
     let members = || json!({"failover_timeout": 600.0});
     let (_, address) = leader(&cluster);
     let mut scheduler = Scheduler::subscribe(&address, members());

@@ -73,6 +73,13 @@ pub(crate) const TABLE: Table = Table {
              the same cluster key. Only a work_dir that is new asks.",
         ),
         flag(
+            "election_timeout_ms",
+            Kind::Number(50, 60_000),
+            Some("250"),
+            "Milliseconds of the leading master's silence until others ask to be elected; it is heard in two fifths of that. A closed \
+             connection does not wait for it. More where machines stand still for longer; the same on all masters.",
+        ),
+        flag(
             "force_new_cluster",
             Kind::Text,
             None,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use masterd_core::Registry;
 use masterd_core::consensus::{Committed, Consensus, ProposeError, StartError};
-use nesos_base::time::Instant;
+use nesos_base::time::{Duration, Instant};
 use nesos_wire::command::Command;
 use nesos_wire::masters::MasterRecord;
 use raft_proto::eraftpb::SnapshotMetadata;
@@ -55,6 +55,8 @@ pub(crate) struct Settings {
     pub(crate) new_number: u64,
     /// Spreads elections.
     pub(crate) seed: u64,
+    /// Silence of the leader until others ask to be elected.
+    pub(crate) election_timeout: Duration,
     /// This host's name.
     pub(crate) name: String,
     /// Masters to ask for admission, if this one is not a member of a group yet.
@@ -129,7 +131,8 @@ impl Replica {
         } = contents;
         let applied = log.saved.index;
         let grown = log.entries.iter().map(|entry| entry.data.len()).sum();
-        let consensus = Consensus::new(member, log, settings.seed, now)?;
+        let consensus = Consensus::new(member, log, settings.seed, now)?
+            .with_election_timeout(settings.election_timeout);
         Ok(Self {
             consensus,
             registry,

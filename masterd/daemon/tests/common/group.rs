@@ -10,6 +10,8 @@ use tempfile::TempDir;
 use super::http::{get, request};
 use super::{DEADLINE, Master, run};
 
+/// Machines of tests stand still for longer than cards and networks do. A leader's death is noticed at once all the same.
+const PATIENT: &str = "--election_timeout_ms=2000";
 /// Pause between looks.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -27,7 +29,7 @@ impl Member {
     }
 
     pub fn start(&mut self) {
-        self.master = Some(Master::start(&self.dir, self.port, &[]));
+        self.master = Some(Master::start(&self.dir, self.port, &[PATIENT]));
     }
 
     pub fn kill(&mut self) {
@@ -47,7 +49,7 @@ impl Group {
     pub fn start(count: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let first = dir.path().join("0");
-        let master = Master::start(&first, 0, &[]);
+        let master = Master::start(&first, 0, &[PATIENT]);
         let mut group = Self {
             members: vec![Member {
                 dir: first,
@@ -71,7 +73,7 @@ impl Group {
         let dir = self._dir.path().join(self.members.len().to_string());
         give_key(&self.members[0].dir, &dir);
         let join = format!("--join={}", self.members[0].address());
-        let master = Master::start(&dir, 0, &[&join]);
+        let master = Master::start(&dir, 0, &[PATIENT, &join]);
         let address = master.address();
         self.members.push(Member {
             dir,
