@@ -34,7 +34,7 @@ fn exit_codes_are_those_promised() {
             2,
         ),
         (&["token", "/no/such/file"], 2),
-        (&["dev", "up", "--masters", "3"], 2),
+        (&["dev", "up", "--masters", "10"], 2),
         (&["vm", "list"], 2),
         (&["quota", "set", "web"], 2),
         (&["weights", "set", "web=heavy"], 2),

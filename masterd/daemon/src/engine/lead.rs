@@ -111,6 +111,11 @@ impl Lead {
         &self.master
     }
 
+    /// Whether all that was wanted is carried out.
+    pub(super) fn is_settled(&self) -> bool {
+        self.held.is_empty()
+    }
+
     /// Whether no further event is to be taken in for the moment.
     pub(super) fn is_full(&self) -> bool {
         self.held.len() >= MAX_HELD

@@ -76,7 +76,11 @@ impl Runner {
     /// A master that is alone leads before anybody is let in, if its disk takes writes.
     pub(crate) async fn prepare(&mut self) {
         self.turn();
-        while self.replica.is_alone() && self.lead.is_none() && !self.replica.is_refused() {
+        let is_settled = |lead: &Lead| lead.is_settled();
+        while self.replica.is_alone()
+            && !self.replica.is_refused()
+            && !(self.lead.as_deref().is_some_and(is_settled) && self.replica.is_recorded())
+        {
             let due = self.due();
             tokio::select! {
                 happened = self.replica.happened() => self.replica.take(happened, self.clock.now()),

@@ -103,6 +103,11 @@ impl Replica {
         self.led_term
     }
 
+    /// Whether the group knows this master as it is.
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.registry.master(self.me.number) == Some(&self.me)
+    }
+
     /// Whether nobody else takes part.
     pub(crate) fn is_alone(&self) -> bool {
         let members = self.consensus.members();
@@ -269,7 +274,7 @@ impl Replica {
             .filter(|number| !is_member(*number))
             .map(|number| Command::RemoveMaster { number })
             .collect();
-        if self.registry.master(self.me.number) != Some(&self.me) {
+        if !self.is_recorded() {
             commands.push(Command::PutMaster(self.me.clone()));
         }
         if !commands.is_empty() {
@@ -294,6 +299,12 @@ impl Replica {
     }
 
     pub(super) fn introduced(&mut self, master: MasterRecord) {
+        if self.registry.masters().next().is_none() {
+            // Who lets this one in has to be answered, whether anybody has named it before or not.
+            self.hearsay.retain(|known| known.number != master.number);
+            self.hearsay.truncate(MAX_MASTERS - 1);
+            self.hearsay.push(master.clone());
+        }
         let members = self.consensus.members();
         let number = master.number;
         if !members.voters.contains(&number) && !members.learners.contains(&number) {
@@ -324,7 +335,7 @@ impl Replica {
 
     /// Somebody who was dialled knows these masters; that helps who knows none.
     pub(super) fn heard_of(&mut self, masters: Vec<MasterRecord>) {
-        if self.registry.masters().next().is_none() {
+        if self.registry.masters().next().is_none() && !masters.is_empty() {
             self.hearsay = masters;
             self.hearsay.truncate(MAX_MASTERS);
         }
