@@ -24,6 +24,8 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 pub struct Master {
     child: Child,
     pub port: u16,
+    /// What it said before it listened.
+    pub early: Vec<String>,
     log: mpsc::Receiver<String>,
 }
 
@@ -69,8 +71,19 @@ impl Master {
                 .map_while(Result::ok)
                 .for_each(|line| drop(sender.send(line)))
         });
-        let mut master = Self { child, port, log };
-        let line = master.wait_log("listens on");
+        let mut master = Self {
+            child,
+            port,
+            early: Vec::new(),
+            log,
+        };
+        let line = loop {
+            let line = master.wait_log("");
+            if line.contains("listens on") {
+                break line;
+            }
+            master.early.push(line);
+        };
         master.port = line.rsplit(':').next().unwrap().trim().parse().unwrap();
         master
     }
