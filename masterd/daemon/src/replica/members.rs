@@ -251,6 +251,7 @@ impl Replica {
         let can_write = !self.is_refused || self.is_alone();
         if !role.leads || !can_write {
             self.led_term = None;
+            self.own.clear();
             return;
         }
         if self.led_term != Some(role.term) {

@@ -4,7 +4,7 @@
 //! the engine's loop. Invariants: what is applied is durable on a majority of the masters; one job of raft's is with the disk
 //! at a time; the registry is only ever saved as it was applied.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -108,6 +108,9 @@ pub(crate) struct Replica {
     unsaved_bytes: usize,
     /// How often something was proposed here.
     proposed: u64,
+    /// What was proposed here, with its place and term, and is not applied yet: applied as it is, the registry shares its
+    /// records with the leading master instead of reading them anew. Bounded as what raft takes uncommitted.
+    own: VecDeque<(u64, u64, Vec<Command>)>,
 }
 
 impl std::fmt::Debug for Replica {
@@ -160,6 +163,7 @@ impl Replica {
             grown,
             unsaved_bytes: 0,
             proposed: 0,
+            own: VecDeque::new(),
         })
     }
 
@@ -239,7 +243,8 @@ impl Replica {
     pub(crate) fn propose(&mut self, commands: &[Command]) -> Result<u64, ProposeError> {
         // Plain data always can be written.
         let bytes = postcard::to_allocvec(commands).map_err(|_| ProposeError::NotNow)?;
-        let (index, _) = self.consensus.propose(bytes)?;
+        let (index, term) = self.consensus.propose(bytes)?;
+        self.own.push_back((index, term, commands.to_vec()));
         self.proposed += 1;
         Ok(index)
     }
@@ -363,8 +368,12 @@ impl Replica {
     fn apply(&mut self, committed: Vec<Committed>) {
         for committed in committed {
             match committed {
-                Committed::Data { index, data, .. } => {
+                Committed::Data { index, term, data } => {
                     self.applied = index;
+                    if let Some(commands) = self.own_commands(index, term) {
+                        self.apply_commands(commands);
+                        continue;
+                    }
                     match postcard::from_bytes(&data) {
                         Ok(commands) => self.apply_commands(commands),
                         // Of a later version, which must not lead before all have it.
@@ -382,6 +391,21 @@ impl Replica {
         }
     }
 
+    /// What was proposed here at this place, if that is what stands there now. Others' entries at such places end all that was
+    /// proposed before.
+    fn own_commands(&mut self, index: u64, term: u64) -> Option<Vec<Command>> {
+        while let Some((at, of, commands)) = self.own.pop_front() {
+            if (at, of) == (index, term) {
+                return Some(commands);
+            }
+            if at > index {
+                self.own.push_front((at, of, commands));
+                return None;
+            }
+        }
+        None
+    }
+
     fn apply_commands(&mut self, commands: Vec<Command>) {
         for command in &commands {
             members::tell(&self.registry, command);
@@ -397,6 +421,7 @@ impl Replica {
             Ok(registry) => {
                 tracing::info!("took over the registry as of entry {}", saved.index);
                 self.registry = registry;
+                self.own.clear();
                 self.applied = saved.index;
                 self.unsaved.clear();
                 self.grown = 0;

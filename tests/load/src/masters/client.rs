@@ -9,6 +9,9 @@ use anyhow::{Context, Result};
 /// Longest wait for an answer: longer than any outage that is to be measured.
 const LIMIT: Duration = Duration::from_secs(5);
 
+/// Wait for an answer while nobody may lead.
+const IMPATIENCE: Duration = Duration::from_millis(50);
+
 /// Several servers that agree on what is written.
 pub(super) trait Service {
     /// Who leads now.
@@ -28,6 +31,13 @@ pub(super) trait Service {
 pub(super) struct Connection(TcpStream);
 
 impl Connection {
+    /// One that is given up soon: whoever cannot take a write may hold on to it.
+    pub(super) fn impatient(address: SocketAddr) -> Result<Self> {
+        let connection = Self::to(address)?;
+        connection.0.set_read_timeout(Some(IMPATIENCE))?;
+        Ok(connection)
+    }
+
     pub(super) fn to(address: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect_timeout(&address, LIMIT)?;
         stream.set_nodelay(true)?;

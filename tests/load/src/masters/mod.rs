@@ -165,7 +165,7 @@ fn kills(service: &mut impl Service) -> Result<Vec<f64>> {
 fn anybody(service: &impl Service, number: usize) -> bool {
     let mut living = service.living().into_iter();
     living.any(|address| {
-        let connection = Connection::to(address);
+        let connection = Connection::impatient(address);
         connection
             .is_ok_and(|mut connection| service.write(&mut connection, number).unwrap_or(false))
     })
