@@ -132,7 +132,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         ear,
     };
     let serving = tokio::spawn(server.run(listener));
-    runner.run(stopped()?).await;
+    runner.run(stopped()?).await?;
     serving.abort();
     drop(advertiser);
     tracing::info!("stopped; agents and their tasks go on");

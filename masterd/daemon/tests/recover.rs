@@ -9,6 +9,8 @@ use std::process::Output;
 use common::group::{Group, give_key};
 use common::http::{Scheduler, get};
 use common::{Master, run};
+use masterd_core::consensus::{Store, segment};
+use raft_proto::eraftpb::{Entry, HardState};
 
 const INFO: &str = r#","failover_timeout":600"#;
 
@@ -77,6 +79,39 @@ fn what_one_disk_has_begins_a_new_group() {
     });
     let stranger = group.members[leader].address();
     assert_eq!(run(get(&stranger, "/state")).status, 503);
+}
+
+#[test]
+fn what_a_later_masterd_has_agreed_on_ends_this_one_instead_of_being_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let entry = Entry {
+        index: 2,
+        term: 1,
+        data: vec![0xff].into(),
+        ..Entry::default()
+    };
+    let store = Store {
+        entries: vec![entry],
+        hard_state: Some(HardState {
+            term: 1,
+            vote: 0,
+            commit: 2,
+        }),
+        must_flush: true,
+        snapshot: None,
+    };
+    let mut bytes = segment::head(0, 0).to_vec();
+    bytes.extend(segment::record(0, &store).unwrap());
+    bytes.resize(segment::SEGMENT, 0);
+    let log = dir.path().join("log");
+    std::fs::create_dir(&log).unwrap();
+    std::fs::write(log.join(format!("{:016x}", 0)), bytes).unwrap();
+    let (code, text) = recover(dir.path(), "--port=0");
+    assert_eq!(code, Some(1), "{text}");
+    assert!(
+        text.contains("entry 2, on which the masters have agreed"),
+        "{text}"
+    );
 }
 
 #[test]

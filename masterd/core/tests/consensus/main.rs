@@ -162,6 +162,17 @@ fn an_idle_group_hardly_wakes_up() {
     }
 }
 
+/// Has member 1, which leads, make a member something else.
+fn change_member(group: &mut Group, number: u64, kind: ConfChangeType) {
+    let change = ConfChangeV2 {
+        changes: vec![new_conf_change_single(number, kind)],
+        ..ConfChangeV2::default()
+    };
+    let proposed = group.order(1, |leader| leader.propose_members(change, Vec::new()));
+    proposed.unwrap().unwrap();
+    group.run(ms(500));
+}
+
 #[test]
 fn newcomers_learn_the_state_then_vote_and_those_who_leave_are_not_needed() {
     let mut group = settled(1, 21);
@@ -172,13 +183,7 @@ fn newcomers_learn_the_state_then_vote_and_those_who_leave_are_not_needed() {
     for number in [2, 3] {
         group.add(number, Restored::default());
         for kind in [ConfChangeType::AddLearnerNode, ConfChangeType::AddNode] {
-            let change = ConfChangeV2 {
-                changes: vec![new_conf_change_single(number, kind)],
-                ..ConfChangeV2::default()
-            };
-            let proposed = group.order(1, |leader| leader.propose_members(change, Vec::new()));
-            proposed.unwrap().unwrap();
-            group.run(ms(500));
+            change_member(&mut group, number, kind);
         }
         assert!(
             group
@@ -192,13 +197,7 @@ fn newcomers_learn_the_state_then_vote_and_those_who_leave_are_not_needed() {
     assert!(group.propose());
     group.run(ms(500));
     group.judge_states();
-    let leave = ConfChangeV2 {
-        changes: vec![new_conf_change_single(1, ConfChangeType::RemoveNode)],
-        ..ConfChangeV2::default()
-    };
-    let proposed = group.order(1, |leader| leader.propose_members(leave, Vec::new()));
-    proposed.unwrap().unwrap();
-    group.run(ms(500));
+    change_member(&mut group, 1, ConfChangeType::RemoveNode);
     group.crash(1, true);
     group.until(ms(2000), has_leader).unwrap();
     assert!(group.propose());
@@ -214,13 +213,7 @@ fn a_founder_that_restarts_knows_that_it_is_not_alone_any_more() {
         for number in [2, 3] {
             group.add(number, Restored::default());
             for kind in [ConfChangeType::AddLearnerNode, ConfChangeType::AddNode] {
-                let change = ConfChangeV2 {
-                    changes: vec![new_conf_change_single(number, kind)],
-                    ..ConfChangeV2::default()
-                };
-                let proposed = group.order(1, |one| one.propose_members(change, Vec::new()));
-                proposed.unwrap().unwrap();
-                group.run(ms(300));
+                change_member(&mut group, number, kind);
             }
         }
         // Nothing was written since that would have told its disk by the way how far the group had agreed.

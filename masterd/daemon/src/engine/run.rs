@@ -17,7 +17,7 @@ use super::watchers::Watching;
 use super::{Input, Mailbox, Query, Times};
 use crate::about::About;
 use crate::link::Outbox;
-use crate::replica::{Replica, Standing};
+use crate::replica::{Replica, ReplicaError, Standing};
 
 /// Most events taken in before the core's wishes are carried out: offers are made once per batch.
 const BATCH: usize = 256;
@@ -76,27 +76,36 @@ impl Runner {
     /// A master that is alone leads before anybody is let in, if its disk takes writes.
     pub(crate) async fn prepare(&mut self) {
         self.turn();
-        let is_settled = |lead: &Lead| lead.is_settled();
-        while self.replica.is_alone()
-            && !self.replica.is_refused()
-            && !(self.lead.as_deref().is_some_and(is_settled) && self.replica.is_recorded())
-        {
+        while self.is_to_lead_alone() {
             let due = self.due();
             tokio::select! {
                 happened = self.replica.happened() => self.replica.take(happened, self.clock.now()),
-                () = tokio::time::sleep_until(due) => {}
+                () = tokio::time::sleep_until(due) => self.tick(),
             }
             self.turn();
         }
     }
 
+    /// Whether it is alone and can lead, but has not yet done all that it begins with.
+    fn is_to_lead_alone(&self) -> bool {
+        if !self.replica.is_alone() || self.replica.is_refused() || self.replica.has_ended() {
+            return false;
+        }
+        let has_begun = self.lead.as_ref().is_some_and(|lead| lead.is_settled());
+        !has_begun || !self.replica.is_recorded()
+    }
+
     /// Runs until `stop` completes.
-    pub(crate) async fn run(mut self, stop: impl Future<Output = ()>) {
+    ///
+    /// # Errors
+    /// This master cannot take part any more.
+    pub(crate) async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), ReplicaError> {
         tokio::pin!(stop);
         self.turn();
         loop {
+            self.replica.ended()?;
             let due = self.due();
-            let is_stuck = self.replica.is_refused() || self.is_full();
+            let is_stuck = self.is_stuck();
             tokio::select! {
                 () = &mut stop => break,
                 happened = self.replica.happened() => {
@@ -104,19 +113,29 @@ impl Runner {
                 }
                 Some(query) = self.mailbox.queries.recv() => self.ask(query),
                 Some(input) = self.mailbox.inputs.recv(), if !is_stuck => self.take_batch(input),
-                () = tokio::time::sleep_until(due) => {
-                    let now = self.clock.now();
-                    if let Some(lead) = &mut self.lead
-                        && lead.deadline().is_some_and(|deadline| deadline <= now)
-                        && !is_stuck
-                    {
-                        lead.tick();
-                    }
-                }
+                () = tokio::time::sleep_until(due) => self.tick(),
             }
             self.turn();
         }
         self.leave().await;
+        Ok(())
+    }
+
+    /// Time has passed, for the master if it is its turn.
+    fn tick(&mut self) {
+        let now = self.clock.now();
+        let is_stuck = self.is_stuck();
+        if let Some(lead) = &mut self.lead
+            && lead.deadline().is_some_and(|deadline| deadline <= now)
+            && !is_stuck
+        {
+            lead.tick();
+        }
+    }
+
+    /// Whether no further event is taken in.
+    fn is_stuck(&self) -> bool {
+        self.replica.is_refused() || self.is_full()
     }
 
     fn is_full(&self) -> bool {
@@ -125,8 +144,7 @@ impl Runner {
 
     /// When something is to be done though nothing happens.
     fn due(&self) -> tokio::time::Instant {
-        let is_stuck = self.replica.is_refused() || self.is_full();
-        let lead = self.lead.as_ref().filter(|_| !is_stuck);
+        let lead = self.lead.as_ref().filter(|_| !self.is_stuck());
         let lead = lead.and_then(|lead| lead.deadline());
         let due: Option<Instant> = [lead, self.replica.deadline()].into_iter().flatten().min();
         due.map_or_else(

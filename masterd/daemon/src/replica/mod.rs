@@ -13,7 +13,7 @@ use masterd_core::consensus::{Committed, Consensus, ProposeError, StartError};
 use nesos_base::time::{Duration, Instant};
 use nesos_wire::command::Command;
 use nesos_wire::masters::MasterRecord;
-use raft_proto::eraftpb::SnapshotMetadata;
+use raft_proto::eraftpb::{Snapshot, SnapshotMetadata};
 use rustls::ClientConfig;
 
 mod disk;
@@ -44,6 +44,16 @@ pub(crate) enum ReplicaError {
     /// The log.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// What the group has agreed on. A master that went on without it would have another registry than the others.
+    #[error(
+        "entry {index}, on which the masters have agreed, cannot be read ({reason}): was it written by a later masterd? Start that one here"
+    )]
+    Unreadable {
+        /// Its place in the log; of a whole registry, up to where it goes.
+        index: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
 /// How to take part.
@@ -111,6 +121,8 @@ pub(crate) struct Replica {
     /// What was proposed here, with its place and term, and is not applied yet: applied as it is, the registry shares its
     /// records with the leading master instead of reading them anew. Bounded as what raft takes uncommitted.
     own: VecDeque<(u64, u64, Vec<Command>)>,
+    /// Why this master has stopped taking part.
+    unreadable: Option<ReplicaError>,
 }
 
 impl std::fmt::Debug for Replica {
@@ -164,6 +176,7 @@ impl Replica {
             unsaved_bytes: 0,
             proposed: 0,
             own: VecDeque::new(),
+            unreadable: None,
         })
     }
 
@@ -264,6 +277,16 @@ impl Replica {
         &self.registry
     }
 
+    /// Whether it has stopped taking part, for good; [`ended`](Self::ended) says why.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.unreadable.is_some()
+    }
+
+    /// Why it takes part no more.
+    pub(crate) fn ended(&mut self) -> Result<(), ReplicaError> {
+        self.unreadable.take().map_or(Ok(()), Err)
+    }
+
     /// Whether the disk refuses to write.
     pub(crate) fn is_refused(&self) -> bool {
         self.is_refused
@@ -333,6 +356,7 @@ impl Replica {
     /// Obeys raft until it waits for the disk or for others.
     fn work(&mut self) {
         while !self.is_storing
+            && !self.has_ended()
             && let Some(mut work) = self.consensus.work()
         {
             self.send(std::mem::take(&mut work.send));
@@ -345,12 +369,14 @@ impl Replica {
                 self.apply(after.apply);
                 continue;
             }
-            let snapshot = snapshot.map(|snapshot| {
-                // Rows that cannot be read are refused when they are applied.
-                let rows = read_rows(&snapshot.data).unwrap_or_default();
-                let rows = rows.into_iter().map(|(key, value)| (key, Some(value)));
-                (rows.collect(), snapshot.metadata)
-            });
+            let snapshot = match snapshot.map(changes_of).transpose() {
+                Ok(snapshot) => snapshot,
+                Err(error) => {
+                    // Nothing of it may reach the disk.
+                    self.unreadable = Some(error);
+                    return;
+                }
+            };
             let entries = work.store.entries.iter();
             self.grown += entries.map(|entry| entry.data.len()).sum::<usize>();
             self.is_storing = true;
@@ -367,17 +393,18 @@ impl Replica {
 
     fn apply(&mut self, committed: Vec<Committed>) {
         for committed in committed {
+            if self.has_ended() {
+                return;
+            }
             match committed {
                 Committed::Data { index, term, data } => {
-                    self.applied = index;
-                    if let Some(commands) = self.own_commands(index, term) {
-                        self.apply_commands(commands);
-                        continue;
-                    }
-                    match postcard::from_bytes(&data) {
-                        Ok(commands) => self.apply_commands(commands),
-                        // Of a later version, which must not lead before all have it.
-                        Err(error) => tracing::error!("entry {index} of the log: {error}"),
+                    let own = self.own_commands(index, term);
+                    match own.map_or_else(|| postcard::from_bytes(&data), Ok) {
+                        Ok(commands) => {
+                            self.apply_commands(commands);
+                            self.applied = index;
+                        }
+                        Err(reason) => self.unreadable = Some(unreadable(index, &reason)),
                     }
                 }
                 Committed::Members { members, .. } => {
@@ -426,7 +453,7 @@ impl Replica {
                 self.unsaved.clear();
                 self.grown = 0;
             }
-            Err(error) => tracing::error!("the leader's registry cannot be read: {error}"),
+            Err(error) => self.unreadable = Some(unreadable(saved.index, &error)),
         }
     }
 
@@ -444,7 +471,8 @@ impl Replica {
 
     /// Saves the registry when the log has grown long.
     fn save(&mut self) {
-        let is_busy = self.is_storing || self.saving.is_some() || self.is_refused;
+        let is_busy = self.is_storing || self.saving.is_some();
+        let is_busy = is_busy || self.is_refused || self.has_ended();
         if is_busy || self.grown < SAVE_AFTER {
             return;
         }
@@ -458,6 +486,19 @@ impl Replica {
     }
 }
 
-fn read_rows(data: &[u8]) -> Result<Vec<(String, Vec<u8>)>, postcard::Error> {
-    postcard::from_bytes(data)
+/// What a snapshot makes of the saved registry, if it is one.
+fn changes_of(snapshot: Snapshot) -> Result<(Changes, SnapshotMetadata), ReplicaError> {
+    let index = snapshot.metadata.index;
+    Registry::from_rows(&snapshot.data).map_err(|reason| unreadable(index, &reason))?;
+    let rows: Vec<(String, Vec<u8>)> =
+        postcard::from_bytes(&snapshot.data).map_err(|reason| unreadable(index, &reason))?;
+    let rows = rows.into_iter().map(|(key, value)| (key, Some(value)));
+    Ok((rows.collect(), snapshot.metadata))
+}
+
+fn unreadable(index: u64, reason: &impl ToString) -> ReplicaError {
+    ReplicaError::Unreadable {
+        index,
+        reason: reason.to_string(),
+    }
 }
