@@ -4,12 +4,11 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use agentd_core::fetch::is_plain_path;
 use nesos_shell::http::files::{Part, Piece};
-use nesos_sys::fs::{Access, FsError, open_beneath};
+use nesos_sys::fs::{self, Access, FsError, open_beneath};
 use nesos_wire::message::{FileChunk, FileError, MAX_FILE_CHUNK};
 use nix::errno::Errno;
 
@@ -41,7 +40,7 @@ fn read_chunk(file: &File, offset: u64, length: u32, ended: bool) -> io::Result<
         offset,
         data,
         size,
-        identity: file.metadata()?.ino(),
+        identity: fs::identity(file)?,
         ended,
     })
 }

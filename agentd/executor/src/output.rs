@@ -12,7 +12,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Instant;
 
-use nesos_sys::fs::{Access, give_to, open_directory, open_inside, rename_inside};
+use nesos_sys::fs::{Access, give_to, open_directory, open_inside, remove_inside, rename_inside};
 use nesos_sys::user::Credentials;
 use nesos_wire::executor::OutputLimits;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -199,7 +199,8 @@ impl Kept {
         }
     }
 
-    /// The file becomes `NAME.1`, that one `NAME.2` and so on; the oldest goes.
+    /// The file becomes `NAME.1`, that one `NAME.2` and so on; the oldest goes. The new one is another file in any case: who reads
+    /// it notices that it has missed something.
     fn turn_over(&mut self) {
         let numbered = |number: u32| match number {
             0 => self.name.to_owned(),
@@ -209,13 +210,16 @@ impl Kept {
             // One that is not there yet is no loss; nor is what a task has put in its place.
             let _ = rename_inside(&self.sandbox, &numbered(number), &numbered(number + 1));
         }
+        if self.files == 1 {
+            let _ = remove_inside(&self.sandbox, self.name);
+        }
         self.file = None;
         if self.open().is_ok()
             && self.length >= self.limit
             && let Some(file) = &self.file
             && file.set_len(0).is_ok()
         {
-            // It is the only one, or something is in its way.
+            // Something is in its way.
             self.length = 0;
         }
     }

@@ -8,11 +8,17 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+
+mod ioctl {
+    // FS_IOC_GETVERSION of linux/fs.h.
+    nix::ioctl_read!(generation, b'v', 1, libc::c_long);
+}
 
 /// linux/openat2.h
 const RESOLVE_NO_MAGICLINKS: u64 = 0x02;
@@ -161,6 +167,28 @@ pub fn rename_inside(directory: &OwnedFd, from: &str, to: &str) -> Result<(), Fs
         true => Err(Errno::EINVAL),
     };
     renamed.map_err(|errno| FsError::io("rename", Path::new(from), errno))
+}
+
+/// Takes the name `name` of an open directory away from the file or link it stands for.
+pub fn remove_inside(directory: &OwnedFd, name: &str) -> Result<(), FsError> {
+    let removed = match name.contains('/') {
+        false => nix::unistd::unlinkat(directory, name, nix::unistd::UnlinkatFlags::NoRemoveDir),
+        true => Err(Errno::EINVAL),
+    };
+    removed.map_err(|errno| FsError::io("remove", Path::new(name), errno))
+}
+
+/// Tells a file from others that are or were in its file system: its inode, and how often that was used where inodes are used
+/// again at once, as ext4 does (its generation, linux/fs.h; tmpfs has none and counts its inodes up).
+pub fn identity(file: &File) -> io::Result<u64> {
+    let inode = file.metadata()?.ino();
+    let mut generation: libc::c_long = 0;
+    // SAFETY: the descriptor is open, and ext4 writes an int, other file systems at most a long, to a long of ours.
+    let known = unsafe { ioctl::generation(file.as_raw_fd(), &raw mut generation) };
+    Ok(match known {
+        Ok(_) => inode.rotate_left(32) ^ generation as u64,
+        Err(_) => inode,
+    })
 }
 
 /// Connects to the unix socket `directory/name`, however long that path is (the kernel's limit is 107 bytes).
@@ -365,6 +393,23 @@ mod tests {
         write_durably(folder.path(), "exit", b"two").expect("second");
         assert_eq!(read(folder.path(), "exit").expect("read"), "two");
         assert!(!folder.path().join("exit.tmp").exists());
+    }
+
+    #[test]
+    fn a_file_is_told_from_one_that_had_its_inode() {
+        let folder = tempfile::tempdir().expect("scratch folder");
+        let base = open_directory(folder.path()).expect("open");
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..100 {
+            let file = open_inside(&base, Path::new("f"), Access::Append).expect("create");
+            let again = File::open(folder.path().join("f")).expect("open");
+            let own = identity(&file).expect("identity");
+            assert_eq!(own, identity(&again).expect("identity"));
+            assert!(seen.insert(own), "{own:x}");
+            remove_inside(&base, "f").expect("remove");
+        }
+        assert!(remove_inside(&base, "f").expect_err("gone").is_not_found());
+        assert!(remove_inside(&base, "../f").is_err());
     }
 
     #[test]

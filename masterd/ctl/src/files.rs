@@ -87,7 +87,7 @@ impl Follower {
                 continue;
             };
             if piece.size < self.offset {
-                // Emptied, for it is the only one that is kept.
+                // Emptied: the task itself did, or something was in its way when it was full.
                 (self.offset, self.has_gap) = (0, true);
             } else if !piece.bytes.is_empty() {
                 out.write_all(&piece.bytes)
