@@ -151,7 +151,7 @@ fn its_cgroup_can_be_the_root_of_all_that_it_sees() {
     const LOOK: &str = "grep ^0: /proc/self/cgroup; readlink /proc/self/ns/cgroup";
     let (_, callers) = run(start(LOOK, View::Callers));
     assert!(callers.contains("/nesos-test-view-"), "{callers}");
-    let first = spawn(&start("sleep 1000", View::Own)).expect("started");
+    let first = spawn(&start("exec sleep 1000", View::Own)).expect("started");
     let namespace = File::open(format!("/proc/{}/ns/cgroup", first.pid)).expect("a namespace");
     let (_, same) = run(start(LOOK, View::Of(namespace.into())));
     let link = std::fs::read_link(format!("/proc/{}/ns/cgroup", first.pid)).expect("a link");
