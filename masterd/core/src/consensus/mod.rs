@@ -15,7 +15,7 @@ use protobuf::Message as _;
 use raft::eraftpb::{
     ConfChangeV2, ConfState, Entry, EntryType, Message, Snapshot, SnapshotMetadata,
 };
-use raft::{Config, RawNode, SnapshotStatus, StateRole};
+use raft::{Config, RawNode, ReadState, SnapshotStatus, StateRole};
 
 use log::Log;
 pub use log::Restored;
@@ -58,6 +58,17 @@ pub struct Consensus {
     hurry: Option<(Instant, Instant)>,
     /// What the shell is making durable.
     storing: Option<Storing>,
+    confirmations: Confirmations,
+}
+
+/// Questions whether this member still leads. One at a time is with the others; what is asked meanwhile shares the next one.
+#[derive(Debug, Default)]
+struct Confirmations {
+    /// The last that anybody waits for.
+    wanted: u64,
+    /// With the others, and in which term.
+    asked: Option<(u64, u64)>,
+    confirmed: u64,
 }
 
 /// What waits until something is durable.
@@ -123,6 +134,7 @@ impl Consensus {
             ticked: now,
             hurry: None,
             storing: None,
+            confirmations: Confirmations::default(),
         };
         let members = &consensus.node.store().members;
         if members.voters == [member] && members.voters_outgoing.is_empty() {
@@ -261,6 +273,24 @@ impl Consensus {
         self.role().leads && self.node.raft.commit_to_current_term() && log.applied == log.committed
     }
 
+    /// Asks the others whether this member still leads, for an answer that must not be older than what another leader may have
+    /// decided meanwhile: it is true once [`confirmed`](Self::confirmed) has come to this number, in the same leadership. A
+    /// member alone need not ask. (The read index of the raft thesis, 6.4, as `raft` has it.)
+    pub fn confirm(&mut self) -> u64 {
+        if has_alone(&self.node.store().members, self.node.raft.id) {
+            return self.confirmations.confirmed;
+        }
+        let asked = self.confirmations.asked.map_or(0, |(number, _)| number);
+        self.confirmations.wanted = asked.max(self.confirmations.confirmed) + 1;
+        self.ask();
+        self.confirmations.wanted
+    }
+
+    /// The last question that a majority has answered with yes.
+    pub fn confirmed(&self) -> u64 {
+        self.confirmations.confirmed
+    }
+
     /// Up to where the state machine has got, once what was handed out is applied.
     pub fn applied_index(&self) -> u64 {
         self.node.raft.raft_log.applied
@@ -291,10 +321,12 @@ impl Consensus {
         if !self.storing.as_ref().is_some_and(defers) {
             self.node.advance_apply();
         }
+        self.ask();
         if self.storing.is_some() || !self.node.has_ready() {
             return None;
         }
         let mut ready = self.node.ready();
+        self.answered(&ready.take_read_states());
         let snapshot = (!ready.snapshot().is_empty()).then(|| ready.snapshot().clone());
         let mut committed = ready.take_committed_entries();
         let is_about_members = |entry: &Entry| entry.entry_type != EntryType::EntryNormal;
@@ -408,6 +440,38 @@ impl Consensus {
     /// Bytes of the log in memory: what the shell bounds by [`forget`](Self::forget).
     pub fn log_bytes(&self) -> usize {
         self.node.store().bytes()
+    }
+
+    /// Sends the next question, if one is wanted and none is under way.
+    fn ask(&mut self) {
+        let raft = &self.node.raft;
+        let term = raft.term;
+        let Confirmations {
+            wanted,
+            asked,
+            confirmed,
+        } = &mut self.confirmations;
+        // What was asked in an earlier term is forgotten by raft, and what is asked too early it drops.
+        asked.take_if(|(_, of)| *of != term);
+        let can_ask = raft.state == StateRole::Leader && raft.commit_to_current_term();
+        if can_ask && asked.is_none() && *wanted > *confirmed {
+            *asked = Some((*wanted, term));
+            self.node.read_index(wanted.to_le_bytes().to_vec());
+        }
+    }
+
+    fn answered(&mut self, answers: &[ReadState]) {
+        for answer in answers {
+            let number = answer.request_ctx.as_slice().try_into();
+            let number = number.map_or(0, u64::from_le_bytes);
+            if let Some((asked, _)) = self.confirmations.asked
+                && asked == number
+            {
+                self.confirmations.confirmed = number;
+                self.confirmations.asked = None;
+            }
+        }
+        self.ask();
     }
 
     fn must_lead(&self) -> Result<(), ProposeError> {

@@ -63,6 +63,12 @@ pub(crate) struct Group {
     waiting: BTreeMap<u64, (u64, u64, u64)>,
     /// Of which a proposer knows that they are committed.
     pub(crate) known: BTreeSet<u64>,
+    /// Asked whether they still lead: member, term, number, and up to where anybody had applied by then.
+    asked: Vec<(u64, u64, u64, u64)>,
+    /// Of those so many were answered with yes.
+    pub(crate) confirmed: u64,
+    /// So many had asked who had been deposed without knowing it, and would have told something old.
+    pub(crate) deposed: u64,
     next_value: u64,
     /// A sum of everything that happened.
     pub(crate) trace: u64,
@@ -83,6 +89,9 @@ impl Group {
             leaders: BTreeMap::new(),
             waiting: BTreeMap::new(),
             known: BTreeSet::new(),
+            asked: Vec::new(),
+            confirmed: 0,
+            deposed: 0,
             next_value: 0,
             trace: 0,
         };
@@ -206,6 +215,50 @@ impl Group {
         self.waiting.insert(value, (leader, index, term));
         self.settle(leader);
         true
+    }
+
+    /// Everybody who believes to lead asks whether that is so.
+    pub(crate) fn ask(&mut self) {
+        let decided = self.history.keys().next_back().copied().unwrap_or(0);
+        for number in self.numbers() {
+            let applied = self.members[&number].applied;
+            let Some(consensus) = self.consensus(number) else {
+                continue;
+            };
+            if consensus.is_up_to_date_leader() {
+                let term = consensus.role().term;
+                let asked = (number, term, consensus.confirm(), decided);
+                self.asked.push(asked);
+                self.deposed += u64::from(applied < decided);
+                self.settle(number);
+            }
+        }
+    }
+
+    /// Whoever learns that it still leads must have applied what anybody had when it asked.
+    fn judge_answers(&mut self, number: u64) {
+        let member = &self.members[&number];
+        let Some(consensus) = &member.running else {
+            self.asked.retain(|(of, ..)| *of != number);
+            return;
+        };
+        let role = consensus.role();
+        let (confirmed, applied) = (consensus.confirmed(), member.applied);
+        let answers = &mut self.confirmed;
+        self.asked.retain(|(of, term, question, decided)| {
+            if *of != number {
+                return true;
+            }
+            let is_same = role.leads && role.term == *term;
+            if is_same && *question <= confirmed {
+                assert!(
+                    applied >= *decided,
+                    "member {number} leads on, and has {applied} of {decided}"
+                );
+                *answers += 1;
+            }
+            is_same && *question > confirmed
+        });
     }
 
     /// Saves a member's state machine, after which its log is forgotten.
@@ -349,6 +402,7 @@ impl Group {
             }
             self.stored(number);
         }
+        self.judge_answers(number);
         if self.members[&number].storing.is_some() {
             return;
         }

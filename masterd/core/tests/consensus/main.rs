@@ -132,6 +132,30 @@ fn a_follower_that_lost_its_connection_disturbs_nobody() {
 }
 
 #[test]
+fn a_leader_is_sure_after_one_round_and_one_that_nobody_hears_never() {
+    let mut group = settled(3, 17);
+    let leader = group.leader().unwrap();
+    let ask = |group: &mut Group| group.order(leader, Consensus::confirm).unwrap();
+    let first = ask(&mut group);
+    let (second, third) = (ask(&mut group), ask(&mut group));
+    // Those who come while one is under way share the next.
+    assert!(first < second && second == third);
+    let sure = |group: &mut Group| group.consensus(leader).unwrap().confirmed();
+    group.run(ms(2));
+    assert_eq!(sure(&mut group), third);
+    for other in group.numbers() {
+        group.cut.insert((other, leader));
+    }
+    let last = ask(&mut group);
+    group.run(ms(3000));
+    assert!(group.leader().is_some_and(|now| now != leader));
+    assert!(sure(&mut group) < last);
+    let mut alone = settled(1, 17);
+    let asked = alone.order(1, Consensus::confirm).unwrap();
+    assert_eq!(alone.consensus(1).unwrap().confirmed(), asked);
+}
+
+#[test]
 fn leadership_is_handed_over_in_a_few_messages() {
     let mut group = settled(3, 3);
     let leader = group.leader().unwrap();
@@ -249,6 +273,18 @@ fn live_badly(seed: u64, troubles: Troubles) -> Group {
                 group.cut.insert((number, other));
             }
             4 => group.cut.clear(),
+            8 if group.random(3) == 0 => {
+                // It goes on to believe that it leads, while the others go on without it.
+                if let Some(leader) = group.leader() {
+                    let others = group.numbers().into_iter();
+                    group.cut.extend(others.map(|other| (other, leader)));
+                }
+                for _ in 0..8 {
+                    group.run(ms(100));
+                    group.propose();
+                    group.ask();
+                }
+            }
             5 if group.runs(number) => group.save(number),
             7 if !group.runs(number) && damaged < count / 2 => {
                 damaged += u64::from(group.flip(number));
@@ -265,7 +301,10 @@ fn live_badly(seed: u64, troubles: Troubles) -> Group {
             }
         }
         let span = ms(group.random(250));
-        group.run(span);
+        for _ in 0..4 {
+            group.ask();
+            group.run(span / 4);
+        }
     }
     heal(&mut group);
     group
@@ -305,7 +344,7 @@ const BAD: Troubles = Troubles {
 fn nothing_committed_is_lost_and_all_agree_whatever_happens() {
     let asked = std::env::var("NESOS_CONSENSUS_SEEDS");
     let seeds = asked.map_or(SEEDS, |seeds| seeds.parse().unwrap());
-    let (mut committed, mut damaged) = (0, 0);
+    let (mut committed, mut damaged, mut confirmed, mut deposed) = (0, 0, 0, 0);
     for seed in 0..seeds {
         // Every other group has slow disks: its members hear and are told things while they wait for them.
         let troubles = Troubles {
@@ -315,6 +354,8 @@ fn nothing_committed_is_lost_and_all_agree_whatever_happens() {
         let lived = catch_unwind(AssertUnwindSafe(|| live_badly(seed, troubles)));
         let group = lived.unwrap_or_else(|_| panic!("seed {seed}"));
         committed += group.known.len();
+        confirmed += group.confirmed;
+        deposed += group.deposed;
         let numbers = group.numbers().into_iter();
         damaged += numbers.filter(|number| group.is_damaged(*number)).count();
         if seed % 51 == 0 {
@@ -326,10 +367,12 @@ fn nothing_committed_is_lost_and_all_agree_whatever_happens() {
         }
     }
     eprintln!(
-        "{seeds} seeds, {committed} commands committed, {damaged} disks damaged and found out"
+        "{seeds} seeds, {committed} commands committed, {damaged} disks damaged and found out, {confirmed} leaders sure, {deposed} deposed ones not"
     );
     assert!(committed as u64 > 20 * seeds, "{committed}");
     assert!(damaged as u64 > seeds / 50, "{damaged}");
+    assert!(confirmed > 10 * seeds, "{confirmed}");
+    assert!(deposed > seeds / 100, "{deposed}");
 }
 
 #[test]

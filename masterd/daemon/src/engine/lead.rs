@@ -17,6 +17,7 @@ use nesos_shell::clock::Clock;
 use nesos_wire::message::MasterToAgent;
 use tokio::sync::oneshot;
 
+use super::asked::{Asked, Question};
 use super::run::Shared;
 use super::split::push_split;
 use super::watchers::Watchers;
@@ -46,6 +47,9 @@ pub(super) struct Lead {
     waiting: BTreeMap<RequestId, oneshot::Sender<Answer>>,
     next_request: u64,
     held: VecDeque<Held>,
+    /// How many Readys were held and are carried out.
+    carried_out: u64,
+    asked: Asked,
     deadline: Option<Instant>,
     times: Arc<Times>,
     /// When the oldest event came that the master has not answered.
@@ -94,6 +98,8 @@ impl Lead {
             waiting: BTreeMap::new(),
             next_request: 0,
             held: VecDeque::new(),
+            carried_out: 0,
+            asked: Asked::default(),
             deadline: None,
             times: shared.times,
             since: None,
@@ -106,9 +112,17 @@ impl Lead {
         self.term
     }
 
-    /// For questions.
-    pub(super) fn master(&self) -> &Master {
-        &self.master
+    /// Answers a question about the master as it is now, once that is the group's. Nothing becomes the group's while the disk
+    /// refuses; then people want to know all the more what there is.
+    pub(super) fn ask(&mut self, question: Question, replica: &mut Replica) {
+        let deliver = question(&self.master);
+        let after = self.carried_out + self.held.len() as u64;
+        self.asked.keep(after, replica.confirm(), deliver);
+    }
+
+    /// Whether no further question is to be taken in for the moment.
+    pub(super) fn is_asked_enough(&self) -> bool {
+        self.asked.is_full()
     }
 
     /// Whether all that was wanted is carried out.
@@ -172,7 +186,8 @@ impl Lead {
                 // What happened before is in the snapshot, so it must not come as an event too.
                 self.settle(replica);
                 let now = self.clock.now();
-                self.watchers.add(&self.master, stream, sender, first, now);
+                let show = self.watchers.add(&self.master, stream, sender, first, now);
+                self.ask(Box::new(|_| show), replica);
                 self.master.watch(self.watchers.are_there());
             }
             Input::StreamClosed(stream) if self.watchers.remove(stream) => {
@@ -308,8 +323,16 @@ impl Lead {
             }
             self.propose(replica);
             if !self.carry_out_agreed(replica) && is_idle {
-                return;
+                break;
             }
+        }
+    }
+
+    /// Answers questions whose answers are the group's by now.
+    pub(super) fn answer(&mut self, replica: &Replica) {
+        match replica.is_refused() {
+            false => self.asked.deliver(self.carried_out, replica.confirmed()),
+            true => self.asked.deliver(u64::MAX, u64::MAX),
         }
     }
 
@@ -337,6 +360,7 @@ impl Lead {
             && let Some(held) = self.held.pop_front()
         {
             has_any = true;
+            self.carried_out += 1;
             if !held.ready.commands.is_empty() {
                 self.times.store.note(held.begin.elapsed());
                 held.ready.commands.iter().for_each(log::command);

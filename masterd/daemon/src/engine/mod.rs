@@ -17,6 +17,7 @@ use crate::convert::subscribe::Subscription;
 use crate::link::Outbox;
 use crate::replica::{Replica, Standing};
 
+mod asked;
 mod lead;
 mod log;
 mod run;
@@ -25,6 +26,7 @@ mod stream;
 mod times;
 mod watchers;
 
+use asked::Question;
 pub(crate) use run::Runner;
 pub(crate) use stream::{StreamBody, StreamSender, channel as stream_channel};
 pub(crate) use times::Times;
@@ -38,7 +40,7 @@ const MAX_QUERIES: usize = 64;
 /// A question, answered between two events.
 enum Query {
     /// About the state of the master, if this one leads.
-    Master(Box<dyn FnOnce(&Master) + Send>),
+    Master(Question),
     /// About this master's part in the group, or an operator's wish about it.
     Replica(Box<dyn FnOnce(&mut Replica) + Send>),
 }
@@ -223,14 +225,18 @@ impl Engine {
         (events, questions)
     }
 
-    /// Reads from the master's state. `None`: this master does not lead, or is stopping.
+    /// Reads from the master's state; what is read is agreed on when this returns, and not older than the question. `None`: this
+    /// master does not lead, or is stopping.
     pub(crate) async fn query<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Master) -> T + Send + 'static,
     ) -> Option<T> {
         let (reply, answer) = oneshot::channel();
-        // The asker may have given up meanwhile; that is its own affair.
-        let query = Box::new(move |master: &Master| drop(reply.send(question(master))));
+        let query: Question = Box::new(move |master| {
+            let answer = question(master);
+            // The asker may have given up meanwhile; that is its own affair.
+            Box::new(move || drop(reply.send(answer)))
+        });
         self.queries.send(Query::Master(query)).await.ok()?;
         answer.await.ok()
     }

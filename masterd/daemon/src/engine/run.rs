@@ -111,7 +111,7 @@ impl Runner {
                 happened = self.replica.happened() => {
                     self.replica.take(happened, self.clock.now());
                 }
-                Some(query) = self.mailbox.queries.recv() => self.ask(query),
+                Some(query) = self.mailbox.queries.recv(), if !self.is_asked_enough() => self.ask(query),
                 Some(input) = self.mailbox.inputs.recv(), if !is_stuck => self.take_batch(input),
                 () = tokio::time::sleep_until(due) => self.tick(),
             }
@@ -138,6 +138,12 @@ impl Runner {
         self.replica.is_refused() || self.is_full()
     }
 
+    fn is_asked_enough(&self) -> bool {
+        self.lead
+            .as_ref()
+            .is_some_and(|lead| lead.is_asked_enough())
+    }
+
     fn is_full(&self) -> bool {
         self.lead.as_ref().is_some_and(|lead| lead.is_full())
     }
@@ -157,8 +163,8 @@ impl Runner {
         match query {
             Query::Master(question) => {
                 // Dropped, it says that there is no answer.
-                if let Some(lead) = &self.lead {
-                    question(lead.master());
+                if let Some(lead) = &mut self.lead {
+                    lead.ask(question, &mut self.replica);
                 }
             }
             Query::Replica(wish) => wish(&mut self.replica),
@@ -208,6 +214,7 @@ impl Runner {
             let before = self.replica.proposed();
             lead.tell_masters(&self.replica);
             lead.settle(&mut self.replica);
+            lead.answer(&self.replica);
             if self.replica.proposed() == before {
                 break;
             }

@@ -16,6 +16,7 @@ use nesos_base::time::{Duration, Instant};
 use tokio::sync::{Mutex, oneshot};
 
 use super::StreamSender;
+use super::asked::Delivery;
 use crate::convert::event::Format;
 use crate::convert::news;
 
@@ -77,7 +78,7 @@ impl Watchers {
         !self.open.is_empty()
     }
 
-    /// A new watcher: the snapshot, and a heartbeat at once.
+    /// A new watcher: a heartbeat at once, and the snapshot by what is returned.
     pub(super) fn add(
         &mut self,
         master: &Master,
@@ -85,25 +86,21 @@ impl Watchers {
         sender: StreamSender,
         first: oneshot::Sender<Bytes>,
         now: Instant,
-    ) {
+    ) -> Delivery {
         while self.open.len() >= self.most {
             if let Some((oldest, sender)) = self.open.pop_front() {
                 sender.cut();
                 self.note_cut(oldest, "makes room for a newer one");
             }
         }
-        tokio::spawn(show(
-            master.view(),
-            sender.format,
-            first,
-            Arc::clone(&self.turn),
-        ));
+        let show = show(master.view(), sender.format, first, Arc::clone(&self.turn));
         if sender.push(record(&heartbeat(), sender.format)) {
             self.open.push_back((stream, sender));
         }
         self.heartbeat_at
             .get_or_insert(now + Duration::from_secs(HEARTBEAT_SECONDS));
         self.count();
+        Box::new(|| drop(tokio::spawn(show)))
     }
 
     /// The stream's reader is gone. `false`: it was none of these.

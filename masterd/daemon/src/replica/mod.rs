@@ -267,6 +267,16 @@ impl Replica {
         self.proposed
     }
 
+    /// Asks the group whether this master still leads, as [`Consensus::confirm`].
+    pub(crate) fn confirm(&mut self) -> u64 {
+        self.consensus.confirm()
+    }
+
+    /// What the group has confirmed, as [`Consensus::confirmed`].
+    pub(crate) fn confirmed(&self) -> u64 {
+        self.consensus.confirmed()
+    }
+
     /// Up to where the registry has got.
     pub(crate) fn applied(&self) -> u64 {
         self.applied
