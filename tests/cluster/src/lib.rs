@@ -6,6 +6,8 @@
 
 mod command;
 mod dev;
+pub mod history;
+pub mod hosts;
 pub mod http;
 pub mod resources;
 pub mod scheduler;
