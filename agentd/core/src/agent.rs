@@ -14,15 +14,16 @@ use nesos_wire::{AgentId, Attempt, ContainerId, ExecutorKey, TaskKey, Uuid};
 
 use crate::checkpoint::Record;
 use crate::event::{Action, Config, Event, Level, Moment, Note, Ready};
-use crate::executors::{Executor, key_of};
+use crate::executors::{EXECUTOR_WISHES, Executor, key_of};
 use crate::history::{Completed, Counters, History};
 use crate::lending::Lending;
 use crate::link::{Link, LinkView};
 use crate::operations::Operations;
-use crate::probing::{self, Probing};
+use crate::probing;
 use crate::rng::Rng;
 use crate::stream::Stream;
-use crate::task::{Draft, Phase, Task};
+use crate::task::{DESTROYED, Draft, LOOKED_AT, Phase, STORED_SENT, Task, UNSTORED_SENT, WISHES};
+use crate::timed::Timed;
 
 /// The state machine. See the crate header for how to drive it.
 #[derive(Debug, Clone)]
@@ -30,12 +31,12 @@ pub struct Agent {
     pub(crate) config: Config,
     pub(crate) id: Option<AgentId>,
     pub(crate) link: Link,
-    pub(crate) tasks: BTreeMap<TaskKey, Task>,
+    pub(crate) tasks: Timed<TaskKey, Task, WISHES>,
     pub(crate) operations: Operations,
     /// Containers of tasks that exist, by id: their tasks are active.
     pub(crate) containers: BTreeMap<ContainerId, TaskKey>,
     /// What frameworks have brought, live.
-    pub(crate) executors: BTreeMap<ExecutorKey, Executor>,
+    pub(crate) executors: Timed<ExecutorKey, Executor, EXECUTOR_WISHES>,
     /// Containers of custom executors.
     pub(crate) executor_containers: BTreeMap<ContainerId, ExecutorKey>,
     /// The newest ended tasks, oldest first.
@@ -51,8 +52,6 @@ pub struct Agent {
     pub(crate) is_overcommitted: bool,
     pub(crate) lending: Lending,
     pub(crate) history: History,
-    /// The checks of tasks that run.
-    pub(crate) probing: BTreeMap<TaskKey, Probing>,
 }
 
 #[derive(Debug, Clone)]
@@ -341,46 +340,56 @@ impl Agent {
     }
 
     fn send_updates(&mut self) {
-        let is_resting = self.is_store_resting();
-        for (key, task) in &mut self.tasks {
-            if is_resting && task.is_stored {
-                continue;
-            }
-            let latest = task.stream.latest();
-            if let Some(status) = task.stream.take_due(self.moment.now) {
-                let update = TaskUpdate {
-                    key: key.clone(),
-                    status: status.clone(),
-                    latest,
+        for wish in self.sendable() {
+            for key in self.tasks.due(*wish, self.moment.now) {
+                let Some(task) = self.tasks.get_mut(&key) else {
+                    continue;
                 };
-                self.out.send.push(AgentToMaster::Update(update));
+                let latest = task.stream.latest();
+                if let Some(status) = task.stream.take_due(self.moment.now) {
+                    let status = status.clone();
+                    let update = TaskUpdate {
+                        key,
+                        status,
+                        latest,
+                    };
+                    self.out.send.push(AgentToMaster::Update(update));
+                }
             }
         }
     }
 
-    fn deadline(&self) -> Option<Instant> {
+    /// Heads of which streams may be sent: while the disk rests only those that need not be on it.
+    fn sendable(&self) -> &'static [usize] {
+        match (self.link.is_live(), self.is_store_resting()) {
+            (false, _) => &[],
+            (true, true) => &[UNSTORED_SENT],
+            (true, false) => &[STORED_SENT, UNSTORED_SENT],
+        }
+    }
+
+    fn deadline(&mut self) -> Option<Instant> {
         let is_resting = self.is_store_resting();
-        let tasks = self.tasks.values().flat_map(|task| {
-            let is_sendable = self.link.is_live() && !(is_resting && task.is_stored);
-            [
-                task.phase.destroy_at(),
-                task.stream.deadline().filter(|_| is_sendable),
-            ]
-        });
+        let sendable = self.sendable().iter();
+        let sending = sendable.filter_map(|wish| self.tasks.first(*wish)).min();
+        let operations = match self.link.is_live() {
+            true => self.operations.deadline(is_resting),
+            false => None,
+        };
         let others = [
-            self.probing.values().filter_map(Probing::deadline).min(),
+            self.tasks.first(DESTROYED),
+            self.tasks.first(LOOKED_AT),
+            sending,
+            self.executors.first(0),
+            operations,
             self.link.deadline(),
-            self.operations
-                .deadline(is_resting)
-                .filter(|_| self.link.is_live()),
             self.shutdown_at,
             self.store_blocked
                 .as_ref()
                 .map(|blocked| blocked.retry_at)
                 .filter(|_| is_resting),
         ];
-        let executors = self.executors.values().map(Executor::deadline);
-        tasks.chain(others).chain(executors).flatten().min()
+        others.into_iter().flatten().min()
     }
 }
 

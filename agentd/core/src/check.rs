@@ -26,6 +26,9 @@ impl Agent {
         if !self.is_overcommitted && !self.resources().contains(&own) {
             return Err("more is in use than the agent has".into());
         }
+        self.tasks.check()?;
+        self.executors.check()?;
+        self.operations.check()?;
         self.check_executors()?;
         for (container, key) in &self.containers {
             let owner = self.tasks.get(key).and_then(|task| task.container.as_ref());

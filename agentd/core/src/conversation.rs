@@ -69,9 +69,7 @@ impl Agent {
     }
 
     fn pause_streams(&mut self) {
-        for task in self.tasks.values_mut() {
-            task.stream.pause();
-        }
+        self.tasks.change_all(|_, task| task.stream.pause());
         self.operations.pause();
     }
 

@@ -12,7 +12,7 @@ use crate::agent::Agent;
 use crate::checkpoint::Record;
 use crate::event::{Action, Level, SHUTDOWN_LIMIT};
 use crate::executors::key_of;
-use crate::task::{Draft, Phase};
+use crate::task::{DESTROYED, Draft, Phase};
 
 /// How long after the grace period the helper may take to report before everything is killed without it.
 const HELPER_LATE: Duration = Duration::from_secs(5);
@@ -175,22 +175,18 @@ impl Agent {
     /// Containers that outlive their kill are destroyed, again and again.
     pub(crate) fn insist_on_kills(&mut self) {
         let now = self.moment.now;
-        for task in self.tasks.values_mut() {
-            let (Some(destroy_at), Some(container)) = (task.phase.destroy_at(), &task.container)
-            else {
+        for key in self.tasks.due(DESTROYED, now) {
+            let Some(task) = self.tasks.get_mut(&key) else {
                 continue;
             };
-            if now < destroy_at {
-                continue;
-            }
-            self.out.actions.push(Action::Destroy {
-                container: container.clone(),
-            });
             let destroy_at = now + INSIST;
             task.phase = match task.phase {
                 Phase::Aborting { .. } => Phase::Aborting { destroy_at },
                 _ => Phase::Killing { destroy_at },
             };
+            let container = task.container.clone();
+            let destroy = container.map(|container| Action::Destroy { container });
+            self.out.actions.extend(destroy);
         }
     }
 

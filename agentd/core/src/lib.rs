@@ -32,6 +32,7 @@ pub mod slack;
 mod storing;
 mod stream;
 mod task;
+mod timed;
 pub mod user_ids;
 
 pub use agent::{Agent, TaskView};

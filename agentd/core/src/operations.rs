@@ -4,8 +4,9 @@
 //! made of them is checkpointed apart, so that the ground may change. Invariants: an operation is applied once, and its
 //! record is on disk before its end is told; what a task uses is never converted.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
+use nesos_base::time::Instant;
 use nesos_wire::Uuid;
 use nesos_wire::message::AgentToMaster;
 use nesos_wire::operation::{OperationReport, OperationSpec, OperationState, OperationStatus};
@@ -16,6 +17,7 @@ use crate::agent::Agent;
 use crate::checkpoint::Record;
 use crate::event::{Action, Level};
 use crate::repeat::Repeat;
+use crate::timed::{Due, Timed};
 
 /// Most operations whose end is unacknowledged; the master keeps to the same number.
 pub const MAX_OPERATIONS: usize = 1000;
@@ -73,12 +75,41 @@ struct Pending {
     is_stored: bool,
 }
 
+/// What an operation wants at its times: to be told, being on disk.
+const STORED_TOLD: usize = 0;
+/// To be told, not being checkpointed.
+const UNSTORED_TOLD: usize = 1;
+/// How many kinds that are.
+const WISHES: usize = 2;
+
+impl Due<WISHES> for Pending {
+    fn due(&self) -> [Option<Instant>; WISHES] {
+        let mut due = [None; WISHES];
+        let wish = if self.is_stored {
+            STORED_TOLD
+        } else {
+            UNSTORED_TOLD
+        };
+        due[wish] = Some(self.repeat.deadline());
+        due
+    }
+}
+
+/// Which may be told: while the disk rests only those that need not be on it.
+fn sendable(is_resting: bool) -> &'static [usize] {
+    if is_resting {
+        &[UNSTORED_TOLD]
+    } else {
+        &[STORED_TOLD, UNSTORED_TOLD]
+    }
+}
+
 /// What operations have made, and those whose end is unacknowledged.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Operations {
     /// Dynamically reserved resources and volumes.
     made: Resources,
-    pending: BTreeMap<Uuid, Pending>,
+    pending: Timed<Uuid, Pending, WISHES>,
     /// The newest acknowledged ones: a repeated order must not be carried out again.
     done: VecDeque<Uuid>,
 }
@@ -144,18 +175,16 @@ impl Operations {
 
     /// The link is gone: all is to be sent again.
     pub(crate) fn pause(&mut self) {
-        self.pending
-            .values_mut()
-            .for_each(|pending| pending.repeat.pause());
+        self.pending.change_all(|_, pending| pending.repeat.pause());
     }
 
     /// A greeting tells all of them: none is told again before its first repetition. Told twice at once, the second could
     /// cross the acknowledgement of the first and put back into the master's books what the agent has forgotten.
-    pub(crate) fn greeted(&mut self, now: nesos_base::time::Instant) {
-        for pending in self.pending.values_mut() {
+    pub(crate) fn greeted(&mut self, now: Instant) {
+        self.pending.change_all(|_, pending| {
             pending.repeat.pause();
             pending.repeat.take_due(now);
-        }
+        });
     }
 
     /// Takes back an update that was not sent after all; whether it must not be sent before the disk is well.
@@ -170,12 +199,14 @@ impl Operations {
     }
 
     /// When one wants to be sent. With a resting disk only those that are not on it.
-    pub(crate) fn deadline(&self, is_resting: bool) -> Option<nesos_base::time::Instant> {
-        let sendable = self
-            .pending
-            .values()
-            .filter(|pending| !(is_resting && pending.is_stored));
-        sendable.map(|pending| pending.repeat.deadline()).min()
+    pub(crate) fn deadline(&mut self, is_resting: bool) -> Option<Instant> {
+        let wishes = sendable(is_resting).iter();
+        wishes.filter_map(|wish| self.pending.first(*wish)).min()
+    }
+
+    /// Whether the index of what is due is right.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        self.pending.check()
     }
 
     fn remember(&mut self, operation: Uuid) {
@@ -256,8 +287,10 @@ impl Agent {
     }
 
     pub(crate) fn acknowledge_operation(&mut self, uuid: Uuid) {
-        let mut pending = self.operations.pending.iter();
-        let found = pending.find(|(_, pending)| pending.report.status.uuid == Some(uuid));
+        let found = {
+            let mut pending = self.operations.pending.iter();
+            pending.find(|(_, pending)| pending.report.status.uuid == Some(uuid))
+        };
         let Some((operation, is_stored)) = found.map(|(id, pending)| (*id, pending.is_stored))
         else {
             return;
@@ -271,11 +304,15 @@ impl Agent {
     }
 
     pub(crate) fn send_operations(&mut self) {
-        let is_resting = self.is_store_resting();
-        for pending in self.operations.pending.values_mut() {
-            if !(is_resting && pending.is_stored) && pending.repeat.take_due(self.moment.now) {
-                let report = pending.report.clone();
-                self.out.send.push(AgentToMaster::OperationUpdate(report));
+        let now = self.moment.now;
+        for wish in sendable(self.is_store_resting()) {
+            for operation in self.operations.pending.due(*wish, now) {
+                if let Some(pending) = self.operations.pending.get_mut(&operation)
+                    && pending.repeat.take_due(now)
+                {
+                    let report = pending.report.clone();
+                    self.out.send.push(AgentToMaster::OperationUpdate(report));
+                }
             }
         }
     }

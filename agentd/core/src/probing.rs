@@ -9,11 +9,11 @@ use nesos_base::time::{Duration, Instant};
 use nesos_wire::TaskKey;
 use nesos_wire::check::{Check, CheckStatus, Checks, Probe};
 use nesos_wire::framework_executor::ExecutorKind;
-use nesos_wire::task::{Reason, TaskState, TaskStatus};
+use nesos_wire::task::{Reason, TaskSpec, TaskState, TaskStatus};
 
 use crate::agent::Agent;
 use crate::event::{Action, Level};
-use crate::task::{Draft, Phase, Task};
+use crate::task::{Draft, LOOKED_AT, Phase, Task};
 
 /// Shortest pause between two looks of a kind: one without would keep a core busy.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
@@ -184,34 +184,35 @@ impl Agent {
     /// Begins to check a task that runs, if it is to be checked here.
     pub(crate) fn begin_probing(&mut self, key: &TaskKey) {
         let now = self.moment.now;
-        let task = self.tasks.get(key);
-        if let Some((task, checks)) = task.and_then(|task| Some((task, checks_of(task)?)))
+        if let Some(task) = self.tasks.get_mut(key)
+            && let Some(checks) = checks_of(&task.spec)
             && task.phase == Phase::Running
         {
             let probing = Probing::begin(checks, task.stream.newest(), now);
-            self.probing.insert(key.clone(), probing);
+            task.probing = Some(Box::new(probing));
         }
     }
 
     pub(crate) fn run_probes(&mut self) {
-        let (tasks, now) = (&self.tasks, self.moment.now);
-        let actions = &mut self.out.actions;
-        self.probing.retain(|key, probing| {
-            let Some(task) = tasks.get(key).filter(|task| task.phase == Phase::Running) else {
-                return false;
+        let now = self.moment.now;
+        for key in self.tasks.due(LOOKED_AT, now) {
+            let Some(task) = self.tasks.get_mut(&key) else {
+                continue;
             };
-            let (Some(checks), Some(container)) = (checks_of(task), &task.container) else {
-                return false;
+            let (Some(probing), Some(checks), Some(container)) =
+                (&mut task.probing, checks_of(&task.spec), &task.container)
+            else {
+                continue;
             };
             let due = probing.take_due(checks, now);
-            actions.extend(due.map(|(kind, check)| Action::Probe {
+            let looks = due.map(|(kind, check)| Action::Probe {
                 container: container.clone(),
                 kind,
                 probe: Box::new(check.probe.clone()),
                 timeout_ms: check.timeout_ms,
-            }));
-            true
-        });
+            });
+            self.out.actions.extend(looks);
+        }
     }
 
     /// A look at the task in this container has ended; `Err`: how it came to nothing.
@@ -224,10 +225,11 @@ impl Agent {
         let Some(key) = self.containers.get(container).cloned() else {
             return;
         };
-        let (Some(task), Some(probing)) = (self.tasks.get(&key), self.probing.get_mut(&key)) else {
+        let running = self.tasks.get_mut(&key);
+        let Some(task) = running.filter(|task| task.phase == Phase::Running) else {
             return;
         };
-        let Some(checks) = checks_of(task).filter(|_| task.phase == Phase::Running) else {
+        let (Some(probing), Some(checks)) = (&mut task.probing, checks_of(&task.spec)) else {
             return;
         };
         let (can_tell, found) = (task.stream.has_room(), result.as_ref().ok().copied());
@@ -262,9 +264,9 @@ impl Agent {
 }
 
 /// What of the task is checked here.
-pub(crate) fn checks_of(task: &Task) -> Option<&Checks> {
-    let is_ours = task.spec.kind != ExecutorKind::Custom;
-    task.spec.checks.as_deref().filter(|_| is_ours)
+pub(crate) fn checks_of(spec: &TaskSpec) -> Option<&Checks> {
+    let is_ours = spec.kind != ExecutorKind::Custom;
+    spec.checks.as_deref().filter(|_| is_ours)
 }
 
 /// What a new status says of the task's check, and of the health of one that its health check has killed.
@@ -272,7 +274,7 @@ pub(crate) fn of_new_status(
     task: Option<&Task>,
     state: TaskState,
 ) -> (Option<bool>, Option<CheckStatus>) {
-    let checks = task.and_then(checks_of);
+    let checks = task.and_then(|task| checks_of(&task.spec));
     let check = checks.and_then(|checks| Some(checks.check.as_ref()?.probe.nothing()));
     let newest = task.and_then(|task| task.stream.newest());
     let was_ill = newest.and_then(|status| status.healthy) == Some(false);

@@ -22,6 +22,7 @@ use crate::reconfiguration::Configuration;
 use crate::rng::Rng;
 use crate::stream::Acknowledged;
 use crate::task::{Phase, Task};
+use crate::timed::Timed;
 
 impl Agent {
     /// An agent that continues where `records` end. Its first [`Ready`] adopts every container they speak of.
@@ -30,10 +31,10 @@ impl Agent {
             config,
             id: None,
             link: Link::new(),
-            tasks: BTreeMap::new(),
+            tasks: Timed::default(),
             operations: Operations::default(),
             containers: BTreeMap::new(),
-            executors: BTreeMap::new(),
+            executors: Timed::default(),
             executor_containers: BTreeMap::new(),
             finished: VecDeque::new(),
             rng: Rng::new(seed),
@@ -44,7 +45,6 @@ impl Agent {
             is_overcommitted: false,
             lending: Lending::default(),
             history: History::default(),
-            probing: BTreeMap::new(),
         };
         let mut boot_id = None;
         let configuration = Configuration::of(&agent.config);
@@ -214,11 +214,12 @@ impl Agent {
             }
             adopted += usize::from(phase.is_active());
         }
-        for (key, task) in self
-            .tasks
-            .iter_mut()
-            .filter(|(_, task)| task.spec.kind != ExecutorKind::Custom)
-        {
+        let keys: Vec<TaskKey> = self.tasks.keys().cloned().collect();
+        for key in keys {
+            let task = self.tasks.get_mut(&key);
+            let Some(task) = task.filter(|task| task.spec.kind != ExecutorKind::Custom) else {
+                continue;
+            };
             let Some(container) = task.container.clone() else {
                 continue;
             };
@@ -238,7 +239,7 @@ impl Agent {
                 continue;
             }
             adopted += 1;
-            self.containers.insert(container.clone(), key.clone());
+            self.containers.insert(container.clone(), key);
             self.out.actions.push(Action::Adopt {
                 container: container.clone(),
                 rebooted: has_rebooted,

@@ -11,7 +11,9 @@ use nesos_wire::task::{Reason, Source, TaskSpec, TaskState};
 
 use crate::event::{Finish, Limitation};
 use crate::executors::Ties;
+use crate::probing::Probing;
 use crate::stream::Stream;
+use crate::timed::Due;
 
 /// Where a task is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +72,32 @@ pub(crate) struct Task {
     pub(crate) verdict: Option<Draft>,
     /// What each of its statuses says beside what the core knows: see [`nesos_wire::task::TaskStatus::extra`].
     pub(crate) extra: Vec<u8>,
+    /// Its checks, once it runs, if it is checked here.
+    pub(crate) probing: Option<Box<Probing>>,
+}
+
+/// What a task wants at its times: its container destroyed.
+pub(crate) const DESTROYED: usize = 0;
+/// Looked at.
+pub(crate) const LOOKED_AT: usize = 1;
+/// The head of its stream sent, which is on disk.
+pub(crate) const STORED_SENT: usize = 2;
+/// The head of its stream sent, which is not checkpointed.
+pub(crate) const UNSTORED_SENT: usize = 3;
+/// How many kinds that are.
+pub(crate) const WISHES: usize = 4;
+
+impl Due<WISHES> for Task {
+    fn due(&self) -> [Option<Instant>; WISHES] {
+        let look = self.probing.as_ref().and_then(|probing| probing.deadline());
+        let send = self.stream.deadline();
+        let mut due = [None; WISHES];
+        due[DESTROYED] = self.phase.destroy_at();
+        due[LOOKED_AT] = look.filter(|_| self.phase == Phase::Running);
+        due[STORED_SENT] = send.filter(|_| self.is_stored);
+        due[UNSTORED_SENT] = send.filter(|_| !self.is_stored);
+        due
+    }
 }
 
 /// A status before it gets a uuid and a time.
@@ -119,6 +147,7 @@ impl Task {
             ties: Ties::default(),
             verdict: None,
             extra: Vec::new(),
+            probing: None,
         }
     }
 

@@ -10,12 +10,15 @@ use nesos_wire::task::{Reason, TaskState};
 use nesos_wire::{ContainerId, ExecutorKey, FrameworkId, TaskKey};
 
 use super::launch::NO_STATUS;
-use super::{Executor, ExecutorEvent, ExecutorPhase, HEARTBEAT, holder_key, key_of};
+use super::{
+    EXECUTOR_WISHES, Executor, ExecutorEvent, ExecutorPhase, HEARTBEAT, holder_key, key_of,
+};
 use crate::agent::Agent;
 use crate::checkpoint::Record;
 use crate::event::{Action, ContainerEvent, Finish, Level};
 use crate::kill::INSIST;
 use crate::task::{Draft, Phase, Task, limitation_draft, outcome_text};
+use crate::timed::Due;
 
 impl Agent {
     /// Asks it to end its tasks and itself.
@@ -268,13 +271,7 @@ impl Agent {
 
     pub(crate) fn run_executor_timers(&mut self) {
         let now = self.moment.now;
-        let due: Vec<ExecutorKey> = self
-            .executors
-            .values()
-            .filter(|e| e.deadline().is_some_and(|at| at <= now))
-            .map(|e| e.spec.key.clone())
-            .collect();
-        for key in due {
+        for key in self.executors.due(0, now) {
             self.executor_is_due(&key);
         }
     }
@@ -326,18 +323,17 @@ impl Agent {
     }
 }
 
-impl Executor {
-    /// When something is due.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
+impl Due<EXECUTOR_WISHES> for Executor {
+    fn due(&self) -> [Option<Instant>; EXECUTOR_WISHES] {
         if !self.is_custom() {
-            return None;
+            return [None];
         }
-        match self.phase {
+        [match self.phase {
             ExecutorPhase::Registering { until } => until,
             ExecutorPhase::Returning { until } => Some(until),
             ExecutorPhase::Running => self.stream.map(|_| self.heartbeat_at),
             ExecutorPhase::Terminating { destroy_at } => Some(destroy_at),
-        }
+        }]
     }
 }
 

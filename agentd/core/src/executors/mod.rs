@@ -30,6 +30,9 @@ pub const HEARTBEAT: Duration = Duration::from_secs(30 * 60);
 /// How many statuses of a task are remembered that its framework has acknowledged: its executor may repeat them.
 pub const MAX_SEEN: usize = 64;
 
+/// At one time an executor wants one thing: which, its phase says.
+pub(crate) const EXECUTOR_WISHES: usize = 1;
+
 /// How long executors may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExecutorTimes {

@@ -169,7 +169,7 @@ impl Agent {
     }
 
     pub(crate) fn snapshot_executors(&self, records: &mut Vec<Record>) {
-        for (key, executor) in &self.executors {
+        for (key, executor) in self.executors.iter() {
             records.push(Record::ExecutorLaunched {
                 executor: Box::new(executor.spec.clone()),
                 container: executor.container.clone(),
