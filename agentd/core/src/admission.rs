@@ -13,7 +13,6 @@ use nesos_wire::{ContainerId, TaskKey};
 use crate::agent::{Agent, exclusive};
 use crate::checkpoint::Record;
 use crate::event::{Action, Level};
-use crate::executors::executor_bytes;
 use crate::task::{Draft, Phase, Task};
 
 /// What is to become of a launch.
@@ -131,7 +130,7 @@ impl Agent {
             );
             return Verdict::Bounce(Draft::agent(lost, Reason::InvalidOffers, text));
         }
-        if self.held_bytes() + spec_bytes(spec) > crate::MAX_SPEC_BYTES {
+        if self.held.bytes + spec_bytes(spec) > crate::MAX_SPEC_BYTES {
             let text = format!(
                 "The descriptions of this agent's tasks would exceed {} bytes",
                 crate::MAX_SPEC_BYTES
@@ -185,22 +184,14 @@ impl Agent {
             spec: spec_box,
         });
         self.containers.insert(container.clone(), key.clone());
+        self.held.take(&spec, false);
         self.tasks.insert(key, Task::new(spec, Some(container)));
-    }
-
-    /// Bytes that a `Hello` needs for what is held already.
-    pub(crate) fn held_bytes(&self) -> usize {
-        let tasks: usize = self.tasks.values().map(|task| spec_bytes(&task.spec)).sum();
-        let executors = self.executors.values();
-        tasks
-            + executors
-                .map(|one| executor_bytes(&one.spec))
-                .sum::<usize>()
     }
 
     fn refuse(&mut self, spec: TaskSpec, draft: Draft) {
         let key = spec.key.clone();
         self.forget(&key);
+        self.held.take(&spec, true);
         let mut task = Task::new(spec, None);
         task.is_stored = false;
         task.phase = Phase::Ended;

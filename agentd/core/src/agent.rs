@@ -15,6 +15,7 @@ use nesos_wire::{AgentId, Attempt, ContainerId, ExecutorKey, TaskKey, Uuid};
 use crate::checkpoint::Record;
 use crate::event::{Action, Config, Event, Level, Moment, Note, Ready};
 use crate::executors::{EXECUTOR_WISHES, Executor, key_of};
+use crate::held::Held;
 use crate::history::{Completed, Counters, History};
 use crate::lending::Lending;
 use crate::link::{Link, LinkView};
@@ -33,6 +34,8 @@ pub struct Agent {
     pub(crate) link: Link,
     pub(crate) tasks: Timed<TaskKey, Task, WISHES>,
     pub(crate) operations: Operations,
+    /// What tasks and executors hold together.
+    pub(crate) held: Held,
     /// Containers of tasks that exist, by id: their tasks are active.
     pub(crate) containers: BTreeMap<ContainerId, TaskKey>,
     /// What frameworks have brought, live.
@@ -179,14 +182,7 @@ impl Agent {
 
     /// What is in use.
     pub fn used(&self) -> Resources {
-        let mut used = Resources::new();
-        for task in self.tasks.values().filter(|task| task.phase.is_active()) {
-            used.add(&task.spec.resources);
-        }
-        for executor in self.executors.values() {
-            used.add(&executor.spec.resources);
-        }
-        used
+        self.held.resources.clone()
     }
 
     /// What new tasks may get. Any number of tasks may have what is shared.
@@ -261,8 +257,11 @@ impl Agent {
             self.containers.remove(container);
         }
         self.push_status(key, status);
-        if let Some(task) = self.tasks.get_mut(key) {
+        if let Some(task) = self.tasks.get_mut(key)
+            && task.phase.is_active()
+        {
             task.phase = Phase::Ended;
+            self.held.end(&task.spec);
         }
         self.note(Level::Info, text);
         self.after_end(key);
@@ -284,6 +283,7 @@ impl Agent {
 
     pub(crate) fn drop_task(&mut self, key: &TaskKey) -> Option<Attempt> {
         let task = self.tasks.remove(key)?;
+        self.held.drop(&task.spec, !task.phase.is_active());
         let attempt = task.spec.attempt;
         let executor = key_of(&task.spec);
         // A custom executor's task has nothing of its own.

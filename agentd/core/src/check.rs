@@ -29,6 +29,9 @@ impl Agent {
         self.tasks.check()?;
         self.executors.check()?;
         self.operations.check()?;
+        if self.held != self.count_held() {
+            return Err("the sums of what is held are not those of what there is".into());
+        }
         self.check_executors()?;
         for (container, key) in &self.containers {
             let owner = self.tasks.get(key).and_then(|task| task.container.as_ref());

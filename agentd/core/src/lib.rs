@@ -16,6 +16,7 @@ mod conversation;
 mod event;
 mod executors;
 pub mod fetch;
+mod held;
 mod history;
 pub mod image;
 mod kill;

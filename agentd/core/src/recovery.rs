@@ -14,6 +14,7 @@ use nesos_wire::task::TaskState;
 use crate::agent::Agent;
 use crate::checkpoint::Record;
 use crate::event::{Action, Config, Level, Moment, Ready, Seed};
+use crate::held::Held;
 use crate::history::{Counters, History};
 use crate::lending::{self, Lending};
 use crate::link::Link;
@@ -33,6 +34,7 @@ impl Agent {
             link: Link::new(),
             tasks: Timed::default(),
             operations: Operations::default(),
+            held: Held::default(),
             containers: BTreeMap::new(),
             executors: Timed::default(),
             executor_containers: BTreeMap::new(),
@@ -70,6 +72,7 @@ impl Agent {
         }
         agent.adopt_executors(has_rebooted);
         agent.adopt_all(has_rebooted);
+        agent.held = agent.count_held();
         agent.settle_executors();
         let keys: Vec<TaskKey> = agent.tasks.keys().cloned().collect();
         keys.iter().for_each(|key| agent.begin_probing(key));

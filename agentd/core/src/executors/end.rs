@@ -136,6 +136,7 @@ impl Agent {
         let Some(executor) = self.executors.remove(key) else {
             return;
         };
+        self.held.drop_executor(&executor.spec);
         self.executor_containers.remove(&executor.container);
         let draft = executor.verdict.clone().unwrap_or(draft);
         self.note(

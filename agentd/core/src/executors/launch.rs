@@ -98,7 +98,7 @@ impl Agent {
             None if self.executors.len() >= MAX_EXECUTORS => Standing::Gone(format!(
                 "The agent holds {MAX_EXECUTORS} executors, which is its limit"
             )),
-            None if self.held_bytes() + executor_bytes(executor) > crate::MAX_SPEC_BYTES => {
+            None if self.held.bytes + executor_bytes(executor) > crate::MAX_SPEC_BYTES => {
                 Standing::Gone(format!(
                     "The descriptions of this agent's executors and tasks would exceed {} bytes",
                     crate::MAX_SPEC_BYTES
@@ -138,6 +138,7 @@ impl Agent {
             self.executor_containers
                 .insert(container.clone(), key.clone());
         }
+        self.held.take_executor(&spec);
         self.executors.insert(key, Executor::new(spec, container));
     }
 
@@ -182,6 +183,7 @@ impl Agent {
             parent: parent.clone(),
             group,
         });
+        self.held.take(&spec, false);
         let task_key = spec.key.clone();
         if parent.is_some() {
             self.containers.insert(container.clone(), task_key.clone());
