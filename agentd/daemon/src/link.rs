@@ -9,9 +9,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use agentd_core::{Event, LinkError};
-use nesos_shell::framed::{self, FrameReader};
+use nesos_shell::framed::{self, FrameReader, LinkError as LinkBroke};
 use nesos_wire::Uuid;
+use nesos_wire::frame::{self, FrameError};
 use nesos_wire::message::{AgentToMaster, MasterToAgent};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -24,6 +26,8 @@ use crate::settings::Settings;
 /// Most messages that wait to be written: a head of each of 1024 streams, and answers. More means a master that does not
 /// read, and the link is given up.
 const OUTBOX: usize = 2048;
+/// Bytes after which nothing more is written along: what a TLS record holds.
+const TOGETHER: usize = 16 * 1024;
 /// Most connections at a time that the master has asked for; a session of a person has two.
 const MAX_CALLBACKS: usize = 64;
 /// How long a goodbye may take.
@@ -210,15 +214,86 @@ async fn write_all(
     mut writer: tokio::io::WriteHalf<MasterStream>,
     mut outbox: mpsc::Receiver<AgentToMaster>,
 ) -> String {
-    use tokio::io::AsyncWriteExt;
     while let Some(message) = outbox.recv().await {
-        match timeout(WRITE_LIMIT, framed::write(&mut writer, &message)).await {
+        let bytes = match with_what_waits(&message, &mut outbox) {
+            Ok(bytes) => bytes,
+            Err(error) => return error.to_string(),
+        };
+        let written = async {
+            writer.write_all(&bytes).await?;
+            writer.flush().await
+        };
+        match timeout(WRITE_LIMIT, written).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => return error.to_string(),
+            Ok(Err(error)) => return LinkBroke::from(error).to_string(),
             Err(_) => return "the master takes no bytes".into(),
         }
     }
     // The link is over in any case.
     let _ = writer.shutdown().await;
     "the agent closed the link".into()
+}
+
+/// The message as it is sent, and with it those that wait behind it: when many tasks start or end at once, one record and one
+/// system call carry the statuses of dozens.
+fn with_what_waits(
+    message: &AgentToMaster,
+    outbox: &mut mpsc::Receiver<AgentToMaster>,
+) -> Result<Vec<u8>, FrameError> {
+    let mut bytes = frame::encode(message)?;
+    while bytes.len() < TOGETHER
+        && let Ok(message) = outbox.try_recv()
+    {
+        bytes.extend(frame::encode(&message)?);
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Queues pongs of these numbers.
+    fn queued(count: u64) -> mpsc::Receiver<AgentToMaster> {
+        let (sender, outbox) = mpsc::channel(OUTBOX);
+        for sequence in 0..count {
+            let pong = AgentToMaster::Pong { sequence };
+            sender.try_send(pong).expect("room");
+        }
+        outbox
+    }
+
+    #[test]
+    fn what_waits_is_sent_along_in_its_order() {
+        let mut outbox = queued(3);
+        let first = AgentToMaster::Pong { sequence: 9 };
+        let bytes = with_what_waits(&first, &mut outbox).expect("small");
+        let mut rest = bytes.as_slice();
+        let mut sequences = Vec::new();
+        while let Some(decoded) = frame::decode(rest) {
+            let (message, used) = decoded.expect("whole");
+            match message {
+                AgentToMaster::Pong { sequence } => sequences.push(sequence),
+                other => panic!("{other:?}"),
+            }
+            rest = &rest[used..];
+        }
+        assert_eq!((sequences, rest), (vec![9, 0, 1, 2], [].as_slice()));
+    }
+
+    #[test]
+    fn no_more_goes_along_than_a_record_holds() {
+        let mut outbox = queued(OUTBOX as u64);
+        let large = AgentToMaster::FrameworkMessage {
+            framework: nesos_wire::FrameworkId::new("f"),
+            executor: nesos_wire::ExecutorId::new("e"),
+            data: vec![0; TOGETHER],
+        };
+        let bytes = with_what_waits(&large, &mut outbox).expect("small");
+        assert_eq!(bytes, frame::encode(&large).expect("small"));
+        let pong = AgentToMaster::Pong { sequence: 0 };
+        let one = frame::encode(&pong).expect("small").len();
+        let bytes = with_what_waits(&pong, &mut outbox).expect("small");
+        assert!(bytes.len() < TOGETHER + 2 * one, "{} bytes", bytes.len());
+    }
 }

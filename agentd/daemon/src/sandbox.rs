@@ -150,8 +150,11 @@ pub(crate) fn remove_own(sandbox: &Path) -> Result<(), SandboxError> {
 /// Makes an executor's `runs`. Executors come and go, and what is made of one must not be held up by what was deleted of others:
 /// see [`disk::spread`].
 fn create_runs(runs: &Path) -> Result<(), SandboxError> {
-    if let Some(executors) = runs.parent().and_then(Path::parent)
-        && !executors.is_dir()
+    if let Some(executor) = runs.parent()
+        // Nearly always it is missing and all above it is there: nothing is looked for before it is made.
+        && let Err(error) = DirBuilder::new().mode(0o755).create(executor)
+        && error.kind() == io::ErrorKind::NotFound
+        && let Some(executors) = executor.parent()
     {
         create(executors, 0o755)?;
         // A file system that knows no such thing leaves it as it was made.
