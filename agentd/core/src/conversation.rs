@@ -69,7 +69,7 @@ impl Agent {
     }
 
     fn pause_streams(&mut self) {
-        self.tasks.change_all(|_, task| task.stream.pause());
+        self.tasks.change_all(|task| task.stream.pause());
         self.operations.pause();
     }
 

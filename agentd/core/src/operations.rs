@@ -175,13 +175,13 @@ impl Operations {
 
     /// The link is gone: all is to be sent again.
     pub(crate) fn pause(&mut self) {
-        self.pending.change_all(|_, pending| pending.repeat.pause());
+        self.pending.change_all(|pending| pending.repeat.pause());
     }
 
     /// A greeting tells all of them: none is told again before its first repetition. Told twice at once, the second could
     /// cross the acknowledgement of the first and put back into the master's books what the agent has forgotten.
     pub(crate) fn greeted(&mut self, now: Instant) {
-        self.pending.change_all(|_, pending| {
+        self.pending.change_all(|pending| {
             pending.repeat.pause();
             pending.repeat.take_due(now);
         });

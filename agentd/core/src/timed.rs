@@ -87,9 +87,9 @@ impl<K: Ord + Clone + Debug, V: Due<N>, const N: usize> Timed<K, V, N> {
     }
 
     /// Changes all.
-    pub(crate) fn change_all(&mut self, mut change: impl FnMut(&K, &mut V)) {
+    pub(crate) fn change_all(&mut self, mut change: impl FnMut(&mut V)) {
         for (key, slot) in &mut self.slots {
-            change(key, &mut slot.value);
+            change(&mut slot.value);
             list(&mut self.index, key, slot);
         }
     }
@@ -207,7 +207,7 @@ mod tests {
         *timed.get_mut(&"b").expect("there") = [at(7), at(1)];
         timed.check().expect("marked");
         assert_eq!((timed.first(0), timed.first(1)), (at(5), at(1)));
-        timed.change_all(|key, value| value[0] = if *key == "a" { at(2) } else { None });
+        timed.change_all(|value| value[0] = value[0].filter(|_| value[1].is_none()));
         timed.check().expect("listed");
         assert_eq!(timed.due(0, Instant::from_secs(9)), ["a"]);
         timed.insert("a", [None, at(4)]);
