@@ -144,7 +144,7 @@ async fn browse(settings: &Settings) -> Result<(Vec<SocketAddr>, String), LinkEr
             "no master is known: give --master=host:port or allow --mdns".into(),
         ));
     };
-    match browser.next_within(BROWSE_LIMIT).await {
+    match browser.leader_within(BROWSE_LIMIT).await {
         Some(found) => {
             tracing::info!(
                 "found master {} of cluster {} by mDNS",

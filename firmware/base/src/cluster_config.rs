@@ -4,7 +4,7 @@
 //! image tools; none of them reads the file in another way. Not here: opening the file.
 
 use std::net::Ipv4Addr;
-use std::string::String;
+use std::string::{String, ToString};
 
 use serde::{Deserialize, Serialize};
 
@@ -86,6 +86,25 @@ impl ApiAccess {
     }
 }
 
+/// Where a board that joins a cluster finds a master of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MasterAt {
+    /// Wherever mDNS says; the word `mdns`.
+    Mdns,
+    /// `host:port`.
+    Address(String),
+}
+
+impl MasterAt {
+    /// As it stands in cluster.toml and in masterd's `--join`.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Mdns => MDNS,
+            Self::Address(address) => address,
+        }
+    }
+}
+
 /// A checked cluster.toml.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ClusterConfig {
@@ -101,8 +120,12 @@ pub struct ClusterConfig {
     pub token: Option<JoinToken>,
     /// `--domain` of both daemons.
     pub domain: Option<String>,
-    /// `host:port` of a master; none: found by mDNS.
-    pub master: Option<String>,
+    /// Where a master is; none: agents find one by mDNS, and a master founds the cluster.
+    pub master: Option<MasterAt>,
+    /// How many masters are to vote; none: people let masters in.
+    pub masters: Option<u8>,
+    /// `--election_timeout_ms` of masterd.
+    pub election_timeout_ms: Option<u16>,
     /// Static address; none: DHCP.
     pub network: Option<StaticNetwork>,
     /// Who may write through the API.
@@ -128,6 +151,15 @@ pub struct StaticNetwork {
     pub dns: Option<Ipv4Addr>,
 }
 
+/// The word of [`MasterAt::Mdns`].
+pub const MDNS: &str = "mdns";
+
+/// What masterd's `--election_timeout_ms` takes.
+const ELECTION_MS: core::ops::RangeInclusive<u16> = 50..=60_000;
+
+/// How many masters may be asked to vote: an even number survives no more losses than the odd one below it.
+const VOTING: [u8; 4] = [1, 3, 5, 7];
+
 /// Name of a cluster that was not given one.
 pub const DEFAULT_CLUSTER: &str = "nesos";
 
@@ -150,6 +182,8 @@ struct RawCluster {
     token: Option<String>,
     domain: Option<String>,
     master: Option<String>,
+    masters: Option<u64>,
+    election_timeout_ms: Option<u64>,
 }
 
 #[derive(Deserialize, Default)]
@@ -233,7 +267,13 @@ impl RawConfig {
                 reason,
             })?,
             domain: self.cluster.domain.map(domain).transpose()?,
-            master: self.cluster.master.map(host_and_port).transpose()?,
+            master: self.cluster.master.map(master_at).transpose()?,
+            masters: self.cluster.masters.map(masters).transpose()?,
+            election_timeout_ms: self
+                .cluster
+                .election_timeout_ms
+                .map(election_timeout)
+                .transpose()?,
             network: self.network.check()?,
             api_access: self.api.access,
             attributes: self.agent.attributes,
@@ -336,16 +376,35 @@ fn label(key: &'static str, name: String) -> Result<String, ConfigError> {
     }
 }
 
-fn host_and_port(text: String) -> Result<String, ConfigError> {
+fn election_timeout(ms: u64) -> Result<u16, ConfigError> {
+    let found = u16::try_from(ms).ok().filter(|ms| ELECTION_MS.contains(ms));
+    found.ok_or_else(|| {
+        value(
+            "cluster.election_timeout_ms",
+            "50 to 60000 milliseconds",
+            &ms.to_string(),
+        )
+    })
+}
+
+fn masters(count: u64) -> Result<u8, ConfigError> {
+    let found = u8::try_from(count).ok().filter(|n| VOTING.contains(n));
+    found.ok_or_else(|| value("cluster.masters", "1, 3, 5 or 7", &count.to_string()))
+}
+
+fn master_at(text: String) -> Result<MasterAt, ConfigError> {
+    if text == MDNS {
+        return Ok(MasterAt::Mdns);
+    }
     let valid = text.rsplit_once(':').is_some_and(|(host, port)| {
         !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
     });
     if valid {
-        Ok(text)
+        Ok(MasterAt::Address(text))
     } else {
         Err(value(
             "cluster.master",
-            "host:port such as 192.168.1.10:5050",
+            "host:port such as 192.168.1.10:5050, or mdns",
             &text,
         ))
     }

@@ -3,6 +3,7 @@
 //! Everything here does I/O or reads the world; decisions are made in the cores. Called by masterd, agentd and the CLI.
 //! Feature `authority` (certificate issuing) is for masters, `mdns` for whoever advertises or browses, `http` for daemons.
 
+pub mod address;
 pub mod clock;
 pub mod flags;
 pub mod framed;

@@ -1,7 +1,9 @@
 //! DNS-SD: a master advertises `_nesos._tcp`, everybody else finds it.
 //!
 //! A hint, never a ground for trust: whoever is found still has to prove the cluster's CA in TLS. Called by masterd
-//! (advertise), agentd and the CLI (browse). Invariant: with [`Mode::Off`] no socket is opened and no packet sent.
+//! (advertise, and browse for a group to join), agentd and the CLI (browse). The leader's TXT record has `leader=yes`; any
+//! master knows who leads, so one that does not say so is as good after a moment. Invariant: with [`Mode::Off`] no socket is
+//! opened and no packet sent.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -18,6 +20,13 @@ const MAX_LABEL: usize = 63;
 
 /// How long a stopping master waits for its goodbye to be sent.
 const GOODBYE: Duration = Duration::from_millis(300);
+
+/// Key of the leader's TXT record, and its value there.
+const LEADER: (&str, &str) = ("leader", "yes");
+
+/// How long the leader may be found later than the first master: half a second where its records take a question of their own,
+/// and questions are repeated after a second.
+const GRACE: Duration = Duration::from_millis(1500);
 
 /// What mDNS may do (flag `--mdns`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +71,8 @@ pub struct Advertisement {
     pub version: String,
     /// `master` or `both`.
     pub role: String,
+    /// It leads the masters.
+    pub leads: bool,
     /// The master's addresses; none: those of the interfaces, as they change.
     pub address: Option<IpAddr>,
 }
@@ -79,6 +90,8 @@ pub struct Found {
     pub name: String,
     /// The cluster's name.
     pub cluster: String,
+    /// It says that it leads.
+    pub leads: bool,
     /// Where to dial, IPv4 first.
     pub addresses: Vec<SocketAddr>,
 }
@@ -95,13 +108,25 @@ pub fn advertise(mode: &Mode, what: &Advertisement) -> Result<Option<Advertiser>
     let Some(daemon) = start(mode)? else {
         return Ok(None);
     };
+    let info = describe(what)?;
+    let full_name = info.get_fullname().to_string();
+    if let Ok(events) = daemon.monitor() {
+        tokio::spawn(report(events));
+    }
+    let advertiser = Advertiser { daemon, full_name };
+    advertiser.register(info)?;
+    Ok(Some(advertiser))
+}
+
+fn describe(what: &Advertisement) -> Result<ServiceInfo, MdnsError> {
     let name = host_label(&what.cluster, &what.node);
     let host = format!("{name}.local.");
-    let properties = [
+    let mut properties = vec![
         ("cluster", what.cluster.as_str()),
         ("version", what.version.as_str()),
         ("role", what.role.as_str()),
     ];
+    properties.extend(what.leads.then_some(LEADER));
     let info = match what.address {
         Some(address) => {
             ServiceInfo::new(SERVICE, &name, &host, address, what.port, &properties[..])
@@ -109,19 +134,27 @@ pub fn advertise(mode: &Mode, what: &Advertisement) -> Result<Option<Advertiser>
         None => ServiceInfo::new(SERVICE, &name, &host, "", what.port, &properties[..])
             .map(ServiceInfo::enable_addr_auto),
     };
-    let info = info.map_err(|reason| MdnsError {
+    info.map_err(|reason| MdnsError {
         operation: "describe the service",
         reason,
-    })?;
-    let full_name = info.get_fullname().to_string();
-    if let Ok(events) = daemon.monitor() {
-        tokio::spawn(report(events));
+    })
+}
+
+impl Advertiser {
+    /// Says at once what has changed; the names are to be the same.
+    pub fn update(&self, what: &Advertisement) -> Result<(), MdnsError> {
+        let mut info = describe(what)?;
+        // The names are this host's already. Asking for them again takes most of a second, in which nobody would lead.
+        info.set_requires_probe(false);
+        self.register(info)
     }
-    daemon.register(info).map_err(|reason| MdnsError {
-        operation: "advertise the service",
-        reason,
-    })?;
-    Ok(Some(Advertiser { daemon, full_name }))
+
+    fn register(&self, info: ServiceInfo) -> Result<(), MdnsError> {
+        self.daemon.register(info).map_err(|reason| MdnsError {
+            operation: "advertise the service",
+            reason,
+        })
+    }
 }
 
 /// Begins to look for masters of `cluster`, or of any. `Ok(None)` with [`Mode::Off`].
@@ -160,12 +193,22 @@ impl Browser {
         }
     }
 
-    /// The next master within `limit`.
-    pub async fn next_within(&mut self, limit: Duration) -> Option<Found> {
-        tokio::time::timeout(limit, self.next())
-            .await
-            .ok()
-            .flatten()
+    /// The leader, within `limit`; or any master, if none says in time that it leads.
+    pub async fn leader_within(&mut self, limit: Duration) -> Option<Found> {
+        let first = tokio::time::timeout(limit, self.next()).await.ok()??;
+        if first.leads {
+            return Some(first);
+        }
+        let leader = async {
+            loop {
+                match self.next().await {
+                    Some(found) if !found.leads => {}
+                    ended => return ended,
+                }
+            }
+        };
+        let leader = tokio::time::timeout(GRACE, leader).await.ok().flatten();
+        Some(leader.unwrap_or(first))
     }
 }
 
@@ -278,6 +321,7 @@ fn found(service: &ResolvedService) -> Found {
             .trim_end_matches('.')
             .to_string(),
         cluster: text("cluster"),
+        leads: text(LEADER.0) == LEADER.1,
         addresses,
     }
 }

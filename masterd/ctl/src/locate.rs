@@ -119,7 +119,7 @@ async fn discover() -> Result<String, LocateError> {
             MDNS_LIMIT.as_secs()
         ))
     };
-    let found = browser.ok_or_else(silence)?.next_within(MDNS_LIMIT).await;
+    let found = browser.ok_or_else(silence)?.leader_within(MDNS_LIMIT).await;
     found
         .and_then(|found| found.addresses.first().map(ToString::to_string))
         .ok_or_else(silence)

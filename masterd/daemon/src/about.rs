@@ -3,13 +3,18 @@
 //! Called by the engine (MasterInfo) and the HTTP handlers. Invariant: the compatible version is digits and dots only,
 //! because clients take it apart with `int()`.
 
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use nesos_api::v1;
+use nesos_shell::address;
 use nesos_wire::MasterId;
 use nesos_wire::domain::Domain;
 
 pub(crate) use nesos_api::MESOS_VERSION;
+
+/// Pause between looks for an address: DHCP takes seconds.
+const ADDRESS_PAUSE: Duration = Duration::from_millis(200);
 
 /// This software's version.
 pub(crate) const NESOS_VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -30,12 +35,25 @@ pub(crate) struct About {
 }
 
 impl About {
-    /// The address told to others; without a given one, that of the interface with the default route, which may come and
-    /// change after the start.
+    /// The address told to others; without a given one, that of the interface with the default route, or where there is
+    /// none of any other network; it may come and change after the start.
     pub(crate) fn ip(&self) -> IpAddr {
         self.address
-            .or_else(default_address)
+            .or_else(address::of_this_host)
             .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+    }
+
+    /// Waits until this host has an address that others reach: a master that asks to be let in tells its address once, and a
+    /// board's network may come after it.
+    pub(crate) async fn await_address(&self) {
+        let mut is_told = false;
+        while self.address.is_none() && address::of_this_host().is_none() {
+            if !is_told {
+                tracing::info!("waits for an address of this host before it asks to be let in");
+            }
+            is_told = true;
+            tokio::time::sleep(ADDRESS_PAUSE).await;
+        }
     }
 
     /// `host:port` as others reach it.
@@ -78,16 +96,4 @@ impl About {
             capabilities: vec![capability(v1::MasterInfoCapabilityType::AgentUpdate)],
         }
     }
-}
-
-/// Asks the routing table; connecting a datagram socket sends nothing.
-fn default_address() -> Option<IpAddr> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    // TEST-NET-1: an address that is nobody's, behind the default route.
-    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
-    socket
-        .local_addr()
-        .ok()
-        .map(|address| address.ip())
-        .filter(|ip| !ip.is_unspecified())
 }

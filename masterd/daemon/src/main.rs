@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicUsize;
 
 use anyhow::Context;
 use nesos_shell::clock::Clock;
-use nesos_shell::mdns::{self, Advertisement, Advertiser};
+use nesos_shell::mdns::Advertisement;
 use nesos_shell::plain::Secrets;
 use nesos_shell::tls::{self, Authority, NodeKey, TlsError};
 use nesos_wire::join::{ALPN_AGENT, ALPN_JOIN};
@@ -20,8 +20,10 @@ use nesos_wire::masters::ALPN_MASTER;
 use nesos_wire::{MasterId, Uuid};
 use rustls::ClientConfig;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 
 mod about;
+mod beacon;
 mod callbacks;
 mod convert;
 mod engine;
@@ -36,7 +38,7 @@ mod server;
 
 use about::About;
 use engine::{Engine, Runner};
-use options::{Options, Recovery};
+use options::{Join, Options, Recovery};
 use replica::{Replica, recover};
 use server::Server;
 
@@ -88,6 +90,9 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let listener = server::listen(address).with_context(|| format!("listen on {address}"))?;
     let port = listener.local_addr().context("read the port")?.port();
     let about = about(&options, port);
+    if options.join.is_some() {
+        about.await_address().await;
+    }
     let ear = replica.connect(about.endpoint(), about.cluster.clone(), to_masters);
     let (engine, mailbox) = Engine::new();
     let doorkeeper = join::Doorkeeper {
@@ -96,23 +101,11 @@ async fn run(options: Options) -> anyhow::Result<()> {
         cluster: about.cluster.clone(),
         secrets: Secrets::new(&identity.key),
     };
-    let app = http::App {
-        engine,
-        about: about.clone(),
-        access: options.access.clone(),
-        flags: options.shown.clone(),
-        reads: http::Reads::new(options.read_limit),
-        buffered: AtomicUsize::new(0),
-        logging: nesos_shell::log::Toggle::default(),
-        per_framework: options.per_framework_metrics,
-        clock,
-    };
-    let advertiser = advertise(&options, &about);
     let mut runner = Runner::new(
         options.core.clone(),
         replica,
         clock,
-        about,
+        about.clone(),
         options.max_watchers,
         mailbox,
     );
@@ -124,7 +117,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         options.ip
     );
     let server = Server {
-        app: Arc::new(app),
+        app: Arc::new(app(&options, &about, &engine, clock)),
         doorkeeper,
         tls,
         takes_plain: options.takes_plain,
@@ -132,9 +125,12 @@ async fn run(options: Options) -> anyhow::Result<()> {
         ear,
     };
     let serving = tokio::spawn(server.run(listener));
+    let announcing = announce(&options, &about, &engine);
     runner.run(stopped()?).await?;
     serving.abort();
-    drop(advertiser);
+    announcing.abort();
+    // The beacon is dropped with its task, and says goodbye.
+    let _ = announcing.await;
     tracing::info!("stopped; agents and their tasks go on");
     Ok(())
 }
@@ -175,7 +171,12 @@ fn part(options: &Options) -> anyhow::Result<replica::Settings> {
         seed: drawn(seed),
         election_timeout: options.election_timeout,
         name: options.node.clone(),
-        seeds: options.join.clone(),
+        is_founder: options.join.is_none(),
+        seeds: match &options.join {
+            Some(Join::At(masters)) => masters.clone(),
+            Some(Join::Mdns) | None => Vec::new(),
+        },
+        masters: options.masters,
     })
 }
 
@@ -209,20 +210,47 @@ fn about(options: &Options, port: u16) -> About {
     }
 }
 
-/// Advertises by mDNS if told to. Not being found is no reason not to run.
-fn advertise(options: &Options, about: &About) -> Option<Advertiser> {
-    let what = Advertisement {
+/// What HTTP handlers need.
+fn app(options: &Options, about: &About, engine: &Engine, clock: Clock) -> http::App {
+    http::App {
+        engine: engine.clone(),
+        about: about.clone(),
+        access: options.access.clone(),
+        flags: options.shown.clone(),
+        reads: http::Reads::new(options.read_limit),
+        buffered: AtomicUsize::new(0),
+        logging: nesos_shell::log::Toggle::default(),
+        per_framework: options.per_framework_metrics,
+        clock,
+    }
+}
+
+/// Announces this master by mDNS until the task is ended, and looks for a group if it is to join one.
+fn announce(options: &Options, about: &About, engine: &Engine) -> JoinHandle<()> {
+    let mode = options.mdns.clone();
+    if let Some(Join::Mdns) = options.join {
+        let cluster = about.cluster.clone();
+        tokio::spawn(beacon::look_for_group(
+            mode.clone(),
+            cluster,
+            engine.clone(),
+        ));
+    }
+    let beacon = beacon::Beacon::new(mode, advertisement(options, about), engine);
+    tokio::spawn(beacon.run())
+}
+
+/// What mDNS says of this master.
+fn advertisement(options: &Options, about: &About) -> Advertisement {
+    Advertisement {
         cluster: about.cluster.clone(),
         node: options.node.clone(),
         port: about.port,
         version: about::NESOS_VERSION.into(),
         role: options.role.into(),
+        leads: false,
         address: options.advertise_ip,
-    };
-    mdns::advertise(&options.mdns, &what).unwrap_or_else(|error| {
-        tracing::warn!("{error}; boards find this master only by its address");
-        None
-    })
+    }
 }
 
 /// Completes on SIGTERM or SIGINT.

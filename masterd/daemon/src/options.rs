@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use masterd_core::{Config, check_weight};
-use nesos_base::cluster_config::{ClusterConfig, DEFAULT_CLUSTER, Role};
+use nesos_base::cluster_config::{ClusterConfig, DEFAULT_CLUSTER, MDNS, Role};
 use nesos_base::time::Duration;
 use nesos_base::token::ClusterKey;
 use nesos_shell::flags::{Stop, Values, parse_duration};
@@ -44,8 +44,10 @@ pub(crate) struct Options {
     pub(crate) role: &'static str,
     /// Node's name, for the advertisement.
     pub(crate) node: String,
-    /// Masters to ask for admission to their group.
-    pub(crate) join: Vec<String>,
+    /// Whom to ask for admission; none: it founds a group.
+    pub(crate) join: Option<Join>,
+    /// Until how many masters it lets others in by itself.
+    pub(crate) masters: usize,
     /// Silence of the leader until others ask to be elected.
     pub(crate) election_timeout: Duration,
     /// What to do instead of serving.
@@ -68,6 +70,15 @@ pub(crate) struct Options {
     pub(crate) level: Level,
     /// For `/flags`.
     pub(crate) shown: Vec<(&'static str, String)>,
+}
+
+/// Where the masters are whose group is to be joined.
+#[derive(Debug)]
+pub(crate) enum Join {
+    /// Where mDNS says.
+    Mdns,
+    /// At these.
+    At(Vec<String>),
 }
 
 /// What an operator does by hand when masters are lost.
@@ -124,7 +135,8 @@ impl Options {
             key: config.and_then(|config| config.key),
             role: if master_only { "master" } else { "both" },
             node,
-            join: masters(values.text_or_empty("join"))?,
+            join: join(&values)?,
+            masters: voting(&values)?,
             election_timeout: Duration::from_millis(
                 values.number("election_timeout_ms").unwrap_or_default(),
             ),
@@ -155,6 +167,17 @@ fn fill(values: &mut Values, config: &ClusterConfig) -> Result<(), String> {
     values.fill("api_access", config.api_access.name())?;
     if let Some(domain) = &config.domain {
         values.fill("domain", domain)?;
+    }
+    if let Some(masters) = config.masters {
+        values.fill("masters", &masters.to_string())?;
+    }
+    if let Some(timeout) = config.election_timeout_ms {
+        values.fill("election_timeout_ms", &timeout.to_string())?;
+    }
+    // `auto` is a master only where no other one is named.
+    let is_master = matches!(config.role, Role::Master | Role::Both);
+    if let Some(master) = config.master.as_ref().filter(|_| is_master) {
+        values.fill("join", master.text())?;
     }
     values.fill("cluster", &config.cluster)
 }
@@ -256,6 +279,26 @@ fn recovery(values: &Values) -> Result<Option<Recovery>, String> {
             )),
         },
         (Some(_), Some(_)) => Err("--force_new_cluster and --restore cannot both be given".into()),
+    }
+}
+
+fn join(values: &Values) -> Result<Option<Join>, String> {
+    match values.text("join").map(str::trim) {
+        None | Some("") => Ok(None),
+        Some(MDNS) if Mode::parse(values.text_or_empty("mdns")) == Mode::Off => {
+            Err("--join=mdns needs --mdns".into())
+        }
+        Some(MDNS) => Ok(Some(Join::Mdns)),
+        Some(text) => Ok(Some(Join::At(masters(text)?))),
+    }
+}
+
+/// An even number survives no more losses than the odd one below it.
+fn voting(values: &Values) -> Result<usize, String> {
+    match values.number("masters") {
+        None => Ok(0),
+        Some(count) if count % 2 == 1 => Ok(count as usize),
+        Some(count) => Err(format!("--masters: expected 1, 3, 5 or 7, found {count}")),
     }
 }
 

@@ -172,6 +172,55 @@ fn masters_are_let_in_and_sent_away() {
 }
 
 #[test]
+fn a_leader_that_wants_three_masters_lets_them_in_by_itself() {
+    let mut group = Group::found(&["--masters=3"]);
+    let is = |group: &Group, address: &str, role| group.role(0, address).as_deref() == Some(role);
+    // With one more there would be two, and the loss of either would stop both.
+    let one = group.candidate();
+    let two = group.ask();
+    group.until("there are three", |group| {
+        is(group, &one, "voter") && is(group, &two, "voter")
+    });
+    let spare = group.candidate();
+    let (status, text) = group.wish(0, &json!({ "remove": one }));
+    assert_eq!(status, 200, "{text}");
+    group.until("the spare one takes the place", |group| {
+        is(group, &spare, "voter")
+    });
+    // Who was sent away stays away, even if there is room, until somebody says otherwise.
+    group.again(1);
+    group.until("it asks", |group| is(group, &one, "candidate"));
+    let (status, text) = group.wish(0, &json!({ "remove": spare }));
+    assert_eq!(status, 200, "{text}");
+    group.again(3);
+    group.until("both ask", |group| {
+        is(group, &one, "candidate") && is(group, &spare, "candidate")
+    });
+    assert_eq!(group.wish(0, &json!({ "add": one })).0, 200);
+    group.until("it votes again", |group| is(group, &one, "voter"));
+    assert!(is(&group, &spare, "candidate"));
+}
+
+#[test]
+fn flags_that_make_no_sense_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    for (flag, expected) in [
+        ("--masters=2", "--masters: expected 1, 3, 5 or 7, found 2"),
+        ("--join=mdns", "--join=mdns needs --mdns"),
+        ("--join=shelf", "--join: expected host:port, found 'shelf'"),
+    ] {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_masterd"))
+            .arg(format!("--work_dir={}", dir.path().display()))
+            .arg(flag)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
+#[test]
 fn a_master_with_another_key_or_cluster_is_not_heard() {
     let mut group = Group::start(1);
     let address = group.members[0].address();

@@ -1,6 +1,6 @@
 //! cluster.toml, as far as it is agentd's. Called by the parent module. Invariant: the command line takes precedence.
 
-use nesos_base::cluster_config::{self, ClusterConfig};
+use nesos_base::cluster_config::{self, ClusterConfig, MasterAt};
 use nesos_shell::flags::Values;
 
 use super::SettingsError;
@@ -27,8 +27,13 @@ pub(super) fn read(flags: &Values) -> Result<ClusterConfig, SettingsError> {
 /// Gives flags that are not on the command line what the file says.
 pub(super) fn fill(flags: &mut Values, config: &ClusterConfig) -> Result<(), SettingsError> {
     let cluster = Some(config.cluster.clone()).filter(|name| !name.is_empty());
+    let master = match &config.master {
+        Some(MasterAt::Address(address)) => Some(address.clone()),
+        // What an agent does that is told of none.
+        Some(MasterAt::Mdns) | None => None,
+    };
     let values = [
-        ("master", &config.master),
+        ("master", &master),
         ("resources", &config.resources),
         ("attributes", &config.attributes),
         ("cluster", &cluster),

@@ -32,6 +32,22 @@ fn a_full_file_is_understood() {
 }
 
 #[test]
+fn a_master_is_named_or_found() {
+    let parse = |text: &str| ClusterConfig::parse(text.as_bytes()).expect("valid");
+    let config = parse("[cluster]\nmaster = 'mdns'\nmasters = 3\nelection_timeout_ms = 900");
+    assert_eq!(
+        (config.master, config.masters, config.election_timeout_ms),
+        (Some(MasterAt::Mdns), Some(3), Some(900))
+    );
+    let config = parse("[cluster]\nmaster = 'shelf:5050'");
+    assert_eq!(
+        config.master.as_ref().map(MasterAt::text),
+        Some("shelf:5050")
+    );
+    assert_eq!((parse("").master, parse("").masters), (None, None));
+}
+
+#[test]
 fn errors_name_key_and_expectation() {
     assert!(error("nmae = 'x'").contains("nmae"));
     let role = error("name = 'x'\nrole = 'boss'");
@@ -43,6 +59,19 @@ fn errors_name_key_and_expectation() {
     assert!(error("name = 'a b'").contains("name: expected 1 to 30 letters"));
     assert!(error("[network]\naddress = '10.0.0.1'").contains("network.address"));
     assert!(error("[cluster]\nmaster = 'x'").contains("cluster.master: expected host:port"));
+    for count in ["0", "2", "9", "300"] {
+        let text = error(&format!("[cluster]\nmasters = {count}"));
+        assert!(
+            text.contains("cluster.masters: expected 1, 3, 5 or 7"),
+            "{text}"
+        );
+    }
+    let text = error("[cluster]\nelection_timeout_ms = 70000");
+    assert!(
+        text.contains("cluster.election_timeout_ms: expected 50 to 60000"),
+        "{text}"
+    );
+    assert!(error("[cluster]\nmasters = -3").contains("masters"));
     assert!(error("[cluster]\ndomain = 'shed'").contains("cluster.domain: expected region/zone"));
     assert!(error("[agent]\nresources = 'cpus'").contains("agent.resources"));
     assert!(matches!(

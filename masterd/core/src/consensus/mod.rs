@@ -5,6 +5,7 @@
 //! what it says, then call [`Consensus::stored`] and treat what that says likewise. Invariants: nothing is applied that a
 //! majority has not made durable; with the same calls at the same times the same happens.
 
+pub mod admission;
 mod log;
 pub mod segment;
 mod work;

@@ -201,6 +201,11 @@ impl Engine {
         self.standing.borrow().clone()
     }
 
+    /// To be woken when that changes.
+    pub(crate) fn follow_standing(&self) -> watch::Receiver<Standing> {
+        self.standing.clone()
+    }
+
     /// Hands an event in; waits while the mailbox is full. `false`: masterd is stopping.
     pub(crate) async fn send(&self, input: Input) -> bool {
         self.inputs.send(input).await.is_ok()

@@ -69,8 +69,15 @@ pub(crate) const TABLE: Table = Table {
             "join",
             Kind::Text,
             None,
-            "host:port of masters, separated by commas, whose group this master asks to be let into (nesos master add); it needs \
-             the same cluster key. Only a work_dir that is new asks.",
+            "host:port of masters, separated by commas, or mdns, whose group this master asks to be let into (nesos master add); \
+             it needs the same cluster key. Only a work_dir that is new asks.",
+        ),
+        flag(
+            "masters",
+            Kind::Number(1, 7),
+            None,
+            "Let in by itself who asks and has the cluster key, while this master leads, until so many masters take part: 1, 3, 5 or \
+             7, the same on all masters. Default: nesos master add does.",
         ),
         flag(
             "election_timeout_ms",
@@ -96,7 +103,7 @@ pub(crate) const TABLE: Table = Table {
             "mdns",
             Kind::Text,
             Some("off"),
-            "Advertise _nesos._tcp: off, on, or one interface's name.",
+            "Advertise _nesos._tcp, and look for it with --join=mdns: off, on, or one interface's name.",
         ),
         flag(
             "agent_tls",

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use masterd_core::Registry;
-use masterd_core::consensus::ProposeError;
+use masterd_core::consensus::{ProposeError, admission};
 use nesos_base::time::Instant;
 use nesos_wire::command::Command;
 use nesos_wire::masters::{MAX_MASTERS, MasterRecord};
@@ -14,6 +14,9 @@ use raft_proto::eraftpb::{ConfChangeType, ConfChangeV2};
 use raft_proto::new_conf_change_single;
 
 use super::Replica;
+
+/// Masters sent away that are remembered: several times what a cluster may have.
+const MAX_DISMISSED: usize = 64;
 
 /// What this master is, for whoever asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -263,6 +266,66 @@ impl Replica {
             self.tidy_records();
         }
         self.promote_learners();
+        self.admit();
+    }
+
+    /// Lets in who asks, if so many masters are wanted.
+    fn admit(&mut self) {
+        if self.masters == 0 || self.candidates.is_empty() {
+            return;
+        }
+        let members = self.consensus.members();
+        let wants_to_vote = |number: &&u64| {
+            let record = self.registry.master(**number);
+            record.is_none_or(|record| record.is_to_vote)
+        };
+        let group = admission::Group {
+            wanted: self.masters,
+            members: members.voters.len() + members.learners.len(),
+            learning: members.learners.iter().filter(wants_to_vote).count(),
+        };
+        let asking = self.candidates.keys().copied();
+        let asking = asking.filter(|number| !self.dismissed.contains(number));
+        if let Some(number) = admission::next(group, asking) {
+            // If it cannot be now, this comes again.
+            if let Ok(record) = self.add_member(&format!("{number:016x}"), true) {
+                tracing::info!(
+                    "lets in master {} at {}: {} masters are wanted",
+                    record.name,
+                    record.address,
+                    self.masters
+                );
+            }
+        }
+    }
+
+    /// Remembers who was sent away, and forgets who was let in again.
+    pub(super) fn note_dismissal(&mut self, command: &Command) {
+        match command {
+            Command::RemoveMaster { number } => {
+                while self.dismissed.len() >= MAX_DISMISSED {
+                    self.dismissed.pop_first();
+                }
+                self.dismissed.insert(*number);
+            }
+            Command::PutMaster(master) => {
+                self.dismissed.remove(&master.number);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether it is known who the masters are.
+    pub(crate) fn knows_masters(&self) -> bool {
+        self.registry.masters().next().is_some()
+    }
+
+    /// One more master to ask for admission.
+    pub(crate) fn add_seed(&mut self, address: String) {
+        if self.seeds.len() < MAX_MASTERS && !self.seeds.contains(&address) {
+            self.seeds.push(address);
+            self.linked = None;
+        }
     }
 
     /// Records of those who did not become members, or are none any more, and this master's own.
@@ -300,7 +363,7 @@ impl Replica {
     }
 
     pub(super) fn introduced(&mut self, master: MasterRecord) {
-        if self.registry.masters().next().is_none() {
+        if !self.knows_masters() {
             // Who lets this one in has to be answered, whether anybody has named it before or not.
             self.hearsay.retain(|known| known.number != master.number);
             self.hearsay.truncate(MAX_MASTERS - 1);
@@ -336,7 +399,7 @@ impl Replica {
 
     /// Somebody who was dialled knows these masters; that helps who knows none.
     pub(super) fn heard_of(&mut self, masters: Vec<MasterRecord>) {
-        if self.registry.masters().next().is_none() && !masters.is_empty() {
+        if !self.knows_masters() && !masters.is_empty() {
             self.hearsay = masters;
             self.hearsay.truncate(MAX_MASTERS);
         }

@@ -69,8 +69,12 @@ pub(crate) struct Settings {
     pub(crate) election_timeout: Duration,
     /// This host's name.
     pub(crate) name: String,
+    /// It founds a group, if it is not a member of one yet.
+    pub(crate) is_founder: bool,
     /// Masters to ask for admission, if this one is not a member of a group yet.
     pub(crate) seeds: Vec<String>,
+    /// Until how many masters it lets others in by itself.
+    pub(crate) masters: usize,
 }
 
 /// What has happened.
@@ -90,6 +94,9 @@ pub(crate) struct Replica {
     disk: Disk,
     peers: Option<Peers>,
     seeds: Vec<String>,
+    masters: usize,
+    /// Who was sent away: not let in again unless somebody says so. Forgotten when this process ends.
+    dismissed: BTreeSet<u64>,
     /// Of the registry, not saved yet.
     unsaved: Changes,
     /// What is being saved.
@@ -134,8 +141,7 @@ impl std::fmt::Debug for Replica {
 impl Replica {
     /// Takes up what is in the work folder. Nobody is dialled before [`connect`](Self::connect).
     pub(crate) fn open(settings: Settings, now: Instant) -> Result<Self, ReplicaError> {
-        let is_founder = settings.seeds.is_empty();
-        let opened = Disk::open(settings.work_dir, settings.new_number, is_founder);
+        let opened = Disk::open(settings.work_dir, settings.new_number, settings.is_founder);
         let (disk, contents) = opened?;
         let Contents {
             member,
@@ -160,6 +166,8 @@ impl Replica {
             disk,
             peers: None,
             seeds: settings.seeds,
+            masters: settings.masters,
+            dismissed: BTreeSet::new(),
             unsaved: Changes::new(),
             saving: None,
             is_storing: false,
@@ -446,6 +454,7 @@ impl Replica {
     fn apply_commands(&mut self, commands: Vec<Command>) {
         for command in &commands {
             members::tell(&self.registry, command);
+            self.note_dismissal(command);
             for change in self.registry.apply(command) {
                 self.unsaved_bytes += change.key.len() + change.value.as_ref().map_or(0, Vec::len);
                 self.unsaved.insert(change.key, change.value);

@@ -47,17 +47,7 @@ pub struct Group {
 impl Group {
     /// Starts one master, and lets the others be added by it.
     pub fn start(count: usize) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let first = dir.path().join("0");
-        let master = Master::start(&first, 0, &[PATIENT]);
-        let mut group = Self {
-            members: vec![Member {
-                dir: first,
-                port: master.port,
-                master: Some(master),
-            }],
-            _dir: dir,
-        };
+        let mut group = Self::found(&[]);
         for _ in 1..count {
             let address = group.candidate();
             assert_eq!(group.wish(0, &json!({ "add": address })).0, 200);
@@ -68,8 +58,32 @@ impl Group {
         group
     }
 
+    /// Starts one master, with these flags.
+    pub fn found(flags: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let first = dir.path().join("0");
+        let master = Master::start(&first, 0, &[&[PATIENT], flags].concat());
+        Self {
+            members: vec![Member {
+                dir: first,
+                port: master.port,
+                master: Some(master),
+            }],
+            _dir: dir,
+        }
+    }
+
     /// Starts one more master, which asks to be let in; its address once it is heard.
     pub fn candidate(&mut self) -> String {
+        let address = self.ask();
+        self.until("the candidate is heard", |group| {
+            group.role(0, &address).as_deref() == Some("candidate")
+        });
+        address
+    }
+
+    /// Starts one more master, which asks to be let in.
+    pub fn ask(&mut self) -> String {
         let dir = self._dir.path().join(self.members.len().to_string());
         give_key(&self.members[0].dir, &dir);
         let join = format!("--join={}", self.members[0].address());
@@ -80,10 +94,13 @@ impl Group {
             port: master.port,
             master: Some(master),
         });
-        self.until("the candidate is heard", |group| {
-            group.role(0, &address).as_deref() == Some("candidate")
-        });
         address
+    }
+
+    /// Kills a master and starts it again.
+    pub fn again(&mut self, at: usize) {
+        self.members[at].kill();
+        self.members[at].start();
     }
 
     /// What master `at` says of the masters.
