@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 mod local;
 mod values;
 
-pub(crate) use local::{DevCommand, DevUpArgs, VmCommand, VmDirArgs, VmUpArgs};
+pub(crate) use local::{DevCommand, DevUpArgs, VmCommand, VmDirArgs, VmSwitchArgs, VmUpArgs};
 pub(crate) use values::Amounts;
 use values::{amounts, positive, seconds, variable, weight};
 

@@ -158,6 +158,18 @@ pub(crate) async fn let_in_all(client: &Client) -> Result<usize, Failure> {
     Ok(voting.count())
 }
 
+/// Names of the masters that vote.
+pub(crate) async fn voting(client: &Client) -> Result<Vec<String>, Failure> {
+    let known = masters(client).await?;
+    let voting = known.iter().filter(|master| {
+        ["leader", "voter"]
+            .iter()
+            .any(|role| master["role"] == *role)
+    });
+    let names = voting.filter_map(|master| master["name"].as_str().map(str::to_owned));
+    Ok(names.collect())
+}
+
 async fn masters(client: &Client) -> Result<Vec<Value>, Failure> {
     let answer = client.json(PATH).await?;
     Ok(answer["masters"].as_array().cloned().unwrap_or_default())

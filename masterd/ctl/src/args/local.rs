@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::values;
+
 /// `nesos dev`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum DevCommand {
@@ -52,7 +54,7 @@ pub(crate) struct DevUpArgs {
 /// `nesos vm`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum VmCommand {
-    /// Boot a cluster of emulated boards: board-1 is the master, the others are agents (a single board is both)
+    /// Boot a cluster of emulated boards: the first are masters, the others agents (all are both if no agent is left)
     Up(VmUpArgs),
     /// Shut the boards down and remove the cluster
     Down(VmDirArgs),
@@ -90,7 +92,10 @@ pub(crate) struct VmUpArgs {
     /// Port of the API on this machine; 0: any free one
     #[arg(long, default_value_t = 5050)]
     pub(crate) port: u16,
-    /// Let board-1 run tasks too
+    /// How many boards are masters: 1, 3, 5 or 7
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = values::voting)]
+    pub(crate) masters: u8,
+    /// Let masters run tasks too
     #[arg(long)]
     pub(crate) master_runs_tasks: bool,
     /// Seconds to wait for the boards to join
@@ -112,6 +117,12 @@ pub(crate) struct VmUpArgs {
 pub(crate) struct VmSwitchArgs {
     /// Where to listen
     pub(crate) socket: PathBuf,
+    /// Port of 127.0.0.1 from which connections are led to the leading master
+    #[arg(long)]
+    pub(crate) door: Option<u16>,
+    /// A master: the port of 127.0.0.1 that leads to it, and its own address
+    #[arg(long = "way", value_name = "PORT=HOST:PORT", value_parser = values::way)]
+    pub(crate) ways: Vec<(u16, String)>,
 }
 
 /// Which cluster of boards.

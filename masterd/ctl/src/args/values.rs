@@ -55,3 +55,19 @@ pub(super) fn variable(text: &str) -> Result<(String, String), String> {
         _ => Err("expected KEY=VALUE".to_owned()),
     }
 }
+
+/// A number of masters that vote: an even one survives no more losses than the odd one below it.
+pub(super) fn voting(text: &str) -> Result<u8, String> {
+    let count = text.parse().ok();
+    count
+        .filter(|count| matches!(count, 1 | 3 | 5 | 7))
+        .ok_or_else(|| "expected 1, 3, 5 or 7".to_owned())
+}
+
+/// `PORT=HOST:PORT`.
+pub(super) fn way(text: &str) -> Result<(u16, String), String> {
+    let parsed = text
+        .split_once('=')
+        .and_then(|(port, address)| Some((port.parse().ok()?, address.to_owned())));
+    parsed.ok_or_else(|| "expected PORT=HOST:PORT".to_owned())
+}

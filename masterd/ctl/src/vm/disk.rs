@@ -12,6 +12,10 @@ use super::state::Board;
 /// Bytes copied at a time, and the grain of holes.
 const BLOCK: usize = 64 << 10;
 
+/// Silence of the leader until another master asks to be elected. Emulated boards share this machine's processors and stand
+/// still while others boot: with masterd's default each of these moments had another one lead.
+const ELECTION_MS: u16 = 1500;
+
 /// What every cluster.toml of a cluster shares.
 #[derive(Debug)]
 pub(super) struct Secrets {
@@ -19,6 +23,8 @@ pub(super) struct Secrets {
     pub(super) key: String,
     /// For the agents.
     pub(super) token: String,
+    /// How many masters are to vote.
+    pub(super) masters: usize,
 }
 
 /// Makes the disk of `board` at `path`: a copy of `image` of `mib` MiB.
@@ -39,16 +45,25 @@ pub(super) fn make(
     Ok(())
 }
 
-fn cluster_toml(board: &Board, Secrets { key, token }: &Secrets) -> String {
+fn cluster_toml(board: &Board, secrets: &Secrets) -> String {
+    let Secrets {
+        key,
+        token,
+        masters,
+    } = secrets;
     let mut text = format!(
         "# Written by `nesos vm up`.\nname = \"{}\"\nrole = \"{}\"\n\n[cluster]\nname = \"vm\"\n",
         board.name, board.role
     );
-    if board.role != "agent" {
-        text.push_str(&format!("key = \"{key}\"\n"));
+    match board.is_master() {
+        true => text.push_str(&format!(
+            "key = \"{key}\"\nmasters = {masters}\nelection_timeout_ms = {ELECTION_MS}\n"
+        )),
+        false => text.push_str(&format!("token = \"{token}\"\n")),
     }
-    if board.role == "agent" {
-        text.push_str(&format!("token = \"{token}\"\n"));
+    // The first one founds the cluster, the others ask it to be let in.
+    if board.is_master() && board.number > 1 {
+        text.push_str("master = \"mdns\"\n");
     }
     // Requests reach the board through the forwarded port of 127.0.0.1, so they come from this machine's users alone.
     text.push_str("\n[api]\naccess = \"open\"\n");
@@ -77,7 +92,7 @@ fn sparse_copy(from: &Path, to: &Path) -> io::Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use nesos_base::cluster_config::{ClusterConfig, Role};
+    use nesos_base::cluster_config::{ClusterConfig, MasterAt, Role};
 
     #[test]
     fn the_boards_understand_what_is_written_for_them() {
@@ -86,15 +101,22 @@ mod tests {
         let secrets = Secrets {
             key: key.to_text(),
             token: token.to_text(),
+            masters: 3,
         };
         let parse =
             |board: &Board| ClusterConfig::parse(cluster_toml(board, &secrets).as_bytes()).unwrap();
-        let master = parse(&Board::new(1, "master"));
+        let master = parse(&Board::new(1, "master", Some(1)));
+        assert_eq!((master.master, master.masters), (None, Some(3)));
+        let second = parse(&Board::new(2, "both", Some(2)));
+        assert_eq!(
+            (second.master, second.key.is_some()),
+            (Some(MasterAt::Mdns), true)
+        );
         assert_eq!(
             (master.role, master.key.is_some(), master.token.is_some()),
             (Role::Master, true, false)
         );
-        let agent = parse(&Board::new(2, "agent"));
+        let agent = parse(&Board::new(2, "agent", None));
         assert_eq!(
             (agent.role, agent.key.is_some(), agent.token.is_some()),
             (Role::Agent, false, true)

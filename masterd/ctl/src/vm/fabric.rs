@@ -12,11 +12,12 @@ use std::rc::Rc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
-use super::VmError;
+use super::{VmError, door};
+use crate::args::VmSwitchArgs;
 
 /// Largest frame: QEMU's own bound.
 const MAX_FRAME: usize = 69 * 1024;
@@ -32,8 +33,9 @@ const MAX_PORTS: usize = 64;
 type Mac = [u8; 6];
 type Frame = Rc<[u8]>;
 
-/// Serves `socket` for ever.
-pub(super) async fn run(socket: &Path) -> Result<(), VmError> {
+/// Serves the socket for ever, and the door if there is one.
+pub(super) async fn run(args: &VmSwitchArgs) -> Result<(), VmError> {
+    let socket: &Path = &args.socket;
     // The person's terminal may close; the cluster stays.
     let _ = nix::unistd::setsid();
     let failed = |operation| {
@@ -43,9 +45,19 @@ pub(super) async fn run(socket: &Path) -> Result<(), VmError> {
             source,
         }
     };
+    let door = match args.door {
+        Some(port) => {
+            let opened = TcpListener::bind(("127.0.0.1", port)).await;
+            Some(opened.map_err(|source| VmError::Port { port, source })?)
+        }
+        None => None,
+    };
     let listener = UnixListener::bind(socket).map_err(failed("listen on"))?;
     LocalSet::new()
         .run_until(async {
+            if let Some(door) = door {
+                tokio::task::spawn_local(door::serve(door, args.ways.clone()));
+            }
             let table = Rc::new(RefCell::new(Table::default()));
             loop {
                 let (stream, _) = listener.accept().await.map_err(failed("accept on"))?;

@@ -2,11 +2,12 @@
 //!
 //! Each board is a QEMU process with its own copy of the image; two more processes are their network ([`switch`]).
 //! [`state`] is what lies on disk between commands. Called by `main`. Invariant: no frame of the boards leaves this
-//! machine; the only way in is 127.0.0.1:<port>, which leads to board-1's API.
+//! machine; the only ways in are ports of 127.0.0.1, which lead to masters' APIs.
 
 mod board;
 mod console;
 mod disk;
+mod door;
 mod fabric;
 mod lease;
 mod state;
@@ -54,6 +55,14 @@ pub(crate) enum VmError {
         node: String,
         /// `running already` or `off`.
         state: &'static str,
+    },
+    /// More masters than boards.
+    #[error("--masters: {masters} masters need as many boards, not {boards}")]
+    Masters {
+        /// How many masters were asked for.
+        masters: u8,
+        /// How many boards.
+        boards: u8,
     },
     /// No built image.
     #[error(transparent)]
@@ -158,7 +167,11 @@ impl VmError {
     /// What the process ends with.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::None(_) | Self::NoBoard { .. } | Self::LongPath(_) | Self::Locate(_) => USAGE,
+            Self::None(_)
+            | Self::NoBoard { .. }
+            | Self::Masters { .. }
+            | Self::LongPath(_)
+            | Self::Locate(_) => USAGE,
             _ => REFUSED,
         }
     }
@@ -168,7 +181,7 @@ impl VmError {
 pub(crate) async fn vm(command: &VmCommand, output: Output) -> Result<(), Failure> {
     match command {
         VmCommand::Up(args) => up::up(args, &folder(&args.dir)?, output).await,
-        VmCommand::Switch(args) => Ok(fabric::run(&args.socket).await?),
+        VmCommand::Switch(args) => Ok(fabric::run(args).await?),
         VmCommand::Down(args) => down(folder(args)?, output).await,
         VmCommand::List(args) => list(&Cluster::load(&folder(args)?)?, output),
         VmCommand::Console(args) => {

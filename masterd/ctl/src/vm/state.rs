@@ -10,10 +10,13 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::VmError;
+use super::door::Ways;
 use crate::locate;
 
 /// Longest socket path that the kernel takes is 107 bytes.
 const MAX_SOCKET_PATH: usize = 107;
+/// Where masters listen on boards.
+const MASTER_PORT: u16 = 5050;
 /// First address of slirp's DHCP server in its network 10.0.2.0/24; boards have it and those after it, in order.
 const FIRST_ADDRESS: u8 = 15;
 
@@ -39,7 +42,7 @@ pub(super) struct Cluster {
     pub(super) machine: String,
     /// QEMU's `-cpu`.
     pub(super) cpu: Option<String>,
-    /// The boards, in order; the first is the master.
+    /// The boards, in order; the first ones are the masters.
     pub(super) boards: Vec<Board>,
 }
 
@@ -53,6 +56,8 @@ pub(super) struct Board {
     pub(super) number: u8,
     /// As in cluster.toml.
     pub(super) role: String,
+    /// Port of 127.0.0.1 that leads to its masterd, if it has one.
+    pub(super) way: Option<u16>,
 }
 
 /// A running process.
@@ -64,11 +69,12 @@ struct Run {
 
 impl Board {
     /// Number `number`, from 1.
-    pub(super) fn new(number: u8, role: &str) -> Self {
+    pub(super) fn new(number: u8, role: &str, way: Option<u16>) -> Self {
         Self {
             name: format!("board-{number}"),
             number,
             role: role.to_owned(),
+            way,
         }
     }
 
@@ -80,6 +86,11 @@ impl Board {
     /// The address that [`super::lease`] reserves.
     pub(super) fn address(&self) -> String {
         format!("10.0.2.{}", FIRST_ADDRESS + self.number - 1)
+    }
+
+    /// Whether a master runs on it.
+    pub(super) fn is_master(&self) -> bool {
+        self.role != "agent"
     }
 
     /// Whether an agent runs on it.
@@ -149,6 +160,20 @@ impl Cluster {
     /// `127.0.0.1:port` of the API.
     pub(super) fn master(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// How many boards are masters.
+    pub(super) fn masters(&self) -> usize {
+        self.boards.iter().filter(|board| board.is_master()).count()
+    }
+
+    /// Of each master the port of 127.0.0.1 that leads to it, and its own address.
+    pub(super) fn ways(&self) -> Ways {
+        let ways = self.boards.iter().filter_map(|board| {
+            let address = format!("{}:{MASTER_PORT}", board.address());
+            Some((board.way?, address))
+        });
+        ways.collect()
     }
 
     /// The board's own folder.
@@ -244,13 +269,16 @@ mod tests {
 
     #[test]
     fn boards_differ_in_everything_that_identifies_them() {
-        let (one, two) = (Board::new(1, "master"), Board::new(2, "agent"));
+        let (one, two) = (
+            Board::new(1, "master", Some(7)),
+            Board::new(2, "agent", None),
+        );
         assert_eq!(
             (one.name.as_str(), one.address().as_str()),
             ("board-1", "10.0.2.15")
         );
         assert_ne!(one.mac(), two.mac());
         assert!(!one.runs_tasks() && two.runs_tasks());
-        assert_eq!(Board::new(16, "agent").address(), "10.0.2.30");
+        assert_eq!(Board::new(16, "agent", None).address(), "10.0.2.30");
     }
 }

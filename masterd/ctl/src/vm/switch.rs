@@ -1,6 +1,7 @@
 //! The boards' network: our switch ([`super::fabric`]) as a process, and slirp in a QEMU without a machine as the way in.
 //!
-//! slirp serves DHCP and forwards one port of 127.0.0.1; `restrict=on` leaves no way out. Called by `up` and `down`. Invariant:
+//! slirp serves DHCP and forwards a port of 127.0.0.1 to each master; `restrict=on` leaves no way out. Where there are several
+//! masters, the API's port is a door ([`super::door`]) in front of those. Called by `up` and `down`. Invariant:
 //! no interface of this machine is involved.
 
 use std::fs::File;
@@ -35,15 +36,10 @@ pub(super) async fn start(cluster: &Cluster) -> Result<(), VmError> {
     ]);
     command.args(["-display", "none", "-daemonize"]);
     command.arg("-pidfile").arg(folder.join("pid"));
-    let target = cluster
-        .boards
-        .first()
-        .map(state::Board::address)
-        .unwrap_or_default();
-    let world = format!(
-        "user,id=world,restrict=on,ipv6=off,hostfwd=tcp:127.0.0.1:{}-{target}:5050",
-        cluster.port
-    );
+    let mut world = "user,id=world,restrict=on,ipv6=off".to_owned();
+    for (way, address) in cluster.ways() {
+        world.push_str(&format!(",hostfwd=tcp:127.0.0.1:{way}-{address}"));
+    }
     let link = board::link(cluster);
     command.args([
         "-netdev",
@@ -89,6 +85,12 @@ async fn start_switch(cluster: &Cluster) -> Result<(), VmError> {
     let mut command = Command::new("/proc/self/exe");
     command.arg0("nesos");
     command.args(["vm", "switch"]).arg(cluster.switch_socket());
+    let ways = cluster.ways();
+    if ways.len() > 1 {
+        command.arg(format!("--door={}", cluster.port));
+        let ways = ways.iter();
+        command.args(ways.map(|(way, address)| format!("--way={way}={address}")));
+    }
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())

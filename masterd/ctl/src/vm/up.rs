@@ -20,6 +20,7 @@ use crate::args::{Output, VmUpArgs};
 use crate::cluster::{self, Node};
 use crate::failure::Failure;
 use crate::http::Client;
+use crate::masters;
 use crate::output;
 use crate::signals::Stop;
 
@@ -70,6 +71,12 @@ pub(super) async fn up(args: &VmUpArgs, folder: &Path, output: Output) -> Result
 
 /// Checks everything that can be checked before anything is made.
 fn prepare(args: &VmUpArgs, folder: &Path) -> Result<Cluster, VmError> {
+    if args.masters > args.boards {
+        return Err(VmError::Masters {
+            masters: args.masters,
+            boards: args.boards,
+        });
+    }
     match Cluster::load(folder) {
         Ok(old)
             if old.switch_pid().is_some()
@@ -97,19 +104,23 @@ fn prepare(args: &VmUpArgs, folder: &Path) -> Result<Cluster, VmError> {
             source,
         })
     };
-    let first = match (args.boards, args.master_runs_tasks) {
-        (1, _) | (_, true) => "both",
-        _ => "master",
+    let (port, ways) = free_ports(args.port, args.masters)?;
+    let master = match args.master_runs_tasks || args.masters == args.boards {
+        true => "both",
+        false => "master",
     };
-    let mut boards = vec![Board::new(1, first)];
-    boards.extend((2..=args.boards).map(|number| Board::new(number, "agent")));
+    let boards = (1..=args.boards).map(|number| {
+        let way = ways.get(usize::from(number) - 1).copied();
+        Board::new(number, way.map_or("agent", |_| master), way)
+    });
+    let boards = boards.collect();
     let mut command_line = image.manifest.command_line.clone();
     for word in image.manifest.qemu.append.iter().chain(&args.append) {
         command_line = format!("{command_line} {word}");
     }
     Ok(Cluster {
         folder: folder.to_owned(),
-        port: free_port(args.port)?,
+        port,
         memory: args.memory,
         cpus: args.cpus,
         kernel: absolute(&image.kernel)?,
@@ -128,6 +139,7 @@ async fn boot(args: &VmUpArgs, cluster: &Cluster) -> Result<(), VmError> {
     let secrets = Secrets {
         key: key.to_text(),
         token: token.to_text(),
+        masters: cluster.masters(),
     };
     for board in &cluster.boards {
         disk::make(
@@ -150,28 +162,29 @@ async fn boot(args: &VmUpArgs, cluster: &Cluster) -> Result<(), VmError> {
 }
 
 async fn wait_joined(args: &VmUpArgs, cluster: &Cluster, output: Output) -> Result<(), Failure> {
-    let client = Client::new(cluster.master(), None);
     let begin = Instant::now();
     let mut view = View::new(cluster, output);
     let mut patience = PATIENCE;
     let mut joined: BTreeMap<&str, f64> = BTreeMap::new();
     loop {
-        let nodes = timeout(patience, cluster::nodes(&client)).await;
-        if nodes.is_err() {
+        let seen = timeout(patience, look(cluster)).await;
+        if seen.is_err() {
             // Or the boards are that slow.
             patience = MAX_PATIENCE.min(patience * 2);
         }
-        let nodes = nodes.ok().and_then(Result::ok).map(|nodes| (true, nodes));
-        let (leads, nodes) = nodes.unwrap_or_default();
+        let seen = seen.ok().and_then(Result::ok);
         for board in &cluster.boards {
             if joined.contains_key(board.name.as_str()) {
                 continue;
             }
-            let has_joined = |node: &Node| node.active && node.answers_to(&board.name);
-            let is_up = leads && (!board.runs_tasks() || nodes.iter().any(has_joined));
-            if is_up {
+            if seen.as_ref().is_some_and(|seen| seen.is_up(board)) {
                 joined.insert(&board.name, begin.elapsed().as_secs_f64());
-                view.joined(board, begin.elapsed())?;
+                let what = match () {
+                    () if board.runs_tasks() => "joined",
+                    () if cluster.masters() > 1 => "votes",
+                    () => "leads",
+                };
+                view.joined(board, what, begin.elapsed())?;
             } else if cluster.pid_of(board).is_none() {
                 let (log, tail) = (cluster.console_log(board), tail(cluster, board));
                 return Err(VmError::Ended {
@@ -214,6 +227,30 @@ async fn wait_joined(args: &VmUpArgs, cluster: &Cluster, output: Output) -> Resu
             cluster.boards.len()
         )),
     }
+}
+
+/// What the leading master knows.
+struct Seen {
+    nodes: Vec<Node>,
+    /// Names of the masters that vote.
+    voting: Vec<String>,
+}
+
+impl Seen {
+    fn is_up(&self, board: &Board) -> bool {
+        let has_joined = |node: &Node| node.active && node.answers_to(&board.name);
+        (!board.is_master() || self.voting.contains(&board.name))
+            && (!board.runs_tasks() || self.nodes.iter().any(has_joined))
+    }
+}
+
+/// Asks anew whoever leads: a redirect that was followed leads to an address that this machine does not reach.
+async fn look(cluster: &Cluster) -> Result<Seen, Failure> {
+    let client = Client::new(cluster.master(), None);
+    Ok(Seen {
+        nodes: cluster::nodes(&client).await?,
+        voting: masters::voting(&client).await?,
+    })
 }
 
 /// One line per board on standard error; nothing but events for programs.
@@ -265,12 +302,7 @@ impl View {
         }
     }
 
-    fn joined(&mut self, board: &Board, after: Duration) -> Result<(), Failure> {
-        let what = if board.runs_tasks() {
-            "joined"
-        } else {
-            "leads"
-        };
+    fn joined(&mut self, board: &Board, what: &str, after: Duration) -> Result<(), Failure> {
         let text = format!("{what} after {:.1} s", after.as_secs_f64());
         match (self.bar(board), self.output) {
             (Some(bar), _) => bar.finish_with_message(text),
@@ -283,15 +315,26 @@ impl View {
     }
 }
 
-fn free_port(wanted: u16) -> Result<u16, VmError> {
-    let listener =
-        TcpListener::bind(("127.0.0.1", wanted)).and_then(|listener| listener.local_addr());
-    listener
-        .map(|address| address.port())
-        .map_err(|source| VmError::Port {
+/// The API's port, and the ports that lead to the masters: with one master they are the same.
+fn free_ports(wanted: u16, masters: u8) -> Result<(u16, Vec<u16>), VmError> {
+    // Held until all are chosen, so that none is chosen twice.
+    let mut held = Vec::new();
+    let mut take = |wanted| -> Result<u16, VmError> {
+        let failed = |source| VmError::Port {
             port: wanted,
             source,
-        })
+        };
+        let listener = TcpListener::bind(("127.0.0.1", wanted)).map_err(failed)?;
+        let port = listener.local_addr().map_err(failed)?.port();
+        held.push(listener);
+        Ok(port)
+    };
+    let door = take(wanted)?;
+    if masters == 1 {
+        return Ok((door, vec![door]));
+    }
+    let ways = (0..masters).map(|_| take(0)).collect::<Result<_, _>>()?;
+    Ok((door, ways))
 }
 
 fn tail(cluster: &Cluster, board: &Board) -> String {
