@@ -43,13 +43,13 @@ impl About {
             .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
     }
 
-    /// Waits until this host has an address that others reach: a master that asks to be let in tells its address once, and a
+    /// Waits until this host has an address that others reach: a master that is to have others tells its address once, and a
     /// board's network may come after it.
     pub(crate) async fn await_address(&self) {
         let mut is_told = false;
         while self.address.is_none() && address::of_this_host().is_none() {
             if !is_told {
-                tracing::info!("waits for an address of this host before it asks to be let in");
+                tracing::info!("waits for an address of this host by which other masters reach it");
             }
             is_told = true;
             tokio::time::sleep(ADDRESS_PAUSE).await;

@@ -85,26 +85,30 @@ pub(crate) async fn look_for_group(mode: Mode, cluster: String, engine: Engine) 
         Err(error) => return tracing::error!("{error}; nobody can be asked to let this master in"),
     };
     let Some(mut browser) = browser else { return };
-    let known = || engine.replica(|replica| replica.knows_masters());
-    if known().await == Some(false) {
-        tracing::info!("looks for masters of cluster '{cluster}' by mDNS");
-    }
-    while known().await == Some(false) {
-        let Some(found) = browser.next().await else {
-            return;
+    let mut standing = engine.follow_standing();
+    let mut is_told = false;
+    while engine.replica(|replica| replica.knows_masters()).await == Some(false) {
+        if !is_told {
+            tracing::info!("looks for masters of cluster '{cluster}' by mDNS");
+        }
+        is_told = true;
+        let found = tokio::select! {
+            found = browser.next() => found,
+            // Somebody has let it in, if it has a leader now.
+            changed = standing.changed() => match changed {
+                Ok(()) => continue,
+                Err(_) => return,
+            },
         };
+        let Some(found) = found else { return };
         // The same way is taken to it by everybody, so its first address will do.
         let Some(address) = found.addresses.first().map(ToString::to_string) else {
             continue;
         };
         tracing::info!("found master {} at {address} by mDNS", found.name);
-        if engine
+        let _ = engine
             .replica(move |replica| replica.add_seed(address))
-            .await
-            .is_none()
-        {
-            return;
-        }
+            .await;
     }
 }
 

@@ -90,7 +90,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let listener = server::listen(address).with_context(|| format!("listen on {address}"))?;
     let port = listener.local_addr().context("read the port")?.port();
     let about = about(&options, port);
-    if options.join.is_some() {
+    if options.join.is_some() || options.masters > 1 {
         about.await_address().await;
     }
     let ear = replica.connect(about.endpoint(), about.cluster.clone(), to_masters);

@@ -320,7 +320,10 @@ fn masters(text: &str) -> Result<Vec<String>, String> {
         found.push(item.to_owned());
     }
     match found.len() {
-        0..=MAX_MASTERS => Ok(found),
+        0 => Err(format!(
+            "--join: expected host:port or mdns, found '{text}'"
+        )),
+        1..=MAX_MASTERS => Ok(found),
         many => Err(format!(
             "--join: at most {MAX_MASTERS} masters, found {many}"
         )),

@@ -208,6 +208,7 @@ fn flags_that_make_no_sense_are_refused() {
         ("--masters=2", "--masters: expected 1, 3, 5 or 7, found 2"),
         ("--join=mdns", "--join=mdns needs --mdns"),
         ("--join=shelf", "--join: expected host:port, found 'shelf'"),
+        ("--join=,", "--join: expected host:port or mdns, found ','"),
     ] {
         let output = std::process::Command::new(env!("CARGO_BIN_EXE_masterd"))
             .arg(format!("--work_dir={}", dir.path().display()))
