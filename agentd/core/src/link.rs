@@ -12,6 +12,9 @@ pub const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
 const DIAL_FIRST: Duration = Duration::from_millis(250);
 /// Longest pause between dials: a returning master has its agents back after this long.
 const DIAL_LAST: Duration = Duration::from_secs(15);
+/// First and last pause between redirections in a row: masters that name each other are about to agree on one who leads.
+const REDIRECTED_FIRST: Duration = Duration::from_millis(100);
+const REDIRECTED_LAST: Duration = Duration::from_secs(2);
 /// First and last pause after a refusal: a person must act first.
 const REFUSED_FIRST: Duration = Duration::from_secs(30);
 const REFUSED_LAST: Duration = Duration::from_secs(300);
@@ -63,6 +66,7 @@ pub(crate) struct Link {
     turn: usize,
     failed: Backoff,
     refused: Backoff,
+    redirected: Backoff,
 }
 
 impl Link {
@@ -78,6 +82,7 @@ impl Link {
             turn: 0,
             failed: Backoff::new(DIAL_FIRST, DIAL_LAST),
             refused: Backoff::new(REFUSED_FIRST, REFUSED_LAST),
+            redirected: Backoff::new(REDIRECTED_FIRST, REDIRECTED_LAST),
         }
     }
 
@@ -144,6 +149,7 @@ impl Link {
 
     pub(crate) fn welcomed(&mut self, now: Instant, silence: Duration) {
         self.refused.reset();
+        self.redirected.reset();
         self.unanswered = self.unanswered.saturating_sub(1);
         self.state = State::Live {
             since: now,
@@ -192,19 +198,15 @@ impl Link {
         pause
     }
 
-    /// Another master leads: go there, without a pause the first time.
+    /// Another master leads: go there, without a pause the first time. Masters that name each other must not make the agent
+    /// spin.
     pub(crate) fn redirected(&mut self, now: Instant, leader: String, random: u32) {
         self.leader = Some(leader);
-        let pause = if self.failed.failures() == 0 {
-            Duration::from_ticks(0)
-        } else {
-            self.failed.next(random)
+        let is_first = self.redirected.failures() == 0;
+        let pause = self.redirected.next(random);
+        self.state = State::Resting {
+            until: if is_first { now } else { now + pause },
         };
-        self.state = State::Resting { until: now + pause };
-        if pause.as_ticks() == 0 {
-            // Two masters that name each other must not make the agent spin.
-            self.failed.next(random);
-        }
     }
 
     pub(crate) fn close(&mut self) {

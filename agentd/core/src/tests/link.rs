@@ -99,6 +99,27 @@ fn a_redirect_is_followed_at_once_but_not_in_circles() {
 }
 
 #[test]
+fn a_leadership_that_moves_again_and_again_is_followed_soon() {
+    let mut bench = Bench::new();
+    for _ in 0..12 {
+        bench.event(Event::LinkUp { link: bench.link });
+        bench.message(MasterToAgent::Redirect {
+            leader: "b:5050".into(),
+        });
+        bench.event(Event::LinkUp { link: bench.link });
+        bench.message(MasterToAgent::Welcome(welcome()));
+        bench.message(MasterToAgent::Masters {
+            addresses: ["a:5050", "b:5050", "c:5050"].map(String::from).into(),
+        });
+        bench.pass(Duration::from_secs(1));
+        let before = dials(&bench);
+        bench.disconnect();
+        bench.pass(Duration::from_secs(2));
+        assert_eq!(dials(&bench), before + 1);
+    }
+}
+
+#[test]
 fn a_refusal_makes_it_slow() {
     let mut bench = Bench::new();
     bench.event(Event::LinkDown {
