@@ -10,6 +10,8 @@ use crate::daemon::Cluster;
 use crate::failover;
 use crate::table::{self, Row};
 
+/// What was freed under load goes back to the kernel within ten seconds, when masterd does something again.
+const SETTLE: Duration = Duration::from_secs(12);
 /// What is promised, MB.
 const PROMISES: [(usize, f64); 2] = [(1000, 16.0), (10_000, 64.0)];
 
@@ -23,7 +25,7 @@ pub(crate) async fn run(programs: &Path, size: Size, hold: Duration) -> Result<(
         let tasks = agents * size.tasks_per_agent;
         eprintln!("... {agents} agents with {tasks} tasks");
         let loaded = failover::load(programs, agents, size.tasks_per_agent).await?;
-        tokio::time::sleep(hold).await;
+        tokio::time::sleep(hold.max(SETTLE)).await;
         let resident = loaded.cluster.master()?.resident()?;
         let what = format!("masterd resident, {agents} agents + {tasks} tasks");
         let row = Row::new(what, resident, "MB");
