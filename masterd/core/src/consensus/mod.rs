@@ -276,11 +276,8 @@ impl Consensus {
 
     /// Asks the others whether this member still leads, for an answer that must not be older than what another leader may have
     /// decided meanwhile: it is true once [`confirmed`](Self::confirmed) has come to this number, in the same leadership. A
-    /// member alone need not ask. (The read index of the raft thesis, 6.4, as `raft` has it.)
+    /// member alone is sure at once. (The read index of the raft thesis, 6.4, as `raft` has it.)
     pub fn confirm(&mut self) -> u64 {
-        if has_alone(&self.node.store().members, self.node.raft.id) {
-            return self.confirmations.confirmed;
-        }
         let asked = self.confirmations.asked.map_or(0, |(number, _)| number);
         self.confirmations.wanted = asked.max(self.confirmations.confirmed) + 1;
         self.ask();
@@ -452,6 +449,10 @@ impl Consensus {
             asked,
             confirmed,
         } = &mut self.confirmations;
+        if raft.state == StateRole::Leader && has_alone(&self.node.store().members, raft.id) {
+            // The others were sent away before they answered.
+            (*confirmed, *asked) = (*wanted, None);
+        }
         // What was asked in an earlier term is forgotten by raft, and what is asked too early it drops.
         asked.take_if(|(_, of)| *of != term);
         let can_ask = raft.state == StateRole::Leader && raft.commit_to_current_term();

@@ -150,9 +150,23 @@ fn a_leader_is_sure_after_one_round_and_one_that_nobody_hears_never() {
     group.run(ms(3000));
     assert!(group.leader().is_some_and(|now| now != leader));
     assert!(sure(&mut group) < last);
-    let mut alone = settled(1, 17);
-    let asked = alone.order(1, Consensus::confirm).unwrap();
-    assert_eq!(alone.consensus(1).unwrap().confirmed(), asked);
+}
+
+#[test]
+fn a_leader_alone_is_sure_also_when_the_others_are_sent_away_meanwhile() {
+    let mut group = settled(1, 17);
+    let sure = |group: &mut Group| group.consensus(1).unwrap().confirmed();
+    let asked = group.order(1, Consensus::confirm).unwrap();
+    assert_eq!(sure(&mut group), asked);
+    group.add(2, Restored::default());
+    change_member(&mut group, 2, ConfChangeType::AddNode);
+    group.cut.insert((1, 2));
+    let asked = group.order(1, Consensus::confirm).unwrap();
+    group.cut.clear();
+    assert!(sure(&mut group) < asked);
+    change_member(&mut group, 2, ConfChangeType::RemoveNode);
+    assert_eq!(group.consensus(1).unwrap().members().voters, [1]);
+    assert!(sure(&mut group) >= asked);
 }
 
 #[test]
