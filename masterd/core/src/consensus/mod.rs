@@ -450,7 +450,7 @@ impl Consensus {
             confirmed,
         } = &mut self.confirmations;
         if raft.state == StateRole::Leader && has_alone(&self.node.store().members, raft.id) {
-            // The others were sent away before they answered.
+            // There is nobody to ask.
             (*confirmed, *asked) = (*wanted, None);
         }
         // What was asked in an earlier term is forgotten by raft, and what is asked too early it drops.
