@@ -5,6 +5,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// Longest wait for an answer: longer than any outage that is to be measured.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -12,18 +14,33 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// Wait for an answer while nobody may lead.
 const IMPATIENCE: Duration = Duration::from_millis(50);
 
+/// What befalls a leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Blow {
+    /// It is killed: its connections close at once.
+    Kill,
+    /// It stands still: nobody hears of it any more, as when its cable is cut.
+    Stop,
+}
+
 /// Several servers that agree on what is written.
-pub(super) trait Service {
+pub(super) trait Service: Sync {
     /// Who leads now.
     fn leader(&self) -> Result<SocketAddr>;
-    /// Who lives.
+    /// Who lives and does not stand still.
     fn living(&self) -> Vec<SocketAddr>;
     /// Whether the write was accepted.
     fn write(&self, connection: &mut Connection, number: usize) -> Result<bool>;
-    /// Kills who leads; which one it was.
-    fn kill_leader(&mut self) -> Result<usize>;
-    /// Starts it again, and waits until it has everything.
-    fn revive(&mut self, which: usize) -> Result<()>;
+    /// Has it befall who leads; which one it was.
+    fn strike(&mut self, blow: Blow) -> Result<usize>;
+    /// Brings it back, and waits until it has everything.
+    fn mend(&mut self, blow: Blow, which: usize) -> Result<()>;
+}
+
+/// Stops a process, or lets it go on.
+pub(super) fn signal(process: u32, signal: Signal) -> Result<()> {
+    let pid = Pid::from_raw(process.cast_signed());
+    kill(pid, signal).with_context(|| format!("{signal} to process {process}"))
 }
 
 /// HTTP/1.1, kept alive.

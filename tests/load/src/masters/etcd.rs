@@ -6,10 +6,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::client::{Connection, Service};
+use super::client::{Blow, Connection, Service, signal};
 
 const MEMBERS: usize = 3;
 /// How long the members may take to agree on a leader.
@@ -26,6 +27,8 @@ pub(super) struct Group {
     clients: Vec<SocketAddr>,
     peers: Vec<SocketAddr>,
     processes: Vec<Option<Child>>,
+    /// Stands still.
+    stopped: Option<usize>,
 }
 
 impl Drop for Group {
@@ -62,6 +65,7 @@ impl Group {
             clients,
             peers,
             processes: (0..MEMBERS).map(|_| None).collect(),
+            stopped: None,
         };
         for member in 0..MEMBERS {
             group.spawn(member, "new")?;
@@ -98,6 +102,11 @@ impl Group {
         Ok(())
     }
 
+    fn signal(&self, at: usize, what: Signal) -> Result<()> {
+        let process = self.processes[at].as_ref().context("it runs")?;
+        signal(process.id(), what)
+    }
+
     /// Until all members say who leads.
     fn wait(&self) -> Result<()> {
         let begin = Instant::now();
@@ -125,9 +134,10 @@ impl Service for Group {
     }
 
     fn living(&self) -> Vec<SocketAddr> {
-        let members = self.clients.iter().zip(&self.processes);
-        let living = members.filter(|(_, process)| process.is_some());
-        living.map(|(address, _)| *address).collect()
+        let members = self.clients.iter().zip(&self.processes).enumerate();
+        let living =
+            members.filter(|(at, (_, process))| process.is_some() && self.stopped != Some(*at));
+        living.map(|(_, (address, _))| *address).collect()
     }
 
     fn write(&self, connection: &mut Connection, number: usize) -> Result<bool> {
@@ -140,19 +150,33 @@ impl Service for Group {
         Ok(status == 200)
     }
 
-    fn kill_leader(&mut self) -> Result<usize> {
+    fn strike(&mut self, blow: Blow) -> Result<usize> {
         let leader = self.leader()?;
         let at = self.clients.iter().position(|address| *address == leader);
         let at = at.context("a member")?;
-        if let Some(mut process) = self.processes[at].take() {
-            process.kill()?;
-            process.wait()?;
+        match blow {
+            Blow::Kill => {
+                if let Some(mut process) = self.processes[at].take() {
+                    process.kill()?;
+                    process.wait()?;
+                }
+            }
+            Blow::Stop => {
+                self.signal(at, Signal::SIGSTOP)?;
+                self.stopped = Some(at);
+            }
         }
         Ok(at)
     }
 
-    fn revive(&mut self, which: usize) -> Result<()> {
-        self.spawn(which, "existing")?;
+    fn mend(&mut self, blow: Blow, which: usize) -> Result<()> {
+        match blow {
+            Blow::Kill => self.spawn(which, "existing")?,
+            Blow::Stop => {
+                self.signal(which, Signal::SIGCONT)?;
+                self.stopped = None;
+            }
+        }
         self.wait()
     }
 }

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use super::client::{Connection, Service};
+use super::client::{Blow, Connection, Service, signal};
 use crate::daemon::{Cluster, Process};
 
 const MASTERS: &str = "/nesos/v1/masters";
@@ -22,6 +23,8 @@ const LOOK: Duration = Duration::from_millis(1);
 pub(super) struct Group {
     cluster: Cluster,
     members: Vec<(SocketAddr, Option<Process>)>,
+    /// Stands still.
+    stopped: Option<usize>,
 }
 
 /// What a master has done until now.
@@ -41,6 +44,7 @@ impl Group {
         Ok(Self {
             cluster,
             members: vec![first],
+            stopped: None,
         })
     }
 
@@ -97,6 +101,11 @@ impl Group {
         Ok(taken)
     }
 
+    fn signal(&self, at: usize, what: Signal) -> Result<()> {
+        let process = self.members[at].1.as_ref().context("it runs")?;
+        signal(process.id(), what)
+    }
+
     /// What each has done until now.
     pub(super) fn doings(&self) -> Result<Vec<Doings>> {
         let leader = self.leader()?;
@@ -140,33 +149,47 @@ impl Service for Group {
     }
 
     fn living(&self) -> Vec<SocketAddr> {
-        let living = self.members.iter().filter(|(_, process)| process.is_some());
-        living.map(|(address, _)| *address).collect()
+        let members = self.members.iter().enumerate();
+        let living = members.filter(|(at, member)| member.1.is_some() && self.stopped != Some(*at));
+        living.map(|(_, (address, _))| *address).collect()
     }
 
     fn write(&self, connection: &mut Connection, number: usize) -> Result<bool> {
-        let weight = 1.0 + (number % 2) as f64;
+        // Another one each time, or there were nothing to agree on.
+        let weight = 1.0 + number as f64;
         let infos = json!([{"role": "r".repeat(200), "weight": weight}]);
         let call = json!({"type": "UPDATE_WEIGHTS", "update_weights": {"weight_infos": infos}});
         let (status, _) = connection.ask("POST", "/api/v1", &call.to_string())?;
         Ok(status == 200)
     }
 
-    fn kill_leader(&mut self) -> Result<usize> {
+    fn strike(&mut self, blow: Blow) -> Result<usize> {
         let leader = self.leader()?;
-        let at = self
-            .members
-            .iter()
-            .position(|(address, _)| *address == leader);
+        let mut members = self.members.iter();
+        let at = members.position(|(address, _)| *address == leader);
         let at = at.context("a member")?;
-        self.members[at].1 = None;
+        match blow {
+            Blow::Kill => self.members[at].1 = None,
+            Blow::Stop => {
+                self.signal(at, Signal::SIGSTOP)?;
+                self.stopped = Some(at);
+            }
+        }
         Ok(at)
     }
 
-    fn revive(&mut self, which: usize) -> Result<()> {
-        let address = self.members[which].0;
-        let (_, process) = self.cluster.start_another_master(which, Some(address))?;
-        self.members[which].1 = Some(process);
+    fn mend(&mut self, blow: Blow, which: usize) -> Result<()> {
+        match blow {
+            Blow::Kill => {
+                let address = self.members[which].0;
+                let (_, process) = self.cluster.start_another_master(which, Some(address))?;
+                self.members[which].1 = Some(process);
+            }
+            Blow::Stop => {
+                self.signal(which, Signal::SIGCONT)?;
+                self.stopped = None;
+            }
+        }
         self.settle()
     }
 }

@@ -16,13 +16,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::table::{self, Row, quantile};
-use client::{Connection, Service};
+use client::{Blow, Connection, Service};
 use group::Group;
 
 /// Writes, one after the other.
 const WRITES: usize = 500;
-/// Leaders that are killed.
-const KILLS: usize = 20;
+/// Clients that write at the same time, and how long.
+const CLIENTS: usize = 400;
+const CROWD: Duration = Duration::from_secs(5);
+/// Leaders that are killed, and that stand still.
+const BLOWS: usize = 20;
 /// Leaders that hand over.
 const HAND_OVERS: usize = 10;
 /// How long nothing happens.
@@ -53,6 +56,9 @@ pub(crate) async fn run(programs: &Path) -> Result<()> {
         "ms",
     ));
     rows.push(Row::new("  p99", quantile(&mut three, 0.99), "ms"));
+    let at_once = crowd(&group)?;
+    let name = format!("  writes per second of {CLIENTS} clients");
+    rows.push(Row::new(name, at_once, "/s"));
     group.settle()?;
     rows.extend(idle(&group)?);
     let mut outages = Vec::new();
@@ -67,23 +73,8 @@ pub(crate) async fn run(programs: &Path) -> Result<()> {
         )
         .target(15.0),
     );
-    let mut outages = kills(&mut group)?;
-    rows.push(
-        Row::new(
-            "leader killed to the next accepted write, p50",
-            quantile(&mut outages, 0.5),
-            "ms",
-        )
-        .target(60.0),
-    );
-    rows.push(
-        Row::new(
-            format!("  most of {KILLS}"),
-            quantile(&mut outages, 1.0),
-            "ms",
-        )
-        .target(250.0),
-    );
+    rows.extend(befallen(&mut group, Blow::Kill, [60.0, 250.0])?);
+    rows.extend(befallen(&mut group, Blow::Stop, [450.0, 800.0])?);
     drop(group);
     match beside() {
         Ok(theirs) => rows.extend(theirs),
@@ -100,16 +91,41 @@ fn beside() -> Result<Vec<Row>> {
         return Ok(Vec::new());
     };
     let mut writes = serial(&etcd)?;
-    let mut outages = kills(&mut etcd)?;
+    let at_once = crowd(&etcd)?;
     let name = "etcd, three members: durable write, 1 client, p50";
-    Ok(vec![
+    let mut rows = vec![
         Row::new(name, quantile(&mut writes, 0.5), "ms"),
         Row::new("  p99", quantile(&mut writes, 0.99), "ms"),
         Row::new(
-            "  leader killed to the next accepted write, p50",
-            quantile(&mut outages, 0.5),
-            "ms",
+            format!("  writes per second of {CLIENTS} clients"),
+            at_once,
+            "/s",
         ),
+    ];
+    for (blow, what) in [(Blow::Kill, "killed"), (Blow::Stop, "silent")] {
+        let mut times = without_leaders(&mut etcd, blow)?;
+        let name = format!("  leader {what} to the next accepted write, p50");
+        rows.push(Row::new(name, quantile(&mut times, 0.5), "ms"));
+    }
+    Ok(rows)
+}
+
+/// How long nobody takes writes when it befalls leaders; the promises are for the median and the most.
+fn befallen(group: &mut Group, blow: Blow, promises: [f64; 2]) -> Result<[Row; 2]> {
+    let mut times = without_leaders(group, blow)?;
+    let what = match blow {
+        Blow::Kill => "killed",
+        Blow::Stop => "silent",
+    };
+    let name = format!("leader {what} to the next accepted write, p50");
+    Ok([
+        Row::new(name, quantile(&mut times, 0.5), "ms").target(promises[0]),
+        Row::new(
+            format!("  most of {BLOWS}"),
+            quantile(&mut times, 1.0),
+            "ms",
+        )
+        .target(promises[1]),
     ])
 }
 
@@ -146,17 +162,45 @@ fn serial(service: &impl Service) -> Result<Vec<f64>> {
     Ok(times)
 }
 
-/// How long nobody takes writes after the leader's death, again and again, ms.
-fn kills(service: &mut impl Service) -> Result<Vec<f64>> {
+/// Writes per second of many clients at the same time.
+fn crowd(service: &impl Service) -> Result<f64> {
+    let leader = service.leader()?;
+    let begin = Instant::now();
+    let client = |first: usize| {
+        let mut connection = Connection::to(leader)?;
+        let mut count = 0;
+        while begin.elapsed() < CROWD {
+            let taken = service.write(&mut connection, first + count)?;
+            anyhow::ensure!(taken, "a write was refused");
+            count += 1;
+        }
+        anyhow::Ok(count)
+    };
+    let client = &client;
+    let writes = std::thread::scope(|scope| {
+        let clients: Vec<_> = (1..=CLIENTS)
+            .map(|number| scope.spawn(move || client(number * 1_000_000)))
+            .collect();
+        let ended = clients.into_iter().map(|client| match client.join() {
+            Ok(count) => count,
+            Err(_) => anyhow::bail!("a client ended"),
+        });
+        ended.sum::<Result<usize>>()
+    })?;
+    Ok(writes as f64 / begin.elapsed().as_secs_f64())
+}
+
+/// How long nobody takes writes when it befalls the leader, again and again, ms.
+fn without_leaders(service: &mut impl Service, blow: Blow) -> Result<Vec<f64>> {
     let mut times = Vec::new();
-    for number in 0..KILLS {
-        let killed = service.kill_leader()?;
+    for number in 0..BLOWS {
+        let struck = service.strike(blow)?;
         let begin = Instant::now();
         while !anybody(service, number) {
             anyhow::ensure!(begin.elapsed() < LIMIT, "nobody takes writes");
         }
         times.push(begin.elapsed().as_secs_f64() * 1e3);
-        service.revive(killed)?;
+        service.mend(blow, struck)?;
     }
     Ok(times)
 }
