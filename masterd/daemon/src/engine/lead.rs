@@ -8,22 +8,18 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use masterd_core::{
-    Answer, Call, CallRefusal, Event, FrameworkEvent, LinkId, Master, Ready, RequestId, StreamId,
-    Subscribe,
+    Answer, Call, CallRefusal, Event, LinkId, Master, Ready, RequestId, StreamId, Subscribe,
 };
 use nesos_api::v1;
 use nesos_base::time::Instant;
 use nesos_shell::clock::Clock;
-use nesos_wire::message::MasterToAgent;
 use tokio::sync::oneshot;
 
 use super::asked::{Asked, Question};
 use super::run::Shared;
-use super::split::push_split;
 use super::watchers::Watchers;
 use super::{Input, Request, StreamSender, Times, log};
 use crate::about::About;
-use crate::convert::event;
 use crate::convert::subscribe::Subscription;
 use crate::link::Outbox;
 use crate::replica::Replica;
@@ -36,15 +32,15 @@ const MAX_HELD: usize = 1024;
 /// Owner of the master and all outgoing queues.
 #[derive(Debug)]
 pub(super) struct Lead {
-    master: Master,
+    pub(super) master: Master,
     /// Of the leadership.
     term: u64,
     clock: Clock,
-    about: About,
-    links: BTreeMap<LinkId, Outbox>,
-    streams: BTreeMap<StreamId, Stream>,
-    watchers: Watchers,
-    waiting: BTreeMap<RequestId, oneshot::Sender<Answer>>,
+    pub(super) about: About,
+    pub(super) links: BTreeMap<LinkId, Outbox>,
+    pub(super) streams: BTreeMap<StreamId, Stream>,
+    pub(super) watchers: Watchers,
+    pub(super) waiting: BTreeMap<RequestId, oneshot::Sender<Answer>>,
     next_request: u64,
     held: VecDeque<Held>,
     /// How many Readys were held and are carried out.
@@ -55,7 +51,7 @@ pub(super) struct Lead {
     /// When the oldest event came that the master has not answered.
     since: Option<std::time::Instant>,
     /// Other masters' addresses, as agents were told last.
-    masters: Vec<String>,
+    pub(super) masters: Vec<String>,
 }
 
 /// A Ready that waits.
@@ -68,10 +64,10 @@ struct Held {
 }
 
 #[derive(Debug)]
-struct Stream {
-    sender: StreamSender,
+pub(super) struct Stream {
+    pub(super) sender: StreamSender,
     /// The framework has RESERVATION_REFINEMENT.
-    refined: bool,
+    pub(super) refined: bool,
 }
 
 impl Lead {
@@ -153,7 +149,7 @@ impl Lead {
         self.since = Some(std::time::Instant::now());
     }
 
-    fn step(&mut self, event: Event) {
+    pub(super) fn step(&mut self, event: Event) {
         self.master.step(event, self.clock.now(), Clock::wall());
     }
 
@@ -370,103 +366,5 @@ impl Lead {
         let waiting = self.held.iter().map(|held| held.ready.commands.len());
         self.times.registry(waiting.sum(), replica.size());
         has_any
-    }
-
-    /// Tells agents where else masters are, when that has changed.
-    pub(super) fn tell_masters(&mut self, replica: &Replica) {
-        let masters = replica.registry().masters();
-        let masters: Vec<String> = masters.map(|master| master.address.clone()).collect();
-        if masters == self.masters {
-            return;
-        }
-        self.masters = masters;
-        for link in self.links.keys().copied().collect::<Vec<_>>() {
-            self.tell_masters_to(link);
-        }
-    }
-
-    /// A master alone has nothing to tell.
-    fn tell_masters_to(&mut self, link: LinkId) {
-        if self.masters.len() > 1 {
-            let addresses = self.masters.clone();
-            self.send_agent(link, &MasterToAgent::Masters { addresses });
-        }
-    }
-
-    fn carry_out(&mut self, ready: Ready) {
-        for (link, message) in ready.to_agents {
-            self.send_agent(link, &message);
-            if let MasterToAgent::Welcome(_) = message {
-                self.tell_masters_to(link);
-            }
-        }
-        for (stream, event) in ready.to_frameworks {
-            self.send_framework(stream, event);
-        }
-        self.watchers.tell(&self.master, &ready.news);
-        self.master.watch(self.watchers.are_there());
-        for (request, answer) in ready.answers {
-            if let Some(reply) = self.waiting.remove(&request) {
-                // The asker may have hung up.
-                let _ = reply.send(answer);
-            }
-        }
-        // Dropping the sending ends lets what is queued go out first.
-        for link in ready.close_links {
-            self.links.remove(&link);
-        }
-        for stream in ready.close_streams {
-            self.streams.remove(&stream);
-        }
-    }
-
-    fn send_agent(&mut self, link: LinkId, message: &MasterToAgent) {
-        match message {
-            MasterToAgent::Welcome(welcome) => {
-                if let Some(agent) = self.master.agent(&welcome.agent) {
-                    tracing::info!(
-                        "agent {}, node {} at {}, is registered (link {})",
-                        agent.id,
-                        agent.node,
-                        agent.ip,
-                        link.0
-                    );
-                }
-            }
-            MasterToAgent::Refused { reason } => {
-                tracing::warn!("refused the agent on link {}: {reason}", link.0)
-            }
-            _ => {}
-        }
-        let Some(outbox) = self.links.get(&link) else {
-            return;
-        };
-        if let Err(reason) = push_split(outbox, message) {
-            tracing::warn!("cut agent link {}: {reason}", link.0);
-            outbox.cut();
-            self.links.remove(&link);
-            self.step(Event::AgentClosed { link });
-        }
-    }
-
-    fn send_framework(&mut self, id: StreamId, event: FrameworkEvent) {
-        let Some(stream) = self.streams.get(&id) else {
-            return;
-        };
-        let public = event::public(event, stream.refined, || {
-            self.about.master_info(self.master.id())
-        });
-        if !stream
-            .sender
-            .push(event::record(&public, stream.sender.format))
-        {
-            tracing::warn!(
-                "cut stream {} of a framework: it is gone or reads too slowly",
-                id.0
-            );
-            stream.sender.cut();
-            self.streams.remove(&id);
-            self.step(Event::StreamClosed { stream: id });
-        }
     }
 }

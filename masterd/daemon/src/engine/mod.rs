@@ -20,6 +20,7 @@ use crate::replica::{Replica, Standing};
 mod asked;
 mod lead;
 mod log;
+mod outgoing;
 mod run;
 mod split;
 mod stream;
