@@ -108,8 +108,8 @@ impl Lead {
         self.term
     }
 
-    /// Answers a question about the master as it is now, once that is the group's. Nothing becomes the group's while the disk
-    /// refuses; then people want to know all the more what there is.
+    /// Answers a question about the master as it is now, once that is the group's. Nothing is agreed on while the disk of a
+    /// master alone refuses; then people want to know all the more what there is.
     pub(super) fn ask(&mut self, question: Question, replica: &mut Replica) {
         let deliver = question(&self.master);
         let after = self.carried_out + self.held.len() as u64;
@@ -326,7 +326,7 @@ impl Lead {
 
     /// Answers questions whose answers are the group's by now.
     pub(super) fn answer(&mut self, replica: &Replica) {
-        match replica.is_refused() {
+        match replica.is_refused() && replica.is_alone() {
             false => self.asked.deliver(self.carried_out, replica.confirmed()),
             true => self.asked.deliver(u64::MAX, u64::MAX),
         }
