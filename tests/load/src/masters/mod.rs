@@ -56,11 +56,12 @@ pub(crate) async fn run(programs: &Path) -> Result<()> {
         "ms",
     ));
     rows.push(Row::new("  p99", quantile(&mut three, 0.99), "ms"));
-    let at_once = crowd(&group)?;
-    let name = format!("  writes per second of {CLIENTS} clients");
-    rows.push(Row::new(name, at_once, "/s"));
     group.settle()?;
     rows.extend(idle(&group)?);
+    let at_once = crowd(&group)?;
+    let name = format!("writes per second of {CLIENTS} clients");
+    rows.push(Row::new(name, at_once, "/s"));
+    group.settle()?;
     let mut outages = Vec::new();
     for _ in 0..HAND_OVERS {
         outages.push(group.hand_over()?);
