@@ -66,6 +66,7 @@ pub(crate) fn run(settings: Settings) -> Result<(), RunError> {
     let result = tokio::task::LocalSet::new().block_on(&runtime, async {
         // Held until the end: a second agentd would spoil the log.
         let _lock = identity::lock(&settings.work_dir)?;
+        tokio::spawn(nesos_shell::settle::release_startup_code());
         Daemon::start(Rc::new(settings)).await?.drive().await;
         Ok(())
     });

@@ -14,4 +14,5 @@ pub mod log;
 #[cfg(feature = "mdns")]
 pub mod mdns;
 pub mod plain;
+pub mod settle;
 pub mod tls;

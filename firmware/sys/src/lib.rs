@@ -1,4 +1,4 @@
-//! All kernel contact of the board and the only unsafe code of the workspace. Callers: `init`, `agentd` and its helpers.
+//! All kernel contact of the board and the only unsafe code of the workspace. Callers: `init`, `agentd` and its helpers, `nesos-shell`.
 //!
 //! Knows no policy: a module here wraps one kernel interface, returns owned types, and names operation and path or
 //! id in its errors. Invariant: every `unsafe` block has a `SAFETY` comment, and nothing here logs or retries.

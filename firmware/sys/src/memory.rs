@@ -1,4 +1,4 @@
-//! Giving back memory that was only needed for a while. Called by `init` after the boot.
+//! Giving back memory that was only needed for a while. Called by `init` after the boot and by daemons after their start.
 //!
 //! Invariant: only pages that the kernel can read again from the program's file are given back.
 

@@ -126,6 +126,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
     };
     let serving = tokio::spawn(server.run(listener));
     let announcing = announce(&options, &about, &engine);
+    tokio::spawn(nesos_shell::settle::release_startup_code());
     runner.run(stopped()?).await?;
     serving.abort();
     announcing.abort();

@@ -23,10 +23,20 @@ impl Script {
     /// It cannot be started.
     #[must_use]
     pub fn start(name: &str, cluster: &DevCluster) -> Self {
+        Self::start_at(name, &cluster.master, &[])
+    }
+
+    /// The same with any master, `host:port`, and more arguments.
+    ///
+    /// # Panics
+    /// As [`Script::start`].
+    #[must_use]
+    pub fn start_at(name: &str, master: &str, arguments: &[&str]) -> Self {
         let python = pymesos().unwrap_or_else(|error| panic!("{error}"));
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/pymesos/");
         let process = Command::new(python)
-            .args([&format!("{script}{name}"), &cluster.master])
+            .args([&format!("{script}{name}"), master])
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn();
@@ -43,8 +53,12 @@ impl Script {
     /// # Panics
     /// It is another one; the script has a deadline of its own, after which it says so and ends.
     pub fn expect(&mut self, cluster: &DevCluster, line: &str) {
-        let said = self.lines.next().and_then(Result::ok);
-        assert_eq!(said.as_deref(), Some(line), "{}", cluster.logs());
+        assert_eq!(self.line().as_deref(), Some(line), "{}", cluster.logs());
+    }
+
+    /// Waits for its next line; there is none once it has ended.
+    pub fn line(&mut self) -> Option<String> {
+        self.lines.next().and_then(Result::ok)
     }
 
     /// Tells it to go on.

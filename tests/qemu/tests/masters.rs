@@ -3,7 +3,7 @@
 //! `NESOS_POWER_ROUNDS=n`: so many losses of power. What QEMU's killed process leaves behind: see `power_cuts_forget_nothing`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::net::TcpStream;
@@ -12,15 +12,13 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use nesos_cluster_tests::scheduler::{Scheduler, task};
+use nesos_client_tests::Script;
 use nesos_cluster_tests::{eventually, http};
 use nesos_qemu_tests::{BOOT, VmCluster};
 use serde_json::{Value, json};
 
-/// Says which number comes next, for ever: who is started again begins with 0.
-const COUNT: &str = "i=0; while :; do echo $i; i=$((i+1)); sleep 0.5; done";
-/// Tasks on each agent.
-const TASKS: usize = 2;
+/// Tasks of the framework that outlives a master; each says which number comes next, for ever: who is started again begins with 0.
+const TASKS: usize = 20;
 /// Losses of power if nothing else is asked for.
 const ROUNDS: u32 = 3;
 /// Acknowledged writes in each round before the power is cut.
@@ -63,86 +61,49 @@ fn counted(cluster: &VmCluster, id: &str) -> usize {
     ended.stdout.lines().count()
 }
 
-/// Launches tasks that count on two agents, and waits until all run; their ids.
-fn launch_counting(scheduler: &mut Scheduler) -> Vec<String> {
-    let mut tasks = Vec::new();
-    let mut agents = BTreeSet::new();
-    while agents.len() < 2 {
-        let offers = scheduler.wait("OFFERS")["offers"]["offers"].take();
-        for offer in offers.as_array().unwrap() {
-            // What is left of an agent is offered again.
-            if !agents.insert(offer["agent_id"]["value"].as_str().unwrap().to_owned()) {
-                continue;
-            }
-            let names = (0..TASKS).map(|number| format!("count-{}-{number}", agents.len()));
-            let names: Vec<String> = names.collect();
-            let infos = names.iter().map(|id| task(offer, id, 0.1, COUNT));
-            scheduler.launch(&[offer], infos.collect());
-            tasks.extend(names);
-        }
-    }
-    let mut running = BTreeSet::new();
-    while running.len() < tasks.len() {
-        let status = scheduler.status();
-        scheduler.acknowledge(&status);
-        assert!(
-            ["TASK_STARTING", "TASK_RUNNING"].contains(&status["state"].as_str().unwrap()),
-            "{status}"
-        );
-        if status["state"] == "TASK_RUNNING" {
-            running.insert(status["task_id"]["value"].as_str().unwrap().to_owned());
-        }
-    }
-    tasks
-}
-
 #[test]
 fn the_loss_of_the_leading_board_stops_nothing() {
     let cluster = VmCluster::start_with(5, &["--masters", "3"]);
     let first = leader(&cluster, 3, 3);
-    let info = |id: &Value| json!({"id": id, "failover_timeout": 600.0, "checkpoint": true, "capabilities": [{"type": "PARTITION_AWARE"}]});
-    let mut scheduler = Scheduler::subscribe(cluster.master(), info(&Value::Null));
-    let id = scheduler.id.clone();
-    let tasks = launch_counting(&mut scheduler);
+    let mut framework = Script::start_at("stay.py", cluster.master(), &[&TASKS.to_string()]);
+    let running = framework.line().expect("a line");
+    let id = running
+        .strip_prefix("running ")
+        .unwrap_or_else(|| panic!("{running}"));
     cluster.vm(&["kill", &first]);
-    // The board can say nothing any more; the way in notices who leads instead.
-    while let Some(event) = scheduler.event() {
-        assert_ne!(event["type"], "UPDATE", "{event}");
-    }
     let second = leader(&cluster, 3, 2);
     assert_ne!(second, first);
-    let mut scheduler = Scheduler::subscribe(cluster.master(), info(&id));
-    assert_eq!(scheduler.id, id, "the framework goes on as the same");
+    framework.go_on();
+    // Under the same id, and all of its tasks run.
+    assert_eq!(framework.line(), Some(format!("again {id}")));
     for agent in ["board-4", "board-5"] {
         let _ = cluster.active_node(agent);
     }
-    let wanted: Vec<Value> = tasks
-        .iter()
-        .map(|id| json!({"task_id": {"value": id}}))
-        .collect();
-    scheduler.call("RECONCILE", json!({ "tasks": wanted }));
-    let mut told = BTreeSet::new();
-    while told.len() < tasks.len() {
-        let status = scheduler.status();
-        scheduler.acknowledge(&status);
-        assert_eq!(status["state"], "TASK_RUNNING", "{status}");
-        told.insert(status["task_id"]["value"].as_str().unwrap().to_owned());
-    }
-    for id in &tasks {
-        let before = counted(&cluster, id);
+    for number in 0..TASKS {
+        let id = format!("stay-{number}");
+        let before = counted(&cluster, &id);
         eventually(&format!("{id} counts on"), BOOT, || {
-            (counted(&cluster, id) > before).then_some(())
+            (counted(&cluster, &id) > before).then_some(())
         });
     }
 
     cluster.vm(&["start", &first]);
-    assert_eq!(
-        leader(&cluster, 3, 3),
-        second,
-        "it comes back as a follower"
-    );
-    let ended = cluster.nesos.run(&["weights", "set", "web=2"]);
-    assert_eq!(ended.code, 0, "{ended:?}");
+    let third = leader(&cluster, 3, 3);
+    assert_eq!(third, second, "it comes back as a follower");
+    let nesos = |arguments: &[&str]| {
+        let ended = cluster.nesos.run(arguments);
+        assert_eq!(ended.code, 0, "{arguments:?}: {ended:?}");
+    };
+    nesos(&["master", "remove", &first]);
+    assert_eq!(leader(&cluster, 2, 2), second, "it is one of two");
+    // It asks again, as any other board with the key would, and waits for somebody to say yes.
+    eventually("who was removed is let in again", BOOT, || {
+        (cluster.nesos.run(&["master", "add", &first]).code == 0).then_some(())
+    });
+    let _ = leader(&cluster, 3, 3);
+    framework.go_on();
+    assert_eq!(framework.line().as_deref(), Some("done"));
+    nesos(&["weights", "set", "web=2"]);
 }
 
 /// What the writer knows of each role's weight.

@@ -65,7 +65,8 @@ impl Replica {
         }
     }
 
-    /// Remembers who was sent away, and forgets who was let in again.
+    /// Remembers who was sent away, and forgets who was let in again. Who is sent away while it is connected is a candidate from then
+    /// on: it has introduced itself, and does so again only with its next connection.
     pub(super) fn note_dismissal(&mut self, command: &Command) {
         match command {
             Command::RemoveMaster { number } => {
@@ -73,6 +74,11 @@ impl Replica {
                     self.dismissed.pop_first();
                 }
                 self.dismissed.insert(*number);
+                if self.present.remove(number)
+                    && let Some(master) = self.registry.master(*number)
+                {
+                    self.candidates.insert(*number, master.clone());
+                }
             }
             Command::PutMaster(master) => {
                 self.dismissed.remove(&master.number);

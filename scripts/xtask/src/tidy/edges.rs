@@ -13,7 +13,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("nesos-wire", &[]),
     ("nesos-base", &["nesos-wire"]),
     ("nesos-api", &["nesos-wire"]),
-    ("nesos-shell", &["nesos-wire", "nesos-base"]),
+    ("nesos-shell", &["nesos-wire", "nesos-base", "nesos-sys"]),
     ("nesos-sys", &[]),
     ("init", &["nesos-wire", "nesos-base", "nesos-sys"]),
     ("protobuf", &[]),
