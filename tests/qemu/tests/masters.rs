@@ -19,6 +19,8 @@ use serde_json::{Value, json};
 
 /// Tasks of the framework that outlives a master; each says which number comes next, for ever: who is started again begins with 0.
 const TASKS: usize = 20;
+/// A board's clock that was never set: 1976, in seconds since 1970.
+const LONG_AGO: u32 = 200_000_000;
 /// Losses of power if nothing else is asked for.
 const ROUNDS: u32 = 3;
 /// Acknowledged writes in each round before the power is cut.
@@ -96,11 +98,17 @@ fn the_loss_of_the_leading_board_stops_nothing() {
     };
     nesos(&["master", "remove", &first]);
     assert_eq!(leader(&cluster, 2, 2), second, "it is one of two");
-    // It asks again, as any other board with the key would, and waits for somebody to say yes.
+    // It asks again, as any other board with the key would, and waits for somebody to say yes. Its clock is half a century late by then, which
+    // nobody's trust depends on.
+    let late = format!("date -s @{LONG_AGO} && kill -9 $(pidof masterd)");
+    let (said, code) = cluster.shell(&first).run(&late);
+    assert_eq!(code, 0, "{said}");
     eventually("who was removed is let in again", BOOT, || {
         (cluster.nesos.run(&["master", "add", &first]).code == 0).then_some(())
     });
     let _ = leader(&cluster, 3, 3);
+    let (clock, _) = cluster.shell(&first).run("date +%Y");
+    assert_eq!(clock, "1976", "it votes with the clock it had");
     framework.go_on();
     assert_eq!(framework.line().as_deref(), Some("done"));
     nesos(&["weights", "set", "web=2"]);
