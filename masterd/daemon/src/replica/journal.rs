@@ -15,8 +15,10 @@ use raft_proto::eraftpb::HardState;
 
 /// Name of a segment that is being made.
 const UNFINISHED: &str = "new";
-/// Bytes written at a time while a segment is made.
-const ZEROS: [u8; 1 << 14] = [0; 1 << 14];
+/// Bytes written at a time while a segment is made. Linux may keep pages in one piece that were written in one, and counts all of
+/// it as written when one of them is (`write_bytes` of /proc/PID/io), though the disk gets that one only: this keeps the count
+/// true.
+const PAGE: usize = 4096;
 
 /// Why the log cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -218,12 +220,14 @@ impl Journal {
         let unfinished = folder.join(UNFINISHED);
         let make = || {
             let mut file = File::create(&unfinished)?;
-            file.write_all(&segment::head(segment, next_record))?;
-            let mut left = size - HEAD;
+            let mut page = [0; PAGE];
+            page[..HEAD].copy_from_slice(&segment::head(segment, next_record));
+            let mut left = size;
             while left > 0 {
-                let some = left.min(ZEROS.len());
-                file.write_all(&ZEROS[..some])?;
+                let some = left.min(PAGE);
+                file.write_all(&page[..some])?;
                 left -= some;
+                page[..HEAD].fill(0);
             }
             file.sync_all()?;
             std::fs::rename(&unfinished, path(folder, segment))?;
