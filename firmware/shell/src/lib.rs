@@ -4,6 +4,7 @@
 //! Feature `authority` (certificate issuing) is for masters, `mdns` for whoever advertises or browses, `http` for daemons.
 
 pub mod address;
+pub mod alarm;
 pub mod clock;
 pub mod flags;
 pub mod framed;

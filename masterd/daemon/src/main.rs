@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use anyhow::Context;
+use nesos_shell::alarm::Alarm;
 use nesos_shell::clock::Clock;
 use nesos_shell::mdns::Advertisement;
 use nesos_shell::plain::Secrets;
@@ -101,10 +102,11 @@ async fn run(options: Options) -> anyhow::Result<()> {
         cluster: about.cluster.clone(),
         secrets: Secrets::new(&identity.key),
     };
+    let alarm = Alarm::new().context("make an alarm clock")?;
     let mut runner = Runner::new(
         options.core.clone(),
         replica,
-        clock,
+        (clock, alarm),
         about.clone(),
         options.max_watchers,
         mailbox,

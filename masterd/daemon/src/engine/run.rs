@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use masterd_core::LinkId;
 use nesos_base::time::Instant;
+use nesos_shell::alarm::Alarm;
 use nesos_shell::clock::Clock;
 use nesos_wire::message::MasterToAgent;
 
@@ -41,6 +42,7 @@ pub(crate) struct Runner {
     replica: Replica,
     lead: Option<Box<Lead>>,
     clock: Clock,
+    alarm: Alarm,
     about: About,
     shared: Shared,
     mailbox: Mailbox,
@@ -51,7 +53,7 @@ impl Runner {
     pub(crate) fn new(
         config: masterd_core::Config,
         replica: Replica,
-        clock: Clock,
+        (clock, alarm): (Clock, Alarm),
         about: About,
         max_watchers: usize,
         mailbox: Mailbox,
@@ -67,6 +69,7 @@ impl Runner {
             replica,
             lead: None,
             clock,
+            alarm,
             about,
             shared,
             mailbox,
@@ -113,7 +116,7 @@ impl Runner {
                 }
                 Some(query) = self.mailbox.queries.recv(), if !self.is_asked_enough() => self.ask(query),
                 Some(input) = self.mailbox.inputs.recv(), if !is_stuck => self.take_batch(input),
-                () = tokio::time::sleep_until(due) => self.tick(),
+                () = self.alarm.ring(due) => self.tick(),
             }
             self.turn();
         }
@@ -219,6 +222,7 @@ impl Runner {
                 break;
             }
         }
+
         let standing = self.replica.standing();
         self.mailbox.standing.send_if_modified(|known| {
             let is_changed = *known != standing;
