@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use nesos_base::token::ClusterKey;
-use nesos_shell::framed::{self, FrameReader};
+use nesos_shell::framed::FrameReader;
 use nesos_shell::plain::{self, Secrets};
 use nesos_shell::tls::{self, Authority, NodeKey};
 use nesos_wire::frame;
@@ -53,6 +53,8 @@ pub(crate) struct Fleet {
     address: SocketAddr,
     agents: Vec<Agent>,
     pub(crate) security: Security,
+    /// Tasks run on instead of finishing as soon as the framework knows that they run.
+    pub(crate) is_lasting: bool,
 }
 
 #[derive(Debug)]
@@ -147,6 +149,7 @@ impl Fleet {
         Ok(Self {
             address,
             security: Security::Tls,
+            is_lasting: false,
             agents: agents.collect::<Result<_>>()?,
         })
     }
@@ -174,7 +177,7 @@ impl Fleet {
             if agent.is_none() {
                 *agent = Some(link.id.clone());
             }
-            online.spawn(serve(link));
+            online.spawn(serve(link, self.is_lasting));
         }
     }
 
@@ -255,8 +258,9 @@ impl Dial {
     }
 }
 
-/// Tasks run as soon as they are launched and have finished as soon as the framework knows that they run.
-async fn serve(mut link: Link) -> Result<()> {
+/// Tasks run as soon as they are launched and, unless they last, have finished as soon as the framework knows that they run.
+/// What is said in answer to one message is written at once.
+async fn serve(mut link: Link, is_lasting: bool) -> Result<()> {
     let mut running: Vec<TaskSpec> = Vec::new();
     let mut updates = 0;
     while let Some(message) = link.reader.read().await? {
@@ -269,23 +273,30 @@ async fn serve(mut link: Link) -> Result<()> {
             Uuid(bytes)
         };
         match message {
-            MasterToAgent::Ping { sequence } => replies.push(AgentToMaster::Pong { sequence }),
+            MasterToAgent::Ping { sequence } => {
+                replies.extend(frame::encode(&AgentToMaster::Pong { sequence })?);
+            }
             MasterToAgent::Launch { tasks } => {
                 for spec in tasks {
-                    replies.push(update(&spec, &link.id, TaskState::Running, uuid()));
-                    running.push(spec);
+                    let update = update(&spec, &link.id, TaskState::Running, uuid());
+                    replies.extend(frame::encode(&update)?);
+                    if !is_lasting {
+                        running.push(spec);
+                    }
                 }
             }
             MasterToAgent::Acknowledge { key, .. } => {
                 if let Some(index) = running.iter().position(|spec| spec.key == key) {
                     let spec = running.swap_remove(index);
-                    replies.push(update(&spec, &link.id, TaskState::Finished, uuid()));
+                    let update = update(&spec, &link.id, TaskState::Finished, uuid());
+                    replies.extend(frame::encode(&update)?);
                 }
             }
             _ => {}
         }
-        for reply in replies {
-            framed::write(&mut link.writer, &reply).await?;
+        if !replies.is_empty() {
+            link.writer.write_all(&replies).await?;
+            link.writer.flush().await?;
         }
     }
     Ok(())

@@ -77,7 +77,8 @@ pub(crate) struct Framework {
     /// Its id.
     pub(crate) id: String,
     calls: Connection,
-    stream: String,
+    /// What calls name in Mesos-Stream-Id.
+    pub(crate) stream: String,
     events: Events,
 }
 
@@ -120,6 +121,15 @@ impl Framework {
     /// The next event, heartbeats included.
     pub(crate) async fn next(&mut self) -> Result<Value> {
         self.events.next().await
+    }
+
+    /// All events that have come, but at least one.
+    pub(crate) async fn some(&mut self) -> Result<Vec<Value>> {
+        let mut events = vec![self.events.next().await?];
+        while let Some(record) = self.events.decoder.next_record()? {
+            events.push(serde_json::from_slice(&record)?);
+        }
+        Ok(events)
     }
 
     /// Makes a call: `type` in capitals, its member in small letters.

@@ -49,8 +49,12 @@ enum Subject {
     Agent(agent::Arguments),
     /// All agents again, after masterd was killed and started
     Failover(Size),
-    /// Three masters: durable writes, killed leaders, hand-overs, idleness
-    Masters,
+    /// Three masters: durable writes, idleness, killed leaders, hand-overs, placements
+    Masters {
+        /// Only this part of it
+        #[arg(long)]
+        only: Option<masters::Part>,
+    },
     /// `/state` for one and for twenty clients while scheduling goes on
     State(Size),
     /// What masterd holds in memory
@@ -96,7 +100,7 @@ fn run() -> Result<()> {
             Subject::Launch { tasks } => launch::run(programs, tasks).await,
             Subject::Agent(arguments) => agent::run(programs, &arguments).await,
             Subject::Failover(size) => failover::run(programs, size).await,
-            Subject::Masters => masters::run(programs).await,
+            Subject::Masters { only } => masters::run(programs, only).await,
             Subject::State(size) => state::run(programs, size).await,
             Subject::Memory { size, hold } => {
                 memory::run(programs, size, Duration::from_secs(hold)).await

@@ -223,6 +223,7 @@ impl Runner {
             }
         }
 
+        self.shared.times.flushes(self.replica.flushes());
         let standing = self.replica.standing();
         self.mailbox.standing.send_if_modified(|known| {
             let is_changed = *known != standing;

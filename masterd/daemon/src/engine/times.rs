@@ -38,6 +38,8 @@ pub(crate) struct Times {
     queued: AtomicU64,
     /// Bytes of the registry's keys and values.
     size: AtomicU64,
+    /// How often something of the log was made durable.
+    flushes: AtomicU64,
 }
 
 /// The newest times of one kind, in milliseconds.
@@ -65,7 +67,12 @@ impl Times {
         self.size.store(size, Ordering::Relaxed);
     }
 
-    /// Adds all of it by Mesos's names.
+    /// How often something of the log was made durable.
+    pub(crate) fn flushes(&self, count: u64) {
+        self.flushes.store(count, Ordering::Relaxed);
+    }
+
+    /// Adds all of it by Mesos's names, where Mesos has it.
     pub(crate) fn fill(&self, values: &mut Values) {
         self.fetch.fill("registrar/state_fetch_ms", values);
         self.store.fill("registrar/state_store_ms", values);
@@ -79,6 +86,8 @@ impl Times {
             let value = value.load(Ordering::Relaxed) as f64;
             values.insert(format!("registrar/{name}"), value);
         }
+        let flushes = self.flushes.load(Ordering::Relaxed) as f64;
+        values.insert("nesos/log_flushes".into(), flushes);
     }
 }
 

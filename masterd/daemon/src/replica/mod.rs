@@ -126,6 +126,8 @@ pub(crate) struct Replica {
     unsaved_bytes: usize,
     /// How often something was proposed here.
     proposed: u64,
+    /// How often something of the log was made durable.
+    flushes: u64,
     /// What was proposed here, with its place and term, and is not applied yet: applied as it is, the registry shares its
     /// records with the leading master instead of reading them anew. Bounded as what raft takes uncommitted.
     own: VecDeque<(u64, u64, Vec<Command>)>,
@@ -184,6 +186,7 @@ impl Replica {
             grown,
             unsaved_bytes: 0,
             proposed: 0,
+            flushes: 0,
             own: VecDeque::new(),
             unreadable: None,
         })
@@ -276,6 +279,11 @@ impl Replica {
         self.proposed
     }
 
+    /// How often something of the log was made durable.
+    pub(crate) fn flushes(&self) -> u64 {
+        self.flushes
+    }
+
     /// Asks the group whether this master still leads, as [`Consensus::confirm`].
     pub(crate) fn confirm(&mut self) -> u64 {
         self.consensus.confirm()
@@ -325,6 +333,7 @@ impl Replica {
         match done {
             Done::Stored => {
                 self.recovered();
+                self.flushes += 1;
                 self.is_storing = false;
                 let after = self.consensus.stored();
                 self.send(after.send);

@@ -29,8 +29,14 @@ pub(super) trait Service: Sync {
     fn leader(&self) -> Result<SocketAddr>;
     /// Who lives and does not stand still.
     fn living(&self) -> Vec<SocketAddr>;
+    /// What is POSTed for a write: path and body. Each number's write is another one.
+    fn request(&self, number: usize) -> (&'static str, String);
     /// Whether the write was accepted.
-    fn write(&self, connection: &mut Connection, number: usize) -> Result<bool>;
+    fn write(&self, connection: &mut Connection, number: usize) -> Result<bool> {
+        let (path, body) = self.request(number);
+        let (status, _) = connection.ask("POST", path, &body)?;
+        Ok(status == 200)
+    }
     /// Has it befall who leads; which one it was.
     fn strike(&mut self, blow: Blow) -> Result<usize>;
     /// Brings it back, and waits until it has everything.
@@ -45,13 +51,17 @@ pub(super) fn signal(process: u32, signal: Signal) -> Result<()> {
 
 /// HTTP/1.1, kept alive.
 #[derive(Debug)]
-pub(super) struct Connection(TcpStream);
+pub(super) struct Connection {
+    stream: TcpStream,
+    /// What was read and belongs to the next answer.
+    ahead: Vec<u8>,
+}
 
 impl Connection {
     /// One that is given up soon: whoever cannot take a write may hold on to it.
     pub(super) fn impatient(address: SocketAddr) -> Result<Self> {
         let connection = Self::to(address)?;
-        connection.0.set_read_timeout(Some(IMPATIENCE))?;
+        connection.stream.set_read_timeout(Some(IMPATIENCE))?;
         Ok(connection)
     }
 
@@ -59,17 +69,28 @@ impl Connection {
         let stream = TcpStream::connect_timeout(&address, LIMIT)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(LIMIT))?;
-        Ok(Self(stream))
+        let ahead = Vec::new();
+        Ok(Self { stream, ahead })
     }
 
     /// Status and body.
     pub(super) fn ask(&mut self, method: &str, path: &str, body: &str) -> Result<(u16, String)> {
+        self.say(method, path, body)?;
+        self.hear()
+    }
+
+    /// Asks without waiting for the answer.
+    pub(super) fn say(&mut self, method: &str, path: &str, body: &str) -> Result<()> {
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
-        self.0.write_all(request.as_bytes())?;
-        let mut bytes = Vec::new();
+        Ok(self.stream.write_all(request.as_bytes())?)
+    }
+
+    /// The answer: status and body.
+    pub(super) fn hear(&mut self) -> Result<(u16, String)> {
+        let mut bytes = std::mem::take(&mut self.ahead);
         let end = loop {
             let text = String::from_utf8_lossy(&bytes);
             if let Some(end) = text.find("\r\n\r\n") {
@@ -86,13 +107,14 @@ impl Connection {
         while bytes.len() < end + length {
             self.more(&mut bytes)?;
         }
+        self.ahead = bytes.split_off(end + length);
         let body = String::from_utf8_lossy(&bytes[end..]).into_owned();
         Ok((status.context("an HTTP status")?, body))
     }
 
     fn more(&mut self, bytes: &mut Vec<u8>) -> Result<()> {
         let mut some = [0; 4096];
-        let read = self.0.read(&mut some)?;
+        let read = self.stream.read(&mut some)?;
         anyhow::ensure!(read > 0, "the connection was closed");
         bytes.extend_from_slice(&some[..read]);
         Ok(())

@@ -140,14 +140,13 @@ impl Service for Group {
         living.map(|(_, (address, _))| *address).collect()
     }
 
-    fn write(&self, connection: &mut Connection, number: usize) -> Result<bool> {
+    fn request(&self, number: usize) -> (&'static str, String) {
         let body = format!(
             r#"{{"key":"a2V5","value":"{}{}"}}"#,
             number % 10,
             "A".repeat(VALUE - 1)
         );
-        let (status, _) = connection.ask("POST", "/v3/kv/put", &body)?;
-        Ok(status == 200)
+        ("/v3/kv/put", body)
     }
 
     fn strike(&mut self, blow: Blow) -> Result<usize> {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use nesos_base::token::ClusterKey;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -34,6 +35,8 @@ pub(super) struct Doings {
     pub(super) wakeups: f64,
     pub(super) written: f64,
     pub(super) resident: f64,
+    /// Processor time, seconds.
+    pub(super) processor: f64,
 }
 
 impl Group {
@@ -51,6 +54,11 @@ impl Group {
     /// Where their work folders are.
     pub(super) fn folder(&self) -> PathBuf {
         self.cluster.folder().to_owned()
+    }
+
+    /// The key of the cluster.
+    pub(super) fn key(&self) -> &ClusterKey {
+        &self.cluster.key
     }
 
     /// Adds two.
@@ -118,9 +126,32 @@ impl Group {
                     wakeups: wakeups(process.id())?,
                     written: written(process.id())?,
                     resident: process.resident()?,
+                    processor: process.processor()?,
                 })
             })
             .collect()
+    }
+
+    /// How often the leader has flushed its log until now.
+    pub(super) fn flushes(&self) -> Result<f64> {
+        let (_, body) = Connection::to(self.leader()?)?.ask("GET", "/metrics/snapshot", "")?;
+        let metrics: Value = serde_json::from_str(&body)?;
+        metrics["nesos/log_flushes"]
+            .as_f64()
+            .context("no count of flushes")
+    }
+
+    /// Memory of the one that has most, MB.
+    pub(super) fn resident(&self) -> Result<f64> {
+        let each = self.doings()?.into_iter().map(|doings| doings.resident);
+        Ok(each.fold(0.0, f64::max))
+    }
+
+    /// What the one that leads has done until now.
+    pub(super) fn leaders_doings(&self) -> Result<Doings> {
+        let mut doings = self.doings()?.into_iter();
+        let leads = doings.find(|doings| doings.leads);
+        leads.context("nobody leads")
     }
 
     fn until(&self, is_so: impl Fn(&[Value]) -> bool) -> Result<()> {
@@ -154,13 +185,12 @@ impl Service for Group {
         living.map(|(_, (address, _))| *address).collect()
     }
 
-    fn write(&self, connection: &mut Connection, number: usize) -> Result<bool> {
+    fn request(&self, number: usize) -> (&'static str, String) {
         // Another one each time, or there were nothing to agree on.
         let weight = 1.0 + number as f64;
         let infos = json!([{"role": "r".repeat(200), "weight": weight}]);
         let call = json!({"type": "UPDATE_WEIGHTS", "update_weights": {"weight_infos": infos}});
-        let (status, _) = connection.ask("POST", "/api/v1", &call.to_string())?;
-        Ok(status == 200)
+        ("/api/v1", call.to_string())
     }
 
     fn strike(&mut self, blow: Blow) -> Result<usize> {

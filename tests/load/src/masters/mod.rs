@@ -7,6 +7,8 @@
 mod client;
 mod etcd;
 mod group;
+mod placements;
+mod writes;
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
@@ -18,71 +20,107 @@ use anyhow::{Context, Result};
 use crate::table::{self, Row, quantile};
 use client::{Blow, Connection, Service};
 use group::Group;
+use writes::{CLIENTS, WRITES, crowd, serial};
 
-/// Writes, one after the other.
-const WRITES: usize = 500;
-/// Clients that write at the same time, and how long.
-const CLIENTS: usize = 400;
-const CROWD: Duration = Duration::from_secs(5);
 /// Leaders that are killed, and that stand still.
 const BLOWS: usize = 20;
 /// Leaders that hand over.
 const HAND_OVERS: usize = 10;
 /// How long nothing happens.
 const IDLE: Duration = Duration::from_secs(10);
+/// Until memory that was needed for a moment is given back.
+const RELEASE: Duration = Duration::from_secs(15);
 /// Longest time without anybody who takes writes that is waited for.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Measures.
-pub(crate) async fn run(programs: &Path) -> Result<()> {
+/// What can be measured by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Part {
+    /// Durable writes, idleness and memory
+    Writes,
+    /// Hand-overs, leaders that are killed and that stand still
+    Outages,
+    /// Tasks placed on a thousand stand-in agents
+    Placements,
+    /// What etcd does beside them
+    Etcd,
+}
+
+/// Measures all of it, or one part.
+pub(crate) async fn run(programs: &Path, only: Option<Part>) -> Result<()> {
+    let is_wanted = |part| only.is_none_or(|only| only == part);
     let mut rows = Vec::new();
-    let mut group = Group::start(programs).await?;
-    rows.push(Row::new(
-        "append of 4 KB to a file and its flush, p50",
-        flush(&group.folder())?,
-        "ms",
-    ));
-    let mut alone = serial(&group)?;
-    rows.push(Row::new(
-        "one master: durable write, 1 client, p50",
-        quantile(&mut alone, 0.5),
-        "ms",
-    ));
-    group.grow()?;
-    let mut three = serial(&group)?;
-    rows.push(Row::new(
-        "three masters: durable write, 1 client, p50",
-        quantile(&mut three, 0.5),
-        "ms",
-    ));
-    rows.push(Row::new("  p99", quantile(&mut three, 0.99), "ms"));
+    if is_wanted(Part::Writes) || is_wanted(Part::Outages) {
+        let mut group = Group::start(programs).await?;
+        let one = is_wanted(Part::Writes).then(|| alone(&group)).transpose()?;
+        rows.extend(one.into_iter().flatten());
+        group.grow()?;
+        if is_wanted(Part::Writes) {
+            rows.extend(writes(&group)?);
+        }
+        if is_wanted(Part::Outages) {
+            rows.extend(outages(&mut group)?);
+        }
+    }
+    if is_wanted(Part::Placements) {
+        rows.extend(placements::run(programs).await?);
+    }
+    if is_wanted(Part::Etcd) {
+        match beside() {
+            Ok(theirs) => rows.extend(theirs),
+            Err(error) => eprintln!("... etcd does not run: {error:#}"),
+        }
+    }
+    table::print(&rows);
+    Ok(())
+}
+
+/// What one master does.
+fn alone(group: &Group) -> Result<[Row; 2]> {
+    let floor = flush(&group.folder())?;
+    let mut writes = serial(group)?;
+    Ok([
+        Row::new("append of 4 KB to a file and its flush, p50", floor, "ms"),
+        Row::new(
+            "one master: durable write, 1 client, p50",
+            quantile(&mut writes, 0.5),
+            "ms",
+        ),
+    ])
+}
+
+/// What three masters do while they are written to, and while they are not.
+fn writes(group: &Group) -> Result<Vec<Row>> {
+    let mut rows = writes::alone(group)?;
     group.settle()?;
-    rows.extend(idle(&group)?);
-    let at_once = crowd(&group)?;
+    rows.extend(idle(group)?);
+    rows.extend(writes::at_once(group)?);
+    let at_once = crowd(group)?;
     let name = format!("writes per second of {CLIENTS} clients");
     rows.push(Row::new(name, at_once, "/s"));
     group.settle()?;
+    rows.push(Row::new(
+        "  resident afterwards, most",
+        group.resident()?,
+        "MB",
+    ));
+    std::thread::sleep(RELEASE);
+    let name = format!("  the same {} s later", RELEASE.as_secs());
+    rows.push(Row::new(name, group.resident()?, "MB"));
+    Ok(rows)
+}
+
+/// How long nobody takes writes.
+fn outages(group: &mut Group) -> Result<Vec<Row>> {
     let mut outages = Vec::new();
     for _ in 0..HAND_OVERS {
         outages.push(group.hand_over()?);
     }
-    rows.push(
-        Row::new(
-            "hand-over, asked to the next accepted write, p50",
-            quantile(&mut outages, 0.5),
-            "ms",
-        )
-        .target(15.0),
-    );
-    rows.extend(befallen(&mut group, Blow::Kill, [60.0, 250.0])?);
-    rows.extend(befallen(&mut group, Blow::Stop, [450.0, 800.0])?);
-    drop(group);
-    match beside() {
-        Ok(theirs) => rows.extend(theirs),
-        Err(error) => eprintln!("... etcd does not run: {error:#}"),
-    }
-    table::print(&rows);
-    Ok(())
+    let name = "hand-over, asked to the next accepted write, p50";
+    let mut rows = vec![Row::new(name, quantile(&mut outages, 0.5), "ms").target(15.0)];
+    rows.extend(befallen(group, Blow::Kill, [60.0, 250.0])?);
+    rows.extend(befallen(group, Blow::Stop, [450.0, 800.0])?);
+    Ok(rows)
 }
 
 /// What etcd does, if there is one.
@@ -146,49 +184,6 @@ fn flush(folder: &Path) -> Result<f64> {
         times.push(begin.elapsed().as_secs_f64() * 1e3);
     }
     Ok(quantile(&mut times, 0.5))
-}
-
-/// Times of writes, one after the other, ms.
-fn serial(service: &impl Service) -> Result<Vec<f64>> {
-    let mut connection = Connection::to(service.leader()?)?;
-    let mut times = Vec::new();
-    for number in 0..WRITES {
-        let begin = Instant::now();
-        anyhow::ensure!(
-            service.write(&mut connection, number)?,
-            "a write was refused"
-        );
-        times.push(begin.elapsed().as_secs_f64() * 1e3);
-    }
-    Ok(times)
-}
-
-/// Writes per second of many clients at the same time.
-fn crowd(service: &impl Service) -> Result<f64> {
-    let leader = service.leader()?;
-    let begin = Instant::now();
-    let client = |first: usize| {
-        let mut connection = Connection::to(leader)?;
-        let mut count = 0;
-        while begin.elapsed() < CROWD {
-            let taken = service.write(&mut connection, first + count)?;
-            anyhow::ensure!(taken, "a write was refused");
-            count += 1;
-        }
-        anyhow::Ok(count)
-    };
-    let client = &client;
-    let writes = std::thread::scope(|scope| {
-        let clients: Vec<_> = (1..=CLIENTS)
-            .map(|number| scope.spawn(move || client(number * 1_000_000)))
-            .collect();
-        let ended = clients.into_iter().map(|client| match client.join() {
-            Ok(count) => count,
-            Err(_) => anyhow::bail!("a client ended"),
-        });
-        ended.sum::<Result<usize>>()
-    })?;
-    Ok(writes as f64 / begin.elapsed().as_secs_f64())
 }
 
 /// How long nobody takes writes when it befalls the leader, again and again, ms.
