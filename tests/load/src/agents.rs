@@ -55,6 +55,8 @@ pub(crate) struct Fleet {
     pub(crate) security: Security,
     /// Tasks run on instead of finishing as soon as the framework knows that they run.
     pub(crate) is_lasting: bool,
+    /// How many dial at a time.
+    pub(crate) dials: usize,
 }
 
 #[derive(Debug)]
@@ -150,6 +152,7 @@ impl Fleet {
             address,
             security: Security::Tls,
             is_lasting: false,
+            dials: DIALS,
             agents: agents.collect::<Result<_>>()?,
         })
     }
@@ -165,7 +168,7 @@ impl Fleet {
         let mut online = JoinSet::new();
         let mut next = 0;
         loop {
-            while dialing.len() < DIALS && next < self.agents.len() {
+            while dialing.len() < self.dials && next < self.agents.len() {
                 dialing.spawn(self.dial(next).greet());
                 next += 1;
             }
