@@ -34,6 +34,7 @@ mod identity;
 mod join;
 mod link;
 mod options;
+mod pace;
 mod replica;
 mod server;
 
@@ -124,6 +125,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         tls,
         takes_plain: options.takes_plain,
         gate: gate::Gate::default(),
+        pace: pace::Pace::default(),
         ear,
     };
     let serving = tokio::spawn(server.run(listener));

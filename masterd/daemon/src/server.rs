@@ -25,6 +25,7 @@ use crate::gate::{Gate, MAX_CONNECTIONS, Ticket};
 use crate::http::{self, App, Peer};
 use crate::join::Doorkeeper;
 use crate::link;
+use crate::pace::Pace;
 use crate::replica::Ear;
 
 /// ALPN of HTTP.
@@ -69,6 +70,8 @@ pub(crate) struct Server {
     pub(crate) takes_plain: bool,
     /// How many may be open.
     pub(crate) gate: Gate,
+    /// How many may compute.
+    pub(crate) pace: Pace,
     /// Hears other masters.
     pub(crate) ear: Ear,
 }
@@ -139,9 +142,8 @@ impl Server {
             PLAIN_LINK => return self.plain(stream).await,
             _ => return Ok(Greeted::Plain(stream)),
         }
-        let stream = TlsAcceptor::from(Arc::clone(&self.tls))
-            .accept(Whole::new(stream))
-            .await?;
+        let handshake = TlsAcceptor::from(Arc::clone(&self.tls)).accept(Whole::new(stream));
+        let stream = self.pace.keep(handshake).await?;
         Ok(Greeted::Tls(Box::new(stream)))
     }
 
