@@ -222,7 +222,6 @@ impl Runner {
                 break;
             }
         }
-
         self.shared.times.flushes(self.replica.flushes());
         let standing = self.replica.standing();
         self.mailbox.standing.send_if_modified(|known| {
