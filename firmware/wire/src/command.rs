@@ -8,7 +8,8 @@ use alloc::{collections::BTreeMap, string::String, sync::Arc, vec::Vec};
 use arcstr::ArcStr;
 use serde::{Deserialize, Serialize};
 
-use crate::id::{AgentId, FrameworkId, NodeId};
+use crate::builtin::{InstanceRecord, JobRecord, ServiceRecord};
+use crate::id::{AgentId, FrameworkId, NodeId, TaskId};
 use crate::maintenance::{MachineId, Window};
 use crate::masters::MasterRecord;
 use crate::resource::Scalar;
@@ -86,6 +87,27 @@ pub enum Command {
     RemoveMaster {
         /// Its number.
         number: u64,
+    },
+    /// A service is to be kept, or its deployment is over.
+    PutService(ServiceRecord),
+    /// A service is to be kept no more.
+    RemoveService {
+        /// Its path.
+        id: String,
+    },
+    /// A built-in scheduler starts a task.
+    PutInstance(InstanceRecord),
+    /// A built-in scheduler's task has ended.
+    RemoveInstance {
+        /// Which.
+        task: TaskId,
+    },
+    /// A job is new, changed, or has got on.
+    PutJob(JobRecord),
+    /// A job is to be kept no more.
+    RemoveJob {
+        /// Its name.
+        name: String,
     },
 }
 

@@ -14,6 +14,7 @@
 
 extern crate alloc;
 
+pub mod builtin;
 pub mod check;
 pub mod command;
 pub mod domain;

@@ -16,6 +16,7 @@ mod accept;
 mod agents;
 pub mod allocator;
 mod brought;
+pub mod builtin;
 pub mod call;
 pub mod check;
 mod config;

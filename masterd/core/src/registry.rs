@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use nesos_wire::builtin::{InstanceRecord, JobRecord, ServiceRecord};
 use nesos_wire::command::{
     AgentRecord, Command, FrameworkRecord, QuotaRecord, Upkeep, WeightRecord,
 };
@@ -19,8 +20,10 @@ use serde::{Deserialize, Serialize};
 use crate::shelf::Shelf;
 
 pub mod backup;
+mod kept;
 mod shares;
 
+use kept::Kept;
 use shares::Shares;
 pub use shares::{MAX_QUOTAS, MAX_ROLE, MAX_WEIGHTS};
 
@@ -58,13 +61,16 @@ enum Record {
     Weight(WeightRecord),
     Schedule(Vec<Window>, BTreeSet<MachineId>),
     Master(MasterRecord),
+    Service(ServiceRecord),
+    Instance(InstanceRecord),
+    Job(JobRecord),
 }
 
 /// One change of the database: put `value` at `key`, or delete `key`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// `start`, `agent/<id>`, `framework/<id>`, `gone/<id>`, `quota/<role>`, `weight/<role>`, `schedule`, `removed` or
-    /// `master/<number>`; at most 265 bytes.
+    /// `start`, `agent/<id>`, `framework/<id>`, `gone/<id>`, `quota/<role>`, `weight/<role>`, `schedule`, `removed`,
+    /// `master/<number>`, `service/<path>`, `instance/<task>` or `job/<name>`; at most 265 bytes.
     pub key: String,
     /// `None`: delete.
     pub value: Option<Vec<u8>>,
@@ -83,6 +89,7 @@ pub struct Registry {
     shares: Shares,
     schedule: Schedule,
     masters: BTreeMap<u64, MasterRecord>,
+    kept: Kept,
 }
 
 impl Registry {
@@ -116,6 +123,9 @@ impl Registry {
                 Record::Master(master) => {
                     registry.masters.insert(master.number, master);
                 }
+                Record::Service(service) => drop(registry.kept.put_service(&service)),
+                Record::Instance(instance) => drop(registry.kept.put_instance(&instance)),
+                Record::Job(job) => drop(registry.kept.put_job(&job)),
             }
         }
         Ok(registry)
@@ -148,6 +158,7 @@ impl Registry {
             changes.push(self.put_schedule());
         }
         changes.extend(self.masters.values().map(put_master));
+        changes.extend(self.kept.rows());
         let rows = changes.into_iter();
         rows.filter_map(|change| Some((change.key, change.value?)))
             .collect()
@@ -219,6 +230,12 @@ impl Registry {
                 Some(_) => vec![delete(master_key(*number))],
                 None => Vec::new(),
             },
+            Command::PutService(record) => vec![self.kept.put_service(record)],
+            Command::RemoveService { id } => self.kept.remove_service(id),
+            Command::PutInstance(record) => vec![self.kept.put_instance(record)],
+            Command::RemoveInstance { task } => self.kept.remove_instance(task),
+            Command::PutJob(record) => vec![self.kept.put_job(record)],
+            Command::RemoveJob { name } => self.kept.remove_job(name),
         }
     }
 

@@ -267,5 +267,11 @@ fn short(command: &Command) -> String {
         Command::StopMaintenance { machines } => format!("up {machines:?}"),
         Command::PutMaster(master) => format!("master {:016x}", master.number),
         Command::RemoveMaster { number } => format!("no master {number:016x}"),
+        Command::PutService(record) => format!("service {}", record.id),
+        Command::RemoveService { id } => format!("no service {id}"),
+        Command::PutInstance(record) => format!("instance {}", record.task),
+        Command::RemoveInstance { task } => format!("no instance {task}"),
+        Command::PutJob(record) => format!("job {}", record.name),
+        Command::RemoveJob { name } => format!("no job {name}"),
     }
 }

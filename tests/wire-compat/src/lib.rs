@@ -2,6 +2,7 @@
 //! Not a test itself: `tests/golden.rs` pins the bytes of these samples. Invariant: each variant of each wire enum stands
 //! here once, so that a new variant without a sample fails the test.
 
+mod builtin;
 pub mod decoders;
 mod executors;
 mod file_system;
@@ -48,6 +49,7 @@ pub fn samples() -> Vec<Sample> {
     let mut all = agent_to_master();
     all.extend(master_to_agent());
     all.extend(registry::commands());
+    all.extend(builtin::commands());
     all.extend(masters::messages());
     all.extend(upkeep::commands());
     all.extend(plain::greeting());

@@ -67,6 +67,14 @@ pub(super) fn command(command: &Command) {
             .for_each(|machine| tracing::info!("machine {} is up again", named(machine))),
         // All masters tell of them, where they are applied.
         Command::PutMaster(_) | Command::RemoveMaster { .. } => {}
+        Command::PutService(record) => match &record.deployment {
+            Some(_) => tracing::info!("service {} is being deployed", quoted(&record.id)),
+            None => tracing::info!("service {} is as it is to be", quoted(&record.id)),
+        },
+        Command::RemoveService { id } => tracing::info!("service {} is kept no more", quoted(id)),
+        Command::PutJob(record) => tracing::debug!("job {} got on", quoted(&record.name)),
+        Command::RemoveJob { name } => tracing::info!("job {} is kept no more", quoted(name)),
+        Command::PutInstance(_) | Command::RemoveInstance { .. } => {}
     }
 }
 
