@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use nesos_wire::command::FrameworkFacts;
+use nesos_wire::command::{Command, FrameworkFacts};
 use nesos_wire::message::{AgentToMaster, Hello};
 use nesos_wire::resource::Resources;
 use nesos_wire::{AgentId, FrameworkId, TaskKey, Uuid};
@@ -113,6 +113,8 @@ pub enum Event {
         /// What.
         order: Order,
     },
+    /// The built-in schedulers keep something: [`Wish::Keep`](crate::builtin::Wish::Keep).
+    Keep(Command),
     /// Time has passed: [`Ready::deadline`](crate::Ready::deadline) was reached. Harmless at any other time.
     Tick,
 }

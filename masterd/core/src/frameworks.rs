@@ -14,6 +14,7 @@ use nesos_wire::task::{Reason, Source, TaskSpec, TaskState};
 use nesos_wire::{AgentId, FrameworkId, OfferId};
 
 use crate::allocator::Subscription;
+use crate::builtin;
 use crate::call::FrameworkUpdate;
 use crate::event::{RequestId, StreamId, Subscribe};
 use crate::master::Master;
@@ -92,7 +93,11 @@ impl Master {
     }
 
     pub(crate) fn operator_teardown(&mut self, request: RequestId, framework: &FrameworkId) {
-        let answer = if self.frameworks.contains_key(framework) {
+        let answer = if framework.as_str() == builtin::FRAMEWORK {
+            Answer::Invalid(format!(
+                "Framework {framework} is the master's own: remove its services and jobs instead"
+            ))
+        } else if self.frameworks.contains_key(framework) {
             self.remove_framework(framework);
             Answer::Done
         } else {

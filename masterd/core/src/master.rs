@@ -155,6 +155,7 @@ impl Master {
                 token,
             } => self.call_back(request, &agent, token),
             Event::Order { request, order } => self.order(request, order),
+            Event::Keep(command) => self.propose(command),
             Event::Tick => {}
         }
     }
