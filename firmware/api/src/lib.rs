@@ -9,6 +9,7 @@
 //! * [`recordio`]: how event streams are framed.
 //! * [`resources`]: from the public list of resources to the bags of `nesos-wire`, and back; [`tasks`]: the same for statuses and tasks, one way.
 //! * [`legacy`]: what `/state`, `/slaves`, `/frameworks` and `/tasks` answer.
+//! * [`marathon`]: definitions of services, and what their clients are shown.
 //!
 //! Fields: `required` is a plain value, `optional` an `Option`, `repeated` a `Vec`, a map a `BTreeMap`. Optional fields
 //! with a default in Mesos have a method of the same name that answers it. Nested names are joined
@@ -45,6 +46,7 @@ mod error;
 pub mod executor;
 pub mod json;
 pub mod legacy;
+pub mod marathon;
 pub mod message;
 pub mod operations;
 pub mod operator;
