@@ -6,6 +6,7 @@ use nesos_wire::TaskId;
 use nesos_wire::builtin::Owner;
 use nesos_wire::command::Command;
 
+use super::services::is_within;
 use super::services::plan::Counts;
 use super::{Action, Builtin, Deployment, Instance, Service, Told};
 
@@ -109,8 +110,11 @@ impl Builtin {
             self.leave_deployment(&deployment, true);
         }
         if is_news {
-            let waits = |other: &&Service| other.facts.depends_on.contains(id);
-            let waiting = self.services.values().filter(waits);
+            let mut waits = |other: &&Service| {
+                let mut names = other.facts.depends_on.iter();
+                names.any(|name| is_within(id, name))
+            };
+            let waiting = self.services.values().filter(&mut waits);
             let waiting: Vec<String> = waiting.map(|other| other.record.id.clone()).collect();
             self.dirty.extend(waiting);
         }
@@ -122,9 +126,9 @@ impl Builtin {
             return false;
         };
         let mut needed = service.facts.depends_on.iter();
-        needed.all(|needed| {
-            let needed = self.services.get(needed);
-            needed.is_none_or(|needed| needed.is_whole)
+        needed.all(|name| {
+            let mut others = self.services.values();
+            others.all(|other| other.is_whole || !is_within(&other.record.id, name))
         })
     }
 

@@ -7,13 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nesos_base::time::{Duration, Instant};
-use nesos_wire::TaskId;
 use nesos_wire::builtin::{InstanceRecord, Owner, ServiceRecord};
 use nesos_wire::command::Command;
+use nesos_wire::{FrameworkId, TaskId};
 
 use crate::call::Call;
 use crate::master::Master;
 use crate::outgoing::FrameworkEvent;
+use crate::registry::Registry;
 
 mod deploy;
 mod fit;
@@ -25,9 +26,6 @@ mod rules;
 mod services;
 mod tasks;
 mod wish;
-
-#[cfg(test)]
-mod tests;
 
 pub use instance::{Health, Instance};
 pub use need::{Constraint, Need, Pattern, PatternError, PortNeed, Rule};
@@ -103,11 +101,10 @@ struct Link {
 }
 
 impl Builtin {
-    /// At the start of a leadership: `services` are the registry's with what their last definitions say, `start` its start count.
+    /// At the start of a leadership with this registry, of which `services` are the services with what their last definitions say.
     pub fn new(
         services: Vec<(ServiceRecord, ServiceFacts)>,
-        instances: Vec<InstanceRecord>,
-        start: u32,
+        registry: &Registry,
         moment: Moment,
     ) -> Self {
         let mut builtin = Self {
@@ -118,7 +115,7 @@ impl Builtin {
             leaving: BTreeMap::new(),
             dirty: BTreeSet::new(),
             link: Link::default(),
-            start,
+            start: registry.start(),
             next_task: 0,
             wishes: Vec::new(),
             told: Vec::new(),
@@ -127,10 +124,12 @@ impl Builtin {
         for (record, facts) in services {
             builtin.recover_service(record, facts);
         }
-        for record in instances {
-            builtin.recover_instance(record);
+        for record in registry.instances() {
+            builtin.recover_instance(record.clone());
         }
-        builtin.subscribe_if_needed();
+        // Boards may bring back what was given up.
+        let has_run = registry.framework(&FrameworkId::new(FRAMEWORK)).is_some();
+        builtin.subscribe_if(has_run || !builtin.services.is_empty());
         builtin
     }
 
@@ -244,9 +243,8 @@ impl Builtin {
         self.instances.insert(task, instance);
     }
 
-    /// Whoever has neither services nor tasks does not show up as a framework.
-    fn subscribe_if_needed(&mut self) {
-        let is_needed = !self.services.is_empty() || !self.instances.is_empty();
+    /// A cluster that never had services or jobs does not show the framework.
+    fn subscribe_if(&mut self, is_needed: bool) {
         if is_needed && !self.link.is_wished {
             self.link.is_wished = true;
             self.wishes.push(Wish::Subscribe);

@@ -3,6 +3,8 @@
 //! Called by the shell for each request, which then calls [`Builtin::tick`]. Invariant: a wish is refused as a whole or carried out as a
 //! whole.
 
+use std::collections::BTreeMap;
+
 use nesos_wire::TaskId;
 use nesos_wire::builtin::{Owner, ServiceRecord, ServiceVersion};
 use nesos_wire::command::Command;
@@ -57,7 +59,7 @@ impl Builtin {
             self.put(change, deployment, version);
         }
         self.begun(deployment);
-        self.subscribe_if_needed();
+        self.subscribe_if(true);
         Ok(version)
     }
 
@@ -236,12 +238,14 @@ impl Builtin {
         if change.facts.instances > MAX_INSTANCES {
             return invalid(format!("instances: at most {MAX_INSTANCES}"));
         }
-        let depends_on = |name: &str| {
-            let new = all.iter().find(|new| new.id == name).map(|new| &new.facts);
-            let known = || self.services.get(name).map(|known| &known.facts);
-            new.or_else(known).map(|facts| &facts.depends_on)
-        };
-        if is_circular(id, depends_on) {
+        let known = self.services.iter();
+        let known = known.map(|(id, service)| (id.as_str(), &service.facts.depends_on));
+        let mut waits: BTreeMap<_, _> = known.collect();
+        waits.extend(
+            all.iter()
+                .map(|new| (new.id.as_str(), &new.facts.depends_on)),
+        );
+        if is_circular(id, &waits) {
             return invalid(format!("dependencies: {id} would wait for itself"));
         }
         Ok(())

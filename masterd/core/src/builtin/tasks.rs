@@ -16,6 +16,8 @@ use crate::call::{Call, ReconcileTask};
 const KILL_AGAIN: Duration = Duration::from_secs(10);
 /// After what time tasks that nobody has told of are asked about again, first and at most.
 const ASK_AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
+/// How often all tasks are asked about, as by Marathon.
+const ASK_ALL: Duration = Duration::from_secs(600);
 
 impl Builtin {
     pub(super) fn subscribed(&mut self) {
@@ -158,6 +160,8 @@ impl Builtin {
             .failed(&service.facts.backoff, ran, moment.now);
     }
 
+    /// Asks about tasks that nobody has told of yet, soon again; and at long intervals about all, since a board may bring back what was
+    /// given up under an earlier leader.
     fn ask_about_instances(&mut self) {
         let now = self.moment.now;
         let Some((_, wait)) = self
@@ -167,6 +171,7 @@ impl Builtin {
         else {
             return;
         };
+        self.call(Call::Reconcile { tasks: Vec::new() });
         let unknown = self.instances.values().filter(|one| !one.is_confirmed);
         let tasks: Vec<ReconcileTask> = unknown
             .map(|one| ReconcileTask {
@@ -175,7 +180,7 @@ impl Builtin {
             })
             .collect();
         if tasks.is_empty() {
-            self.link.ask = None;
+            self.link.ask = Some((now + ASK_ALL, ASK_AGAIN.0));
             return;
         }
         let longer = Duration::from_ticks(wait.as_ticks() * 2).min(ASK_AGAIN.1);

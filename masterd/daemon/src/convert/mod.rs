@@ -14,6 +14,7 @@ mod network;
 pub(crate) mod news;
 pub(crate) mod operation;
 pub(crate) mod operator;
+pub(crate) mod service;
 pub(crate) mod shares;
 pub(crate) mod status;
 pub(crate) mod subscribe;

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use masterd_core::builtin::{Moment, Told};
 use masterd_core::{
     Answer, Call, CallRefusal, Event, LinkId, Master, Ready, RequestId, StreamId, Subscribe,
 };
@@ -16,9 +17,10 @@ use nesos_shell::clock::Clock;
 use tokio::sync::oneshot;
 
 use super::asked::{Asked, Question};
+use super::builtin::Host;
 use super::run::Shared;
 use super::watchers::Watchers;
-use super::{Input, Request, StreamSender, Times, log};
+use super::{Input, Operation, Request, StreamSender, Times, log};
 use crate::about::About;
 use crate::convert::subscribe::Subscription;
 use crate::link::Outbox;
@@ -35,13 +37,14 @@ pub(super) struct Lead {
     pub(super) master: Master,
     /// Of the leadership.
     term: u64,
-    clock: Clock,
+    pub(super) clock: Clock,
     pub(super) about: About,
     pub(super) links: BTreeMap<LinkId, Outbox>,
     pub(super) streams: BTreeMap<StreamId, Stream>,
     pub(super) watchers: Watchers,
     pub(super) waiting: BTreeMap<RequestId, oneshot::Sender<Answer>>,
     next_request: u64,
+    pub(super) host: Host,
     held: VecDeque<Held>,
     /// How many Readys were held and are carried out.
     carried_out: u64,
@@ -58,6 +61,8 @@ pub(super) struct Lead {
 #[derive(Debug)]
 struct Held {
     ready: Ready,
+    /// By the built-in schedulers.
+    told: Vec<Told>,
     begin: std::time::Instant,
     /// Where its commands stand in the log; `None`: they are not proposed yet.
     place: Option<u64>,
@@ -83,8 +88,12 @@ impl Lead {
         let registry = replica.registry().clone();
         let mut watchers = Watchers::new(shared.max_watchers);
         watchers.count_in(&shared.watching);
+        let (now, wall) = (clock.now(), Clock::wall());
+        let master = Master::new(config, registry, now, wall);
+        let host = Host::new(master.registry(), Moment::new(now, wall));
         Self {
-            master: Master::new(config, registry, clock.now(), Clock::wall()),
+            master,
+            host,
             term,
             clock,
             about,
@@ -133,7 +142,11 @@ impl Lead {
 
     /// When [`tick`](Self::tick) is due at the latest.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let due = [self.deadline, self.watchers.heartbeat_at()];
+        let due = [
+            self.deadline,
+            self.watchers.heartbeat_at(),
+            self.host.deadline(),
+        ];
         due.into_iter().flatten().min()
     }
 
@@ -218,6 +231,7 @@ impl Lead {
                 let _ = reply.send(verdict);
             }
             Input::Operator { request, reply } => self.operator(request, reply),
+            Input::Operate(Operation(operate)) => self.operate(operate, replica),
         }
     }
 
@@ -307,12 +321,14 @@ impl Lead {
     /// Carries out what the core wants, as far as the group has agreed on it.
     pub(super) fn settle(&mut self, replica: &mut Replica) {
         loop {
+            let told = self.pump();
             let ready = self.times.ready(&mut self.master, self.since.take());
             self.deadline = ready.deadline;
-            let is_idle = ready.is_idle();
+            let is_idle = ready.is_idle() && told.is_empty();
             if !is_idle {
                 self.held.push_back(Held {
                     ready,
+                    told,
                     begin: std::time::Instant::now(),
                     place: None,
                 });
@@ -361,6 +377,7 @@ impl Lead {
                 self.times.store.note(held.begin.elapsed());
                 held.ready.commands.iter().for_each(log::command);
             }
+            self.host.tell(held.told);
             self.carry_out(held.ready);
         }
         let waiting = self.held.iter().map(|held| held.ready.commands.len());

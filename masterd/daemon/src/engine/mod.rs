@@ -7,10 +7,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use masterd_core::builtin::{Builtin, Moment, Told};
 use masterd_core::{Answer, Call, CallRefusal, LinkId, Master, Order, StreamId};
 use nesos_wire::message::{AgentToMaster, Hello};
 use nesos_wire::{AgentId, FrameworkId, TaskKey, Uuid};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::callbacks::Callbacks;
 use crate::convert::subscribe::Subscription;
@@ -18,6 +19,7 @@ use crate::link::Outbox;
 use crate::replica::{Replica, Standing};
 
 mod asked;
+mod builtin;
 mod lead;
 mod log;
 mod outgoing;
@@ -28,6 +30,7 @@ mod times;
 mod watchers;
 
 use asked::Question;
+use builtin::{Look, Operate};
 pub(crate) use run::Runner;
 pub(crate) use stream::{StreamBody, StreamSender, channel as stream_channel};
 pub(crate) use times::Times;
@@ -42,6 +45,10 @@ const MAX_QUERIES: usize = 64;
 enum Query {
     /// About the state of the master, if this one leads.
     Master(Question),
+    /// About the built-in schedulers, if this master leads.
+    Look(Look),
+    /// To hear what they tell from now on.
+    Listen(oneshot::Sender<broadcast::Receiver<Arc<Told>>>),
     /// About this master's part in the group, or an operator's wish about it.
     Replica(Box<dyn FnOnce(&mut Replica) + Send>),
 }
@@ -110,6 +117,17 @@ pub(crate) enum Input {
         /// Its answer.
         reply: oneshot::Sender<Answer>,
     },
+    /// An operator changes services or jobs.
+    Operate(Operation),
+}
+
+/// A change of what the built-in schedulers do.
+pub(crate) struct Operation(Operate);
+
+impl std::fmt::Debug for Operation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Operation")
+    }
 }
 
 /// What operators ask for.
@@ -244,6 +262,42 @@ impl Engine {
             Box::new(move || drop(reply.send(answer)))
         });
         self.queries.send(Query::Master(query)).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Reads from the state of the built-in schedulers, as [`query`](Self::query) does from the master's.
+    pub(crate) async fn look<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Builtin, &Master, Moment) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        let look: Look = Box::new(move |builtin, master, moment| {
+            let answer = question(builtin, master, moment);
+            Box::new(move || drop(reply.send(answer)))
+        });
+        self.queries.send(Query::Look(look)).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Changes what the built-in schedulers do; what is answered is agreed on. `None`: this master does not lead, or is stopping.
+    pub(crate) async fn operate<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Builtin, Moment) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        let operate: Operate = Box::new(move |builtin, moment| {
+            let answer = change(builtin, moment);
+            Box::new(move || drop(reply.send(answer)))
+        });
+        let input = Input::Operate(Operation(operate));
+        self.inputs.send(input).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// To hear what the built-in schedulers tell; it ends with the leadership. `None`: this master does not lead, or is stopping.
+    pub(crate) async fn listen(&self) -> Option<broadcast::Receiver<Arc<Told>>> {
+        let (reply, answer) = oneshot::channel();
+        self.queries.send(Query::Listen(reply)).await.ok()?;
         answer.await.ok()
     }
 

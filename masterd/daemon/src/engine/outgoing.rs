@@ -6,6 +6,7 @@
 use masterd_core::{Event, FrameworkEvent, LinkId, Ready, StreamId};
 use nesos_wire::message::MasterToAgent;
 
+use super::builtin;
 use super::lead::Lead;
 use super::split::push_split;
 use crate::convert::event;
@@ -90,6 +91,9 @@ impl Lead {
     }
 
     fn send_framework(&mut self, id: StreamId, event: FrameworkEvent) {
+        if id == builtin::STREAM {
+            return self.builtin_hears(event);
+        }
         let Some(stream) = self.streams.get(&id) else {
             return;
         };

@@ -170,6 +170,17 @@ impl Runner {
                     lead.ask(question, &mut self.replica);
                 }
             }
+            Query::Look(look) => {
+                if let Some(lead) = &mut self.lead {
+                    lead.look(look, &mut self.replica);
+                }
+            }
+            Query::Listen(reply) => {
+                if let Some(lead) = &self.lead {
+                    // The asker may have given up meanwhile.
+                    let _ = reply.send(lead.listen());
+                }
+            }
             Query::Replica(wish) => wish(&mut self.replica),
         }
     }

@@ -6,7 +6,7 @@
 use hyper::body::Incoming;
 use hyper::header::{HeaderMap, HeaderName};
 use hyper::{Method, Request, Response, StatusCode};
-use masterd_core::StreamId;
+use masterd_core::{StreamId, builtin};
 use nesos_api::scheduler::{Call, CallType};
 use nesos_wire::{FrameworkId, Uuid};
 
@@ -42,6 +42,7 @@ async fn judge(context: &Context, request: Request<Incoming>) -> Result<Response
     let body = intake::body(&context.app, &head.headers, body).await?;
     let call = parse(&body, format)?;
     drop(body);
+    check_framework(&call)?;
     match call.r#type {
         None => Err(bad(
             "Failed to validate scheduler::Call: Expecting 'type' to be present",
@@ -52,6 +53,20 @@ async fn judge(context: &Context, request: Request<Incoming>) -> Result<Response
         )),
         Some(CallType::Subscribe) => subscribe(context, &head.headers, call, principal).await,
         Some(kind) => other(context, &head.headers, kind, call, principal).await,
+    }
+}
+
+/// The built-in schedulers speak for themselves.
+fn check_framework(call: &Call) -> Result<(), Refused> {
+    let subscribed = call.subscribe.as_ref();
+    let subscribed = subscribed.and_then(|subscribe| subscribe.framework_info.id.as_ref());
+    let mut named = call.framework_id.iter().chain(subscribed);
+    match named.any(|id| id.value == builtin::FRAMEWORK) {
+        true => Err(refuse(
+            StatusCode::FORBIDDEN,
+            format!("Framework '{}' is the master's own", builtin::FRAMEWORK),
+        )),
+        false => Ok(()),
     }
 }
 

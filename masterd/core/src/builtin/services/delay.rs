@@ -9,7 +9,7 @@ use nesos_base::time::{Duration, Instant};
 const STABLE: Duration = Duration::from_secs(60);
 
 /// How the waits grow.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Backoff {
     /// After the first failure.
     pub first: Duration,

@@ -4,7 +4,7 @@
 //! [`ServiceFacts`]). Called by `builtin`. Invariants: a service's last version is what holds; versions only grow; what operators are told is in
 //! a record that was proposed before.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nesos_base::time::Duration;
 use nesos_wire::builtin::{ServiceRecord, ServiceVersion};
@@ -29,7 +29,7 @@ pub const MAX_VERSIONS: usize = 10;
 pub const MAX_INSTANCES: u32 = 10_000;
 
 /// What the scheduler goes by; the shell takes it out of a definition.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct ServiceFacts {
     /// How many instances there are to be.
     pub instances: u32,
@@ -94,7 +94,7 @@ pub struct Service {
     /// All of it is ready, and so what depends on it may start.
     pub(in crate::builtin) is_whole: bool,
     /// Offers that were looked at in vain since something began to wait.
-    pub(in crate::builtin) unused_offers: u64,
+    pub unused_offers: u64,
 }
 
 /// How an instance failed.
@@ -159,19 +159,29 @@ impl Service {
     }
 }
 
-/// Whether some services would wait for each other. `depends_on` gives what each waits for, the new definition included.
-pub(in crate::builtin) fn is_circular<'a>(
+/// Whether a service is this one, or stands below this path.
+pub(in crate::builtin) fn is_within(id: &str, path: &str) -> bool {
+    let below = id.strip_prefix(path.trim_end_matches('/'));
+    below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
+}
+
+/// Whether a service would wait for itself. `services` are all with the paths that each waits for, new definitions included.
+pub(in crate::builtin) fn is_circular(
     of: &str,
-    depends_on: impl Fn(&str) -> Option<&'a BTreeSet<String>>,
+    services: &BTreeMap<&str, &BTreeSet<String>>,
 ) -> bool {
-    let mut seen: BTreeSet<String> = BTreeSet::new();
-    let mut open: Vec<String> = depends_on(of).into_iter().flatten().cloned().collect();
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
+    let mut open = vec![of];
     while let Some(next) = open.pop() {
-        if next == of {
-            return true;
-        }
-        if seen.insert(next.clone()) {
-            open.extend(depends_on(&next).into_iter().flatten().cloned());
+        for path in services.get(next).copied().into_iter().flatten() {
+            for needed in services.keys().filter(|id| is_within(id, path)) {
+                if *needed == of {
+                    return true;
+                }
+                if seen.insert(needed) {
+                    open.push(needed);
+                }
+            }
         }
     }
     false
@@ -180,19 +190,25 @@ pub(in crate::builtin) fn is_circular<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
 
     #[test]
     fn circles_are_found() {
-        let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        let all: BTreeMap<&str, BTreeSet<String>> = BTreeMap::from([
+        let set = |names: &[&str]| -> BTreeSet<String> {
+            names.iter().map(|name| (*name).to_owned()).collect()
+        };
+        let waits = [
             ("/a", set(&["/b"])),
             ("/b", set(&["/c"])),
             ("/c", set(&["/d", "/b"])),
+            ("/d", set(&[])),
             ("/e", set(&["/a"])),
-        ]);
-        let of = |name: &str| all.get(name);
-        assert!(!is_circular("/e", of) && !is_circular("/a", of) && !is_circular("/none", of));
-        assert!(is_circular("/b", of) && is_circular("/c", of));
+            ("/g/one", set(&["/h"])),
+            ("/h/two", set(&["/g"])),
+        ];
+        let all = waits.iter().map(|(id, waits)| (*id, waits)).collect();
+        let circles = waits.iter().map(|(id, _)| (*id, is_circular(id, &all)));
+        let circles = circles.filter(|(_, is_circle)| *is_circle);
+        let circles: Vec<&str> = circles.map(|(id, _)| id).collect();
+        assert_eq!(circles, ["/b", "/c", "/g/one", "/h/two"]);
     }
 }
