@@ -97,4 +97,25 @@ pub struct JobProgress {
     pub due: Option<u64>,
     /// How often it is to start by itself from now on; none: for ever.
     pub remaining: Option<u64>,
+    /// Of several parents those that have succeeded since it was started by them last.
+    pub parents_done: Vec<String>,
+    /// Its runs that have not ended.
+    pub runs: Vec<JobRun>,
+}
+
+/// A run of a job that has not ended. Times are milliseconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobRun {
+    /// Its task's id, never used again.
+    pub task: TaskId,
+    /// When it was due.
+    pub due: u64,
+    /// Which attempt it is, from 0.
+    pub attempt: u32,
+    /// The schedule wanted it, not a parent or a person.
+    pub is_scheduled: bool,
+    /// Arguments beside those of the definition.
+    pub arguments: Option<String>,
+    /// When a place was found for it; none: not yet.
+    pub placed: Option<u64>,
 }

@@ -3,7 +3,7 @@
 //! Called by `samples` only. Invariant: as for all samples, every field is set.
 
 use nesos_wire::builtin::{
-    InstanceRecord, JobProgress, JobRecord, Owner, ServiceRecord, ServiceVersion,
+    InstanceRecord, JobProgress, JobRecord, JobRun, Owner, ServiceRecord, ServiceVersion,
 };
 use nesos_wire::command::Command;
 use nesos_wire::{AgentId, TaskId};
@@ -38,19 +38,6 @@ pub(super) fn commands() -> Vec<Sample> {
         name: "backup".into(),
         attempt: 1,
     };
-    let job = JobRecord {
-        name: "backup".into(),
-        definition: b"{}".to_vec(),
-        progress: JobProgress {
-            successes: 1,
-            errors: 2,
-            errors_since_success: 3,
-            last_success: Some(4),
-            last_error: Some(5),
-            due: Some(6),
-            remaining: Some(7),
-        },
-    };
     vec![
         sample("Command::PutService", Command::PutService(service)),
         sample(
@@ -65,7 +52,7 @@ pub(super) fn commands() -> Vec<Sample> {
                 task: TaskId::new("ct:1"),
             },
         ),
-        sample("Command::PutJob", Command::PutJob(job)),
+        sample("Command::PutJob", Command::PutJob(job())),
         sample(
             "Command::RemoveJob",
             Command::RemoveJob {
@@ -73,4 +60,29 @@ pub(super) fn commands() -> Vec<Sample> {
             },
         ),
     ]
+}
+
+fn job() -> JobRecord {
+    JobRecord {
+        name: "backup".into(),
+        definition: b"{}".to_vec(),
+        progress: JobProgress {
+            successes: 1,
+            errors: 2,
+            errors_since_success: 3,
+            last_success: Some(4),
+            last_error: Some(5),
+            due: Some(6),
+            remaining: Some(7),
+            parents_done: vec!["p".into()],
+            runs: vec![JobRun {
+                task: TaskId::new("ct:1"),
+                due: 8,
+                attempt: 1,
+                is_scheduled: true,
+                arguments: Some("-v".into()),
+                placed: Some(10),
+            }],
+        },
+    }
 }

@@ -19,6 +19,7 @@ use crate::registry::Registry;
 mod deploy;
 mod fit;
 mod instance;
+pub mod jobs;
 mod need;
 mod operate;
 mod placing;
