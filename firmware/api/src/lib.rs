@@ -9,6 +9,7 @@
 //! * [`recordio`]: how event streams are framed.
 //! * [`resources`]: from the public list of resources to the bags of `nesos-wire`, and back; [`tasks`]: the same for statuses and tasks, one way.
 //! * [`legacy`]: what `/state`, `/slaves`, `/frameworks` and `/tasks` answer.
+//! * [`chronos`]: definitions of jobs, and what their clients are shown.
 //! * [`marathon`]: definitions of services, and what their clients are shown.
 //!
 //! Fields: `required` is a plain value, `optional` an `Option`, `repeated` a `Vec`, a map a `BTreeMap`. Optional fields
@@ -41,6 +42,7 @@
 //! # Ok::<(), nesos_api::Error>(())
 //! ```
 
+pub mod chronos;
 pub mod domain;
 mod error;
 pub mod executor;

@@ -159,6 +159,8 @@ pub enum JobError {
     Child { name: String, child: String },
     #[error("arguments: they have {0} bytes, at most {MAX_ARGUMENTS} are allowed")]
     Arguments(usize),
+    #[error("job {name:?} has no task {task:?} that goes on or is remembered")]
+    NoTask { name: String, task: String },
     #[error("job {0:?} has {MAX_RUNS} runs that go on or wait, and no more may")]
     TooManyRuns(String),
 }
@@ -176,4 +178,6 @@ pub struct End {
     pub ended: u64,
     /// How.
     pub outcome: Outcome,
+    /// What it said it had worked on, in whatever it counts; none: nothing.
+    pub elements: Option<u64>,
 }

@@ -37,6 +37,7 @@ pub(super) struct Run {
     /// When it may begin, or since when it goes on: milliseconds of the steady clock.
     pub(super) since: u64,
     pub(super) kill: Option<Kill>,
+    pub(super) elements: Option<u64>,
 }
 
 /// Why a run was told to end.
@@ -250,10 +251,23 @@ impl Job {
         }
     }
 
-    /// Its runs that have a place, and since when, milliseconds since 1970.
-    pub fn running(&self) -> impl Iterator<Item = (&TaskId, u64)> {
-        let runs = self.runs.iter().map(|run| &run.record);
-        runs.filter_map(|run| Some((&run.task, run.placed?)))
+    /// Its runs that have a place: since when, milliseconds since 1970, and what they said they had worked on.
+    pub fn running(&self) -> impl Iterator<Item = (&TaskId, u64, Option<u64>)> {
+        let runs = self.runs.iter();
+        runs.filter_map(|run| Some((&run.record.task, run.record.placed?, run.elements)))
+    }
+
+    /// A run has worked on so much more. False: it is not known any more.
+    pub(super) fn worked_on(&mut self, task: &str, more: u64) -> bool {
+        let runs = self.runs.iter_mut();
+        let runs = runs.map(|run| (run.record.task.as_str(), &mut run.elements));
+        let ends = self.ends.iter_mut();
+        let ends = ends.map(|end| (end.task.as_str(), &mut end.elements));
+        let Some((_, elements)) = runs.chain(ends).find(|(own, _)| *own == task) else {
+            return false;
+        };
+        *elements = Some(elements.unwrap_or(0).saturating_add(more));
+        true
     }
 
     /// The last ends of runs, oldest first, since this master leads.

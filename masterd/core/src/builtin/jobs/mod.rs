@@ -250,6 +250,20 @@ impl Jobs {
         Ok(())
     }
 
+    /// A run of a job says that it has worked on so much more: in memory only.
+    ///
+    /// # Errors
+    /// The job or the run is not there.
+    pub fn worked_on(&mut self, name: &str, task: &str, more: u64) -> Result<(), JobError> {
+        match self.known(name)?.worked_on(task, more) {
+            true => Ok(()),
+            false => Err(JobError::NoTask {
+                name: name.to_owned(),
+                task: task.to_owned(),
+            }),
+        }
+    }
+
     /// The jobs, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Job)> {
         self.jobs.iter().map(|(name, job)| (&**name, job))
@@ -283,6 +297,7 @@ impl Jobs {
             is_wanted,
             since: self.steady_ms + wait_ms,
             kill: None,
+            elements: None,
         });
     }
 }

@@ -40,6 +40,7 @@ impl Jobs {
                 started,
                 ended: wall_ms,
                 outcome: Outcome { kind, ..outcome },
+                elements: run.elements,
             },
             (kind == OutcomeKind::Finished).then_some(duration_ms),
         );
@@ -198,6 +199,7 @@ impl Jobs {
             is_wanted: false,
             since,
             kill: None,
+            elements: None,
         };
         job.runs.insert(at, run);
     }
