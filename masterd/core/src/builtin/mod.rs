@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nesos_base::time::{Duration, Instant};
-use nesos_wire::builtin::{InstanceRecord, Owner, ServiceRecord};
+use nesos_wire::builtin::{InstanceRecord, JobRecord, Owner, ServiceRecord};
 use nesos_wire::command::Command;
 use nesos_wire::{FrameworkId, TaskId};
 
@@ -24,13 +24,16 @@ mod need;
 mod operate;
 mod placing;
 mod rules;
+mod runs;
 mod services;
 mod tasks;
 mod wish;
 
 pub use instance::{Health, Instance};
+use jobs::{JobFacts, Jobs};
 pub use need::{Constraint, Need, Pattern, PatternError, PortNeed, Rule};
 pub use operate::Change;
+use runs::Run;
 pub use services::{
     Backoff, Failure, MAX_DEFINITION, MAX_INSTANCES, MAX_SERVICE_ID, MAX_SERVICES, MAX_VERSIONS,
     Service, ServiceError, ServiceFacts,
@@ -77,6 +80,9 @@ pub struct Builtin {
     leaving: BTreeMap<String, String>,
     /// Services that are to be looked at.
     dirty: BTreeSet<String>,
+    jobs: Jobs,
+    /// Runs of jobs that wait for an offer, oldest first.
+    runs: Vec<Run>,
     link: Link,
     /// Start count of the registry: prefixes task numbers.
     start: u32,
@@ -102,9 +108,10 @@ struct Link {
 }
 
 impl Builtin {
-    /// At the start of a leadership with this registry, of which `services` are the services with what their last definitions say.
+    /// At the start of a leadership with this registry, of which `services` and `jobs` are those with what their definitions say.
     pub fn new(
         services: Vec<(ServiceRecord, ServiceFacts)>,
+        jobs: Vec<(JobRecord, JobFacts)>,
         registry: &Registry,
         moment: Moment,
     ) -> Self {
@@ -115,6 +122,8 @@ impl Builtin {
             deployments: BTreeMap::new(),
             leaving: BTreeMap::new(),
             dirty: BTreeSet::new(),
+            jobs: Jobs::default(),
+            runs: Vec::new(),
             link: Link::default(),
             start: registry.start(),
             next_task: 0,
@@ -128,6 +137,9 @@ impl Builtin {
         for record in registry.instances() {
             builtin.recover_instance(record.clone());
         }
+        jobs.into_iter()
+            .for_each(|(record, facts)| builtin.recover_job(record, facts));
+        builtin.end_orphans();
         // Boards may bring back what was given up.
         let has_run = registry.framework(&FrameworkId::new(FRAMEWORK)).is_some();
         builtin.subscribe_if(has_run || !builtin.services.is_empty());
@@ -156,6 +168,8 @@ impl Builtin {
     /// Time has passed, or operators have wished for something: decides what follows from that.
     pub fn tick(&mut self, moment: Moment) {
         self.moment = moment;
+        self.jobs.tick(moment.wall);
+        self.obey_jobs();
         self.look_after_instances();
         while let Some(id) = self.dirty.pop_first() {
             self.drive(&id);
@@ -178,7 +192,8 @@ impl Builtin {
         let waits = self.services.values().filter(|service| service.waiting > 0);
         let waits = waits.filter_map(|service| service.delay.until(self.moment.now));
         let ask = self.link.ask.map(|(at, _)| at);
-        waits.chain(ask).chain(self.instances_due()).min()
+        let due = waits.chain(ask).chain(self.instances_due());
+        due.chain(self.jobs_due()).min()
     }
 
     /// The services, by path.

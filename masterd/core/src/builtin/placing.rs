@@ -37,7 +37,8 @@ impl Builtin {
         if !self.link.is_up {
             return;
         }
-        let wants = self.services.values().any(|service| self.is_due(service));
+        let is_due = |service| self.is_due(service);
+        let wants = !self.runs.is_empty() || self.services.values().any(is_due);
         if wants && (self.link.is_suppressed || self.link.is_news) {
             self.link.is_suppressed = false;
             self.link.is_news = false;
@@ -55,6 +56,7 @@ impl Builtin {
             launches: Vec::new(),
         });
         let mut open: Vec<Open> = open.collect();
+        self.place_runs(&mut open, master);
         let due = self
             .services
             .values()
@@ -72,6 +74,27 @@ impl Builtin {
     /// Whether it waits for offers now.
     fn is_due(&self, service: &Service) -> bool {
         service.waiting > 0 && service.delay.until(self.moment.now).is_none()
+    }
+
+    /// What is to run at a time comes before what is to run always.
+    fn place_runs(&mut self, open: &mut [Open], master: &Master) {
+        for run in std::mem::take(&mut self.runs) {
+            let job = self.jobs.get(&run.job);
+            let choice = job.and_then(|job| self.choose(&job.facts().need, None, open, master));
+            let (Some(job), Some(choice)) = (job, choice) else {
+                self.runs.push(run);
+                continue;
+            };
+            let definition = job.definition().to_vec();
+            let owner = Owner::Job {
+                name: run.job,
+                attempt: run.attempt,
+            };
+            let what = (definition, 0, run.arguments);
+            self.launch(run.task.clone(), owner, what, choice, open);
+            self.jobs.started(&run.task, self.moment.wall);
+        }
+        self.obey_jobs();
     }
 
     fn place_service(&mut self, id: &str, open: &mut [Open], master: &Master) {

@@ -30,7 +30,9 @@ impl Builtin {
     pub(super) fn updated(&mut self, task: TaskId, status: TaskStatus) {
         let agent = status.agent.clone();
         let acknowledge = status.uuid.zip(agent);
-        let is_over = status.state.is_terminal() || status.state == TaskState::Unknown;
+        let is_lost_run = status.state == TaskState::Unreachable && self.is_run(&task);
+        let is_over =
+            status.state.is_terminal() || status.state == TaskState::Unknown || is_lost_run;
         match self.instances.contains_key(&task) {
             true if is_over => self.ended(&task, &status),
             true => self.goes_on(&task, &status),
@@ -43,6 +45,12 @@ impl Builtin {
         if let Some((uuid, agent)) = acknowledge {
             self.call(Call::Acknowledge { agent, task, uuid });
         }
+    }
+
+    /// Runs of jobs are not waited for when their agent cannot be reached.
+    fn is_run(&self, task: &TaskId) -> bool {
+        let instance = self.instances.get(task);
+        instance.is_some_and(|instance| instance.service().is_none())
     }
 
     /// Ends a task, and keeps at it until it has ended.
@@ -127,7 +135,7 @@ impl Builtin {
         };
         self.keep(Command::RemoveInstance { task: task.clone() });
         let Owner::Service { id, version } = &instance.record.owner else {
-            return;
+            return self.run_ended(task, status);
         };
         if let Some(all) = self.of_service.get_mut(id) {
             all.remove(task);

@@ -1,7 +1,8 @@
-//! Services, with a real master and boards that obey: what operators see, and what is left after everything went wrong.
+//! Services and jobs, with a real master and boards that obey: what operators see, and what is left after everything went wrong.
 #![allow(clippy::unwrap_used)]
 
 mod faults;
+mod jobs;
 mod world;
 
 use std::collections::BTreeSet;

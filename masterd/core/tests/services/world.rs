@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use masterd_core::builtin::jobs::JobFacts;
 use masterd_core::builtin::{
     Backoff, Builtin, Change, FRAMEWORK, Moment, Need, PortNeed, ServiceFacts, Told, Wish,
 };
@@ -51,6 +52,7 @@ pub(crate) struct World {
     pub(crate) boards: Vec<Board>,
     /// Definitions' facts, by their text.
     pub(crate) facts: BTreeMap<Vec<u8>, ServiceFacts>,
+    jobs: BTreeMap<String, JobFacts>,
     pub(crate) told: Vec<Told>,
     /// Whether what is launched becomes running by itself.
     pub(crate) starts: bool,
@@ -64,7 +66,7 @@ impl World {
     pub(crate) fn new(boards: usize) -> Self {
         let now = Instant::from_secs(0);
         let registry = Registry::default();
-        let (master, builtin) = begin(&registry, &BTreeMap::new(), 0, now);
+        let (master, builtin) = begin(&registry, (&BTreeMap::new(), &BTreeMap::new()), 0, now);
         let mut world = Self {
             now,
             registry,
@@ -72,6 +74,7 @@ impl World {
             builtin,
             boards: Vec::new(),
             facts: BTreeMap::new(),
+            jobs: BTreeMap::new(),
             told: Vec::new(),
             starts: true,
             next_link: 0,
@@ -92,7 +95,12 @@ impl World {
     /// kill -9 and a start with what the registry has.
     pub(crate) fn crash_master(&mut self) {
         self.masters += 1;
-        let (master, builtin) = begin(&self.registry, &self.facts, self.masters, self.now);
+        let (master, builtin) = begin(
+            &self.registry,
+            (&self.facts, &self.jobs),
+            self.masters,
+            self.now,
+        );
         (self.master, self.builtin) = (master, builtin);
         self.boards.iter_mut().for_each(|board| board.link = None);
         self.settle();
@@ -228,6 +236,14 @@ impl World {
             .put_services(vec![change], &deployment, true, moment);
         self.settle();
         put.is_ok()
+    }
+
+    pub(crate) fn put_job(&mut self, name: &str, facts: JobFacts) {
+        self.jobs.insert(name.to_owned(), facts.clone());
+        let moment = self.moment();
+        let jobs = self.builtin.operate_jobs(moment);
+        jobs.put(name, Vec::new(), facts, moment.wall).unwrap();
+        self.settle();
     }
 
     pub(crate) fn remove(&mut self, id: &str) {
@@ -423,7 +439,10 @@ pub(crate) fn is_of(task: &TaskId, service: &str) -> bool {
 
 fn begin(
     registry: &Registry,
-    facts: &BTreeMap<Vec<u8>, ServiceFacts>,
+    (facts, jobs): (
+        &BTreeMap<Vec<u8>, ServiceFacts>,
+        &BTreeMap<String, JobFacts>,
+    ),
     number: u64,
     now: Instant,
 ) -> (Master, Builtin) {
@@ -437,7 +456,11 @@ fn begin(
         (record.clone(), facts[definition].clone())
     };
     let services = registry.services().map(read).collect();
-    let builtin = Builtin::new(services, master.registry(), moment);
+    let jobs = registry
+        .jobs()
+        .map(|record| (record.clone(), jobs[&record.name].clone()));
+    let jobs = jobs.collect();
+    let builtin = Builtin::new(services, jobs, master.registry(), moment);
     (master, builtin)
 }
 

@@ -8,6 +8,7 @@ mod check;
 pub(crate) mod constraints;
 pub(crate) mod event;
 pub(crate) mod executor;
+pub(crate) mod job;
 pub(crate) mod launch;
 pub(crate) mod maintenance;
 mod network;

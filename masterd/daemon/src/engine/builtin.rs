@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use masterd_core::builtin::jobs::{EPSILON_MS, JobFacts, Past, Trigger};
 use masterd_core::builtin::{
     Builtin, FRAMEWORK, Launch, Moment, Need, ROLE, ServiceFacts, Told, Wish,
 };
@@ -14,7 +15,7 @@ use masterd_core::{
 use nesos_api::v1::{self, FrameworkInfoCapabilityType as Capability};
 use nesos_base::time::Instant;
 use nesos_shell::clock::Clock;
-use nesos_wire::builtin::{Owner, ServiceRecord};
+use nesos_wire::builtin::{JobRecord, Owner, ServiceRecord};
 use nesos_wire::command::FrameworkFacts;
 use nesos_wire::resource::Scalar;
 use nesos_wire::{FrameworkId, Uuid};
@@ -22,7 +23,7 @@ use tokio::sync::broadcast;
 
 use super::asked::Delivery;
 use super::lead::Lead;
-use crate::convert::{launch, service};
+use crate::convert::{job, launch, service};
 use crate::replica::Replica;
 
 /// The stream of their framework. No scheduler's is the same: those are random UUIDs, and this is none.
@@ -62,8 +63,12 @@ impl Host {
             let facts = facts(&record, registry);
             (record, facts)
         });
+        let jobs = registry.jobs().cloned().map(|record| {
+            let facts = job_facts(&record);
+            (record, facts)
+        });
         Self {
-            builtin: Builtin::new(services.collect(), registry, moment),
+            builtin: Builtin::new(services.collect(), jobs.collect(), registry, moment),
             is_touched: true,
             listeners: broadcast::Sender::new(MAX_BEHIND),
         }
@@ -171,6 +176,24 @@ fn facts(record: &ServiceRecord, registry: &Registry) -> ServiceFacts {
     })
 }
 
+/// What a job's definition says. One that cannot be read starts nothing.
+fn job_facts(record: &JobRecord) -> JobFacts {
+    job::kept(&record.definition).unwrap_or_else(|reason| {
+        tracing::error!("job {} is not started: {reason}", record.name);
+        JobFacts {
+            trigger: Trigger::Parents(Default::default()),
+            retries: 0,
+            disabled: true,
+            concurrent: false,
+            soft_error: false,
+            epsilon_ms: EPSILON_MS,
+            longest_ms: None,
+            need: Need::default(),
+            past: Past::default(),
+        }
+    })
+}
+
 fn subscribe(may_be_root: bool) -> Event {
     let user = if may_be_root { "root" } else { "nobody" };
     let facts = FrameworkFacts {
@@ -208,10 +231,14 @@ fn subscribe(may_be_root: bool) -> Event {
 
 /// A task as the master takes it. One whose definition cannot be read becomes TASK_ERROR.
 fn task(wanted: &Launch) -> LaunchTask {
-    match service::task_info(wanted) {
+    let info = match wanted.owner {
+        Owner::Service { .. } => service::task_info(wanted).map_err(|error| error.to_string()),
+        Owner::Job { attempt, .. } => job::task_info(wanted, attempt),
+    };
+    match info {
         Ok(info) => launch::task(&info, FRAMEWORK),
         Err(reason) => LaunchTask {
-            invalid: Some(reason.to_string()),
+            invalid: Some(reason),
             ..launch::task(&service::bare_task_info(wanted), FRAMEWORK)
         },
     }
