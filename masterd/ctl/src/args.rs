@@ -6,9 +6,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod builtin;
 mod local;
 mod values;
 
+pub(crate) use builtin::{ChangeArgs, JobAddArgs, JobCommand, ServiceCommand, ServiceRunArgs};
 pub(crate) use local::{DevCommand, DevUpArgs, VmCommand, VmDirArgs, VmSwitchArgs, VmUpArgs};
 pub(crate) use values::Amounts;
 use values::{amounts, positive, seconds, variable, weight};
@@ -82,6 +84,12 @@ pub(crate) enum Command {
     Attach(TaskArgs),
     /// Kill a task
     Kill(TaskArgs),
+    /// Keep commands running: list, start, change and stop services
+    #[command(subcommand)]
+    Service(ServiceCommand),
+    /// Run commands at times or after others: list, add, start and remove jobs
+    #[command(subcommand)]
+    Job(JobCommand),
     /// Show or set what roles are guaranteed and limited to
     Quota(QuotaArgs),
     /// Show or set how much roles count next to each other
@@ -366,6 +374,10 @@ mod tests {
             &["nesos", "weights", "set", "web=0"],
             &["nesos", "weights", "set", "=1"],
             &["nesos", "drain", "board-2", "--grace", "-1"],
+            &["nesos", "service", "run", "/web"],
+            &["nesos", "service", "scale", "/web", "-1"],
+            &["nesos", "job", "add", "a", "--", "true"],
+            &["nesos", "job", "add", "a", "--schedule", "R//PT1S"],
         ] {
             assert!(Cli::try_parse_from(bad).is_err(), "{bad:?}");
         }

@@ -3,6 +3,8 @@
 //! Every module has its own error enum; this is where they meet. Called by `main`. Invariant: 1 = refused, 2 = usage,
 //! 3 = unreachable, whatever the command.
 
+use std::path::PathBuf;
+
 use crate::dev::DevError;
 use crate::exec::ExecError;
 use crate::http::HttpError;
@@ -49,6 +51,22 @@ pub(crate) enum Failure {
     /// No node, or more than one, answers to a name.
     #[error("{0}")]
     NoSuchNode(String),
+    /// A file with a definition that cannot be read.
+    #[error("{}: {reason}", file.display())]
+    Definition {
+        /// Which.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No job has this name.
+    #[error("there is no job {0:?}; `nesos job list` shows all")]
+    NoJob(String),
+    /// A change of a service was given up for another one.
+    #[error(
+        "the change of {0} was given up for another one; `nesos service show` tells how it stands"
+    )]
+    Superseded(String),
     /// `nesos exec`.
     #[error(transparent)]
     Exec(#[from] ExecError),
@@ -69,11 +87,13 @@ impl Failure {
             Self::Run(error) => error.exit_code(),
             Self::Dev(error) => error.exit_code(),
             Self::Vm(error) => error.exit_code(),
-            Self::Token(_) => USAGE,
+            Self::Token(_) | Self::Definition { .. } => USAGE,
             Self::Exec(_)
             | Self::Master(_)
             | Self::NoSuchTask(_)
             | Self::NoSuchNode(_)
+            | Self::NoJob(_)
+            | Self::Superseded(_)
             | Self::Output(_)
             | Self::Runtime(_) => REFUSED,
         }

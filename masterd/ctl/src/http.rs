@@ -181,6 +181,28 @@ impl Client {
         Ok(())
     }
 
+    /// Sends JSON (`null`: nothing) and reads the JSON of the answer; an empty one is `null`.
+    pub(crate) async fn change(
+        &self,
+        method: Method,
+        path: &str,
+        body: &Value,
+    ) -> Result<Value, HttpError> {
+        let operation = format!("{method} {path}");
+        let json = HeaderValue::from_static("application/json");
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, json)]);
+        let body = match body {
+            Value::Null => Bytes::new(),
+            body => body.to_string().into(),
+        };
+        let (_, answer) = self.whole(method, path, &headers, body).await?;
+        if answer.is_empty() {
+            return Ok(Value::Null);
+        }
+        let answer = serde_json::from_slice(&answer);
+        answer.map_err(|error| self.answer(&operation, error.to_string()))
+    }
+
     /// POSTs `body` and hands out the answer as it comes, once its status is 2xx.
     pub(crate) async fn stream(
         &self,

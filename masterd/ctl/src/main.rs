@@ -11,12 +11,14 @@ mod failure;
 mod files;
 mod http;
 mod inspect;
+mod jobs;
 mod locate;
 mod logs;
 mod masters;
 mod output;
 mod raw;
 mod run;
+mod services;
 mod shares;
 mod signals;
 mod token;
@@ -70,6 +72,12 @@ async fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::Nodes => inspect::nodes(&locate::client(global).await?, output).await?,
         Command::Logs(args) => logs::logs(&locate::client(global).await?, args).await?,
         Command::Kill(args) => inspect::kill(&locate::client(global).await?, args, output).await?,
+        Command::Service(command) => {
+            services::run(&locate::client(global).await?, command, output).await?;
+        }
+        Command::Job(command) => {
+            jobs::run(&locate::client(global).await?, command, output).await?;
+        }
         Command::Quota(args) => {
             shares::quota(&locate::client(global).await?, args, output).await?;
         }
