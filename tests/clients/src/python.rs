@@ -45,6 +45,53 @@ pub fn pymesos() -> Result<PathBuf, SetupError> {
     Ok(python)
 }
 
+/// Says what was installed, as [`PYMESOS_RECIPE`] does.
+const CHRONOS_RECIPE: &str = "chronos-python 1.2.1, httplib2 0.22.0";
+
+/// Python with chronos-python 1.2.1.
+///
+/// # Errors
+/// As [`pymesos`].
+pub fn chronos() -> Result<PathBuf, SetupError> {
+    let packages = ["chronos-python==1.2.1", "httplib2==0.22.0"];
+    plain(
+        "chronos-python-1.2.1",
+        CHRONOS_RECIPE,
+        &packages,
+        "import chronos",
+    )
+}
+
+/// Python with packages that need nothing but to be installed.
+fn plain(
+    folder: &str,
+    recipe: &str,
+    packages: &[&str],
+    import: &str,
+) -> Result<PathBuf, SetupError> {
+    let (folder, _lock) = place::locked(folder)?;
+    let environment = folder.join("venv");
+    let python = environment.join("bin/python");
+    let ready = folder.join("ready");
+    if python.exists() && fs::read_to_string(&ready).is_ok_and(|text| text == recipe) {
+        return Ok(python);
+    }
+    let _ = fs::remove_file(&ready);
+    let _ = fs::remove_dir_all(&environment);
+    let mut make = Command::new("python3");
+    run(make.args(["-m", "venv"]).arg(&environment), HINT)?;
+    run(
+        Command::new(environment.join("bin/pip"))
+            .env("PIP_DISABLE_PIP_VERSION_CHECK", "1")
+            .args(["install", "--quiet"])
+            .args(packages),
+        HINT,
+    )?;
+    run(Command::new(&python).args(["-c", import]), HINT)?;
+    place::write(&ready, recipe)?;
+    Ok(python)
+}
+
 /// Stands in for the module `imp`, which http-parser's set-up imports and Python 3.12 dropped.
 const COMPAT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/pymesos/compat");
 

@@ -1,15 +1,16 @@
-//! A scheduler on pymesos that says where it is line by line, and goes on when it is told to.
+//! A program on somebody else's client that says where it is line by line, and goes on when it is told to.
 //!
 //! Called by the tests. Invariant: it ends with its test.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use nesos_cluster_tests::DevCluster;
 
-use crate::pymesos;
+use crate::{chronos, pymesos};
 
-/// A script of the folder `pymesos` that runs.
+/// A script of the folder `pymesos` or `chronos` that runs.
 #[derive(Debug)]
 pub struct Script {
     process: Child,
@@ -33,7 +34,22 @@ impl Script {
     #[must_use]
     pub fn start_at(name: &str, master: &str, arguments: &[&str]) -> Self {
         let python = pymesos().unwrap_or_else(|error| panic!("{error}"));
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/pymesos/");
+        Self::run(&python, &format!("pymesos/{name}"), master, arguments)
+    }
+
+    /// A script of the folder `chronos` that operates this cluster's jobs.
+    ///
+    /// # Panics
+    /// As [`Script::start`].
+    #[must_use]
+    pub fn start_chronos(name: &str, cluster: &DevCluster, arguments: &[&str]) -> Self {
+        let python = chronos().unwrap_or_else(|error| panic!("{error}"));
+        let name = format!("chronos/{name}");
+        Self::run(&python, &name, &cluster.master, arguments)
+    }
+
+    fn run(python: &Path, name: &str, master: &str, arguments: &[&str]) -> Self {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/");
         let process = Command::new(python)
             .args([&format!("{script}{name}"), master])
             .args(arguments)

@@ -90,6 +90,7 @@ pub(super) const ENDPOINTS: &Endpoints = &[
         "/roles",
         "The roles with their weights, quotas and what they hold.",
     ),
+    ("/scheduler", "The same as /v1/scheduler."),
     ("/slaves", "The agents; slave_id= for one."),
     ("/state", "The whole cluster."),
     (
@@ -109,6 +110,10 @@ pub(super) const ENDPOINTS: &Endpoints = &[
     (
         "/unreserve",
         "POST slaveId=&resources=: takes reservations back.",
+    ),
+    (
+        "/v1/scheduler",
+        "Jobs, by Chronos's API: jobs, iso8601, dependency, job/NAME, task/kill/NAME.",
     ),
     (
         "/version",

@@ -26,6 +26,7 @@ use crate::gate::Control;
 
 pub(crate) mod access;
 mod answer;
+mod chronos;
 mod files;
 mod forward;
 mod guard;

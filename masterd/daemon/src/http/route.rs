@@ -13,8 +13,8 @@ use super::answer::{self, Body};
 use super::operator::maintenance;
 use super::query::{self, Query};
 use super::{
-    Context, files, forward, help, log, logging, masters, metrics, operator, registry, roles,
-    scheduler, state, summary, tasks,
+    Context, chronos, files, forward, help, log, logging, masters, metrics, operator, registry,
+    roles, scheduler, state, summary, tasks,
 };
 use crate::replica::Standing;
 
@@ -55,6 +55,7 @@ enum Route {
     OfTask,
     OfAgent,
     Registry,
+    Jobs,
     Masters,
     Backup,
     Help,
@@ -92,6 +93,8 @@ const ROUTES: &[(&str, Route)] = &[
     ("/unreserve", Route::Resources),
     ("/create-volumes", Route::Resources),
     ("/destroy-volumes", Route::Resources),
+    ("/v1/scheduler", Route::Jobs),
+    ("/scheduler", Route::Jobs),
     ("/nesos/v1/tasks", Route::OfTask),
     ("/nesos/v1/agents", Route::OfAgent),
     ("/nesos/v1/masters", Route::Masters),
@@ -143,6 +146,7 @@ pub(super) async fn dispatch(context: &Context, request: Request<Incoming>) -> R
         }
         Route::MachineDown => return maintenance::down(context, request).await,
         Route::MachineUp => return maintenance::up(context, request).await,
+        Route::Jobs => return chronos::handle(context, &path, request).await,
         Route::OfTask => return files::handle(context, &path, request).await,
         Route::OfAgent => return forward::handle(context, &path, request).await,
         _ => {}
