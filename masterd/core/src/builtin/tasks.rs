@@ -255,7 +255,9 @@ fn is_failure(status: &TaskStatus, instance: &Instance) -> bool {
         status.state,
         Lost | Dropped | Gone | GoneByOperator | Unknown
     );
-    let is_killed = status.state == Killed || instance.is_dying();
+    // Its agent kills it when its health checks have failed too often.
+    let is_ill = instance.health.is_alive == Some(false);
+    let is_killed = instance.is_dying() || (status.state == Killed && !is_ill);
     let is_stale_offer = status.reason == Some(Reason::InvalidOffers);
     !is_lost && !is_killed && !is_stale_offer
 }
