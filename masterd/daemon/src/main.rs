@@ -223,6 +223,7 @@ fn app(options: &Options, about: &About, engine: &Engine, clock: Clock) -> http:
         access: options.access.clone(),
         flags: options.shown.clone(),
         reads: http::Reads::new(options.read_limit),
+        marathon: http::Marathon::default(),
         buffered: AtomicUsize::new(0),
         logging: nesos_shell::log::Toggle::default(),
         per_framework: options.per_framework_metrics,

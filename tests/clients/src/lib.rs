@@ -13,7 +13,7 @@ mod script;
 pub use cluster::Cluster;
 pub use launch::{mesos_framework_finishes, pymesos_finishes};
 pub use node::mesos_framework;
-pub use python::{chronos, pymesos};
+pub use python::{chronos, marathon, pymesos};
 pub use script::Script;
 
 use std::path::PathBuf;

@@ -62,6 +62,23 @@ pub fn chronos() -> Result<PathBuf, SetupError> {
     )
 }
 
+/// Says what was installed, as [`PYMESOS_RECIPE`] does.
+const MARATHON_RECIPE: &str = "marathon 0.13.0";
+
+/// Python with marathon-python 0.13.0.
+///
+/// # Errors
+/// As [`pymesos`].
+pub fn marathon() -> Result<PathBuf, SetupError> {
+    let packages = ["marathon==0.13.0"];
+    plain(
+        "marathon-0.13.0",
+        MARATHON_RECIPE,
+        &packages,
+        "import marathon",
+    )
+}
+
 /// Python with packages that need nothing but to be installed.
 fn plain(
     folder: &str,

@@ -6,7 +6,6 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::app::HealthCheck;
 use super::progress::{Action, Step};
 use super::shown::ShownApp;
 use super::time;
@@ -134,14 +133,6 @@ impl Event {
             "version": time::write(version), "alive": is_alive,
         });
         Self::new("health_status_changed_event", fields)
-    }
-
-    /// A task was found not healthy.
-    #[must_use]
-    pub fn failed_check(app: &str, task: &str, check: &HealthCheck) -> Self {
-        let fields =
-            json!({"appId": app, "taskId": task, "instanceId": task, "healthCheck": check});
-        Self::new("failed_health_check_event", fields)
     }
 
     /// A deployment has begun.

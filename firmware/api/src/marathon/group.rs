@@ -3,7 +3,7 @@
 //! Groups are not kept: a group is there while an app's path begins with its own. Pure. Invariant: what is wrong with any app of
 //! a group is told by its path within the document.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::app::App;
 use super::fields::{self, Fault, Faults, Node, Object, Refusal};
@@ -21,8 +21,10 @@ pub enum GroupUpdate {
         id: String,
         /// The apps.
         apps: Vec<App>,
-        /// Its groups, itself among them, whose apps were given: what is in them and not given goes.
+        /// Its groups, itself among them, whose apps were given: apps of theirs that were not go.
         given: BTreeSet<String>,
+        /// Its groups, itself among them, whose groups were given, with these: others go.
+        inner: BTreeMap<String, BTreeSet<String>>,
     },
     /// So many times as many instances.
     Scale {
@@ -80,7 +82,27 @@ impl GroupUpdate {
             id,
             apps: reading.apps,
             given: reading.given,
+            inner: reading.inner,
         })
+    }
+
+    /// Whether an app that is there is to go, as the group was given without it.
+    #[must_use]
+    pub fn drops(&self, path: &str) -> bool {
+        let Self::Apps {
+            apps, given, inner, ..
+        } = self
+        else {
+            return false;
+        };
+        if apps.iter().any(|app| app.id == path) {
+            return false;
+        }
+        let is_left_out = |(group, groups): (&String, &BTreeSet<String>)| {
+            let is_deeper = id::is_within(id::parent(path), group);
+            is_deeper && !groups.iter().any(|group| id::is_within(path, group))
+        };
+        given.contains(id::parent(path)) || inner.iter().any(is_left_out)
     }
 }
 
@@ -88,6 +110,7 @@ impl GroupUpdate {
 struct Reading {
     apps: Vec<App>,
     given: BTreeSet<String>,
+    inner: BTreeMap<String, BTreeSet<String>>,
     faults: Vec<Fault>,
 }
 
@@ -114,6 +137,9 @@ impl Reading {
             self.app(&node, &format!("{at}/apps({index})"), group, &needed);
         }
         let groups = object.get("groups").map(|groups| groups.items());
+        if groups.is_some() {
+            self.inner.entry(group.to_owned()).or_default();
+        }
         for (index, node) in groups.into_iter().flatten().enumerate() {
             if depth >= MAX_DEPTH {
                 node.fault(format!("groups must not be deeper than {MAX_DEPTH}"));
@@ -124,6 +150,8 @@ impl Reading {
                 if !id::is_within(&path, group) {
                     inner.fault("id", format!("must be within {group}"));
                 }
+                let inner_groups = self.inner.entry(group.to_owned()).or_default();
+                inner_groups.insert(path.clone());
                 let at = format!("{at}/groups({index})");
                 self.group(&inner, &at, &path, &needed, depth + 1);
             }
@@ -192,7 +220,23 @@ mod tests {
     fn groups_hold_apps_and_groups() {
         let text = r#"{"id":"g","dependencies":["/db"],"apps":[{"id":"a","cmd":"x"}],"groups":[
             {"id":"h","apps":[{"id":"b","cmd":"x","dependencies":["../a"]},{"id":"/g/h/c","cmd":"x"}]},{"id":"e"}]}"#;
-        let GroupUpdate::Apps { id, apps, given } = read(text, "/").unwrap() else {
+        let update = read(text, "/").unwrap();
+        for (path, is_dropped) in [
+            ("/g/a", false),
+            ("/g/x", true),
+            ("/g/h/b", false),
+            ("/g/h/x", true),
+            ("/g/e/x", false),
+            ("/g/i/x", true),
+            ("/g/i/j/x", true),
+            ("/x", false),
+        ] {
+            assert_eq!(update.drops(path), is_dropped, "{path}");
+        }
+        let GroupUpdate::Apps {
+            id, apps, given, ..
+        } = update
+        else {
             panic!("apps were given");
         };
         assert_eq!(id, "/g");

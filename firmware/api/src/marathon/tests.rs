@@ -140,7 +140,6 @@ fn what_cannot_run_here_is_refused() {
         (r#""cmd":"x","args":["y"]"#, "/cmd"),
         (r#""cmd":"x","executor":"/bin/e""#, "/executor"),
         (r#""cmd":"x","readinessChecks":[{}]"#, "/readinessChecks"),
-        (r#""cmd":"x","storeUrls":["u"]"#, "/storeUrls"),
         (r#""cmd":"x","ipAddress":{}"#, "/ipAddress"),
         (
             r#""cmd":"x","acceptedResourceRoles":["web"]"#,
@@ -205,6 +204,10 @@ fn what_cannot_run_here_is_refused() {
         let found = faults(&format!(r#"{{"id":"a",{rest}}}"#));
         assert!(found.contains_key(path), "{rest}: {found:?}");
     }
+}
+
+#[test]
+fn refusals_are_answered_as_by_marathon() {
     let refused = App::from_json(b"{", "/").unwrap_err();
     assert_eq!(refused.answer().0, 400);
     assert!(refused.answer().1.contains(r#""message":"Invalid JSON""#));

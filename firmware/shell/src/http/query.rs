@@ -24,6 +24,12 @@ impl Query {
             .map(|(_, value)| value.as_str())
     }
 
+    /// All values of this name.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let of_name = self.0.iter().filter(move |(n, _)| n == name);
+        of_name.map(|(_, value)| value.as_str())
+    }
+
     /// The first value of this name as a whole number that may be negative; `Err` is a sentence.
     pub fn signed(&self, name: &str) -> Result<Option<i64>, String> {
         let parse = |text: &str| {
@@ -78,5 +84,7 @@ mod tests {
             (Some("a=b"), Some(""), Ok(Some(5)))
         );
         assert!(query.number("name").is_err());
+        let query = Query::parse("a=1&b=2&a=3");
+        assert_eq!(query.all("a").collect::<Vec<_>>(), ["1", "3"]);
     }
 }

@@ -98,7 +98,8 @@ pub(crate) fn resources(launch: &Launch) -> Vec<v1::Resource> {
     resource::list(&launch.resources, &shape)
 }
 
-fn read(definition: &[u8]) -> Result<App, DefinitionError> {
+/// The definition that is kept.
+pub(crate) fn read(definition: &[u8]) -> Result<App, DefinitionError> {
     let app = App::from_json(definition, "/");
     app.map_err(|refusal| DefinitionError::Unread(refusal.answer().1))
 }

@@ -11,6 +11,7 @@ use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::{Response, StatusCode};
 use nesos_shell::http::Refusal;
 pub(super) use nesos_shell::http::answer::{answer, empty, header, json, refusal, text, with_body};
+use tokio::sync::mpsc;
 
 use super::guard::Busy;
 use super::parts::Parts;
@@ -29,6 +30,7 @@ enum Content {
     Whole(Option<Bytes>),
     Rendered(Box<Reader>),
     Stream(StreamBody),
+    Lines(mpsc::Receiver<Bytes>),
     Forwarded(Incoming),
 }
 
@@ -46,7 +48,10 @@ impl Body {
     pub(super) fn bytes(&self) -> Option<Bytes> {
         match &self.content {
             Content::Whole(bytes) => Some(bytes.clone().unwrap_or_default()),
-            Content::Rendered(_) | Content::Stream(_) | Content::Forwarded(_) => None,
+            Content::Rendered(_)
+            | Content::Stream(_)
+            | Content::Lines(_)
+            | Content::Forwarded(_) => None,
         }
     }
 
@@ -62,7 +67,9 @@ impl Body {
     pub(super) fn reader(&mut self) -> Option<&mut Reader> {
         match &mut self.content {
             Content::Rendered(reader) => Some(reader),
-            Content::Whole(_) | Content::Stream(_) | Content::Forwarded(_) => None,
+            Content::Whole(_) | Content::Stream(_) | Content::Lines(_) | Content::Forwarded(_) => {
+                None
+            }
         }
     }
 
@@ -70,6 +77,14 @@ impl Body {
     pub(super) fn stream(stream: StreamBody) -> Self {
         Self {
             content: Content::Stream(stream),
+            busy: None,
+        }
+    }
+
+    /// Pieces as they come from there.
+    pub(super) fn lines(lines: mpsc::Receiver<Bytes>) -> Self {
+        Self {
+            content: Content::Lines(lines),
             busy: None,
         }
     }
@@ -112,6 +127,9 @@ impl hyper::body::Body for Body {
             Content::Stream(stream) => stream
                 .poll_record(context)
                 .map(|record| record.map(|r| Ok(Frame::data(r.into())))),
+            Content::Lines(lines) => lines
+                .poll_recv(context)
+                .map(|piece| piece.map(|piece| Ok(Frame::data(piece.into())))),
             Content::Forwarded(body) => {
                 let piece = Pin::new(body).poll_frame(context);
                 piece.map(|piece| {
@@ -126,7 +144,7 @@ impl hyper::body::Body for Body {
         match &self.content {
             Content::Whole(bytes) => bytes.is_none(),
             Content::Rendered(reader) => reader.left() == 0,
-            Content::Stream(_) => false,
+            Content::Stream(_) | Content::Lines(_) => false,
             Content::Forwarded(body) => body.is_end_stream(),
         }
     }
@@ -137,7 +155,7 @@ impl hyper::body::Body for Body {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Content::Rendered(reader) => SizeHint::with_exact(reader.left() as u64),
-            Content::Stream(_) => SizeHint::new(),
+            Content::Stream(_) | Content::Lines(_) => SizeHint::new(),
             Content::Forwarded(body) => body.size_hint(),
         }
     }

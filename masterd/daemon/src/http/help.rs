@@ -116,6 +116,10 @@ pub(super) const ENDPOINTS: &Endpoints = &[
         "Jobs, by Chronos's API: jobs, iso8601, dependency, job/NAME, task/kill/NAME.",
     ),
     (
+        "/v2",
+        "Services, by Marathon's API: /v2/apps, tasks, groups, deployments, queue, events, info, leader.",
+    ),
+    (
         "/version",
         "Mesos's version whose API this is, and how it was built.",
     ),

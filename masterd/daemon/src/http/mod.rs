@@ -35,6 +35,7 @@ mod help;
 mod intake;
 mod log;
 mod logging;
+mod marathon;
 mod masters;
 mod metrics;
 mod operator;
@@ -53,6 +54,7 @@ mod writer;
 
 use access::Access;
 use answer::Body;
+pub(crate) use marathon::Marathon;
 pub(crate) use reads::Reads;
 
 /// Bytes of a request's head; Mesos clients send a few hundred.
@@ -73,6 +75,8 @@ pub(crate) struct App {
     pub(crate) flags: Vec<(&'static str, String)>,
     /// Large answers under way.
     pub(crate) reads: Reads,
+    /// What requests about services share.
+    pub(crate) marathon: Marathon,
     /// Bytes of request bodies in memory right now.
     pub(crate) buffered: AtomicUsize,
     /// How much is logged for the moment.

@@ -13,8 +13,8 @@ use super::answer::{self, Body};
 use super::operator::maintenance;
 use super::query::{self, Query};
 use super::{
-    Context, chronos, files, forward, help, log, logging, masters, metrics, operator, registry,
-    roles, scheduler, state, summary, tasks,
+    Context, chronos, files, forward, help, log, logging, marathon, masters, metrics, operator,
+    registry, roles, scheduler, state, summary, tasks,
 };
 use crate::replica::Standing;
 
@@ -58,6 +58,8 @@ enum Route {
     Jobs,
     Masters,
     Backup,
+    Services,
+    Ping,
     Help,
     Processes,
     Profiler,
@@ -101,6 +103,8 @@ const ROUTES: &[(&str, Route)] = &[
     ("/nesos/v1/backup", Route::Backup),
     ("/registrar(1)/registry", Route::Registry),
     ("/registrar%281%29/registry", Route::Registry),
+    ("/v2", Route::Services),
+    ("/ping", Route::Ping),
     ("/help", Route::Help),
     ("/__processes__", Route::Processes),
     ("/profiler", Route::Profiler),
@@ -147,6 +151,7 @@ pub(super) async fn dispatch(context: &Context, request: Request<Incoming>) -> R
         Route::MachineDown => return maintenance::down(context, request).await,
         Route::MachineUp => return maintenance::up(context, request).await,
         Route::Jobs => return chronos::handle(context, &path, request).await,
+        Route::Services => return marathon::handle(context, &path, request).await,
         Route::OfTask => return files::handle(context, &path, request).await,
         Route::OfAgent => return forward::handle(context, &path, request).await,
         _ => {}
@@ -186,6 +191,7 @@ async fn read(
         Route::Masters => masters::list(context).await,
         Route::Backup => masters::backup(context, request.headers()).await,
         Route::Registry => registry::show(context).await,
+        Route::Ping => marathon::ping(),
         Route::Help => help::help(path, &query),
         Route::Processes => help::processes(context),
         Route::Profiler => answer::text(StatusCode::BAD_REQUEST, NO_PROFILER),
@@ -218,6 +224,7 @@ fn is_of_every_master(route: Route, method: &Method) -> bool {
         | Route::SystemStats
         | Route::Logging
         | Route::Files
+        | Route::Ping
         | Route::Help
         | Route::Processes
         | Route::Profiler => true,
