@@ -40,6 +40,7 @@ pub(crate) async fn run(
             instances,
             change,
         } => {
+            client.json(&app(service)).await?;
             let wish = json!({"instances": instances});
             let what = (Method::PUT, app(service), wish);
             apply(client, service, what, *change, output).await
@@ -49,6 +50,7 @@ pub(crate) async fn run(
             version,
             change,
         } => {
+            client.json(&app(service)).await?;
             let what = (Method::PUT, app(service), json!({"version": version}));
             apply(client, service, what, *change, output).await
         }
@@ -242,7 +244,10 @@ async fn apply(
     let is_whole = body.get("id").is_some();
     let path = format!("{path}?force={}&partialUpdate={}", change.force, !is_whole);
     let answer = client.change(method, &path, &body).await?;
-    let deployment = text(&answer, "deploymentId");
+    // Who is new is answered with the whole of it.
+    let begun = answer.pointer("/deployments/0/id");
+    let begun = begun.or_else(|| answer.get("deploymentId"));
+    let deployment = begun.and_then(Value::as_str).unwrap_or_default().to_owned();
     if !change.no_wait {
         wait(client, service, &deployment).await?;
     }
