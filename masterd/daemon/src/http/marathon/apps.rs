@@ -92,8 +92,12 @@ async fn put_new(asked: &Asked<'_>, seen: &Seen, app: App) -> Answer {
 }
 
 async fn put(asked: &Asked<'_>, id: String) -> Answer {
-    let id =
-        id::resolve(&id, "/").map_err(|fault| refuse(StatusCode::UNPROCESSABLE_ENTITY, fault))?;
+    let id = id::resolve(&id, "/").map_err(|fault| {
+        refuse(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            format!("id '{id}': {fault}"),
+        )
+    })?;
     let update = AppUpdate::from_json(&asked.body).map_err(|refusal| invalid(&refusal))?;
     let _turn = asked.context.app.marathon.turn.lock().await;
     let seen = asked.see(|_| true).await?;
