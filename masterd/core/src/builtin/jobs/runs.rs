@@ -69,7 +69,14 @@ impl Jobs {
     /// Looks what the time has brought.
     pub fn tick(&mut self, wall_ms: u64) {
         let was_set_back = self.pass(wall_ms);
-        let names: Vec<String> = self.jobs.keys().cloned().collect();
+        let steady_ms = self.steady_ms;
+        let is_due = |job: &job::Job| {
+            job.next_start().is_some_and(|due| due <= wall_ms)
+                || job.next_look().is_some_and(|at| at <= steady_ms)
+        };
+        let jobs = self.jobs.iter();
+        let due = jobs.filter(|(_, job)| was_set_back || is_due(job));
+        let names: Vec<String> = due.map(|(name, _)| name.clone()).collect();
         for name in names {
             if was_set_back
                 && let Some(job) = self.jobs.get_mut(&name)
