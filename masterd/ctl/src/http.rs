@@ -314,11 +314,7 @@ impl Client {
         )
         .await;
         let text = match body {
-            Ok(Ok(body)) => String::from_utf8_lossy(&body.to_bytes())
-                .trim()
-                .chars()
-                .take(MAX_EXPLANATION)
-                .collect(),
+            Ok(Ok(body)) => explanation(&body.to_bytes()),
             _ => String::new(),
         };
         HttpError::Refused {
@@ -365,6 +361,17 @@ fn leader_of(location: &str) -> Option<String> {
     })
 }
 
+/// What a refusal says: its text, or the `message` of the JSON that Marathon's and Chronos's APIs answer, with what they add.
+fn explanation(body: &[u8]) -> String {
+    let json: Value = serde_json::from_slice(body).unwrap_or_default();
+    let text = match (json["message"].as_str(), &json["details"]) {
+        (Some(message), Value::Null) => message.to_owned(),
+        (Some(message), details) => format!("{message}: {details}"),
+        (None, _) => String::from_utf8_lossy(body).trim().to_owned(),
+    };
+    text.chars().take(MAX_EXPLANATION).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -382,6 +389,24 @@ mod tests {
         assert_eq!(leader_of("//a/x").as_deref(), Some("a:80"));
         assert_eq!(leader_of("/relative"), None);
         assert_eq!(leader_of("//"), None);
+    }
+
+    #[test]
+    fn refusals_are_sentences() {
+        for (body, said) in [
+            ("no such thing\n", "no such thing"),
+            (
+                r#"{"status": "Bad Request", "message": "job not found"}"#,
+                "job not found",
+            ),
+            (
+                r#"{"message": "Object is not valid", "details": [1]}"#,
+                "Object is not valid: [1]",
+            ),
+            (r#"{"other": 1}"#, r#"{"other": 1}"#),
+        ] {
+            assert_eq!(explanation(body.as_bytes()), said);
+        }
     }
 
     #[test]

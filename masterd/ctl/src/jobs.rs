@@ -94,9 +94,9 @@ fn row(job: &Value) -> Vec<String> {
 }
 
 async fn show(client: &Client, name: &str, output: Output) -> Result<(), Failure> {
-    let found = client
-        .json(&format!("{BASE}/jobs/search?name={}", segment(name)))
-        .await?;
+    // As many as there can be, so that others whose names begin alike are not in the way.
+    let path = format!("{BASE}/jobs/search?limit=1000&name={}", segment(name));
+    let found = client.json(&path).await?;
     let mut found = found.as_array().into_iter().flatten();
     let found = found.find(|job| job.get("name").and_then(Value::as_str) == Some(name));
     let found = found.ok_or_else(|| Failure::NoJob(name.to_owned()))?;
@@ -107,9 +107,10 @@ async fn show(client: &Client, name: &str, output: Output) -> Result<(), Failure
 }
 
 async fn put(client: &Client, definition: &Value, output: Output) -> Result<(), Failure> {
-    let is_child = definition
-        .get("parents")
-        .is_some_and(|parents| !parents.is_null());
+    let is_child = definition.get("schedule").is_none_or(Value::is_null)
+        && definition
+            .get("parents")
+            .is_some_and(|parents| !parents.is_null());
     let path = match is_child {
         true => format!("{BASE}/dependency"),
         false => format!("{BASE}/iso8601"),

@@ -232,10 +232,7 @@ fn read(object: &Object<'_>) -> Result<Job, FieldError> {
             none if none.is_empty() => EPSILON.to_owned(),
             epsilon => epsilon,
         },
-        parents: match object.get("parents") {
-            Some(_) => Some(object.texts("parents")?.into_iter().collect()),
-            None => None,
-        },
+        parents: parents(object)?,
         schedule: object.get("schedule").map(|node| node.text()).transpose()?,
         schedule_time_zone: text("scheduleTimeZone")?,
         past: Past {
@@ -246,6 +243,14 @@ fn read(object: &Object<'_>) -> Result<Job, FieldError> {
             last_error: text("lastError")?,
         },
     })
+}
+
+/// None of a job that has a schedule: some clients write an empty list then.
+fn parents(object: &Object<'_>) -> Result<Option<BTreeSet<String>>, FieldError> {
+    let parents: BTreeSet<String> = object.texts("parents")?.into_iter().collect();
+    let is_said = object.get("parents").is_some();
+    let is_by_time = parents.is_empty() && object.get("schedule").is_some();
+    Ok(Some(parents).filter(|_| is_said && !is_by_time))
 }
 
 /// The rules that span several fields, and what there is not.

@@ -60,6 +60,10 @@ fn a_short_definition_gets_chronoss_defaults() {
         assert_eq!(shown[key], value, "{key}");
     }
     assert!(shown.get("schedule").is_none() && shown.get("container").is_none());
+    let by_time = json!({"name": "a", "command": "true", "parents": [], "schedule": "R//P1D"});
+    assert_eq!(read(&by_time).parents, None);
+    let by_nothing = json!({"name": "a", "command": "true", "parents": []});
+    assert_eq!(read(&by_nothing).parents, Some(Default::default()));
 }
 
 #[test]
