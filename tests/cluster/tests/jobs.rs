@@ -69,6 +69,24 @@ fn jobs_are_operated_from_the_command_line() {
         .unwrap();
     assert!(then.contains("after twice"), "{table}");
 
+    // Its child has its schedule then, of which nothing is left.
+    assert_eq!(nesos.run(&["job", "remove", "twice"]).code, 0);
+    let then = job(nesos, "then");
+    assert_eq!(
+        (&then["disabled"], &then["successCount"]),
+        (&json!(true), &json!(1))
+    );
+    assert!(
+        then["schedule"].as_str().unwrap().starts_with("R0/"),
+        "{then}"
+    );
+    cluster.stop();
+}
+
+#[test]
+fn a_definition_is_put_and_its_run_killed() {
+    let cluster = DevCluster::start(1, &[]);
+    let nesos = &cluster.nesos;
     // A definition of one's own, with what the other command has no word for.
     let file = cluster.work_dir().join("job.json");
     let definition = json!({
@@ -84,7 +102,13 @@ fn jobs_are_operated_from_the_command_line() {
     assert_eq!(nesos.run(&["job", "kill", "long"]).code, 0);
     eventually("it has ended", SOON, || (!is_there()).then_some(()));
     wait_counts(nesos, "long", 0, 0);
+    cluster.stop();
+}
 
+#[test]
+fn what_is_refused_is_told_in_a_sentence() {
+    let cluster = DevCluster::start(1, &[]);
+    let nesos = &cluster.nesos;
     for (arguments, said) in [
         (&["job", "run", "nobody"][..], "job \"nobody\" not found"),
         (&["job", "remove", "nobody"], "job \"nobody\" not found"),
@@ -104,17 +128,6 @@ fn jobs_are_operated_from_the_command_line() {
             "{refused:?}"
         );
     }
-    // Its child has its schedule then, of which nothing is left.
-    assert_eq!(nesos.run(&["job", "remove", "twice"]).code, 0);
-    let then = job(nesos, "then");
-    assert_eq!(
-        (&then["disabled"], &then["successCount"]),
-        (&json!(true), &json!(1))
-    );
-    assert!(
-        then["schedule"].as_str().unwrap().starts_with("R0/"),
-        "{then}"
-    );
     cluster.stop();
 }
 
