@@ -16,4 +16,5 @@ pub mod log;
 pub mod mdns;
 pub mod plain;
 pub mod settle;
+pub mod stale;
 pub mod tls;

@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::process::Command;
+
 use common::agent::board;
 use common::group::{Group, give_key};
 use common::http::{Scheduler, get, request};
@@ -172,6 +174,49 @@ fn masters_are_let_in_and_sent_away() {
         assert_eq!(status, 400, "{text}");
         assert!(text.contains(expected), "{text}");
     }
+}
+
+/// As a board without power, it closes no connection.
+#[test]
+fn who_says_nothing_any_more_is_not_counted_on() {
+    let group = Group::start(3);
+    let leader = group.leader();
+    let others = group.alive().into_iter().filter(|at| *at != leader);
+    let [silent, left] = others.collect::<Vec<_>>()[..] else {
+        panic!("three masters");
+    };
+    let [silent_at, left_at] = [silent, left].map(|at| group.members[at].address());
+    let is_connected = |group: &Group, address: &str| {
+        let masters = group.masters(leader);
+        let found = masters.iter().find(|master| master["address"] == address);
+        found.unwrap()["connected"] == true
+    };
+    assert!(is_connected(&group, &silent_at) && is_connected(&group, &left_at));
+    let signal = |name: &str| {
+        let pid = group.members[silent].master.as_ref().unwrap().pid();
+        let arguments = [name.to_owned(), pid.to_string()];
+        assert!(
+            Command::new("kill")
+                .args(arguments)
+                .status()
+                .unwrap()
+                .success()
+        );
+    };
+    signal("-STOP");
+    group.until("its silence is seen", |group| {
+        !is_connected(group, &silent_at)
+    });
+    assert!(is_connected(&group, &left_at));
+    // Without the other one there would be two that vote, and one that answers.
+    let (status, text) = group.wish(leader, &json!({ "remove": left_at }));
+    assert_eq!(status, 409, "{text}");
+    assert!(text.contains("of which 1 are connected"), "{text}");
+    let (status, text) = group.wish(leader, &json!({ "hand_over": silent_at }));
+    assert_eq!(status, 404, "{text}");
+    signal("-CONT");
+    group.until("it is back", |group| is_connected(group, &silent_at));
+    assert_eq!(group.wish(leader, &json!({ "remove": left_at })).0, 200);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! majority has not made durable; with the same calls at the same times the same happens.
 
 pub mod admission;
+mod hearing;
 mod log;
 pub mod segment;
 mod work;
@@ -18,6 +19,7 @@ use raft::eraftpb::{
 };
 use raft::{Config, RawNode, ReadState, SnapshotStatus, StateRole};
 
+use hearing::Hearing;
 use log::Log;
 pub use log::Restored;
 pub use work::{After, Committed, ProposeError, Role, StartError, Store, Work};
@@ -30,6 +32,9 @@ const HEARTBEAT: usize = 10;
 const ELECTION: usize = 25;
 /// Elections begin within so many ticks more, spread by chance.
 const SPREAD: usize = 20;
+/// Ticks without an answer until a leader takes another member for one that is away: as long as an election may take to begin
+/// twice over, five heartbeats.
+const SILENT: usize = 2 * ELECTION;
 /// After a sleep so many ticks are counted at most: an election's worth says all.
 const MOST_TICKS: u64 = 2 * (ELECTION + SPREAD) as u64;
 /// A follower that has lost its connection to the leader asks to be elected within this time, spread by chance, and again
@@ -60,6 +65,7 @@ pub struct Consensus {
     /// What the shell is making durable.
     storing: Option<Storing>,
     confirmations: Confirmations,
+    hearing: Hearing,
 }
 
 /// Questions whether this member still leads. One at a time is with the others; what is asked meanwhile shares the next one.
@@ -136,6 +142,7 @@ impl Consensus {
             hurry: None,
             storing: None,
             confirmations: Confirmations::default(),
+            hearing: Hearing::new(now),
         };
         let members = &consensus.node.store().members;
         if members.voters == [member] && members.voters_outgoing.is_empty() {
@@ -158,6 +165,7 @@ impl Consensus {
     /// A message of another member.
     pub fn receive(&mut self, message: Message, now: Instant) {
         self.advance(now);
+        self.hearing.heard(message.from, now);
         // An error means that the sender is no member any more, or that it is about what is over.
         let _ = self.node.step(message);
         self.settle();
@@ -180,6 +188,15 @@ impl Consensus {
             let again = now + Duration::from_micros(HURRY_US + self.pause());
             self.hurry = self.hurry.and((again <= until).then_some((again, until)));
         }
+        let role = self.role();
+        self.hearing.advance(role.leads.then_some(role.term), now);
+    }
+
+    /// Whether another member has not answered this leader for so long that it is off, stopped or cut off, whatever its
+    /// connection looks like: nothing closes the connections of a board without power.
+    pub fn is_silent(&self, member: u64) -> bool {
+        let limit = self.tick * SILENT as u32;
+        member != self.node.raft.id && self.hearing.is_silent(member, limit)
     }
 
     /// When [`advance`](Self::advance) has to be called at the latest.

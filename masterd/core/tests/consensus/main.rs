@@ -132,6 +132,36 @@ fn a_follower_that_lost_its_connection_disturbs_nobody() {
 }
 
 #[test]
+fn a_leader_notices_a_follower_that_says_nothing_any_more() {
+    let mut group = settled(3, 29);
+    let leader = group.leader().unwrap();
+    let others = group.numbers().into_iter().filter(|one| *one != leader);
+    let [lost, left] = others.collect::<Vec<_>>()[..] else {
+        panic!("three members");
+    };
+    group.run(ms(2000));
+    let silent = |group: &mut Group| {
+        let consensus = group.consensus(leader).unwrap();
+        [lost, left, leader].map(|one| consensus.is_silent(one))
+    };
+    assert_eq!(silent(&mut group), [false; 3], "all answer");
+    // As a board whose power was cut: no connection breaks.
+    group.crash(lost, false);
+    group.run(ms(400));
+    assert_eq!(silent(&mut group), [false; 3], "too early to say");
+    group.run(ms(300));
+    assert_eq!(silent(&mut group), [true, false, false]);
+    let follower = group.consensus(left).unwrap();
+    assert!(
+        !follower.is_silent(lost),
+        "followers do not hear each other"
+    );
+    group.start(lost);
+    group.run(ms(200));
+    assert_eq!(silent(&mut group), [false; 3], "it is back");
+}
+
+#[test]
 fn a_leader_is_sure_after_one_round_and_one_that_nobody_hears_never() {
     let mut group = settled(3, 17);
     let leader = group.leader().unwrap();

@@ -37,12 +37,12 @@ pub(super) async fn list(context: &Context) -> Response<Body> {
     match context
         .app
         .engine
-        .replica(|replica| replica.members())
+        .replica(|replica| (replica.members(), replica.term()))
         .await
     {
-        Some(members) => {
+        Some((members, term)) => {
             let masters: Vec<Value> = members.iter().map(shown).collect();
-            answer::json(json!({ "masters": masters }).to_string())
+            answer::json(json!({ "masters": masters, "term": term }).to_string())
         }
         None => answer::stopping(),
     }

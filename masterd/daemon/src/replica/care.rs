@@ -65,7 +65,7 @@ impl Replica {
         }
     }
 
-    /// Remembers who was sent away, and forgets who was let in again. Who is sent away while it is connected is a candidate from then
+    /// Remembers who was sent away, and forgets who was let in again. Who is sent away while it is there is a candidate from then
     /// on: it has introduced itself, and does so again only with its next connection.
     pub(super) fn note_dismissal(&mut self, command: &Command) {
         match command {
@@ -74,7 +74,9 @@ impl Replica {
                     self.dismissed.pop_first();
                 }
                 self.dismissed.insert(*number);
+                let is_there = !self.consensus.is_silent(*number);
                 if self.present.remove(number)
+                    && is_there
                     && let Some(master) = self.registry.master(*number)
                 {
                     self.candidates.insert(*number, master.clone());

@@ -135,7 +135,7 @@ impl Replica {
                     () if members.voters.contains(number) => "voter",
                     () => "learner",
                 },
-                is_connected: *number == self.me.number || self.present.contains(number),
+                is_connected: self.is_there(*number),
                 behind: progress.map(|matched| last.saturating_sub(matched)),
             }
         };
@@ -204,9 +204,7 @@ impl Replica {
                 .copied()
                 .filter(|voter| *voter != number)
                 .collect();
-            let is_connected =
-                |voter: &&u64| **voter == self.me.number || self.present.contains(*voter);
-            let connected = left.iter().filter(is_connected).count();
+            let connected = left.iter().filter(|voter| self.is_there(**voter)).count();
             let quorum = left.len() / 2 + 1;
             if connected < quorum {
                 return Err(MemberError::Quorum {
@@ -227,7 +225,8 @@ impl Replica {
     pub(crate) fn hand_over(&mut self, name: Option<&str>) -> Result<MasterRecord, MemberError> {
         let voters = self.consensus.members().voters.clone();
         let can_lead = |record: &&MasterRecord| {
-            voters.contains(&record.number) && self.present.contains(&record.number)
+            let is_other = record.number != self.me.number;
+            is_other && voters.contains(&record.number) && self.is_there(record.number)
         };
         let able = self.registry.masters().filter(can_lead);
         let to = match name {
@@ -243,6 +242,12 @@ impl Replica {
         .clone();
         self.consensus.hand_over(to.number);
         Ok(to)
+    }
+
+    /// Whether this member can be counted on: this master itself, and those that are connected and, if this one leads, answer.
+    fn is_there(&self, number: u64) -> bool {
+        let is_heard = self.present.contains(&number) && !self.consensus.is_silent(number);
+        number == self.me.number || is_heard
     }
 
     /// Whether it is known who the masters are.

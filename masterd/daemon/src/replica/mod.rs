@@ -197,6 +197,11 @@ impl Replica {
         self.me.number
     }
 
+    /// The term it knows of: one for each election that anybody won or stood for.
+    pub(crate) fn term(&self) -> u64 {
+        self.consensus.role().term
+    }
+
     /// Dials the others from now on; `address` is where they reach this one.
     pub(crate) fn connect(
         &mut self,

@@ -11,6 +11,7 @@ use std::time::Duration;
 use nesos_base::backoff::Backoff;
 use nesos_base::time::Duration as Span;
 use nesos_shell::framed::{self, FrameReader, LinkError};
+use nesos_shell::stale::end_unanswered;
 use nesos_shell::tls::{self, TlsError};
 use nesos_wire::masters::{MasterRecord, MasterToMaster, PART};
 use nesos_wire::version;
@@ -35,6 +36,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// How long one piece of a message may take to leave.
 const WRITE_LIMIT: Duration = Duration::from_secs(10);
+/// What is not acknowledged for so long ends the link, and the other master is dialled anew: longer than a lost packet or two, much shorter
+/// than the pauses of the kernel's own attempts, for which a board that has its power again would wait.
+const UNANSWERED_LIMIT: Duration = Duration::from_secs(5);
 /// Largest message: a snapshot of the largest registry (70 MB), and room.
 const MAX_MESSAGE: usize = 128 << 20;
 /// Bytes of a frame beside a piece of a message.
@@ -267,6 +271,7 @@ impl Dialler {
             .map_err(|_| PeerError::Silent(CONNECT_LIMIT))?
             .map_err(PeerError::Connect)?;
         stream.set_nodelay(true).map_err(PeerError::Connect)?;
+        end_unanswered(&stream, UNANSWERED_LIMIT).map_err(PeerError::Connect)?;
         let config = Arc::clone(&self.config);
         let greeting = async {
             let mut stream = tls::connect(config, stream).await?;
