@@ -11,7 +11,9 @@ mod local;
 mod values;
 
 pub(crate) use builtin::{ChangeArgs, JobAddArgs, JobCommand, ServiceCommand, ServiceRunArgs};
-pub(crate) use local::{DevCommand, DevUpArgs, VmCommand, VmDirArgs, VmSwitchArgs, VmUpArgs};
+pub(crate) use local::{
+    DevCommand, DevUpArgs, VmAddArgs, VmCommand, VmDirArgs, VmLossArgs, VmSwitchArgs, VmUpArgs,
+};
 pub(crate) use values::Amounts;
 use values::{amounts, positive, seconds, variable, weight};
 
@@ -74,7 +76,7 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// List tasks
     Ps(PsArgs),
-    /// List nodes
+    /// List nodes: what they have, and which of them are masters
     Nodes,
     /// Print what a task wrote
     Logs(LogsArgs),
@@ -365,6 +367,8 @@ mod tests {
             &["nesos", "run", "--cpus", "0", "--", "x"][..],
             &["nesos", "run"],
             &["nesos", "vm", "up", "0"],
+            &["nesos", "vm", "add", "0"],
+            &["nesos", "vm", "loss", "101"],
             &["nesos", "quota", "set", "web"],
             &["nesos", "quota", "set", "web", "--limit", "cpus"],
             &["nesos", "quota", "set", "web", "--limit", "cpus:-1"],
@@ -380,6 +384,29 @@ mod tests {
             &["nesos", "job", "add", "a", "--schedule", "R//PT1S"],
         ] {
             assert!(Cli::try_parse_from(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn every_command_can_be_read() {
+        // Values of options with the same name are read by their types.
+        for text in [
+            "vm add --masters 1 2",
+            "vm loss 5 --seed 3",
+            "vm up 3 --masters 3 --election-timeout 250",
+        ] {
+            let words = ["nesos"].into_iter().chain(text.split(' '));
+            let cli = Cli::try_parse_from(words);
+            assert!(cli.is_ok(), "{text}: {cli:?}");
+        }
+    }
+
+    #[test]
+    fn shares_of_a_whole_are_read_to_a_tenth() {
+        assert_eq!(values::percent("5"), Ok(50));
+        assert_eq!(values::percent("0.5"), Ok(5));
+        for bad in ["-1", "100.1", "5%", "NaN", ""] {
+            assert!(values::percent(bad).is_err(), "{bad}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! `nesos ps`, `nesos nodes`, `nesos kill`.
+//! `nesos ps`, `nesos kill`.
 //!
 //! Called by `main`.
 
@@ -50,35 +50,6 @@ pub(crate) async fn ps(client: &Client, args: &PsArgs, output: Output) -> Result
         .collect();
     let head = ["TASK", "NAME", "NODE", "STATE", "HEALTH", "CPUS", "MEM"];
     output::table(&head, &rows)
-}
-
-/// `nesos nodes`.
-pub(crate) async fn nodes(client: &Client, output: Output) -> Result<(), Failure> {
-    let nodes = cluster::nodes(client).await?;
-    if output == Output::Json {
-        return nodes
-            .iter()
-            .try_for_each(|node| output::json(&node.to_json()));
-    }
-    let rows: Vec<Vec<String>> = nodes
-        .iter()
-        .map(|node| {
-            let share = |used: f64, total: f64| format!("{}/{}", number(used), number(total));
-            let (cpus, mem) = (
-                share(node.used.cpus, node.total.cpus),
-                share(node.used.mem, node.total.mem),
-            );
-            vec![
-                node.name.clone(),
-                node.state.to_owned(),
-                cpus,
-                mem,
-                node.address.clone(),
-                node.agent.clone(),
-            ]
-        })
-        .collect();
-    output::table(&["NODE", "STATE", "CPUS", "MEM", "ADDRESS", "AGENT"], &rows)
 }
 
 /// `nesos kill`.

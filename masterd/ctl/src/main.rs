@@ -15,6 +15,7 @@ mod jobs;
 mod locate;
 mod logs;
 mod masters;
+mod nodes;
 mod output;
 mod raw;
 mod run;
@@ -69,7 +70,7 @@ async fn dispatch(cli: &Cli) -> Result<u8, Failure> {
             return exec::attach::attach(&locate::client(global).await?, args).await;
         }
         Command::Ps(args) => inspect::ps(&locate::client(global).await?, args, output).await?,
-        Command::Nodes => inspect::nodes(&locate::client(global).await?, output).await?,
+        Command::Nodes => nodes::nodes(&locate::client(global).await?, output).await?,
         Command::Logs(args) => logs::logs(&locate::client(global).await?, args).await?,
         Command::Kill(args) => inspect::kill(&locate::client(global).await?, args, output).await?,
         Command::Service(command) => {

@@ -44,6 +44,42 @@ pub(crate) enum MasterError {
     },
 }
 
+/// A master, as the leader tells. A missing key becomes an empty value: other versions say less or more.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Master {
+    /// The node's name.
+    pub(crate) name: String,
+    /// Its disk's number, in hexadecimal.
+    pub(crate) number: String,
+    /// `host:port`.
+    pub(crate) address: String,
+    /// `leader`, `voter`, `learner` or `candidate`.
+    pub(crate) role: String,
+    /// Whether the leader has a connection to it.
+    pub(crate) is_connected: bool,
+    /// How many entries of the log it lacks; of a candidate nobody knows.
+    pub(crate) behind: Option<u64>,
+}
+
+impl Master {
+    fn read(value: &Value) -> Self {
+        let text = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
+        Self {
+            name: text("name"),
+            number: text("number"),
+            address: text("address"),
+            role: text("role"),
+            is_connected: value["connected"].as_bool().unwrap_or_default(),
+            behind: value["behind"].as_u64(),
+        }
+    }
+
+    /// Whether its vote counts.
+    pub(crate) fn votes(&self) -> bool {
+        ["leader", "voter"].contains(&self.role.as_str())
+    }
+}
+
 /// `nesos master …`
 pub(crate) async fn run(
     client: &Client,
@@ -122,18 +158,15 @@ async fn list(client: &Client, format: Output) -> Result<(), Failure> {
     if format == Output::Json {
         return masters.iter().try_for_each(output::json);
     }
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let rows = masters.iter().map(|master| {
-        let is_connected = master["connected"].as_bool().unwrap_or_default();
+    let rows = masters.iter().map(Master::read).map(|master| {
+        let behind = master.behind.map(|behind| behind.to_string());
         vec![
-            text(&master["name"]),
-            text(&master["number"]),
-            text(&master["address"]),
-            text(&master["role"]),
-            if is_connected { "yes" } else { "no" }.to_owned(),
-            master["behind"]
-                .as_u64()
-                .map_or_else(|| "-".to_owned(), |behind| behind.to_string()),
+            master.name,
+            master.number,
+            master.address,
+            master.role,
+            if master.is_connected { "yes" } else { "no" }.to_owned(),
+            behind.unwrap_or_else(|| "-".to_owned()),
         ]
     });
     let headings = ["NAME", "NUMBER", "ADDRESS", "ROLE", "CONNECTED", "BEHIND"];
@@ -142,32 +175,19 @@ async fn list(client: &Client, format: Output) -> Result<(), Failure> {
 
 /// Lets in who asks, one at a time; how many masters vote.
 pub(crate) async fn let_in_all(client: &Client) -> Result<usize, Failure> {
-    let known = masters(client).await?;
-    let is = |master: &&Value, roles: &[&str]| {
-        let role = master["role"].as_str().unwrap_or_default();
-        roles.contains(&role)
-    };
-    let is_quiet = !known.iter().any(|master| is(&master, &["learner"]));
-    let asking = known.iter().find(|master| is(master, &["candidate"]));
+    let known = all(client).await?;
+    let is_quiet = !known.iter().any(|master| master.role == "learner");
+    let asking = known.iter().find(|master| master.role == "candidate");
     if let Some(asking) = asking.filter(|_| is_quiet) {
-        wish_for(client, json!({"add": asking["number"]})).await?;
+        wish_for(client, json!({"add": asking.number})).await?;
     }
-    let voting = known
-        .iter()
-        .filter(|master| is(master, &["leader", "voter"]));
-    Ok(voting.count())
+    Ok(known.iter().filter(|master| master.votes()).count())
 }
 
-/// Names of the masters that vote.
-pub(crate) async fn voting(client: &Client) -> Result<Vec<String>, Failure> {
+/// The masters, and those that ask to be let in.
+pub(crate) async fn all(client: &Client) -> Result<Vec<Master>, Failure> {
     let known = masters(client).await?;
-    let voting = known.iter().filter(|master| {
-        ["leader", "voter"]
-            .iter()
-            .any(|role| master["role"] == *role)
-    });
-    let names = voting.filter_map(|master| master["name"].as_str().map(str::to_owned));
-    Ok(names.collect())
+    Ok(known.iter().map(Master::read).collect())
 }
 
 async fn masters(client: &Client) -> Result<Vec<Value>, Failure> {

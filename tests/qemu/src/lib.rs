@@ -5,6 +5,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod lab;
+mod masters;
 mod shell;
 
 use std::path::PathBuf;

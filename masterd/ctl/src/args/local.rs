@@ -56,6 +56,8 @@ pub(crate) struct DevUpArgs {
 pub(crate) enum VmCommand {
     /// Boot a cluster of emulated boards: the first are masters, the others agents (all are both if no agent is left)
     Up(VmUpArgs),
+    /// Add new boards to a running cluster: agents, or masters that ask to be let in
+    Add(VmAddArgs),
     /// Shut the boards down and remove the cluster
     Down(VmDirArgs),
     /// List the boards
@@ -66,6 +68,8 @@ pub(crate) enum VmCommand {
     Kill(VmNodeArgs),
     /// Give a board its power back
     Start(VmNodeArgs),
+    /// Lose a share of the packets between boards from now on, or say what was lost
+    Loss(VmLossArgs),
     /// The boards' switch, a process that `up` starts
     #[command(hide = true)]
     Switch(VmSwitchArgs),
@@ -95,6 +99,10 @@ pub(crate) struct VmUpArgs {
     /// How many boards are masters: 1, 3, 5 or 7
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = values::voting)]
     pub(crate) masters: u8,
+    /// Milliseconds of the leading master's silence until others ask to be elected. Emulated boards share this machine's
+    /// processors and stand still while others boot: with masterd's default, 250, each of these moments had another one lead
+    #[arg(long, default_value_t = 1500, value_name = "MS", value_parser = clap::value_parser!(u16).range(50..=60000))]
+    pub(crate) election_timeout: u16,
     /// Let masters run tasks too
     #[arg(long)]
     pub(crate) master_runs_tasks: bool,
@@ -112,11 +120,45 @@ pub(crate) struct VmUpArgs {
     pub(crate) dir: VmDirArgs,
 }
 
+/// `nesos vm add`.
+#[derive(Debug, Args)]
+pub(crate) struct VmAddArgs {
+    /// Number of boards
+    #[arg(value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=15))]
+    pub(crate) boards: u8,
+    /// How many of them are masters: they ask, and the leader lets them in while it lacks some; else `nesos master add` does
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=7))]
+    pub(crate) masters: u8,
+    /// Seconds to wait for the boards to join
+    #[arg(long, default_value_t = 120, value_name = "SECONDS")]
+    pub(crate) timeout: u64,
+    /// Where the cluster lives
+    #[command(flatten)]
+    pub(crate) dir: VmDirArgs,
+}
+
+/// `nesos vm loss`.
+#[derive(Debug, Args)]
+pub(crate) struct VmLossArgs {
+    /// Percent of the packets, 0 to 100, e.g. 5 or 0.5; without: only say what is lost and was
+    #[arg(value_name = "PERCENT", value_parser = values::percent)]
+    pub(crate) share: Option<u16>,
+    /// Which ones: the same packets lose the same ones
+    #[arg(long, default_value_t = 1, value_name = "NUMBER")]
+    pub(crate) seed: u64,
+    /// Where the cluster lives
+    #[command(flatten)]
+    pub(crate) dir: VmDirArgs,
+}
+
 /// `nesos vm switch`.
 #[derive(Debug, Args)]
 pub(crate) struct VmSwitchArgs {
-    /// Where to listen
+    /// Where to listen for boards
     pub(crate) socket: PathBuf,
+    /// Where to listen for what it is to do differently
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) control: PathBuf,
     /// Port of 127.0.0.1 from which connections are led to the leading master
     #[arg(long)]
     pub(crate) door: Option<u16>,

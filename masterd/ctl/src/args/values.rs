@@ -15,6 +15,14 @@ pub(super) fn positive(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A part of a hundred, in parts of a thousand.
+pub(super) fn percent(text: &str) -> Result<u16, String> {
+    match text.parse::<f64>() {
+        Ok(number) if (0.0..=100.0).contains(&number) => Ok((number * 10.0).round() as u16),
+        _ => Err("expected a number from 0 to 100".to_owned()),
+    }
+}
+
 pub(super) fn seconds(text: &str) -> Result<f64, String> {
     // As far as the master counts in nanoseconds.
     const MOST: f64 = 9e9;

@@ -3,16 +3,17 @@
 //! Called by the commands of `vm`. Invariant: a process is signalled only while its start time is the one remembered.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::UnixStream;
+use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::json;
 use tokio::time::Instant;
 
+use super::monitor::Monitor;
 use super::state::{self, Board, Cluster};
 use super::switch::QEMU;
 use super::{GONE_LIMIT, SHUTDOWN_LIMIT, VmError};
@@ -20,8 +21,6 @@ use crate::locate;
 
 /// Pause between looks at a process that is to end.
 const POLL: Duration = Duration::from_millis(20);
-/// How long an emulator may take to answer on its control socket.
-const CONTROL_LIMIT: Duration = Duration::from_secs(2);
 
 /// Gives `board` its power.
 pub(super) fn start(cluster: &Cluster, board: &Board) -> Result<(), VmError> {
@@ -84,7 +83,7 @@ pub(super) fn start(cluster: &Cluster, board: &Board) -> Result<(), VmError> {
         "-qmp",
         &format!(
             "unix:{},server=on,wait=off",
-            option(&cluster.control(board))
+            option(&cluster.monitor(board))
         ),
     ]);
     launch(&mut command, &board.name)?;
@@ -111,7 +110,7 @@ pub(super) fn launch(command: &mut Command, what: &str) -> Result<(), VmError> {
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => {
+        io::ErrorKind::NotFound => {
             failed(format!("{QEMU} is not installed (Debian: qemu-system-arm)"))
         }
         _ => failed(error.to_string()),
@@ -158,7 +157,7 @@ pub(super) async fn shut_down_all(cluster: &Cluster) -> Result<(), VmError> {
     for board in &cluster.boards {
         if cluster.pid_of(board).is_some() {
             // A board that does not listen loses its power below.
-            let _ = press_power_button(&cluster.control(board));
+            let _ = press_power_button(&cluster.monitor(board));
         }
     }
     let begin = Instant::now();
@@ -200,15 +199,7 @@ pub(super) async fn end_process(pid: u32, node: &str) -> Result<(), VmError> {
     Ok(())
 }
 
-fn press_power_button(control: &Path) -> std::io::Result<()> {
-    let mut socket = UnixStream::connect(control)?;
-    socket.set_read_timeout(Some(CONTROL_LIMIT))?;
-    let mut answers = BufReader::new(socket.try_clone()?);
-    let mut line = String::new();
-    answers.read_line(&mut line)?;
-    for command in ["qmp_capabilities", "system_powerdown"] {
-        writeln!(socket, "{{\"execute\":\"{command}\"}}")?;
-        answers.read_line(&mut line)?;
-    }
+fn press_power_button(monitor: &Path) -> io::Result<()> {
+    Monitor::connect(monitor)?.execute("system_powerdown", json!({}))?;
     Ok(())
 }

@@ -1,20 +1,18 @@
 //! A board's disk: a sparse copy of the built image with its own cluster.toml.
 //!
-//! Called by `up`. Invariant: the built image is never written to.
+//! Called by `up` and `add`. Invariant: the built image is never written to.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
+use nesos_base::token::ClusterKey;
+
 use super::VmError;
-use super::state::Board;
+use super::state::{Board, Cluster};
 
 /// Bytes copied at a time, and the grain of holes.
 const BLOCK: usize = 64 << 10;
-
-/// Silence of the leader until another master asks to be elected. Emulated boards share this machine's processors and stand
-/// still while others boot: with masterd's default each of these moments had another one lead.
-const ELECTION_MS: u16 = 1500;
 
 /// What every cluster.toml of a cluster shares.
 #[derive(Debug)]
@@ -24,24 +22,33 @@ pub(super) struct Secrets {
     /// For the agents.
     pub(super) token: String,
     /// How many masters are to vote.
-    pub(super) masters: usize,
+    pub(super) masters: u8,
+    /// Silence of the leader until another one asks to be elected.
+    pub(super) election_ms: u16,
 }
 
-/// Makes the disk of `board` at `path`: a copy of `image` of `mib` MiB.
-pub(super) fn make(
-    image: &Path,
-    path: &Path,
-    mib: u32,
-    board: &Board,
-    secrets: &Secrets,
-) -> Result<(), VmError> {
-    sparse_copy(image, path).map_err(|source| VmError::File {
+impl Secrets {
+    /// Of a cluster with this key.
+    pub(super) fn new(cluster: &Cluster, key: &ClusterKey) -> Result<Self, VmError> {
+        Ok(Self {
+            key: key.to_text(),
+            token: nesos_shell::tls::join_token(key)?.to_text(),
+            masters: cluster.voting,
+            election_ms: cluster.election_ms,
+        })
+    }
+}
+
+/// Makes the disk of `board`.
+pub(super) fn make(cluster: &Cluster, board: &Board, secrets: &Secrets) -> Result<(), VmError> {
+    let path = cluster.disk(board);
+    sparse_copy(&cluster.image, &path).map_err(|source| VmError::File {
         operation: "copy the image to",
-        path: path.to_owned(),
+        path: path.clone(),
         source,
     })?;
-    nesos_image::personalise(path, cluster_toml(board, secrets).as_bytes())?;
-    nesos_image::grow(path, u64::from(mib) << 20)?;
+    nesos_image::personalise(&path, cluster_toml(board, secrets).as_bytes())?;
+    nesos_image::grow(&path, u64::from(cluster.disk) << 20)?;
     Ok(())
 }
 
@@ -50,6 +57,7 @@ fn cluster_toml(board: &Board, secrets: &Secrets) -> String {
         key,
         token,
         masters,
+        election_ms,
     } = secrets;
     let mut text = format!(
         "# Written by `nesos vm up`.\nname = \"{}\"\nrole = \"{}\"\n\n[cluster]\nname = \"vm\"\n",
@@ -57,7 +65,7 @@ fn cluster_toml(board: &Board, secrets: &Secrets) -> String {
     );
     match board.is_master() {
         true => text.push_str(&format!(
-            "key = \"{key}\"\nmasters = {masters}\nelection_timeout_ms = {ELECTION_MS}\n"
+            "key = \"{key}\"\nmasters = {masters}\nelection_timeout_ms = {election_ms}\n"
         )),
         false => text.push_str(&format!("token = \"{token}\"\n")),
     }
@@ -97,16 +105,17 @@ mod tests {
     #[test]
     fn the_boards_understand_what_is_written_for_them() {
         let key = nesos_shell::tls::generate_cluster_key().unwrap();
-        let token = nesos_shell::tls::join_token(&key).unwrap();
         let secrets = Secrets {
             key: key.to_text(),
-            token: token.to_text(),
+            token: nesos_shell::tls::join_token(&key).unwrap().to_text(),
             masters: 3,
+            election_ms: 700,
         };
         let parse =
             |board: &Board| ClusterConfig::parse(cluster_toml(board, &secrets).as_bytes()).unwrap();
         let master = parse(&Board::new(1, "master", Some(1)));
         assert_eq!((master.master, master.masters), (None, Some(3)));
+        assert_eq!(master.election_timeout_ms, Some(700));
         let second = parse(&Board::new(2, "both", Some(2)));
         assert_eq!(
             (second.master, second.key.is_some()),

@@ -5,6 +5,7 @@
 //! power was cut says nothing any more. Runs in the process of the switch ([`super::fabric`]). Invariants: what is said on
 //! a connection is neither read nor changed; masters are asked only while somebody is connected.
 
+use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -41,7 +42,7 @@ struct Seen {
 }
 
 /// Leads connections for ever. Runs on a `LocalSet`.
-pub(super) async fn serve(listener: TcpListener, ways: Ways) {
+pub(super) async fn serve(listener: TcpListener, ways: Rc<RefCell<Ways>>) {
     let asked = Rc::new(Notify::new());
     let (tell, _) = watch::channel(Seen::default());
     let tell = Rc::new(tell);
@@ -58,14 +59,15 @@ pub(super) async fn serve(listener: TcpListener, ways: Ways) {
     }
 }
 
-async fn watch_masters(ways: Ways, asked: Rc<Notify>, tell: Rc<watch::Sender<Seen>>) {
+async fn watch_masters(ways: Rc<RefCell<Ways>>, asked: Rc<Notify>, tell: Rc<watch::Sender<Seen>>) {
     loop {
         let is_watched = tell.receiver_count() > 0;
         tokio::select! {
             () = asked.notified() => {}
             () = sleep(PAUSE), if is_watched => {}
         }
-        let leader = leader(&ways).await;
+        let known = ways.borrow().clone();
+        let leader = leader(known).await;
         tell.send_modify(|seen| {
             seen.round += 1;
             seen.leader = leader;
@@ -95,9 +97,9 @@ async fn lead(
 }
 
 /// The way to the first master that says that it leads.
-async fn leader(ways: &Ways) -> Option<u16> {
+async fn leader(ways: Ways) -> Option<u16> {
     let mut answers = JoinSet::new();
-    for (way, address) in ways.clone() {
+    for (way, address) in ways {
         answers.spawn(async move {
             let head = timeout(ANSWER_LIMIT, ask(way)).await.ok()?.ok()?;
             (leader_of(&head)? == address).then_some(way)
@@ -188,14 +190,16 @@ mod tests {
             // One of them is a board without power: its way accepts, and says nothing.
             let dark = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let mut ways = vec![(dark.local_addr().unwrap().port(), "board-9".to_owned())];
-            for number in [1, 2] {
-                ways.push(master(number, Rc::clone(&leads)).await);
-            }
+            ways.push(master(1, Rc::clone(&leads)).await);
+            let ways = Rc::new(RefCell::new(ways));
             let door = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let port = door.local_addr().unwrap().port();
-            spawn_local(serve(door, ways));
+            spawn_local(serve(door, Rc::clone(&ways)));
             let (first, mut stream) = visit(port).await;
             assert_eq!(first, 1);
+            // A master that came later.
+            let second = master(2, Rc::clone(&leads)).await;
+            ways.borrow_mut().push(second);
             leads.set(2);
             assert_eq!(stream.read(&mut [0; 1]).await.unwrap_or(0), 0, "it is cut");
             assert_eq!(visit(port).await.0, 2);

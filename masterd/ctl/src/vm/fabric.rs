@@ -16,6 +16,8 @@ use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
+use super::control::{self, Rooms};
+use super::loss::Loss;
 use super::{VmError, door};
 use crate::args::VmSwitchArgs;
 
@@ -30,18 +32,20 @@ const MAX_ADDRESSES: usize = 1024;
 /// Connections: sixteen boards, the way out, and those that reserve addresses.
 const MAX_PORTS: usize = 64;
 
-type Mac = [u8; 6];
+/// An Ethernet address.
+pub(super) type Mac = [u8; 6];
 type Frame = Rc<[u8]>;
 
-/// Serves the socket for ever, and the door if there is one.
+/// Serves the sockets for ever, and the door if there is one.
 pub(super) async fn run(args: &VmSwitchArgs) -> Result<(), VmError> {
     let socket: &Path = &args.socket;
     // The person's terminal may close; the cluster stays.
     let _ = nix::unistd::setsid();
-    let failed = |operation| {
+    let failed = |operation, path: &Path| {
+        let path = path.to_owned();
         move |source| VmError::File {
             operation,
-            path: socket.to_owned(),
+            path,
             source,
         }
     };
@@ -52,15 +56,25 @@ pub(super) async fn run(args: &VmSwitchArgs) -> Result<(), VmError> {
         }
         None => None,
     };
-    let listener = UnixListener::bind(socket).map_err(failed("listen on"))?;
+    let control = UnixListener::bind(&args.control).map_err(failed("listen on", &args.control))?;
+    let listener = UnixListener::bind(socket).map_err(failed("listen on", socket))?;
+    let ways = Rc::new(RefCell::new(args.ways.clone()));
     LocalSet::new()
         .run_until(async {
-            if let Some(door) = door {
-                tokio::task::spawn_local(door::serve(door, args.ways.clone()));
-            }
             let table = Rc::new(RefCell::new(Table::default()));
+            let rooms = Rooms {
+                loss: Rc::clone(&table.borrow().loss),
+                ways: door.as_ref().map(|_| Rc::clone(&ways)),
+            };
+            if let Some(door) = door {
+                tokio::task::spawn_local(door::serve(door, ways));
+            }
+            tokio::task::spawn_local(control::serve(control, rooms));
             loop {
-                let (stream, _) = listener.accept().await.map_err(failed("accept on"))?;
+                let (stream, _) = listener
+                    .accept()
+                    .await
+                    .map_err(failed("accept on", socket))?;
                 serve(&table, stream);
             }
         })
@@ -120,6 +134,7 @@ struct Table {
     ports: BTreeMap<u32, mpsc::Sender<Frame>>,
     addresses: BTreeMap<Mac, u32>,
     next: u32,
+    loss: Rc<RefCell<Loss>>,
 }
 
 impl Table {
@@ -144,6 +159,10 @@ impl Table {
         let known = self.addresses.contains_key(&source);
         if !is_group(source) && (known || self.addresses.len() < MAX_ADDRESSES) {
             self.addresses.insert(source, from);
+        }
+        // The cable it comes from is a bad one.
+        if self.loss.borrow_mut().takes(destination, source) {
+            return;
         }
         let give = |sender: &mpsc::Sender<Frame>| {
             // Full: the frame is lost, and TCP slows down.
@@ -176,7 +195,7 @@ fn addresses(frame: &[u8]) -> Option<(Mac, Mac)> {
 }
 
 /// Broadcast or multicast.
-fn is_group(address: Mac) -> bool {
+pub(super) fn is_group(address: Mac) -> bool {
     address[0] & 1 == 1
 }
 
@@ -230,6 +249,20 @@ mod tests {
             [true, true, false],
             "an unknown address is to all others"
         );
+    }
+
+    #[test]
+    fn what_is_lost_reaches_nobody() {
+        let (mut table, ports, mut receivers) = table();
+        let boards = [1, 2].map(|number| [0x52, 0x54, 0, 0x6e, 0x65, number]);
+        table.loss.borrow_mut().set(1000, 1);
+        table.pass_on(ports[0], frame(ALL, boards[0]));
+        table.pass_on(ports[1], frame(boards[0], boards[1]));
+        assert_eq!(got(&mut receivers), [false; 3]);
+        // Where who lost it is stands all the same.
+        table.loss.borrow_mut().set(0, 1);
+        table.pass_on(ports[1], frame(boards[0], boards[1]));
+        assert_eq!(got(&mut receivers), [true, false, false]);
     }
 
     #[test]

@@ -4,12 +4,17 @@
 //! [`state`] is what lies on disk between commands. Called by `main`. Invariant: no frame of the boards leaves this
 //! machine; the only ways in are ports of 127.0.0.1, which lead to masters' APIs.
 
+mod add;
 mod board;
 mod console;
+mod control;
 mod disk;
 mod door;
 mod fabric;
+mod join;
 mod lease;
+mod loss;
+mod monitor;
 mod state;
 mod switch;
 mod up;
@@ -20,10 +25,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::args::{Output, VmCommand, VmDirArgs};
+use crate::args::{Output, VmCommand, VmDirArgs, VmLossArgs};
 use crate::failure::{Failure, REFUSED, USAGE};
 use crate::locate::{self, LocateError};
 use crate::output;
+use control::{Answer, Errand};
 use state::{Board, Cluster};
 
 /// How long boards may take to shut down in order: tasks get 3 s of grace, file systems a second.
@@ -56,6 +62,20 @@ pub(crate) enum VmError {
         /// `running already` or `off`.
         state: &'static str,
     },
+    /// Somebody adds boards right now.
+    #[error("another command changes the cluster in {0} right now")]
+    Busy(PathBuf),
+    /// No address is left.
+    #[error("there are {have} boards; a cluster has at most {}", state::MAX_BOARDS)]
+    Full {
+        /// How many boards there are.
+        have: usize,
+    },
+    /// A second master behind a port that leads to the first.
+    #[error(
+        "the cluster was started with one master, to which its API's port leads; `nesos vm up 3 --masters 3` starts one that can have more"
+    )]
+    OneMaster,
     /// More masters than boards.
     #[error("--masters: {masters} masters need as many boards, not {boards}")]
     Masters {
@@ -112,6 +132,14 @@ pub(crate) enum VmError {
         /// QEMU's words.
         reason: String,
     },
+    /// No way from this machine to a new master.
+    #[error("open a way to {node}: {source}")]
+    Way {
+        /// Which board.
+        node: String,
+        /// What went wrong.
+        source: io::Error,
+    },
     /// The switch gave no address.
     #[error("reserve an address for {node}: {reason}")]
     Lease {
@@ -120,6 +148,9 @@ pub(crate) enum VmError {
         /// What went wrong.
         reason: String,
     },
+    /// The switch does not do what it was told.
+    #[error("tell the switch: {0}")]
+    Switch(#[source] io::Error),
     /// A board's process ended by itself.
     #[error("the emulator of {node} ended; the end of {log}:\n{tail}")]
     Ended {
@@ -170,6 +201,8 @@ impl VmError {
             Self::None(_)
             | Self::NoBoard { .. }
             | Self::Masters { .. }
+            | Self::Full { .. }
+            | Self::OneMaster
             | Self::LongPath(_)
             | Self::Locate(_) => USAGE,
             _ => REFUSED,
@@ -181,6 +214,8 @@ impl VmError {
 pub(crate) async fn vm(command: &VmCommand, output: Output) -> Result<(), Failure> {
     match command {
         VmCommand::Up(args) => up::up(args, &folder(&args.dir)?, output).await,
+        VmCommand::Add(args) => add::add(args, &folder(&args.dir)?, output).await,
+        VmCommand::Loss(args) => lose(&Cluster::load(&folder(&args.dir)?)?, args, output),
         VmCommand::Switch(args) => Ok(fabric::run(args).await?),
         VmCommand::Down(args) => down(folder(args)?, output).await,
         VmCommand::List(args) => list(&Cluster::load(&folder(args)?)?, output),
@@ -229,6 +264,34 @@ async fn down(folder: PathBuf, output: Output) -> Result<(), Failure> {
     match output {
         Output::Json => output::json(&json!({"event": "down"})),
         Output::Table => output::line("the cluster is down"),
+    }
+}
+
+/// Has the switch lose frames, if it is asked to; says what is lost and was.
+fn lose(cluster: &Cluster, args: &VmLossArgs, output: Output) -> Result<(), Failure> {
+    if cluster.switch_pid().is_none() {
+        return Err(VmError::None(cluster.folder.clone()).into());
+    }
+    let ask = |errand: &Errand| control::ask(&cluster.control_socket(), errand);
+    let told = || {
+        if let Some(per_thousand) = args.share {
+            ask(&Errand::Lose(per_thousand, args.seed))?;
+        }
+        match ask(&Errand::Tell)? {
+            Answer::Lost(lost) => Ok(lost),
+            other => Err(io::Error::other(format!("{other:?}"))),
+        }
+    };
+    let lost = told().map_err(VmError::Switch)?;
+    let percent = f64::from(lost.per_thousand) / 10.0;
+    match output {
+        Output::Json => output::json(
+            &json!({"event": "loss", "percent": percent, "passed": lost.passed, "lost": lost.lost}),
+        ),
+        Output::Table => output::line(&format!(
+            "{percent} % of the frames between boards are lost; {} passed and {} were lost since this was said",
+            lost.passed, lost.lost
+        )),
     }
 }
 

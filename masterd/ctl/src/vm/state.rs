@@ -1,12 +1,15 @@
 //! What a cluster of emulated boards is, as it lies on disk between commands.
 //!
-//! `cluster.json` never changes after the start; which processes run is told by one `run.json` per process. Called by
-//! the other modules of `vm`. Invariant: a process id is believed only together with the process's start time.
+//! `cluster.json` changes only when boards are added, and then as a whole; which processes run is told by one `run.json`
+//! per process. Called by the other modules of `vm`. Invariants: a process id is believed only together with the process's
+//! start time; who changes `cluster.json` holds the folder's lock.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use nesos_base::token::ClusterKey;
 use serde::{Deserialize, Serialize};
 
 use super::VmError;
@@ -17,6 +20,10 @@ use crate::locate;
 const MAX_SOCKET_PATH: usize = 107;
 /// Where masters listen on boards.
 const MASTER_PORT: u16 = 5050;
+/// What the boards' Ethernet addresses begin with: locally administered, and in nobody else's use here.
+pub(super) const BOARD_MAC: [u8; 5] = [0x52, 0x54, 0x00, 0x6e, 0x65];
+/// Boards of a cluster: slirp's DHCP server has no more addresses.
+pub(super) const MAX_BOARDS: u8 = 16;
 /// First address of slirp's DHCP server in its network 10.0.2.0/24; boards have it and those after it, in order.
 const FIRST_ADDRESS: u8 = 15;
 
@@ -32,6 +39,12 @@ pub(super) struct Cluster {
     pub(super) memory: u32,
     /// CPUs of each board.
     pub(super) cpus: u8,
+    /// Size of each board's disk, MiB.
+    pub(super) disk: u32,
+    /// How many masters are to vote.
+    pub(super) voting: u8,
+    /// Silence of the leader until another master asks to be elected, milliseconds.
+    pub(super) election_ms: u16,
     /// Kernel file.
     pub(super) kernel: PathBuf,
     /// Disk image that the boards' disks are copies of.
@@ -42,7 +55,7 @@ pub(super) struct Cluster {
     pub(super) machine: String,
     /// QEMU's `-cpu`.
     pub(super) cpu: Option<String>,
-    /// The boards, in order; the first ones are the masters.
+    /// The boards, in order; the first one founds the cluster.
     pub(super) boards: Vec<Board>,
 }
 
@@ -78,9 +91,10 @@ impl Board {
         }
     }
 
-    /// Locally administered and fixed, since a board's identity may come from it.
+    /// Fixed, since a board's identity may come from it.
     pub(super) fn mac(&self) -> [u8; 6] {
-        [0x52, 0x54, 0x00, 0x6e, 0x65, self.number]
+        let [a, b, c, d, e] = BOARD_MAC;
+        [a, b, c, d, e, self.number]
     }
 
     /// The address that [`super::lease`] reserves.
@@ -110,11 +124,7 @@ impl Cluster {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(VmError::None(folder.to_owned()))
             }
-            Err(source) => Err(VmError::File {
-                operation: "read",
-                path,
-                source,
-            }),
+            Err(source) => Err(failed("read", &path)(source)),
         }
     }
 
@@ -126,19 +136,52 @@ impl Cluster {
         }
         let boards = self.boards.iter().map(|board| self.board_folder(board));
         for folder in boards.chain([self.uplink_folder()]) {
-            fs::create_dir_all(&folder).map_err(|source| VmError::File {
-                operation: "create",
-                path: folder,
-                source,
-            })?;
+            fs::create_dir_all(&folder).map_err(failed("create", &folder))?;
         }
         let path = self.folder.join("cluster.json");
         let text = serde_json::to_vec_pretty(self).unwrap_or_default();
-        fs::write(&path, text).map_err(|source| VmError::File {
-            operation: "write",
-            path,
-            source,
+        // Commands that read it meanwhile see the old one or the new one.
+        let unfinished = self.folder.join("cluster.json.part");
+        fs::write(&unfinished, text).map_err(failed("write", &unfinished))?;
+        fs::rename(&unfinished, &path).map_err(failed("write", &path))
+    }
+
+    /// Keeps others from changing the cluster until the file is dropped.
+    pub(super) fn lock(folder: &Path) -> Result<File, VmError> {
+        let lock = match File::open(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(VmError::None(folder.to_owned()));
+            }
+            other => other.map_err(failed("open", folder))?,
+        };
+        match lock.try_lock() {
+            Ok(()) => Ok(lock),
+            Err(TryLockError::WouldBlock) => Err(VmError::Busy(folder.to_owned())),
+            Err(TryLockError::Error(source)) => Err(failed("lock", folder)(source)),
+        }
+    }
+
+    /// Keeps the cluster's key for boards that are added, for its owner only.
+    pub(super) fn save_key(&self, key: &ClusterKey) -> Result<(), VmError> {
+        let path = self.key_file();
+        let mut options = fs::OpenOptions::new();
+        let options = options.write(true).create_new(true).mode(0o600);
+        let write = || options.open(&path)?.write_all(key.to_text().as_bytes());
+        write().map_err(failed("write", &path))
+    }
+
+    /// The cluster's key.
+    pub(super) fn key(&self) -> Result<ClusterKey, VmError> {
+        let path = self.key_file();
+        let text = fs::read_to_string(&path).map_err(failed("read", &path))?;
+        ClusterKey::parse(text.trim()).map_err(|_| {
+            let source = io::Error::from(io::ErrorKind::InvalidData);
+            failed("read", &path)(source)
         })
+    }
+
+    fn key_file(&self) -> PathBuf {
+        self.folder.join("cluster.key")
     }
 
     /// The board called `name`.
@@ -169,11 +212,14 @@ impl Cluster {
 
     /// Of each master the port of 127.0.0.1 that leads to it, and its own address.
     pub(super) fn ways(&self) -> Ways {
-        let ways = self.boards.iter().filter_map(|board| {
-            let address = format!("{}:{MASTER_PORT}", board.address());
-            Some((board.way?, address))
-        });
+        let boards = self.boards.iter();
+        let ways = boards.filter_map(|board| Some((board.way?, Self::api_of(board))));
         ways.collect()
+    }
+
+    /// Where boards reach the master on `board`.
+    pub(super) fn api_of(board: &Board) -> String {
+        format!("{}:{MASTER_PORT}", board.address())
     }
 
     /// The board's own folder.
@@ -196,8 +242,8 @@ impl Cluster {
         self.board_folder(board).join("console.log")
     }
 
-    /// Socket of its emulator's control.
-    pub(super) fn control(&self, board: &Board) -> PathBuf {
+    /// Socket of its emulator's monitor.
+    pub(super) fn monitor(&self, board: &Board) -> PathBuf {
         self.board_folder(board).join("qmp.sock")
     }
 
@@ -206,9 +252,19 @@ impl Cluster {
         self.folder.join("switch.sock")
     }
 
+    /// Where the switch is told what to do differently.
+    pub(super) fn control_socket(&self) -> PathBuf {
+        self.folder.join("control.sock")
+    }
+
     /// Folder of the process that leads in from this machine.
     pub(super) fn uplink_folder(&self) -> PathBuf {
         self.folder.join("uplink")
+    }
+
+    /// Socket of that process's monitor.
+    pub(super) fn uplink_monitor(&self) -> PathBuf {
+        self.uplink_folder().join("qmp.sock")
     }
 
     /// The board's emulator, if it runs.
@@ -230,16 +286,11 @@ impl Cluster {
 /// Remembers that the process whose id QEMU wrote to `folder/pid` runs.
 pub(super) fn remember(folder: &Path) -> Result<u32, VmError> {
     let path = folder.join("pid");
-    let failed = |operation, source| VmError::File {
-        operation,
-        path: path.clone(),
-        source,
-    };
-    let text = fs::read_to_string(&path).map_err(|source| failed("read", source))?;
-    let pid = text
-        .trim()
-        .parse()
-        .map_err(|_| failed("read", io::Error::from(io::ErrorKind::InvalidData)))?;
+    let text = fs::read_to_string(&path).map_err(failed("read", &path))?;
+    let pid = text.trim().parse().map_err(|_| {
+        let source = io::Error::from(io::ErrorKind::InvalidData);
+        failed("read", &path)(source)
+    })?;
     remember_pid(folder, pid)?;
     Ok(pid)
 }
@@ -251,11 +302,18 @@ pub(super) fn remember_pid(folder: &Path, pid: u32) -> Result<(), VmError> {
         started: locate::start_time(pid).unwrap_or_default(),
     };
     let path = folder.join("run.json");
-    fs::write(&path, serde_json::to_vec(&run).unwrap_or_default()).map_err(|source| VmError::File {
-        operation: "write",
-        path,
+    let text = serde_json::to_vec(&run).unwrap_or_default();
+    fs::write(&path, text).map_err(failed("write", &path))
+}
+
+/// What a file's error becomes.
+fn failed(operation: &'static str, path: &Path) -> impl Fn(io::Error) -> VmError + use<> {
+    let path = path.to_owned();
+    move |source| VmError::File {
+        operation,
+        path: path.clone(),
         source,
-    })
+    }
 }
 
 fn running(folder: &Path) -> Option<u32> {

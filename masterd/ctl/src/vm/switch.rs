@@ -1,8 +1,8 @@
 //! The boards' network: our switch ([`super::fabric`]) as a process, and slirp in a QEMU without a machine as the way in.
 //!
 //! slirp serves DHCP and forwards a port of 127.0.0.1 to each master; `restrict=on` leaves no way out. Where there are several
-//! masters, the API's port is a door ([`super::door`]) in front of those. Called by `up` and `down`. Invariant:
-//! no interface of this machine is involved.
+//! masters, the API's port is a door ([`super::door`]) in front of those. Called by `up`, `add` and `down`.
+//! Invariant: no interface of this machine is involved.
 
 use std::fs::File;
 use std::os::unix::net::UnixStream;
@@ -10,7 +10,9 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::state::{self, Cluster};
+use super::control::{self, Answer, Errand};
+use super::monitor::Monitor;
+use super::state::{self, Board, Cluster};
 use super::{VmError, board};
 use crate::locate;
 
@@ -53,6 +55,8 @@ pub(super) async fn start(cluster: &Cluster) -> Result<(), VmError> {
         "-netdev",
         "hubport,id=hub-link,hubid=0,netdev=link",
     ]);
+    let monitor = board::option(&cluster.uplink_monitor());
+    command.args(["-qmp", &format!("unix:{monitor},server=on,wait=off")]);
     board::launch(&mut command, "the boards' way in")?;
     state::remember(&folder)?;
     Ok(())
@@ -70,6 +74,26 @@ pub(super) async fn stop(cluster: &Cluster) -> Result<(), VmError> {
     Ok(())
 }
 
+/// Opens the way to the master on `board`, if it is one, while the cluster runs.
+pub(super) fn open_way(cluster: &Cluster, board: &Board) -> Result<(), VmError> {
+    let Some(way) = board.way else { return Ok(()) };
+    let address = Cluster::api_of(board);
+    let open = || {
+        let mut monitor = Monitor::connect(&cluster.uplink_monitor())?;
+        monitor.order(&format!("hostfwd_add world tcp:127.0.0.1:{way}-{address}"))?;
+        let errand = Errand::Way(way, address.clone());
+        match control::ask(&cluster.control_socket(), &errand)? {
+            Answer::Done => Ok(()),
+            Answer::Refused(reason) => Err(std::io::Error::other(reason)),
+            Answer::Lost(_) => Err(std::io::Error::other("it says something else")),
+        }
+    };
+    open().map_err(|source| VmError::Way {
+        node: board.name.clone(),
+        source,
+    })
+}
+
 async fn start_switch(cluster: &Cluster) -> Result<(), VmError> {
     let failed = |reason: String| VmError::Qemu {
         what: "the switch".to_owned(),
@@ -85,6 +109,7 @@ async fn start_switch(cluster: &Cluster) -> Result<(), VmError> {
     let mut command = Command::new("/proc/self/exe");
     command.arg0("nesos");
     command.args(["vm", "switch"]).arg(cluster.switch_socket());
+    command.arg("--control").arg(cluster.control_socket());
     let ways = cluster.ways();
     if ways.len() > 1 {
         command.arg(format!("--door={}", cluster.port));

@@ -2,46 +2,29 @@
 //!
 //! Called by `vm`. Invariant: a start that fails before the boards run leaves nothing behind.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::io::{IsTerminal, Read, Seek, SeekFrom};
 use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::json;
-use tokio::time::{Instant, timeout};
 
 use super::disk::Secrets;
+use super::join::{self, Until};
 use super::state::{Board, Cluster};
 use super::{VmError, board, disk, lease, switch};
 use crate::args::{Output, VmUpArgs};
-use crate::cluster::{self, Node};
 use crate::failure::Failure;
-use crate::http::Client;
-use crate::masters;
 use crate::output;
 use crate::signals::Stop;
 
 /// The image that boards boot.
 const IMAGE: &str = "qemu-virt";
-/// Pause between looks at boards that boot.
-const POLL: Duration = Duration::from_millis(150);
-/// How long a request may take. slirp accepts connections for a board that is not there yet and asks it again only after
-/// seconds, so a new request gets through earlier than an old one.
-const PATIENCE: Duration = Duration::from_millis(500);
-/// Enough for a board on a machine that does much else.
-const MAX_PATIENCE: Duration = Duration::from_secs(8);
-/// Bytes of a console's log that are looked at for its last line, and shown when the emulator has ended.
-const TAIL: u64 = 2000;
-/// Longest console line beside a board's name.
-const LINE: usize = 90;
 
 /// Starts a cluster in `folder`.
 pub(super) async fn up(args: &VmUpArgs, folder: &Path, output: Output) -> Result<(), Failure> {
     let cluster = prepare(args, folder)?;
-    let booted = boot(args, &cluster).await;
+    let booted = boot(&cluster).await;
     if let Err(error) = booted {
         // The first error is the one to show.
         let _ = board::shut_down_all(&cluster).await;
@@ -123,6 +106,9 @@ fn prepare(args: &VmUpArgs, folder: &Path) -> Result<Cluster, VmError> {
         port,
         memory: args.memory,
         cpus: args.cpus,
+        disk: args.disk,
+        voting: args.masters,
+        election_ms: args.election_timeout,
         kernel: absolute(&image.kernel)?,
         image: absolute(&image.image)?,
         command_line,
@@ -132,23 +118,13 @@ fn prepare(args: &VmUpArgs, folder: &Path) -> Result<Cluster, VmError> {
     })
 }
 
-async fn boot(args: &VmUpArgs, cluster: &Cluster) -> Result<(), VmError> {
+async fn boot(cluster: &Cluster) -> Result<(), VmError> {
     cluster.save()?;
     let key = nesos_shell::tls::generate_cluster_key()?;
-    let token = nesos_shell::tls::join_token(&key)?;
-    let secrets = Secrets {
-        key: key.to_text(),
-        token: token.to_text(),
-        masters: cluster.masters(),
-    };
+    cluster.save_key(&key)?;
+    let secrets = Secrets::new(cluster, &key)?;
     for board in &cluster.boards {
-        disk::make(
-            &cluster.image,
-            &cluster.disk(board),
-            args.disk,
-            board,
-            &secrets,
-        )?;
+        disk::make(cluster, board, &secrets)?;
     }
     switch::start(cluster).await?;
     cluster
@@ -162,61 +138,8 @@ async fn boot(args: &VmUpArgs, cluster: &Cluster) -> Result<(), VmError> {
 }
 
 async fn wait_joined(args: &VmUpArgs, cluster: &Cluster, output: Output) -> Result<(), Failure> {
-    let begin = Instant::now();
-    let mut view = View::new(cluster, output);
-    let mut patience = PATIENCE;
-    let mut joined: BTreeMap<&str, f64> = BTreeMap::new();
-    loop {
-        let seen = timeout(patience, look(cluster)).await;
-        if seen.is_err() {
-            // Or the boards are that slow.
-            patience = MAX_PATIENCE.min(patience * 2);
-        }
-        let seen = seen.ok().and_then(Result::ok);
-        for board in &cluster.boards {
-            if joined.contains_key(board.name.as_str()) {
-                continue;
-            }
-            if seen.as_ref().is_some_and(|seen| seen.is_up(board)) {
-                joined.insert(&board.name, begin.elapsed().as_secs_f64());
-                let what = match () {
-                    () if board.runs_tasks() => "joined",
-                    () if cluster.masters() > 1 => "votes",
-                    () => "leads",
-                };
-                view.joined(board, what, begin.elapsed())?;
-            } else if cluster.pid_of(board).is_none() {
-                let (log, tail) = (cluster.console_log(board), tail(cluster, board));
-                return Err(VmError::Ended {
-                    node: board.name.clone(),
-                    log,
-                    tail,
-                }
-                .into());
-            } else {
-                view.booting(board, &tail(cluster, board));
-            }
-        }
-        if joined.len() == cluster.boards.len() {
-            break;
-        }
-        if begin.elapsed() > Duration::from_secs(args.timeout) {
-            let missing: Vec<&str> = cluster
-                .boards
-                .iter()
-                .map(|b| b.name.as_str())
-                .filter(|name| !joined.contains_key(name))
-                .collect();
-            let first = missing.first().copied().unwrap_or_default().to_owned();
-            return Err(VmError::NotJoined {
-                seconds: args.timeout,
-                missing: missing.join(", "),
-                first,
-            }
-            .into());
-        }
-        tokio::time::sleep(POLL).await;
-    }
+    let limit = Duration::from_secs(args.timeout);
+    let joined = join::wait(cluster, &cluster.boards, Until::Votes, limit, output).await?;
     let master = format!("http://{}", cluster.master());
     match output {
         Output::Json => output::json(
@@ -229,90 +152,20 @@ async fn wait_joined(args: &VmUpArgs, cluster: &Cluster, output: Output) -> Resu
     }
 }
 
-/// What the leading master knows.
-struct Seen {
-    nodes: Vec<Node>,
-    /// Names of the masters that vote.
-    voting: Vec<String>,
+/// A port of 127.0.0.1 that nobody has right now.
+pub(super) fn free_port() -> Result<u16, VmError> {
+    Ok(hold_port(0)?.1)
 }
 
-impl Seen {
-    fn is_up(&self, board: &Board) -> bool {
-        let has_joined = |node: &Node| node.active && node.answers_to(&board.name);
-        (!board.is_master() || self.voting.contains(&board.name))
-            && (!board.runs_tasks() || self.nodes.iter().any(has_joined))
-    }
-}
-
-/// Asks anew whoever leads: a redirect that was followed leads to an address that this machine does not reach.
-async fn look(cluster: &Cluster) -> Result<Seen, Failure> {
-    let client = Client::new(cluster.master(), None);
-    Ok(Seen {
-        nodes: cluster::nodes(&client).await?,
-        voting: masters::voting(&client).await?,
-    })
-}
-
-/// One line per board on standard error; nothing but events for programs.
-struct View {
-    bars: Option<(MultiProgress, Vec<ProgressBar>)>,
-    output: Output,
-}
-
-impl View {
-    fn new(cluster: &Cluster, output: Output) -> Self {
-        let show = output == Output::Table && std::io::stderr().is_terminal();
-        let bars = show.then(|| {
-            let all = MultiProgress::new();
-            let style = ProgressStyle::with_template("{spinner} {prefix:<9} {wide_msg}")
-                .unwrap_or_else(|_| ProgressStyle::default_spinner());
-            let bars = cluster.boards.iter().map(|board| {
-                let bar = all.add(
-                    ProgressBar::new_spinner()
-                        .with_style(style.clone())
-                        .with_prefix(board.name.clone()),
-                );
-                bar.enable_steady_tick(POLL);
-                bar
-            });
-            let bars = bars.collect();
-            (all, bars)
-        });
-        Self { bars, output }
-    }
-
-    fn bar(&self, board: &Board) -> Option<&ProgressBar> {
-        self.bars.as_ref()?.1.get(usize::from(board.number) - 1)
-    }
-
-    fn booting(&self, board: &Board, tail: &str) {
-        if let Some(bar) = self.bar(board) {
-            let line = tail
-                .lines()
-                .rev()
-                .map(str::trim)
-                .find(|line| !line.is_empty())
-                .unwrap_or("starting");
-            bar.set_message(
-                line.chars()
-                    .filter(|c| !c.is_control())
-                    .take(LINE)
-                    .collect::<String>(),
-            );
-        }
-    }
-
-    fn joined(&mut self, board: &Board, what: &str, after: Duration) -> Result<(), Failure> {
-        let text = format!("{what} after {:.1} s", after.as_secs_f64());
-        match (self.bar(board), self.output) {
-            (Some(bar), _) => bar.finish_with_message(text),
-            (None, Output::Table) => eprintln!("nesos: {} {text}", board.name),
-            (None, Output::Json) => output::json(
-                &json!({"event": what, "name": board.name, "seconds": after.as_secs_f64()}),
-            )?,
-        }
-        Ok(())
-    }
+/// The port `wanted` of 127.0.0.1, or any (0), for as long as the listener lives.
+fn hold_port(wanted: u16) -> Result<(TcpListener, u16), VmError> {
+    let failed = |source| VmError::Port {
+        port: wanted,
+        source,
+    };
+    let listener = TcpListener::bind(("127.0.0.1", wanted)).map_err(failed)?;
+    let port = listener.local_addr().map_err(failed)?.port();
+    Ok((listener, port))
 }
 
 /// The API's port, and the ports that lead to the masters: with one master they are the same.
@@ -320,12 +173,7 @@ fn free_ports(wanted: u16, masters: u8) -> Result<(u16, Vec<u16>), VmError> {
     // Held until all are chosen, so that none is chosen twice.
     let mut held = Vec::new();
     let mut take = |wanted| -> Result<u16, VmError> {
-        let failed = |source| VmError::Port {
-            port: wanted,
-            source,
-        };
-        let listener = TcpListener::bind(("127.0.0.1", wanted)).map_err(failed)?;
-        let port = listener.local_addr().map_err(failed)?.port();
+        let (listener, port) = hold_port(wanted)?;
         held.push(listener);
         Ok(port)
     };
@@ -335,18 +183,4 @@ fn free_ports(wanted: u16, masters: u8) -> Result<(u16, Vec<u16>), VmError> {
     }
     let ways = (0..masters).map(|_| take(0)).collect::<Result<_, _>>()?;
     Ok((door, ways))
-}
-
-fn tail(cluster: &Cluster, board: &Board) -> String {
-    let read = || -> std::io::Result<Vec<u8>> {
-        let mut log = fs::File::open(cluster.console_log(board))?;
-        let length = log.metadata()?.len();
-        log.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
-        let mut bytes = Vec::new();
-        log.take(TAIL).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    read()
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        .unwrap_or_default()
 }
