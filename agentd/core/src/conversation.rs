@@ -7,7 +7,7 @@ use nesos_base::time::Duration;
 use nesos_wire::framework_executor::ExecutorKind;
 use nesos_wire::masters::MAX_MASTERS;
 use nesos_wire::message::{AgentToMaster, Hello, MasterToAgent, Welcome};
-use nesos_wire::{TaskKey, Uuid, version};
+use nesos_wire::{TaskKey, Uuid};
 
 use crate::agent::Agent;
 use crate::checkpoint::Record;
@@ -25,7 +25,7 @@ impl Agent {
     /// Says all there is to say, at the beginning of a link or when the master must hear it anew.
     pub(crate) fn greet(&mut self) {
         let hello = Hello {
-            version: version::CURRENT,
+            version: self.config.version,
             node: self.config.node.clone(),
             agent: self.id.clone(),
             boot_id: self.config.boot_id.clone(),

@@ -9,6 +9,7 @@ use nesos_wire::executor::ExitRecord;
 use nesos_wire::message::{AgentToMaster, FileChunk, FileError, MasterToAgent};
 use nesos_wire::resource::Resources;
 use nesos_wire::task::{Attribute, TaskSpec};
+use nesos_wire::version::Version;
 use nesos_wire::{ContainerId, ExecutorKey, NodeId, TaskKey, Uuid};
 
 use crate::checkpoint::Record;
@@ -35,6 +36,8 @@ pub struct Seed(pub [u8; 16]);
 pub struct Config {
     /// The board.
     pub node: NodeId,
+    /// The wire version that it speaks: `version::CURRENT`, but in tests of upgrades.
+    pub version: Version,
     /// Kernel boot id.
     pub boot_id: String,
     /// Name under which tasks can be reached.

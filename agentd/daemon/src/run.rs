@@ -12,8 +12,8 @@ use agentd_core::checkpoint::Record;
 use agentd_core::{Agent, Config, Configuration, Event, Level, Ready, Seed, may_follow};
 use nesos_base::time::Instant;
 use nesos_sys::machine;
-use nesos_wire::ContainerId;
 use nesos_wire::framework_executor::ExecutorKind;
+use nesos_wire::{ContainerId, version};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -361,6 +361,7 @@ fn check_configuration(
 fn config(settings: &Settings, port: u16) -> Config {
     Config {
         node: settings.node.clone(),
+        version: version::CURRENT,
         boot_id: machine::boot_id().unwrap_or_default(),
         hostname: settings.hostname.clone(),
         ip: settings.advertised_ip(),

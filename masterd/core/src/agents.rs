@@ -12,7 +12,7 @@ use nesos_wire::domain::Domain;
 use nesos_wire::message::{AgentToMaster, Hello, MasterToAgent, TaskReport, Welcome};
 use nesos_wire::resource::Resources;
 use nesos_wire::task::Attribute;
-use nesos_wire::{AgentId, FrameworkId, version};
+use nesos_wire::{AgentId, FrameworkId};
 
 use crate::allocator::AgentFacts;
 use crate::event::{LinkId, RequestId};
@@ -34,7 +34,7 @@ pub(crate) struct Kinds {
 
 impl Master {
     pub(crate) fn agent_hello(&mut self, link: LinkId, hello: Hello) {
-        if let Err(error) = version::negotiate(hello.version) {
+        if let Err(error) = self.config.versions.negotiate(hello.version) {
             self.refuse_link(link, error.to_string());
             return;
         }

@@ -8,12 +8,15 @@ use nesos_base::time::Duration;
 use nesos_wire::MasterId;
 use nesos_wire::domain::Domain;
 use nesos_wire::resource::{Resources, Scalar, Value};
+use nesos_wire::version::Window;
 
 /// How a master behaves.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// This master process's id: a fresh UUID, prefix of the ids it allots.
     pub master: MasterId,
+    /// The wire versions that it speaks. Default: this build's.
+    pub versions: Window,
     /// The cluster's name, told to agents.
     pub cluster: String,
     /// Pause between pings on an idle agent link. Default 5 s (Mesos: 15 s): boards lose power without a FIN, and a ping
@@ -70,6 +73,7 @@ impl Config {
     pub fn new(master: MasterId, cluster: impl Into<String>) -> Self {
         Self {
             master,
+            versions: Window::OURS,
             cluster: cluster.into(),
             ping_interval: Duration::from_secs(5),
             max_ping_misses: 3,

@@ -19,6 +19,7 @@ use crate::mutant::{Mutant, spoil_resources};
 use crate::planned::Planned;
 use crate::rng::Rng;
 use crate::suiting::domain;
+use crate::upgrade;
 use crate::world::World;
 
 /// A board.
@@ -91,7 +92,7 @@ impl World {
             // Somebody changed its configuration, or put the card into another board.
             self.boards[board].resources = draw_resources(&self.laws, &mut self.rng);
         }
-        let (moment, mutant) = (self.moment(), self.mutant);
+        let (moment, mutant, seed_of_run) = (self.moment(), self.mutant, self.seed);
         let known = &mut self.boards[board];
         known.generation += 1;
         known.deadline = None;
@@ -99,6 +100,7 @@ impl World {
         spoil_resources(mutant, &mut resources);
         let config = Config {
             node: NodeId::new(format!("node{board}")),
+            version: upgrade::window(seed_of_run, 1 + board as u64, known.generation).current,
             boot_id: format!("boot{}", known.boot),
             hostname: format!("board{board}"),
             ip: "10.0.0.1".into(),

@@ -35,8 +35,10 @@ mod scheduler;
 mod suiting;
 mod temper;
 mod thinking;
+mod upgrade;
 mod world;
 
 pub use mutant::Mutant;
 pub use plot::{Hour, Victim};
+pub use upgrade::Mixed;
 pub use world::{Outcome, World, run, run_mutant, run_plot};

@@ -10,11 +10,12 @@ use nesos_wire::MasterId;
 use nesos_wire::command::Command;
 
 use crate::fairness;
-use crate::mutant::{Mutant, spoil_event, spoil_order, spoil_ready};
+use crate::mutant::{Mutant, spoil_config, spoil_event, spoil_order, spoil_ready};
 use crate::net::Frame;
 use crate::planned::Planned;
 use crate::rng::Rng;
 use crate::suiting;
+use crate::upgrade;
 use crate::world::World;
 
 /// The master process and its disk.
@@ -69,6 +70,8 @@ impl World {
         let mut config = Config::new(MasterId::new(format!("m{generation}")), "sim");
         self.refusals
             .begin(self.now, registry.quotas().next().is_some());
+        config.versions = upgrade::window(self.seed, 0, generation);
+        spoil_config(self.mutant, &mut config);
         config.framework_recovery_timeout = Duration::from_secs(120);
         config.allocator_recovery_timeout = fairness::RECOVERY;
         config.domain = self.laws.has_domains.then(|| suiting::domain(true));

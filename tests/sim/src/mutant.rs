@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use masterd_core::{Call, Event, FrameworkEvent, Master, Offer, Ready};
+use masterd_core::{Call, Config, Event, FrameworkEvent, Master, Offer, Ready};
 use nesos_wire::message::{AgentToMaster, MasterToAgent, TaskUpdate};
 use nesos_wire::resource::{Entry, Reservation, Resources, Scalar, Terms, Value};
 use nesos_wire::task::TaskState;
@@ -75,11 +75,13 @@ pub enum Mutant {
     LeaksProcesses,
     /// Boards start what they have no room for.
     Overcommits,
+    /// The master of the next version understands nothing older.
+    RefusesEarlier,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::ForgetsRefusals,
         Self::IsDeafToRevive,
         Self::SwapsOffers,
@@ -109,7 +111,15 @@ impl Mutant {
         Self::HandsOverTwice,
         Self::LeaksProcesses,
         Self::Overcommits,
+        Self::RefusesEarlier,
     ];
+}
+
+/// What the master is told at its start.
+pub(crate) fn spoil_config(mutant: Option<Mutant>, config: &mut Config) {
+    if mutant == Some(Mutant::RefusesEarlier) {
+        config.versions.min = config.versions.current;
+    }
 }
 
 /// What the master hears, after the checkers have.

@@ -9,6 +9,7 @@ use nesos_base::time::{Duration, Instant};
 use nesos_wire::message::{AgentToMaster, MasterToAgent};
 
 use crate::planned::Planned;
+use crate::upgrade;
 use crate::world::World;
 
 /// What travels.
@@ -163,6 +164,10 @@ impl World {
                 if !self.is_healed && self.rng.once_in(400) {
                     self.break_conn(conn);
                     return;
+                }
+                if let AgentToMaster::Hello(hello) = &*message {
+                    let master = upgrade::window(self.seed, 0, self.master.generation);
+                    self.mixed.note(master, hello.version);
                 }
                 let event = match *message {
                     AgentToMaster::Hello(hello) => MasterEvent::AgentHello {

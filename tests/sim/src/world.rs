@@ -23,6 +23,7 @@ use crate::program::Program;
 use crate::refusals::Refusals;
 use crate::rng::Rng;
 use crate::scheduler::Scheduler;
+use crate::upgrade::Mixed;
 
 /// How long faults go on.
 const FAULTS: Duration = Duration::from_secs(240);
@@ -43,6 +44,8 @@ pub struct Outcome {
     pub launches: usize,
     /// How a plot was carried out: who was killed, and when.
     pub strikes: Vec<(Victim, Hour)>,
+    /// How often daemons of different versions met.
+    pub mixed: Mixed,
     /// What was wrong; none: nothing.
     pub failure: Option<String>,
 }
@@ -50,6 +53,8 @@ pub struct Outcome {
 /// The cluster.
 #[derive(Debug)]
 pub struct World {
+    pub(crate) seed: u64,
+    pub(crate) mixed: Mixed,
     pub(crate) rng: Rng,
     pub(crate) laws: Laws,
     pub(crate) now: Instant,
@@ -123,6 +128,8 @@ impl World {
             .collect();
         let master = MasterNode::new(&mut rng);
         Self {
+            seed,
+            mixed: Mixed::default(),
             rng,
             laws,
             now: Instant::from_secs(1),
@@ -199,6 +206,7 @@ impl World {
             steps: self.steps,
             launches: self.launched.len(),
             strikes: self.plot.map(|plot| plot.strikes).unwrap_or_default(),
+            mixed: self.mixed,
             failure: self.failure,
         }
     }

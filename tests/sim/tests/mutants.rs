@@ -7,7 +7,7 @@ use nesos_sim::{Mutant, run_mutant};
 const MOST_SEEDS: u64 = 150;
 
 /// Every checker's sentence, and the mutant that some run finds by it. That of guarantees has a test of its own (`quota`).
-const PROOFS: [(&str, Mutant); 30] = [
+const PROOFS: [(&str, Mutant); 31] = [
     ("who refused it", Mutant::ForgetsRefusals),
     ("lies idle", Mutant::IsDeafToRevive),
     ("although", Mutant::SwapsOffers),
@@ -39,6 +39,7 @@ const PROOFS: [(&str, Mutant); 30] = [
     ("which is alive", Mutant::LeaksProcesses),
     ("is over-committed", Mutant::Overcommits),
     ("is over-committed", Mutant::KeepsSizes),
+    ("is Unreachable", Mutant::RefusesEarlier),
 ];
 
 /// Sentences of other checkers that may come first in other runs.
@@ -51,6 +52,8 @@ fn others(mutant: Mutant) -> &'static [&'static str] {
         // An acknowledgement was under way.
         Mutant::EndsAnew => &["after its acknowledged end"],
         Mutant::EndsTwice => &["ends twice"],
+        // Who never got in is not unreachable either.
+        Mutant::RefusesEarlier => &["the master says"],
         Mutant::LeaksProcesses => &["runs twice", "is over-committed", "is alive"],
         _ => &[],
     }

@@ -3,11 +3,11 @@
 use nesos_base::time::{Duration, Instant};
 use nesos_wire::executor::{ExitRecord, Outcome};
 use nesos_wire::message::{AgentToMaster, Hello, MasterToAgent, TaskUpdate, Welcome};
-use nesos_wire::resource_text;
 use nesos_wire::task::{Command, TaskSpec, TaskState};
 use nesos_wire::{
     AgentId, Attempt, ContainerId, ExecutorId, FrameworkId, MasterId, NodeId, TaskId, TaskKey,
 };
+use nesos_wire::{resource_text, version};
 
 use crate::checkpoint::Record;
 use crate::{Action, Agent, Config, ContainerEvent, Event, Finish, LinkError, Moment, Ready, Seed};
@@ -62,6 +62,7 @@ pub(crate) fn spec(task: &str, attempt: u64) -> TaskSpec {
 pub(crate) fn config() -> Config {
     Config {
         node: NodeId::new("node"),
+        version: version::CURRENT,
         boot_id: "boot-1".into(),
         hostname: "board".into(),
         ip: String::new(),

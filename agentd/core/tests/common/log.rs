@@ -3,7 +3,7 @@
 use agentd_core::checkpoint::{self, Record};
 use agentd_core::{Agent, Config, Moment, Seed};
 use nesos_base::time::Instant;
-use nesos_wire::{NodeId, resource_text};
+use nesos_wire::{NodeId, resource_text, version};
 
 /// As a log, and behind the checksums that keep strangers' bytes out of one: as records, each with its length in one byte
 /// before it. Nothing may panic, and what is read of a log must survive being written again.
@@ -46,6 +46,7 @@ fn start(records: Vec<Record>) {
 fn config() -> Config {
     Config {
         node: NodeId::new("n"),
+        version: version::CURRENT,
         boot_id: "b".into(),
         hostname: "h".into(),
         ip: String::new(),

@@ -440,3 +440,41 @@ impl Ear {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use nesos_wire::version::Version;
+
+    use super::*;
+
+    #[test]
+    fn a_master_of_the_next_version_is_heard_and_one_that_is_too_old_is_not() {
+        let (heard, _waiting) = mpsc::channel(1);
+        let ear = Ear {
+            cluster: "home".into(),
+            heard,
+            known: Arc::default(),
+            newest: Arc::default(),
+        };
+        let master = MasterRecord {
+            number: 7,
+            name: "shelf-2".into(),
+            address: "10.0.0.2:5050".into(),
+            is_to_vote: true,
+        };
+        let judge = |version| {
+            let introduction = MasterToMaster::Introduce {
+                version: Version(version),
+                cluster: "home".into(),
+                master: master.clone(),
+            };
+            ear.judge(introduction, 7)
+        };
+        for version in [version::CURRENT.0, version::CURRENT.0 + 1] {
+            assert_eq!(judge(version).unwrap(), master);
+        }
+        let words = judge(version::MIN.0 - 1).unwrap_err();
+        assert!(words.contains("the peer speaks wire version"), "{words}");
+    }
+}
