@@ -23,6 +23,15 @@ const SWITCH: &str = "switch";
 /// It fails there, or cannot be run.
 #[must_use]
 pub fn alone(test: &str) -> bool {
+    inside(&["--exact", test, "--nocapture"])
+}
+
+/// Runs this very program again with these arguments, in namespaces of its own. `true`: that is here; otherwise it has ended well.
+///
+/// # Panics
+/// As [`alone`].
+#[must_use]
+pub fn inside(arguments: &[&str]) -> bool {
     if std::env::var_os(INSIDE).is_some() {
         let own = format!("{}/24", address(0));
         ip(&["link", "set", "lo", "up"]);
@@ -38,11 +47,11 @@ pub fn alone(test: &str) -> bool {
     let status = unshare
         .args(["--net", "--pid", "--fork", "--kill-child", "--mount-proc"])
         .arg(std::env::current_exe().expect("this test's own path"))
-        .args(["--exact", test, "--nocapture"])
+        .args(arguments)
         .env(INSIDE, "1")
         .status()
         .expect("unshare");
-    assert!(status.success(), "{test} failed where it was alone");
+    assert!(status.success(), "{arguments:?} failed where it was alone");
     false
 }
 

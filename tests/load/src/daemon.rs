@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use nesos_base::token::ClusterKey;
+use nesos_cluster_tests::hosts::Host;
 use nesos_shell::tls;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
@@ -33,8 +34,13 @@ pub(crate) struct Cluster {
     home: TempDir,
     /// Where agents keep what a reboot ends, in memory as on a board; none: this machine has no such place.
     runtime: Option<TempDir>,
+    /// A network for each master; none: all are on loopback.
+    hosts: Vec<Host>,
     master: Option<Process>,
 }
+
+/// Where masters listen on networks of their own.
+const PORT: u16 = 5050;
 
 /// A child that does not outlive this value.
 #[derive(Debug)]
@@ -91,6 +97,11 @@ fn processor(path: &str) -> Result<f64> {
 impl Cluster {
     /// A new cluster whose masterd runs.
     pub(crate) async fn start(programs: &Path) -> Result<Self> {
+        Self::start_on(programs, Vec::new()).await
+    }
+
+    /// The same, its masters on these hosts, in their order.
+    pub(crate) async fn start_on(programs: &Path, hosts: Vec<Host>) -> Result<Self> {
         let home = tempfile::Builder::new().prefix("nesos-load-").tempdir()?;
         let key = tls::generate_cluster_key()?;
         let token = tls::join_token(&key)?.to_text();
@@ -98,11 +109,15 @@ impl Cluster {
             "role = \"master\"\n[cluster]\nkey = \"{}\"\n",
             key.to_text()
         );
+        let address = match hosts.first() {
+            Some(host) => (host.address(), PORT).into(),
+            None => TcpListener::bind("127.0.0.1:0")?.local_addr()?,
+        };
         fs::write(home.path().join("master.toml"), master)?;
         let agent = format!("role = \"agent\"\n[cluster]\ntoken = \"{token}\"\n");
         fs::write(home.path().join("agent.toml"), agent)?;
         let mut cluster = Self {
-            address: TcpListener::bind("127.0.0.1:0")?.local_addr()?,
+            address,
             key,
             programs: programs.to_owned(),
             home,
@@ -110,6 +125,7 @@ impl Cluster {
                 .prefix("nesos-load-")
                 .tempdir_in(MEMORY)
                 .ok(),
+            hosts,
             master: None,
         };
         cluster.start_master().await?;
@@ -124,6 +140,13 @@ impl Cluster {
     /// The master is somebody else's from now on.
     pub(crate) fn take_master(&mut self) -> Option<Process> {
         self.master.take()
+    }
+
+    /// Pulls the cable of the host of master `number`, or plugs it in.
+    pub(crate) fn plug(&self, number: usize, is_in: bool) -> Result<()> {
+        let host = self.hosts.get(number).context("a network of its own")?;
+        host.plug(is_in);
+        Ok(())
     }
 
     /// Where everything is.
@@ -149,11 +172,20 @@ impl Cluster {
                     self.key.to_text()
                 );
                 fs::write(self.home.path().join(format!("{name}.toml")), config)?;
-                let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+                let address = match self.hosts.get(number) {
+                    Some(host) => (host.address(), PORT).into(),
+                    None => TcpListener::bind("127.0.0.1:0")?.local_addr()?,
+                };
                 (address, vec![format!("--join={}", self.address)])
             }
         };
-        let process = self.spawn("masterd", &name, address.port(), &flags)?;
+        let process = self.spawn_on(
+            self.hosts.get(number),
+            "masterd",
+            &name,
+            address.port(),
+            &flags,
+        )?;
         Ok((address, process))
     }
 
@@ -165,7 +197,8 @@ impl Cluster {
     /// Starts masterd and waits until it accepts connections.
     pub(crate) async fn start_master(&mut self) -> Result<()> {
         let port = self.address.port();
-        let mut process = self.spawn(
+        let mut process = self.spawn_on(
+            self.hosts.first(),
             "masterd",
             "master",
             port,
@@ -197,11 +230,33 @@ impl Cluster {
     }
 
     fn spawn(&self, program: &str, name: &str, port: u16, flags: &[String]) -> Result<Process> {
+        self.spawn_on(None, program, name, port, flags)
+    }
+
+    fn spawn_on(
+        &self,
+        host: Option<&Host>,
+        program: &str,
+        name: &str,
+        port: u16,
+        flags: &[String],
+    ) -> Result<Process> {
         let home = self.home.path();
         let log = File::create(home.join(format!("{name}.log")))?;
         let path = self.programs.join(program);
-        let child = Command::new(&path)
-            .arg("--ip=127.0.0.1")
+        let mut command = match host {
+            Some(host) => host.command(&path),
+            None => Command::new(&path),
+        };
+        match host {
+            // Who measures calls from another host.
+            Some(host) => command.args([
+                format!("--ip={}", host.address()),
+                "--api_access=open".into(),
+            ]),
+            None => command.arg("--ip=127.0.0.1"),
+        };
+        let child = command
             .arg(format!("--port={port}"))
             .arg(format!("--work_dir={}", home.join(name).display()))
             .arg(format!(

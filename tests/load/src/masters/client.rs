@@ -19,8 +19,10 @@ const IMPATIENCE: Duration = Duration::from_millis(50);
 pub(super) enum Blow {
     /// It is killed: its connections close at once.
     Kill,
-    /// It stands still: nobody hears of it any more, as when its cable is cut.
+    /// It stands still: nobody hears of it any more.
     Stop,
+    /// Its cable is pulled: it lives on, and neither hears nor is heard.
+    Cut,
 }
 
 /// Several servers that agree on what is written.

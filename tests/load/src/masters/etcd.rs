@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use nesos_cluster_tests::hosts::Host;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -13,6 +14,9 @@ use tempfile::TempDir;
 use super::client::{Blow, Connection, Service, signal};
 
 const MEMBERS: usize = 3;
+/// Where members listen on networks of their own.
+const CLIENT_PORT: u16 = 2379;
+const PEER_PORT: u16 = 2380;
 /// How long the members may take to agree on a leader.
 const WHOLE: Duration = Duration::from_secs(30);
 /// Pause between looks.
@@ -27,7 +31,9 @@ pub(super) struct Group {
     clients: Vec<SocketAddr>,
     peers: Vec<SocketAddr>,
     processes: Vec<Option<Child>>,
-    /// Stands still.
+    /// A network for each; none: all are on loopback.
+    hosts: Vec<Host>,
+    /// Stands still, or is cut off.
     stopped: Option<usize>,
 }
 
@@ -44,6 +50,11 @@ impl Drop for Group {
 impl Group {
     /// `None`: there is no etcd.
     pub(super) fn start() -> Result<Option<Self>> {
+        Self::start_on(Vec::new())
+    }
+
+    /// The same, on hosts whose cables can be pulled.
+    pub(super) fn start_on(hosts: Vec<Host>) -> Result<Option<Self>> {
         let probe = Command::new("etcd")
             .arg("--version")
             .stdout(Stdio::null())
@@ -51,20 +62,20 @@ impl Group {
         if probe.is_err() {
             return Ok(None);
         }
-        let mut ports = Vec::new();
-        for _ in 0..2 * MEMBERS {
-            ports.push(TcpListener::bind("127.0.0.1:0")?);
-        }
-        let addresses: Result<Vec<SocketAddr>, _> =
-            ports.iter().map(TcpListener::local_addr).collect();
-        let mut clients = addresses?;
-        let peers = clients.split_off(MEMBERS);
-        drop(ports);
+        let at = |port| {
+            let hosts = hosts.iter();
+            hosts.map(move |host| SocketAddr::from((host.address(), port)))
+        };
+        let (clients, peers) = match hosts.is_empty() {
+            true => free_addresses()?,
+            false => (at(CLIENT_PORT).collect(), at(PEER_PORT).collect()),
+        };
         let mut group = Self {
             home: tempfile::Builder::new().prefix("nesos-load-").tempdir()?,
             clients,
             peers,
             processes: (0..MEMBERS).map(|_| None).collect(),
+            hosts,
             stopped: None,
         };
         for member in 0..MEMBERS {
@@ -82,7 +93,11 @@ impl Group {
             .collect();
         let (client, peer) = (self.clients[member], self.peers[member]);
         let log = File::create(self.home.path().join(format!("{}.log", name(member))))?;
-        let child = Command::new("etcd")
+        let mut command = match self.hosts.get(member) {
+            Some(host) => host.command("etcd".as_ref()),
+            None => Command::new("etcd"),
+        };
+        let child = command
             .args(["--name", &name(member), "--initial-cluster-state", state])
             .args(["--initial-cluster", &all.join(",")])
             .arg(format!(
@@ -107,14 +122,19 @@ impl Group {
         signal(process.id(), what)
     }
 
-    /// Until all members say who leads.
+    /// Until all members say the same of who leads: one that was cut off believes for a while that it does.
     fn wait(&self) -> Result<()> {
         let begin = Instant::now();
-        let knows = |address: &SocketAddr| {
-            status(*address)
-                .is_ok_and(|status| status["leader"].as_str().is_some_and(|id| id != "0"))
+        let said = |address: &SocketAddr| {
+            let status = status(*address).ok()?;
+            let leader = status["leader"].as_str().filter(|id| *id != "0");
+            leader.map(str::to_owned)
         };
-        while !self.living().iter().all(knows) {
+        let agree = || {
+            let said: Vec<Option<String>> = self.living().iter().map(said).collect();
+            said.iter().all(|one| one.is_some() && *one == said[0])
+        };
+        while !agree() {
             ensure!(begin.elapsed() < WHOLE, "etcd does not become whole");
             std::thread::sleep(LOOK);
         }
@@ -164,6 +184,10 @@ impl Service for Group {
                 self.signal(at, Signal::SIGSTOP)?;
                 self.stopped = Some(at);
             }
+            Blow::Cut => {
+                self.hosts.get(at).context("a host")?.plug(false);
+                self.stopped = Some(at);
+            }
         }
         Ok(at)
     }
@@ -175,9 +199,25 @@ impl Service for Group {
                 self.signal(which, Signal::SIGCONT)?;
                 self.stopped = None;
             }
+            Blow::Cut => {
+                self.hosts.get(which).context("a host")?.plug(true);
+                self.stopped = None;
+            }
         }
         self.wait()
     }
+}
+
+/// For clients, and for each other.
+fn free_addresses() -> Result<(Vec<SocketAddr>, Vec<SocketAddr>)> {
+    let mut ports = Vec::new();
+    for _ in 0..2 * MEMBERS {
+        ports.push(TcpListener::bind("127.0.0.1:0")?);
+    }
+    let addresses: Result<Vec<SocketAddr>, _> = ports.iter().map(TcpListener::local_addr).collect();
+    let mut clients = addresses?;
+    let peers = clients.split_off(MEMBERS);
+    Ok((clients, peers))
 }
 
 fn status(address: SocketAddr) -> Result<Value> {

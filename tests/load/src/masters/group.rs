@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use nesos_base::token::ClusterKey;
+use nesos_cluster_tests::hosts::Host;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -42,7 +43,15 @@ pub(super) struct Doings {
 impl Group {
     /// One master, for now.
     pub(super) async fn start(programs: &Path) -> Result<Self> {
-        let mut cluster = Cluster::start(programs).await?;
+        Self::of(Cluster::start(programs).await?)
+    }
+
+    /// The same, on hosts whose cables can be pulled.
+    pub(super) async fn start_on(programs: &Path, hosts: Vec<Host>) -> Result<Self> {
+        Self::of(Cluster::start_on(programs, hosts).await?)
+    }
+
+    fn of(mut cluster: Cluster) -> Result<Self> {
         let first = (cluster.address, cluster.take_master());
         Ok(Self {
             cluster,
@@ -204,6 +213,10 @@ impl Service for Group {
                 self.signal(at, Signal::SIGSTOP)?;
                 self.stopped = Some(at);
             }
+            Blow::Cut => {
+                self.cluster.plug(at, false)?;
+                self.stopped = Some(at);
+            }
         }
         Ok(at)
     }
@@ -217,6 +230,10 @@ impl Service for Group {
             }
             Blow::Stop => {
                 self.signal(which, Signal::SIGCONT)?;
+                self.stopped = None;
+            }
+            Blow::Cut => {
+                self.cluster.plug(which, true)?;
                 self.stopped = None;
             }
         }

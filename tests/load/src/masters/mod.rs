@@ -1,10 +1,11 @@
 //! Three masters on loopback: what a durable commit costs, how long nobody takes writes after the leader's end, and what they do
-//! while nothing happens. Beside it, in the same minutes, etcd, if there is one.
+//! while nothing happens; on networks of their own: how long when the leader's cable is pulled (`cuts`). Beside it, in the same minutes, etcd, if there is one.
 //!
 //! Called by `main`. A write is an operator's UPDATE_WEIGHTS of a role with a name of 200 bytes: one entry of the log, answered
 //! when it is agreed on. etcd gets values of 256 bytes through its HTTP gateway.
 
 mod client;
+mod cuts;
 mod etcd;
 mod group;
 mod placements;
@@ -40,6 +41,8 @@ pub(crate) enum Part {
     Writes,
     /// Hand-overs, leaders that are killed and that stand still
     Outages,
+    /// Leaders whose cable is pulled, on networks of their own; needs `ip`, `unshare` and `nsenter`
+    Cuts,
     /// Tasks placed on a thousand stand-in agents
     Placements,
     /// What etcd does beside them
@@ -62,6 +65,11 @@ pub(crate) async fn run(programs: &Path, only: Option<Part>) -> Result<()> {
             rows.extend(outages(&mut group)?);
         }
     }
+    // In namespaces of its own, by this very program.
+    let is_inside = is_wanted(Part::Cuts) && cuts::is_inside(programs);
+    if is_inside {
+        rows.extend(cuts::run(programs).await?);
+    }
     if is_wanted(Part::Placements) {
         rows.extend(placements::run(programs).await?);
     }
@@ -71,7 +79,9 @@ pub(crate) async fn run(programs: &Path, only: Option<Part>) -> Result<()> {
             Err(error) => eprintln!("... etcd does not run: {error:#}"),
         }
     }
-    table::print(&rows);
+    if !rows.is_empty() {
+        table::print(&rows);
+    }
     Ok(())
 }
 
@@ -155,6 +165,7 @@ fn befallen(group: &mut Group, blow: Blow, promises: [f64; 2]) -> Result<[Row; 2
     let what = match blow {
         Blow::Kill => "killed",
         Blow::Stop => "silent",
+        Blow::Cut => "cut off",
     };
     let name = format!("leader {what} to the next accepted write, p50");
     Ok([
