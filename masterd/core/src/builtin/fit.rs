@@ -13,13 +13,18 @@ pub(super) struct Share {
     pub(super) resources: Resources,
     /// Host ports, in the order of the need.
     pub(super) ports: Vec<u16>,
+    /// The last of these that nobody asked for by number; if there is none, what it was before.
+    pub(super) last_port: u16,
 }
 
-/// Takes what is needed; `None`: there is not enough. `turn` differs from instance to instance, so that a port that was given
-/// back is not given out again at once.
-pub(super) fn take(need: &Need, free: &Resources, turn: u64) -> Option<Share> {
+/// Takes what is needed; `None`: there is not enough. Ports are looked for behind `last_port`, the one that was given out last, wherever:
+/// so one that was given back is not given out again at once, and agents that share a host do not give the same one while others are free.
+pub(super) fn take(need: &Need, free: &Resources, last_port: u16) -> Option<Share> {
     let mut free = free.clone();
-    let mut share = Share::default();
+    let mut share = Share {
+        last_port,
+        ..Share::default()
+    };
     for (name, amount) in &need.scalars {
         take_scalar(need, name, *amount, &mut free, &mut share.resources)?;
     }
@@ -29,8 +34,12 @@ pub(super) fn take(need: &Need, free: &Resources, turn: u64) -> Option<Share> {
     for fixed in [true, false] {
         for (at, port) in need.ports.iter().enumerate() {
             if is_fixed(port) == fixed {
-                let turn = turn.wrapping_add(at as u64);
-                share.ports[at] = take_port(need, *port, turn, &mut free, &mut share.resources)?;
+                let after = share.last_port;
+                let number = take_port(need, *port, after, &mut free, &mut share.resources)?;
+                share.ports[at] = number;
+                if !fixed {
+                    share.last_port = number;
+                }
             }
         }
     }
@@ -93,7 +102,7 @@ fn take_scalar(
 fn take_port(
     need: &Need,
     port: PortNeed,
-    turn: u64,
+    after: u16,
     free: &mut Resources,
     taken: &mut Resources,
 ) -> Option<u16> {
@@ -109,21 +118,13 @@ fn take_port(
             (held?.0, number)
         }
         PortNeed::Any => {
-            let count: u64 = ranges
-                .iter()
-                .map(|(_, range)| 1 + range.end() - range.start())
-                .sum();
-            let mut skip = turn.checked_rem(count)?;
-            let mut found = None;
-            for (entry, range) in &ranges {
-                let len = 1 + range.end() - range.start();
-                if skip < len {
-                    found = Some((*entry, range.start() + skip));
-                    break;
-                }
-                skip -= len;
-            }
-            found?
+            // The next one that is free, or else the first.
+            let next = |from: u64| {
+                let free = ranges.iter().filter(|(_, range)| *range.end() >= from);
+                let free = free.map(|(entry, range)| (*entry, from.max(*range.start())));
+                free.min_by_key(|(_, number)| *number)
+            };
+            next(u64::from(after) + 1).or_else(|| next(0))?
         }
     };
     let value = Value::Ranges(Ranges::new([number..=number]));
@@ -181,11 +182,29 @@ mod tests {
     }
 
     #[test]
+    fn ports_are_given_in_turn_whatever_is_taken_of_them() {
+        let mut last = 0;
+        let given: Vec<Vec<u16>> = [(31_000, 31_003), (31_001, 31_003), (31_000, 31_002)]
+            .iter()
+            .map(|range| {
+                let free = Resources::from(vec![cpus(1.0, false), ports(&[*range])]);
+                let share = take(&need(0.1, &[PortNeed::Any; 2]), &free, last).unwrap();
+                last = share.last_port;
+                share.ports
+            })
+            .collect();
+        assert_eq!(
+            given,
+            [[31_000, 31_001], [31_002, 31_003], [31_000, 31_001]]
+        );
+    }
+
+    #[test]
     fn fixed_ports_are_kept_for_who_needs_them_and_ports_differ() {
         let free = Resources::from(vec![cpus(1.0, false), ports(&[(80, 80), (31000, 31001)])]);
         let wanted = [PortNeed::Any, PortNeed::Fixed(80), PortNeed::Any];
-        for turn in 0..5 {
-            let share = take(&need(0.1, &wanted), &free, turn).unwrap();
+        for last in [0, 31000, 31001, 32000] {
+            let share = take(&need(0.1, &wanted), &free, last).unwrap();
             let mut given = share.ports.clone();
             assert_eq!(given[1], 80);
             given.sort_unstable();

@@ -87,6 +87,8 @@ pub struct Builtin {
     /// Start count of the registry: prefixes task numbers.
     start: u32,
     next_task: u64,
+    /// The host port that was given out last, of those that nobody asked for by number.
+    last_port: u16,
     wishes: Vec<Wish>,
     told: Vec<Told>,
     moment: Moment,
@@ -127,6 +129,7 @@ impl Builtin {
             link: Link::default(),
             start: registry.start(),
             next_task: 0,
+            last_port: 0,
             wishes: Vec::new(),
             told: Vec::new(),
             moment,
@@ -247,6 +250,8 @@ impl Builtin {
         if let Owner::Service { id, .. } = &record.owner {
             self.dirty.insert(id.clone());
         }
+        let given = record.ports.iter().copied().max();
+        self.last_port = self.last_port.max(given.unwrap_or(0));
         self.index(Instance::new(record));
     }
 

@@ -158,7 +158,7 @@ impl Builtin {
             if best.as_ref().is_some_and(|(best, _)| *best <= rank) {
                 continue;
             }
-            if let Some(share) = take(need, &open.free, self.next_task) {
+            if let Some(share) = take(need, &open.free, self.last_port) {
                 best = Some((rank, Choice { at, share }));
             }
         }
@@ -201,6 +201,7 @@ impl Builtin {
             ports: choice.share.ports,
             arguments,
         });
+        self.last_port = choice.share.last_port;
         self.keep(Command::PutInstance(record.clone()));
         let mut instance = Instance::new(record);
         // The master tells of what it was asked to launch.
