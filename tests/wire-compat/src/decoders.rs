@@ -4,7 +4,10 @@
 //! returns whether the bytes were accepted, so that a test can see that it reached the inside. Invariant: none panics,
 //! and what was accepted is written and read back as the same.
 
+use nesos_api::chronos::Job;
 use nesos_api::executor;
+use nesos_api::marathon::App;
+use nesos_api::marathon::group::GroupUpdate;
 use nesos_api::operator::{agent, master as operator};
 use nesos_api::recordio::Decoder;
 use nesos_api::resources::{ReservationFormat, Shape, bag, list};
@@ -27,7 +30,7 @@ const RECORD_LIMIT: usize = 256;
 pub type Target = fn(&[u8]) -> bool;
 
 /// All of them by name.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("json_call", json_call),
     ("protobuf_call", protobuf_call),
     ("executor_call", executor_call),
@@ -35,6 +38,7 @@ pub const TARGETS: [(&str, Target); 7] = [
     ("wire_frame", wire_frame),
     ("cluster_toml", cluster_toml),
     ("resources", resources),
+    ("definition", definition),
 ];
 
 /// A scheduler's call or event, or an operator's call to master or agent, as JSON.
@@ -125,6 +129,22 @@ pub fn resources(bytes: &[u8]) -> bool {
         }
     }
     true
+}
+
+/// An app or a group in Marathon's JSON, or a job in Chronos's: with its defaults filled in it reads back as itself.
+pub fn definition(bytes: &[u8]) -> bool {
+    let app = App::from_json(bytes, "/");
+    if let Ok(app) = &app {
+        let text = serde_json::to_vec(app).expect("it has a form");
+        let again = App::from_json(&text, "/").expect("own JSON is read back");
+        assert_eq!(&again, app);
+    }
+    let job = Job::from_json(bytes);
+    if let Ok(job) = &job {
+        let again = Job::from_json(&job.to_json()).expect("own JSON is read back");
+        assert_eq!(again.to_json(), job.to_json());
+    }
+    GroupUpdate::from_json(bytes, "/").is_ok() | app.is_ok() | job.is_ok()
 }
 
 /// A RecordIO stream, whole and in pieces: both give the same records.

@@ -19,6 +19,10 @@ const QUOTA: &str = r#"{"type":"UPDATE_QUOTA","update_quota":{"force":true,"quot
 
 const UPDATE: &str = r#"{"executor_id":{"value":"e"},"framework_id":{"value":"f"},"type":"UPDATE","update":{"status":{"task_id":{"value":"t"},"state":"TASK_RUNNING","source":"SOURCE_EXECUTOR","uuid":"AAECAwQFBgcICQoLDA0ODw==","labels":{"labels":[{"key":"k","value":"v"}]},"check_status":{"type":"COMMAND","command":{"exit_code":0}},"timestamp":1.5}},"subscribe":{"unacknowledged_tasks":[{"name":"t","task_id":{"value":"t"},"agent_id":{"value":"a"}}]}}"#;
 
+const APP: &str = r#"{"id":"/shop/web","cmd":"serve $PORT0","cpus":0.5,"mem":64,"instances":3,"env":{"A":"b"},"constraints":[["hostname","UNIQUE"],["rack","LIKE","a|b"]],"portDefinitions":[{"port":0,"name":"http","labels":{"k":"v"}}],"healthChecks":[{"protocol":"HTTP","path":"/","portIndex":0,"gracePeriodSeconds":5}],"upgradeStrategy":{"minimumHealthCapacity":0.5,"maximumOverCapacity":0.2},"container":{"type":"MESOS","docker":{"image":"x"},"volumes":[{"containerPath":"d","hostPath":"/d","mode":"RO"}]},"fetch":[{"uri":"http://h/f","cache":true}],"unreachableStrategy":{"inactiveAfterSeconds":5,"expungeAfterSeconds":9}}"#;
+
+const JOB: &str = r#"{"name":"b","command":"true","schedule":"R3/2026-01-31T12:00:00Z/P1M","epsilon":"PT15M","cpus":0.5,"retries":1,"constraints":[["rack","EQUALS","a"]],"environmentVariables":[{"name":"A","value":"b"}],"fetch":[{"uri":"http://h/f"}],"container":{"type":"DOCKER","image":"x","volumes":[{"containerPath":"/d","hostPath":"/d","mode":"RO"}]}}"#;
+
 /// Inputs that the decoder accepts.
 fn seeds(target: &str) -> Vec<Vec<u8>> {
     let call = nesos_api::scheduler::Call::from_json(CALL.as_bytes()).expect("valid");
@@ -38,6 +42,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
             .concat(),
         ],
         "resources" => vec![OFFER.into()],
+        "definition" => vec![APP.into(), JOB.into()],
         "wire_frame" => samples().into_iter().map(|sample| sample.bytes).collect(),
         _ => vec![CONFIG.into(), Vec::new()],
     }
