@@ -31,14 +31,8 @@ pub(super) trait Service: Sync {
     fn leader(&self) -> Result<SocketAddr>;
     /// Who lives and does not stand still.
     fn living(&self) -> Vec<SocketAddr>;
-    /// What is POSTed for a write: path and body. Each number's write is another one.
-    fn request(&self, number: usize) -> (&'static str, String);
-    /// Whether the write was accepted.
-    fn write(&self, connection: &mut Connection, number: usize) -> Result<bool> {
-        let (path, body) = self.request(number);
-        let (status, _) = connection.ask("POST", path, &body)?;
-        Ok(status == 200)
-    }
+    /// Whether the write was accepted. Each number's write is another one.
+    fn write(&self, connection: &mut Connection, number: usize) -> Result<bool>;
     /// Has it befall who leads; which one it was.
     fn strike(&mut self, blow: Blow) -> Result<usize>;
     /// Brings it back, and waits until it has everything.
@@ -57,6 +51,8 @@ pub(super) struct Connection {
     stream: TcpStream,
     /// What was read and belongs to the next answer.
     ahead: Vec<u8>,
+    /// Something was said on it already.
+    is_greeted: bool,
 }
 
 impl Connection {
@@ -71,8 +67,11 @@ impl Connection {
         let stream = TcpStream::connect_timeout(&address, LIMIT)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(LIMIT))?;
-        let ahead = Vec::new();
-        Ok(Self { stream, ahead })
+        Ok(Self {
+            stream,
+            ahead: Vec::new(),
+            is_greeted: false,
+        })
     }
 
     /// Status and body.
@@ -112,6 +111,42 @@ impl Connection {
         self.ahead = bytes.split_off(end + length);
         let body = String::from_utf8_lossy(&bytes[end..]).into_owned();
         Ok((status.context("an HTTP status")?, body))
+    }
+
+    /// Posts a write; whether it was accepted.
+    pub(super) fn post(&mut self, (path, body): (&str, String)) -> Result<bool> {
+        let (status, _) = self.ask("POST", path, &body)?;
+        Ok(status == 200)
+    }
+
+    /// Whether nothing was said on it yet.
+    pub(super) fn greet(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_greeted, true)
+    }
+
+    /// Says a word that is answered with everything until the end.
+    pub(super) fn whole(&mut self, word: &str) -> Result<String> {
+        self.stream.write_all(word.as_bytes())?;
+        let mut text = String::new();
+        self.stream.read_to_string(&mut text)?;
+        Ok(text)
+    }
+
+    /// Sends bytes with their length in four bytes before them.
+    pub(super) fn send_frame(&mut self, bytes: &[u8]) -> Result<()> {
+        let length = u32::try_from(bytes.len())?.to_be_bytes();
+        Ok(self.stream.write_all(&[&length, bytes].concat())?)
+    }
+
+    /// What comes after its length, of which at most so much is taken.
+    pub(super) fn frame(&mut self, most: usize) -> Result<Vec<u8>> {
+        let mut length = [0; 4];
+        self.stream.read_exact(&mut length)?;
+        let length = usize::try_from(u32::from_be_bytes(length))?;
+        anyhow::ensure!(length <= most, "an answer of {length} bytes");
+        let mut bytes = vec![0; length];
+        self.stream.read_exact(&mut bytes)?;
+        Ok(bytes)
     }
 
     fn more(&mut self, bytes: &mut Vec<u8>) -> Result<()> {

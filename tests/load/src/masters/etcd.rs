@@ -160,13 +160,8 @@ impl Service for Group {
         living.map(|(_, (address, _))| *address).collect()
     }
 
-    fn request(&self, number: usize) -> (&'static str, String) {
-        let body = format!(
-            r#"{{"key":"a2V5","value":"{}{}"}}"#,
-            number % 10,
-            "A".repeat(VALUE - 1)
-        );
-        ("/v3/kv/put", body)
+    fn write(&self, connection: &mut Connection, number: usize) -> Result<bool> {
+        connection.post(request(number))
     }
 
     fn strike(&mut self, blow: Blow) -> Result<usize> {
@@ -223,4 +218,14 @@ fn free_addresses() -> Result<(Vec<SocketAddr>, Vec<SocketAddr>)> {
 fn status(address: SocketAddr) -> Result<Value> {
     let (_, body) = Connection::to(address)?.ask("POST", "/v3/maintenance/status", "{}")?;
     Ok(serde_json::from_str(&body)?)
+}
+
+/// What is POSTed for a write: path and body. Each number's is another one.
+fn request(number: usize) -> (&'static str, String) {
+    let body = format!(
+        r#"{{"key":"a2V5","value":"{}{}"}}"#,
+        number % 10,
+        "A".repeat(VALUE - 1)
+    );
+    ("/v3/kv/put", body)
 }

@@ -194,12 +194,8 @@ impl Service for Group {
         living.map(|(_, (address, _))| *address).collect()
     }
 
-    fn request(&self, number: usize) -> (&'static str, String) {
-        // Another one each time, or there were nothing to agree on.
-        let weight = 1.0 + number as f64;
-        let infos = json!([{"role": "r".repeat(200), "weight": weight}]);
-        let call = json!({"type": "UPDATE_WEIGHTS", "update_weights": {"weight_infos": infos}});
-        ("/api/v1", call.to_string())
+    fn write(&self, connection: &mut Connection, number: usize) -> Result<bool> {
+        connection.post(request(number))
     }
 
     fn strike(&mut self, blow: Blow) -> Result<usize> {
@@ -272,4 +268,13 @@ fn number(text: &str, key: &str) -> Result<f64> {
     let line = text.lines().find_map(|line| line.strip_prefix(key));
     let number = line.and_then(|line| line.trim().parse().ok());
     number.with_context(|| format!("no {key}"))
+}
+
+/// What is POSTed for a write: path and body. Each number's is another one.
+pub(super) fn request(number: usize) -> (&'static str, String) {
+    // Another one each time, or there were nothing to agree on.
+    let weight = 1.0 + number as f64;
+    let infos = json!([{"role": "r".repeat(200), "weight": weight}]);
+    let call = json!({"type": "UPDATE_WEIGHTS", "update_weights": {"weight_infos": infos}});
+    ("/api/v1", call.to_string())
 }

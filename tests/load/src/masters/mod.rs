@@ -1,5 +1,6 @@
 //! Three masters on loopback: what a durable commit costs, how long nobody takes writes after the leader's end, and what they do
-//! while nothing happens; on networks of their own: how long when the leader's cable is pulled (`cuts`). Beside it, in the same minutes, etcd, if there is one.
+//! while nothing happens; on networks of their own: how long when the leader's cable is pulled (`cuts`). Beside it, in the same
+//! minutes, etcd and ZooKeeper, if they are there.
 //!
 //! Called by `main`. A write is an operator's UPDATE_WEIGHTS of a role with a name of 200 bytes: one entry of the log, answered
 //! when it is agreed on. etcd gets values of 256 bytes through its HTTP gateway.
@@ -10,6 +11,7 @@ mod etcd;
 mod group;
 mod placements;
 mod writes;
+mod zookeeper;
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
@@ -47,7 +49,12 @@ pub(crate) enum Part {
     Placements,
     /// What etcd does beside them
     Etcd,
+    /// What ZooKeeper does beside them
+    Zookeeper,
 }
+
+/// Leaders of ZooKeeper that each blow befalls: its followers wait 10 s for one that says nothing.
+const FEW: usize = 5;
 
 /// Measures all of it, or one part.
 pub(crate) async fn run(programs: &Path, only: Option<Part>) -> Result<()> {
@@ -74,9 +81,17 @@ pub(crate) async fn run(programs: &Path, only: Option<Part>) -> Result<()> {
         rows.extend(placements::run(programs).await?);
     }
     if is_wanted(Part::Etcd) {
-        match beside() {
-            Ok(theirs) => rows.extend(theirs),
+        match etcd::Group::start() {
+            Ok(Some(etcd)) => rows.extend(beside("etcd", etcd, BLOWS)?),
+            Ok(None) => eprintln!("... no etcd on this machine (Debian's etcd-server)"),
             Err(error) => eprintln!("... etcd does not run: {error:#}"),
+        }
+    }
+    if is_wanted(Part::Zookeeper) {
+        match zookeeper::Group::start_on(Vec::new()) {
+            Ok(Some(zookeeper)) => rows.extend(beside("ZooKeeper", zookeeper, FEW)?),
+            Ok(None) => eprintln!("... no ZooKeeper on this machine (scripts/setup --bench)"),
+            Err(error) => eprintln!("... ZooKeeper does not run: {error:#}"),
         }
     }
     if !rows.is_empty() {
@@ -133,15 +148,11 @@ fn outages(group: &mut Group) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// What etcd does, if there is one.
-fn beside() -> Result<Vec<Row>> {
-    let Some(mut etcd) = etcd::Group::start()? else {
-        eprintln!("... no etcd on this machine (Debian's etcd-server)");
-        return Ok(Vec::new());
-    };
-    let mut writes = serial(&etcd)?;
-    let at_once = crowd(&etcd)?;
-    let name = "etcd, three members: durable write, 1 client, p50";
+/// What others do; each blow befalls so many of their leaders.
+fn beside(whose: &str, mut service: impl Service, count: usize) -> Result<Vec<Row>> {
+    let mut writes = serial(&service)?;
+    let at_once = crowd(&service)?;
+    let name = format!("{whose}, three members: durable write, 1 client, p50");
     let mut rows = vec![
         Row::new(name, quantile(&mut writes, 0.5), "ms"),
         Row::new("  p99", quantile(&mut writes, 0.99), "ms"),
@@ -152,7 +163,7 @@ fn beside() -> Result<Vec<Row>> {
         ),
     ];
     for (blow, what) in [(Blow::Kill, "killed"), (Blow::Stop, "silent")] {
-        let mut times = without_leaders(&mut etcd, blow)?;
+        let mut times = without_leaders(&mut service, blow, count)?;
         let name = format!("  leader {what} to the next accepted write, p50");
         rows.push(Row::new(name, quantile(&mut times, 0.5), "ms"));
     }
@@ -161,7 +172,7 @@ fn beside() -> Result<Vec<Row>> {
 
 /// How long nobody takes writes when it befalls leaders; the promises are for the median and the most.
 fn befallen(group: &mut Group, blow: Blow, promises: [f64; 2]) -> Result<[Row; 2]> {
-    let mut times = without_leaders(group, blow)?;
+    let mut times = without_leaders(group, blow, BLOWS)?;
     let what = match blow {
         Blow::Kill => "killed",
         Blow::Stop => "silent",
@@ -198,9 +209,9 @@ fn flush(folder: &Path) -> Result<f64> {
 }
 
 /// How long nobody takes writes when it befalls the leader, again and again, ms.
-fn without_leaders(service: &mut impl Service, blow: Blow) -> Result<Vec<f64>> {
+fn without_leaders(service: &mut impl Service, blow: Blow, count: usize) -> Result<Vec<f64>> {
     let mut times = Vec::new();
-    for number in 0..BLOWS {
+    for number in 0..count {
         let struck = service.strike(blow)?;
         let begin = Instant::now();
         while !anybody(service, number) {

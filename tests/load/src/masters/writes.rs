@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 
 use super::client::{Connection, Service};
-use super::group::Group;
+use super::group::{Group, request};
 use crate::table::{Row, quantile};
 
 /// Writes, one after the other.
@@ -93,7 +93,7 @@ pub(super) fn at_once(group: &Group) -> Result<Vec<Row>> {
     }
     for burst in 0..BURSTS {
         for number in 0..BURST {
-            let (path, body) = group.request(burst * BURST + number);
+            let (path, body) = request(burst * BURST + number);
             connections[number % CONNECTIONS].say("POST", path, &body)?;
         }
         for number in 0..BURST {
