@@ -79,6 +79,7 @@ pub(super) const ENDPOINTS: &Endpoints = &[
         "/nesos/v1/tasks",
         "A task's files, and its end, by framework and id.",
     ),
+    ("/ping", "pong, if the master is there."),
     (
         "/quota",
         "GET, POST, DELETE /quota/ROLE: guarantees and limits of roles.",
