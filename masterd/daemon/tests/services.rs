@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::http::{Answer, get, request};
+use common::http::{Answer, Client, get, head, request};
 use common::{Master, run};
 use serde_json::{Value, json};
 
@@ -179,3 +179,63 @@ fn one_may_ask_in_several_forms() {
         assert_eq!(get(&address, "/ping").await.text(), "pong");
     });
 }
+
+/// A listener, once there is a place for it.
+async fn place(address: &str) -> Client {
+    loop {
+        let mut client = Client::connect(address).await;
+        client.send(&head("GET", "/v2/events", &[], 0)).await;
+        if client.head().await.status == 200 {
+            return client;
+        }
+    }
+}
+
+/// As many as may be at a time.
+const MAX_LISTENERS: usize = 32;
+
+#[test]
+fn listeners_hear_what_they_want_and_who_does_not_read_is_cut_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let master = Master::start(dir.path(), 0, &[]);
+    let address = master.address();
+    run(async {
+        let mut listeners = Vec::new();
+        for _ in 0..MAX_LISTENERS {
+            let mut client = Client::connect(&address).await;
+            let path = "/v2/events?event_type=deployment_success&event_type=deployment_failed";
+            client.send(&head("GET", path, &[], 0)).await;
+            let answer = client.head().await;
+            assert_eq!(answer.status, 200);
+            assert_eq!(answer.header("content-type"), Some("text/event-stream"));
+            listeners.push(client);
+        }
+        assert_eq!(get(&address, "/v2/events").await.status, 503);
+        let app = r#"{"id":"none","cmd":"x","instances":0}"#;
+        let made = ask(&address, "POST", "/v2/apps", app).await.json();
+        let told = loop {
+            let chunk = listeners[0].chunk().await.unwrap();
+            let text = String::from_utf8(chunk).unwrap();
+            if let Some(data) = text.split("data: ").nth(1) {
+                break serde_json::from_str::<Value>(data).unwrap();
+            }
+        };
+        assert_eq!(told["eventType"], "deployment_success");
+        assert_eq!(told["id"], made["deployments"][0]["id"]);
+        drop(listeners);
+
+        // The others' places are free as soon as their ends were noticed.
+        let place = tokio::time::timeout(common::DEADLINE, place(&address));
+        let mut slow = place.await.unwrap();
+        let big = format!(r#"{{"labels":{{"k":"{}"}}}}"#, "x".repeat(30_000));
+        for _ in 0..MAX_PUTS {
+            let path = "/v2/apps/none?force=true";
+            assert_eq!(ask(&address, "PUT", path, &big).await.status, 200);
+        }
+        assert!(slow.ends().await);
+    });
+    master.wait_log("it reads too slowly");
+}
+
+/// Far more than what waits for a listener and what the kernel takes of it: each is told in several events of 30 kB.
+const MAX_PUTS: usize = 200;

@@ -4,6 +4,8 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -30,8 +32,27 @@ enum Content {
     Whole(Option<Bytes>),
     Rendered(Box<Reader>),
     Stream(StreamBody),
-    Lines(mpsc::Receiver<Bytes>),
+    Lines(Lines),
     Forwarded(Incoming),
+}
+
+/// Pieces on their way to a reader.
+#[derive(Debug)]
+pub(super) struct Lines {
+    /// What is to be sent.
+    pub(super) pieces: mpsc::Receiver<Bytes>,
+    /// Bytes of these.
+    pub(super) queued: Arc<AtomicUsize>,
+}
+
+impl Lines {
+    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let piece = self.pieces.poll_recv(context);
+        if let Poll::Ready(Some(piece)) = &piece {
+            self.queued.fetch_sub(piece.len(), Ordering::Relaxed);
+        }
+        piece
+    }
 }
 
 impl Body {
@@ -82,7 +103,7 @@ impl Body {
     }
 
     /// Pieces as they come from there.
-    pub(super) fn lines(lines: mpsc::Receiver<Bytes>) -> Self {
+    pub(super) fn lines(lines: Lines) -> Self {
         Self {
             content: Content::Lines(lines),
             busy: None,
@@ -128,7 +149,7 @@ impl hyper::body::Body for Body {
                 .poll_record(context)
                 .map(|record| record.map(|r| Ok(Frame::data(r.into())))),
             Content::Lines(lines) => lines
-                .poll_recv(context)
+                .poll_piece(context)
                 .map(|piece| piece.map(|piece| Ok(Frame::data(piece.into())))),
             Content::Forwarded(body) => {
                 let piece = Pin::new(body).poll_frame(context);

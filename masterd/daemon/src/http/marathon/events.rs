@@ -1,9 +1,10 @@
 //! `/v2/events`: what happens, told to whoever listens, as server-sent events.
 //!
 //! Called by `mod`. A task for each listener turns what the scheduler tells into lines. Invariants: there are at most [`MAX_LISTENERS`], each is
-//! at most [`MAX_BEHIND`] events behind, and who reads more slowly is cut off; a stream ends with the leadership.
+//! at most [`MAX_BEHIND`] events and [`MAX_BYTES`] behind, and who reads more slowly is cut off; a stream ends with the leadership.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,12 +21,14 @@ use super::view::{self, Embed};
 use super::{Answer, Asked, answer, refuse, seen, stopping};
 use crate::gate::Control;
 use crate::http::App;
-use crate::http::answer::Body;
+use crate::http::answer::{Body, Lines};
 
 /// At a time: each holds a connection and some memory. Proxies and page servers of a cluster are a handful.
-pub(super) const MAX_LISTENERS: usize = 64;
+pub(super) const MAX_LISTENERS: usize = 32;
 /// Events that a listener may be behind: some for each task of a large deployment.
 const MAX_BEHIND: usize = 256;
+/// Bytes that a listener may be behind; one event always fits. With all listeners together 16 MB.
+const MAX_BYTES: usize = 512 * 1024;
 /// Lines that say nothing, so that a connection that is dead is found out.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
@@ -42,12 +45,18 @@ pub(super) async fn listen(asked: &Asked<'_>) -> Answer {
     })?;
     let posts = app.marathon.posts.subscribe();
     let told = app.engine.listen().await.ok_or_else(stopping)?;
-    let (lines, body) = mpsc::channel(MAX_BEHIND);
+    let (lines, pieces) = mpsc::channel(MAX_BEHIND);
+    let queued = Arc::new(AtomicUsize::new(0));
+    let body = Lines {
+        pieces,
+        queued: Arc::clone(&queued),
+    };
     let listener = Listener {
         remote: asked.context.peer.address.to_string(),
         wanted: asked.query.all("event_type").map(str::to_owned).collect(),
         control: Arc::clone(&asked.context.control),
         lines,
+        queued,
         app,
         _place: place,
     };
@@ -65,6 +74,8 @@ struct Listener {
     wanted: Vec<String>,
     control: Arc<Control>,
     lines: mpsc::Sender<Bytes>,
+    /// Bytes of what waits there.
+    queued: Arc<AtomicUsize>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -88,7 +99,7 @@ impl Listener {
                     Err(RecvError::Lagged(_)) => return self.cut(),
                 },
                 _ = heartbeat.tick() => {
-                    if self.lines.try_send(Bytes::from_static(b"\r\n")).is_err() {
+                    if !self.push(Bytes::from_static(b"\r\n")) {
                         return self.cut();
                     }
                     continue;
@@ -97,12 +108,19 @@ impl Listener {
             };
             let wall = (Clock::wall() * 1000.0) as u64;
             for event in events.iter().filter(|event| self.wants(event)) {
-                if self.lines.try_send(event.text(wall).into()).is_err() {
+                if !self.push(event.text(wall).into()) {
                     return self.cut();
                 }
             }
         }
         self.post(Event::detached(&self.remote));
+    }
+
+    /// Queues a piece. `false`: the reader is gone or too slow.
+    fn push(&self, piece: Bytes) -> bool {
+        let len = piece.len();
+        let queued = self.queued.fetch_add(len, Ordering::Relaxed);
+        (queued == 0 || queued + len <= MAX_BYTES) && self.lines.try_send(piece).is_ok()
     }
 
     fn wants(&self, event: &Event) -> bool {
