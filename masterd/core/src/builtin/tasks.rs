@@ -210,12 +210,12 @@ impl Builtin {
                 continue;
             };
             let since = self.instances.get(&task).and_then(|one| one.unreachable);
-            let facts = self.services.get(&id).map(|service| &service.facts);
-            let expunged = facts.and_then(|facts| facts.expunge_after);
-            if since
-                .zip(expunged)
-                .is_some_and(|(since, after)| since + after <= now)
-            {
+            let service = self.services.get(&id);
+            let expunge_after = service.map_or(Some(Duration::from_ticks(0)), |service| {
+                service.facts.expunge_after
+            });
+            let expunged = since.zip(expunge_after);
+            if expunged.is_some_and(|(since, after)| since + after <= now) {
                 self.instances.remove(&task);
                 if let Some(all) = self.of_service.get_mut(&id) {
                     all.remove(&task);

@@ -268,3 +268,48 @@ fn who_is_killed_by_hand_is_replaced_at_once() {
     let service = world.builtin.service("/web").unwrap();
     assert_eq!(world.builtin.delay(service, world.now), None::<Duration>);
 }
+
+#[test]
+fn what_cannot_be_reached_does_not_hold_a_removal_up() {
+    let mut world = World::new(1);
+    let waits = masterd_core::builtin::ServiceFacts {
+        inactive_after: None,
+        expunge_after: None,
+        ..facts(1)
+    };
+    assert!(world.put("/web", waits, true));
+    world.disconnect(0);
+    world.pass(1000);
+    assert_eq!(world.registry.instances().count(), 1, "it is waited for");
+    world.remove("/web");
+    world.pass(1);
+    assert_eq!(world.registry.instances().count(), 0);
+    assert_eq!(
+        ended(&world),
+        [("d1".to_owned(), true), ("d2".to_owned(), true)]
+    );
+    world.connect(0);
+    world.pass(700);
+    assert_eq!(world.running(), [], "what comes back is ended");
+}
+
+#[test]
+fn who_was_found_ill_is_not_started_again_at_once() {
+    let mut world = World::new(1);
+    let checked = masterd_core::builtin::ServiceFacts {
+        is_checked: true,
+        ..facts(1)
+    };
+    assert!(world.put("/web", checked, true));
+    let (board, key) = world.running().remove(0);
+    // As the agent ends it.
+    world.turn_as(board, &key, TaskState::Killed, Some(false));
+    world.settle();
+    let service = world.builtin.service("/web").unwrap();
+    assert_eq!(
+        world.builtin.delay(service, world.now),
+        Some(Duration::from_secs(1))
+    );
+    world.pass(2);
+    assert_eq!(tasks(&world, "/web").len(), 1);
+}

@@ -268,6 +268,11 @@ impl World {
             assert_eq!(check::violations(&self.master), Vec::<String>::new());
             self.told.extend(self.builtin.take_told());
             if ready.is_idle() {
+                let due = self.builtin.deadline();
+                assert!(
+                    due.is_none_or(|due| due > self.now),
+                    "it has nothing to do and does not rest"
+                );
                 return;
             }
             for command in &ready.commands {
