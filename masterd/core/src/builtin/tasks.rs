@@ -256,7 +256,8 @@ fn is_failure(status: &TaskStatus, instance: &Instance) -> bool {
         Lost | Dropped | Gone | GoneByOperator | Unknown
     );
     // Its agent kills it when its health checks have failed too often.
-    let is_ill = instance.health.is_alive == Some(false);
+    let newest = status.healthy.or(instance.health.is_alive);
+    let is_ill = newest == Some(false);
     let is_killed = instance.is_dying() || (status.state == Killed && !is_ill);
     let is_stale_offer = status.reason == Some(Reason::InvalidOffers);
     !is_lost && !is_killed && !is_stale_offer
