@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)] // Each test file uses its part; a failed step of a test may panic.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -230,6 +231,24 @@ pub fn secret(config: &str) -> v1::Secret {
     }
 }
 
+/// How many ports are tried: one that was free may be another test's a moment later.
+const PORTS: usize = 5;
+/// How long who listens there may take to answer.
+const PROBE: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Whether it is the registry that answers there, and not somebody who took the port before it.
+fn is_registry(port: u16) -> bool {
+    let probe = || {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_read_timeout(Some(PROBE))?;
+        stream.write_all(b"GET /v2/ HTTP/1.0\r\n\r\n")?;
+        let mut head = [0; 512];
+        let length = stream.read(&mut head)?;
+        Ok::<_, std::io::Error>(String::from_utf8_lossy(&head[..length]).into_owned())
+    };
+    probe().is_ok_and(|head| head.contains("Docker-Distribution-Api-Version"))
+}
+
 /// The registry.
 pub struct Server {
     process: Child,
@@ -241,6 +260,16 @@ pub struct Server {
 impl Server {
     /// With `has_login` it lets in only ada, whose password is `secret`.
     pub async fn start(has_login: bool) -> Self {
+        for _ in 0..PORTS {
+            if let Some(server) = Self::try_start(has_login).await {
+                return server;
+            }
+        }
+        panic!("docker-registry ended on each of {PORTS} ports");
+    }
+
+    /// On a port that was free a moment ago; `None` if it is taken by now, so that the registry ends.
+    async fn try_start(has_login: bool) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = free.local_addr().unwrap().port();
@@ -260,16 +289,20 @@ impl Server {
         let process = command
             .spawn()
             .expect("docker-registry is missing: scripts/setup --tests installs it");
-        until("the registry", || {
-            std::net::TcpStream::connect(("127.0.0.1", port)).ok()
-        })
-        .await;
-        Self {
+        let mut server = Self {
             process,
             port,
             has_login,
             _folder: folder,
-        }
+        };
+        let is_there = until("the registry", || {
+            let has_ended = server.process.try_wait().unwrap().is_some();
+            match has_ended {
+                true => Some(false),
+                false => is_registry(port).then_some(true),
+            }
+        });
+        is_there.await.then_some(server)
     }
 
     /// `host:port`
