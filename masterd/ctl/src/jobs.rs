@@ -45,7 +45,7 @@ fn definition(args: &JobAddArgs) -> Value {
     let environment = environment.map(|(name, value)| json!({"name": name, "value": value}));
     let mut definition = json!({
         "name": args.name, "command": args.command, "cpus": args.cpus, "mem": args.mem,
-        "retries": args.retries, "environmentVariables": environment.collect::<Vec<_>>(),
+        "disk": args.disk, "retries": args.retries, "environmentVariables": environment.collect::<Vec<_>>(),
     });
     match &args.schedule {
         Some(schedule) => definition["schedule"] = json!(schedule),

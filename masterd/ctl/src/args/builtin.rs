@@ -160,6 +160,9 @@ pub(crate) struct JobAddArgs {
     /// Memory of a run in MiB
     #[arg(long, default_value = "32", value_parser = positive)]
     pub(crate) mem: f64,
+    /// Disk of a run in MiB
+    #[arg(long, default_value = "16", value_parser = positive)]
+    pub(crate) disk: f64,
     /// Environment variable; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = variable)]
     pub(crate) env: Vec<(String, String)>,
