@@ -19,6 +19,16 @@ use crate::output::{self, Progress, number};
 const ASK_EVERY: Duration = Duration::from_millis(250);
 /// Largest definition that is read; the master takes less.
 const MAX_DEFINITION: u64 = 1024 * 1024;
+/// Of [`row`].
+const HEADINGS: [&str; 7] = [
+    "SERVICE",
+    "INSTANCES",
+    "READY",
+    "STATE",
+    "CPUS",
+    "MEM",
+    "COMMAND",
+];
 
 /// `nesos service`.
 pub(crate) async fn run(
@@ -125,16 +135,7 @@ async fn list(client: &Client, output: Output) -> Result<(), Failure> {
     if output == Output::Json {
         return apps.into_iter().try_for_each(output::json);
     }
-    let headings = [
-        "SERVICE",
-        "INSTANCES",
-        "READY",
-        "STATE",
-        "CPUS",
-        "MEM",
-        "COMMAND",
-    ];
-    output::table(&headings, &apps.map(row).collect::<Vec<_>>())
+    output::table(&HEADINGS, &apps.map(row).collect::<Vec<_>>())
 }
 
 fn row(app: &Value) -> Vec<String> {
@@ -176,16 +177,7 @@ async fn show(client: &Client, service: &str, output: Output) -> Result<(), Fail
     if output == Output::Json {
         return output::json(&app);
     }
-    let headings = [
-        "SERVICE",
-        "INSTANCES",
-        "READY",
-        "STATE",
-        "CPUS",
-        "MEM",
-        "COMMAND",
-    ];
-    output::table(&headings, &[row(&app)])?;
+    output::table(&HEADINGS, &[row(&app)])?;
     if let Some(failure) = app.get("lastTaskFailure").filter(|one| one.is_object()) {
         let told = ["timestamp", "state", "host", "message"].map(|key| text(failure, key));
         output::line(&format!(
