@@ -31,6 +31,29 @@ struct Choice {
     share: Share,
 }
 
+/// How many instances agents have, counted once for all that is placed.
+#[derive(Default)]
+struct Crowd {
+    /// Of all services and jobs.
+    all: BTreeMap<AgentId, usize>,
+    /// Of what is being placed, made by the same definition.
+    kin: BTreeMap<AgentId, usize>,
+}
+
+impl Crowd {
+    fn add(&mut self, agent: &AgentId) {
+        for counts in [&mut self.all, &mut self.kin] {
+            *counts.entry(agent.clone()).or_default() += 1;
+        }
+    }
+
+    /// Fewest of the kind first, then fewest of all.
+    fn rank(&self, agent: &AgentId) -> (usize, usize) {
+        let count = |counts: &BTreeMap<_, usize>| counts.get(agent).copied().unwrap_or(0);
+        (count(&self.kin), count(&self.all))
+    }
+}
+
 impl Builtin {
     /// Has the master send offers while something waits for one, and none otherwise.
     pub(super) fn ask_for_offers(&mut self) {
@@ -56,7 +79,11 @@ impl Builtin {
             launches: Vec::new(),
         });
         let mut open: Vec<Open> = open.collect();
-        self.place_runs(&mut open, master);
+        let mut crowd = Crowd::default();
+        for instance in self.instances.values() {
+            crowd.add(&instance.record.agent);
+        }
+        self.place_runs(&mut open, &mut crowd, master);
         let due = self
             .services
             .values()
@@ -66,7 +93,7 @@ impl Builtin {
             .collect();
         due.sort();
         for (_, id) in due {
-            self.place_service(&id, &mut open, master);
+            self.place_service(&id, &mut open, &mut crowd, master);
         }
         self.use_offers(open);
     }
@@ -77,10 +104,11 @@ impl Builtin {
     }
 
     /// What is to run at a time comes before what is to run always.
-    fn place_runs(&mut self, open: &mut [Open], master: &Master) {
+    fn place_runs(&mut self, open: &mut [Open], crowd: &mut Crowd, master: &Master) {
         for run in std::mem::take(&mut self.runs) {
+            crowd.kin.clear();
             let job = self.jobs.get(&run.job);
-            let choice = job.and_then(|job| self.choose(&job.facts().need, None, open, master));
+            let choice = job.and_then(|job| self.choose(&job.facts().need, crowd, open, master));
             let (Some(job), Some(choice)) = (job, choice) else {
                 self.runs.push(run);
                 continue;
@@ -91,25 +119,31 @@ impl Builtin {
                 attempt: run.attempt,
             };
             let what = (definition, 0, run.arguments);
+            crowd.add(&open[choice.at].offer.agent);
             self.launch(run.task.clone(), owner, what, choice, open);
             self.jobs.started(&run.task, self.moment.wall);
         }
         self.obey_jobs();
     }
 
-    fn place_service(&mut self, id: &str, open: &mut [Open], master: &Master) {
-        loop {
-            let Some(service) = self.services.get(id).filter(|service| service.waiting > 0) else {
-                return;
-            };
-            let changed = service.changed();
-            let owner = Owner::Service {
-                id: id.to_owned(),
-                version: changed,
-            };
-            let choice = self.choose(&service.facts.need, Some(&owner), open, master);
-            let definition = service.current().map(|current| current.definition.clone());
-            let (version, need) = (service.version(), self.next_task);
+    fn place_service(&mut self, id: &str, open: &mut [Open], crowd: &mut Crowd, master: &Master) {
+        let Some(service) = self.services.get(id) else {
+            return;
+        };
+        let owner = Owner::Service {
+            id: id.to_owned(),
+            version: service.changed(),
+        };
+        let definition = service.current().map(|current| current.definition.clone());
+        let definition = definition.unwrap_or_default();
+        let version = service.version();
+        crowd.kin.clear();
+        let kin = self.instances_of(id).filter(|one| one.counts());
+        for one in kin.filter(|one| one.record.owner == owner) {
+            *crowd.kin.entry(one.record.agent.clone()).or_default() += 1;
+        }
+        while let Some(service) = self.services.get(id).filter(|one| one.waiting > 0) {
+            let choice = self.choose(&service.facts.need, crowd, open, master);
             let Some(service) = self.services.get_mut(id) else {
                 return;
             };
@@ -119,43 +153,32 @@ impl Builtin {
             };
             service.waiting -= 1;
             let flat = id.trim_start_matches('/').replace('/', "_");
-            let task = TaskId::new(format!("{flat}.{}-{need}", self.start));
+            let task = TaskId::new(format!("{flat}.{}-{}", self.start, self.next_task));
             self.next_task += 1;
-            let definition = definition.unwrap_or_default();
-            self.launch(task, owner, (definition, version, None), choice, open);
+            crowd.add(&open[choice.at].offer.agent);
+            let what = (definition.clone(), version, None);
+            self.launch(task, owner.clone(), what, choice, open);
         }
     }
 
-    /// Where an instance is to go: of the agents that suit it and have room, the one with the fewest of its kind, then with the fewest.
-    fn choose(
-        &self,
-        need: &Need,
-        owner: Option<&Owner>,
-        open: &[Open],
-        master: &Master,
-    ) -> Option<Choice> {
-        let is_kin = |one: &&Instance| owner.is_some_and(|owner| one.record.owner == *owner);
-        let kin = self
-            .instances
-            .values()
-            .filter(|one| one.counts())
-            .filter(is_kin);
-        let kin: Vec<&AgentId> = kin.map(|one| &one.record.agent).collect();
-        let others = kin.iter().filter_map(|agent| master.agent(agent));
-        let others: Vec<Place<'_>> = others.map(Place::of).collect();
-        let mut held: BTreeMap<&AgentId, usize> = BTreeMap::new();
-        for instance in self.instances.values() {
-            *held.entry(&instance.record.agent).or_default() += 1;
-        }
+    /// Where an instance is to go: of the agents that suit it and have room, the one that comes first by [`Crowd::rank`].
+    fn choose(&self, need: &Need, crowd: &Crowd, open: &[Open], master: &Master) -> Option<Choice> {
+        let others: Vec<Place<'_>> = match need.constraints.is_empty() {
+            true => Vec::new(),
+            false => {
+                let kin = crowd.kin.iter();
+                let kin = kin.filter_map(|(agent, count)| Some((master.agent(agent)?, *count)));
+                kin.flat_map(|(agent, count)| std::iter::repeat_n(Place::of(agent), count))
+                    .collect()
+            }
+        };
         let mut best: Option<((usize, usize), Choice)> = None;
         for (at, open) in open.iter().enumerate() {
-            let agent = &open.offer.agent;
-            if self.is_down(&open.offer) || !allow(&need.constraints, place(&open.offer), &others) {
-                continue;
-            }
-            let of_kind = kin.iter().filter(|other| **other == agent).count();
-            let rank = (of_kind, held.get(agent).copied().unwrap_or(0));
-            if best.as_ref().is_some_and(|(best, _)| *best <= rank) {
+            let rank = crowd.rank(&open.offer.agent);
+            if best.as_ref().is_some_and(|(best, _)| *best <= rank)
+                || self.is_down(&open.offer)
+                || !allow(&need.constraints, place(&open.offer), &others)
+            {
                 continue;
             }
             if let Some(share) = take(need, &open.free, self.last_port) {

@@ -313,3 +313,13 @@ fn who_was_found_ill_is_not_started_again_at_once() {
     world.pass(2);
     assert_eq!(tasks(&world, "/web").len(), 1);
 }
+
+#[test]
+fn thousands_are_spread_evenly() {
+    let mut world = World::new(100);
+    let mut many = facts(3000);
+    many.need.ports.clear();
+    assert!(world.put("/web", many, true));
+    let per_board: BTreeSet<usize> = world.boards.iter().map(|one| one.tasks.len()).collect();
+    assert_eq!(per_board, BTreeSet::from([30]));
+}
