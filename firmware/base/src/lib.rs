@@ -9,5 +9,6 @@ pub mod backoff;
 #[cfg(feature = "config")]
 pub mod cluster_config;
 pub mod restart;
+pub mod slots;
 pub mod time;
 pub mod token;
