@@ -6,6 +6,7 @@
 extern crate alloc;
 
 pub mod backoff;
+pub mod bundle;
 #[cfg(feature = "config")]
 pub mod cluster_config;
 pub mod restart;
