@@ -8,6 +8,8 @@
 //! cryptography: callers bring SHA-256 and Ed25519. Called by the image builder (writes), a board's updater (reads, installs), agents and
 //! masters (serve ranges). Invariant: a parsed header is sound in itself: names are plain file names, chunks add up to files.
 
+pub mod key;
+
 use crate::slots::Slot;
 use alloc::format;
 use alloc::string::String;

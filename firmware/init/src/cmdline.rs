@@ -1,5 +1,8 @@
 //! The kernel's command line as far as `init` reads it. Pure. Unknown words are the kernel's and are left alone.
 
+use crate::slots::Loader;
+use nesos_base::slots::Slot;
+
 /// Options that begin with `nesos.`, and the kernel's own idea of the root.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct CommandLine {
@@ -9,6 +12,14 @@ pub(crate) struct CommandLine {
     pub(crate) shell: bool,
     /// `nesos.watchdog=off`: leave the watchdog alone. QEMU's Raspberry Pi restarts at once when it is armed.
     pub(crate) no_watchdog: bool,
+    /// `nesos.boot=uboot|efi`: the boot loader that knows slots; without one there are none.
+    pub(crate) loader: Option<Loader>,
+    /// `nesos.slot=a|b`: the slot that was started.
+    pub(crate) slot: Option<Slot>,
+    /// `nesos.trial=1`: that slot has yet to prove itself (U-Boot; systemd-boot tells by the entry's name).
+    pub(crate) trial: bool,
+    /// `nesos.fallback=a|b`: this slot was to be started and did not come up or could not be loaded (U-Boot).
+    pub(crate) fallback: Option<Slot>,
     /// `nesos.*` words that mean nothing to this version, for a warning.
     pub(crate) unknown: Vec<String>,
 }
@@ -27,6 +38,14 @@ impl CommandLine {
                 ("shell", "0") => line.shell = false,
                 ("watchdog", "off") => line.no_watchdog = true,
                 ("watchdog", "on") => line.no_watchdog = false,
+                ("boot", text) if Loader::parse(text).is_some() => {
+                    line.loader = Loader::parse(text)
+                }
+                ("slot", text) if Slot::parse(text).is_some() => line.slot = Slot::parse(text),
+                ("trial", "1") => line.trial = true,
+                ("fallback", text) if Slot::parse(text).is_some() => {
+                    line.fallback = Slot::parse(text);
+                }
                 _ => line.unknown.push(word.to_owned()),
             }
         }
@@ -47,5 +66,22 @@ mod tests {
         assert!(line.shell && line.no_watchdog);
         assert_eq!(line.unknown, ["nesos.disc=x"]);
         assert_eq!(CommandLine::parse(""), CommandLine::default());
+    }
+
+    #[test]
+    fn the_boot_loaders_words_are_read() {
+        let line = CommandLine::parse("nesos.slot=b nesos.boot=uboot nesos.trial=1");
+        assert_eq!(
+            (line.slot, line.loader, line.trial, line.fallback),
+            (Some(Slot::B), Some(Loader::UBoot), true, None)
+        );
+        let line = CommandLine::parse("nesos.slot=a nesos.boot=efi nesos.fallback=b");
+        assert_eq!(
+            (line.slot, line.loader, line.trial, line.fallback),
+            (Some(Slot::A), Some(Loader::Efi), false, Some(Slot::B))
+        );
+        let line = CommandLine::parse("nesos.slot=c nesos.boot=grub");
+        assert_eq!((line.slot, line.loader), (None, None));
+        assert_eq!(line.unknown, ["nesos.slot=c", "nesos.boot=grub"]);
     }
 }

@@ -1,7 +1,8 @@
 //! `init`, PID 1 of the appliance: boots by a list of phases, then supervises masterd and agentd, reaps orphans,
 //! feeds the watchdog, keeps the log ring, and ends the board in order.
 //!
-//! Not a service manager: what runs is decided by the role in cluster.toml. The kernel starts it as /init.
+//! Called `nesos-update` it is the updater instead (`update`): the two share how slots are kept, and a second program would be another
+//! 250 KB. Not a service manager: what runs is decided by the role in cluster.toml. The kernel starts it as /init.
 //! Invariant: it never waits for what it supervises, and nothing that a daemon, a file or the network does ends it.
 
 mod board;
@@ -20,7 +21,9 @@ mod root_disk;
 mod runtime;
 mod services;
 mod shutdown;
+mod slots;
 mod supervise;
+mod update;
 mod watchdog;
 
 use board::Board;
@@ -42,6 +45,13 @@ const SIGNALS: [Signal; 5] = [
 ];
 
 fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let Some((name, rest)) = arguments.split_first()
+        && std::process::id() != 1
+        && update::is_called(name)
+    {
+        std::process::exit(update::run(rest));
+    }
     if std::process::id() != 1 {
         eprintln!("init: this is PID 1 of a Nesos board and does nothing as another process");
         std::process::exit(2);

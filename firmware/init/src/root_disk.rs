@@ -55,7 +55,8 @@ pub(crate) fn read_mbr(path: &Path) -> std::io::Result<[u8; 512]> {
     Ok(mbr)
 }
 
-fn of_root() -> Option<PathBuf> {
+/// The disk that holds the root.
+pub(crate) fn of_root() -> Option<PathBuf> {
     let device = fs::metadata("/").ok()?.dev();
     let (major, minor) = (
         nesos_sys::block::major(device),

@@ -116,6 +116,12 @@ pub fn file_system_size(mount_point: &Path) -> Result<(u64, u64), BlockError> {
         .map_err(|errno| control("size", mount_point, errno))
 }
 
+/// Lets the kernel forget what it has of `file` in memory, so that the next read is of the disk. What is not written yet stays.
+pub fn forget_cached(file: &File) -> io::Result<()> {
+    let advice = nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED;
+    Ok(nix::fcntl::posix_fadvise(file, 0, 0, advice)?)
+}
+
 /// Makes `length` bytes from `start` read as zero, by the device's own means where it has some. `path` is for errors.
 pub fn zero(device: &File, path: &Path, start: u64, length: u64) -> Result<(), BlockError> {
     // SAFETY: the descriptor is open and the range is a valid pair of u64 for the length of the call.

@@ -90,6 +90,18 @@ pub fn remount_read_only(path: &str) -> Result<(), MountError> {
     })
 }
 
+/// Makes an existing read-only mount writable; its other restrictions are named again, since a remount forgets them.
+pub fn remount_writable(path: &str, restrictions: MsFlags) -> Result<(), MountError> {
+    let flags = MsFlags::MS_REMOUNT | restrictions;
+    nix_mount(None::<&str>, path, None::<&str>, flags, None::<&str>).map_err(|errno| {
+        MountError::Mount {
+            fstype: "writable".to_owned(),
+            path: path.to_owned(),
+            errno,
+        }
+    })
+}
+
 /// Makes every mount below `/` private or shared with children; `init` makes them private so that a task's mounts
 /// stay in the task's namespace.
 pub fn make_private(path: &str) -> Result<(), MountError> {
