@@ -54,6 +54,12 @@ pub(crate) const TABLE: Table = Table {
             None,
             "cluster.toml with join token, name, resources; flags win over it",
         ),
+        flag(
+            "self_test",
+            Kind::Path,
+            None,
+            "file in which to say, once a master has been joined, whether a container can be run: ok or why not",
+        ),
         flag("ip", Kind::Text, Some("0.0.0.0"), "address to listen on"),
         flag(
             "port",

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ use crate::view::View;
 use crate::{gc, volumes};
 
 mod act;
+mod self_test;
 
 /// Events that wait for the loop; senders wait beyond it.
 const MAX_EVENTS: usize = 256;
@@ -111,6 +113,8 @@ struct Daemon {
     look_at: Option<tokio::time::Instant>,
     last_gc: tokio::time::Instant,
     is_stopping: bool,
+    /// Where to say how the self-test went, until it has begun.
+    self_test: Option<PathBuf>,
 }
 
 impl Daemon {
@@ -172,6 +176,7 @@ impl Daemon {
             last_gc: now,
             own_events: VecDeque::new(),
             is_stopping: false,
+            self_test: settings.self_test.clone(),
             settings,
             agent,
             containers,
@@ -199,6 +204,7 @@ impl Daemon {
         self.step(Event::Tick);
         loop {
             let deadline = self.obey_all();
+            self.self_test();
             if self.is_stopping {
                 let own = self.containers.borrow().end_own();
                 own.await;

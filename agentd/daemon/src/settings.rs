@@ -98,6 +98,8 @@ pub(crate) struct Settings {
     pub(crate) reconfiguration: Reconfiguration,
     /// Where the CAs of HTTPS servers are, if anywhere.
     pub(crate) authorities: Option<PathBuf>,
+    /// Where to write how a test of this agent went, if one is to be made.
+    pub(crate) self_test: Option<PathBuf>,
     /// Who may change something through the HTTP server.
     pub(crate) access: Access,
 }
@@ -167,6 +169,7 @@ impl Settings {
                 .then(|| domain::location(&work_dir)),
             reconfiguration: reconfiguration(&flags),
             authorities: authorities(&flags)?,
+            self_test: flags.path("self_test"),
             access: access(&flags)?,
             work_dir,
             runtime_dir,

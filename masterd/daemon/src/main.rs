@@ -35,6 +35,7 @@ mod join;
 mod link;
 mod options;
 mod pace;
+mod ready;
 mod replica;
 mod server;
 
@@ -130,6 +131,9 @@ async fn run(options: Options) -> anyhow::Result<()> {
     };
     let serving = tokio::spawn(server.run(listener));
     let announcing = announce(&options, &about, &engine);
+    if let Some(file) = options.ready_file.clone() {
+        tokio::spawn(ready::tell(file, engine.follow_standing()));
+    }
     tokio::spawn(nesos_shell::settle::release_startup_code());
     runner.run(stopped()?).await?;
     serving.abort();

@@ -52,6 +52,8 @@ pub(crate) struct Options {
     pub(crate) election_timeout: Duration,
     /// What to do instead of serving.
     pub(crate) recovery: Option<Recovery>,
+    /// What to make when this master has found its place, if anything.
+    pub(crate) ready_file: Option<PathBuf>,
     /// mDNS.
     pub(crate) mdns: Mode,
     /// Who may write.
@@ -141,6 +143,7 @@ impl Options {
                 values.number("election_timeout_ms").unwrap_or_default(),
             ),
             recovery: recovery(&values)?,
+            ready_file: values.path("ready_file"),
             mdns: Mode::parse(values.text_or_empty("mdns")),
             access: access(&values)?,
             takes_plain: values.text_or_empty("agent_tls") == "optional",

@@ -227,7 +227,7 @@ fn of_executor(executor: &FrameworkExecutor) -> TaskSpec {
 }
 
 /// What there is of a container in which nothing is a framework's.
-fn nobodys(framework: FrameworkId) -> TaskSpec {
+pub(crate) fn nobodys(framework: FrameworkId) -> TaskSpec {
     TaskSpec {
         key: TaskKey {
             framework,

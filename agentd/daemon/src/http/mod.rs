@@ -39,6 +39,8 @@ mod operator;
 mod route;
 mod sessions;
 
+pub(crate) use containers::nobodys;
+
 /// Connections at a time beside the streams of executors: scrapers, people, calls; more are closed at once.
 const MAX_CONNECTIONS: usize = 64;
 /// How long a client may take for its first request's head.

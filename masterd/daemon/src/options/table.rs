@@ -100,6 +100,12 @@ pub(crate) const TABLE: Table = Table {
             "A backup (nesos master backup): makes a new work_dir that of the only master of a new group with it, and ends.",
         ),
         flag(
+            "ready_file",
+            Kind::Path,
+            None,
+            "A file that is made when this master has found its place in a group: it leads, or knows who does.",
+        ),
+        flag(
             "mdns",
             Kind::Text,
             Some("off"),
