@@ -8,6 +8,7 @@ use crate::journal::Journal;
 use crate::phase::console_line;
 use crate::runtime::Bell;
 use crate::services::Services;
+use crate::trial::Trial;
 use embassy_time::Instant;
 use nesos_base::cluster_config::ClusterConfig;
 use nesos_sys::console::Console;
@@ -57,6 +58,10 @@ pub(crate) struct Board {
     pub(crate) journal: Journal,
     /// The daemons.
     pub(crate) services: Services,
+    /// The trial of the slot that runs, if it is on one.
+    pub(crate) trial: RefCell<Option<Trial>>,
+    /// The first phase of the boot that failed.
+    pub(crate) failed_phase: Cell<Option<&'static str>>,
     ending: Cell<Option<Ending>>,
     /// Rings when the board is asked to end.
     pub(crate) ending_asked: Bell,
@@ -77,6 +82,8 @@ impl Board {
             booted: Cell::new(false),
             journal: Journal::new(Instant::now()),
             services: Services::default(),
+            trial: RefCell::default(),
+            failed_phase: Cell::new(None),
             ending: Cell::new(None),
             ending_asked: Bell::default(),
         }

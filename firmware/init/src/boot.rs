@@ -7,7 +7,9 @@
 use crate::board::{BOOT, Board, CLUSTER_TOML, Configuration};
 use crate::cmdline::CommandLine;
 use crate::phase::{Outcome, Phase, Sequence, Step};
-use crate::{data, identity, journal, network, power_button, root_disk, services, watchdog};
+use crate::{
+    data, identity, journal, network, power_button, root_disk, runtime, services, trial, watchdog,
+};
 use embassy_time::{Duration, Instant, Timer, with_timeout};
 use nesos_base::cluster_config::{ClusterConfig, DEFAULT_CLUSTER, MAX_FILE};
 use nesos_sys::mount::{Mount, MsFlags, make_private, mount};
@@ -47,6 +49,9 @@ const PHASES: &[Phase<Run>] = &[
     phase("boot", false, 5, |board| {
         Box::pin(async move { boot_partition(&board) })
     }),
+    phase("slots", false, 10, |board| {
+        Box::pin(async move { trial::find(&board) })
+    }),
     phase("config", false, 5, |board| {
         Box::pin(async move { configuration(&board) })
     }),
@@ -82,6 +87,9 @@ pub(crate) async fn run(board: Rc<Board>) {
                 let outcome = with_timeout(phase.limit, (phase.run)(board.clone()))
                     .await
                     .unwrap_or(Outcome::TimedOut);
+                if matches!(outcome, Outcome::Failed(_)) && board.failed_phase.get().is_none() {
+                    board.failed_phase.set(Some(phase.name));
+                }
                 let line = sequence.ended(&outcome, started, Instant::now());
                 board.say_line(&line);
             }
@@ -92,6 +100,9 @@ pub(crate) async fn run(board: Rc<Board>) {
                     &format!("cannot go on without '{name}': restart in 10 s"),
                 );
                 Timer::after(GIVE_UP_PAUSE).await;
+                if trial::is_open(&board) {
+                    return trial::fail(&board, &format!("the boot's phase '{name}' failed"));
+                }
                 return board.end(Ending::Restart, "restart, since the boot failed");
             }
         }
@@ -103,6 +114,9 @@ pub(crate) async fn run(board: Rc<Board>) {
         board.node_id.borrow().clone(),
     );
     board.say("ready", &format!("{name} (node id {id})"));
+    if trial::is_open(&board) {
+        runtime::spawn(trial::watch(board.clone()));
+    }
     Timer::after(SETTLE).await;
     // PID 1 is to be small for the years after the boot; if the kernel refuses it is merely larger.
     let _ = memory::release_code();

@@ -23,6 +23,7 @@ mod services;
 mod shutdown;
 mod slots;
 mod supervise;
+mod trial;
 mod update;
 mod watchdog;
 

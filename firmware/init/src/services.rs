@@ -8,6 +8,7 @@ use crate::journal::PRIORITY_OUTPUT;
 use crate::phase::Outcome;
 use crate::runtime::{self, Bell, Watched, either};
 use crate::supervise::Supervisor;
+use crate::trial;
 use embassy_time::{Instant, Timer};
 use nesos_base::cluster_config::{ClusterConfig, Role};
 use nesos_sys::reap::{Reaped, reap_one};
@@ -61,6 +62,7 @@ pub(crate) struct Services {
     /// Rings when the kernel says that a child ended.
     pub(crate) reaped: Bell,
     children: Cell<bool>,
+    ends: Cell<u32>,
 }
 
 /// Starts what the role asks for.
@@ -71,6 +73,9 @@ pub(crate) fn start(board: Rc<Board>) -> Outcome {
         Configuration::Read(config) => daemons(config, true),
         Configuration::Refused => Vec::new(),
     };
+    if trial::is_open(&board) {
+        ask_for_proof(&mut definitions);
+    }
     let refused = configuration == Configuration::Refused;
     if board.command_line.borrow().shell {
         definitions.push(Definition {
@@ -97,6 +102,23 @@ pub(crate) fn start(board: Rc<Board>) -> Outcome {
         true => Outcome::Degraded("not started: cluster.toml was refused".to_owned()),
         false => Outcome::Done(words),
     }
+}
+
+/// Has the daemons say that they work.
+fn ask_for_proof(definitions: &mut [Definition]) {
+    for definition in definitions {
+        definition.arguments.extend(match definition.name {
+            "agentd" => Some(format!("--self_test={}", trial::SELF_TEST)),
+            "masterd" => Some(format!("--ready_file={}", trial::MASTER_READY)),
+            _ => None,
+        });
+    }
+}
+
+/// The daemons that are to run.
+pub(crate) fn expected(board: &Board) -> Vec<&'static str> {
+    let list = board.services.list.borrow();
+    list.iter().map(|service| service.definition.name).collect()
 }
 
 fn daemons(config: &ClusterConfig, file: bool) -> Vec<Definition> {
@@ -198,6 +220,7 @@ impl Services {
                 Reaped::Child { pid, exit } => {
                     let ended = self.supervisor.borrow_mut().exited(pid, Instant::now());
                     let Some(ended) = ended else { continue };
+                    self.ends.set(self.ends.get().saturating_add(1));
                     let name = self
                         .list
                         .borrow()
@@ -252,6 +275,11 @@ impl Services {
     /// Process ids of the running daemons.
     pub(crate) fn pids(&self) -> Vec<u32> {
         self.supervisor.borrow().pids().collect()
+    }
+
+    /// How often a daemon has ended.
+    pub(crate) fn ends(&self) -> u32 {
+        self.ends.get()
     }
 
     /// True if the last look saw any child at all.
