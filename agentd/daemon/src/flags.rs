@@ -55,6 +55,12 @@ pub(crate) const TABLE: Table = Table {
             "cluster.toml with join token, name, resources; flags win over it",
         ),
         flag(
+            "updater",
+            Kind::Path,
+            Some("/sbin/nesos-update"),
+            "program that installs update bundles, on boards",
+        ),
+        flag(
             "self_test",
             Kind::Path,
             None,

@@ -27,6 +27,7 @@ mod sandbox;
 mod sessions;
 mod settings;
 mod store;
+mod update;
 mod view;
 mod volumes;
 

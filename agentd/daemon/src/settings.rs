@@ -100,6 +100,8 @@ pub(crate) struct Settings {
     pub(crate) authorities: Option<PathBuf>,
     /// Where to write how a test of this agent went, if one is to be made.
     pub(crate) self_test: Option<PathBuf>,
+    /// The board's updater.
+    pub(crate) updater: PathBuf,
     /// Who may change something through the HTTP server.
     pub(crate) access: Access,
 }
@@ -170,6 +172,7 @@ impl Settings {
             reconfiguration: reconfiguration(&flags),
             authorities: authorities(&flags)?,
             self_test: flags.path("self_test"),
+            updater: flags.path("updater").unwrap_or_default(),
             access: access(&flags)?,
             work_dir,
             runtime_dir,

@@ -26,6 +26,7 @@ use crate::dial::Duplex;
 use crate::executors::{Control, Streams};
 use crate::sessions::Sessions;
 use crate::settings::SettingsError;
+use crate::update::Updater;
 use crate::view::View;
 use domain::Caller;
 
@@ -38,6 +39,7 @@ mod intake;
 mod operator;
 mod route;
 mod sessions;
+mod update;
 
 pub(crate) use containers::nobodys;
 
@@ -66,6 +68,8 @@ pub(crate) struct App {
     events: mpsc::Sender<Event>,
     /// The executors that listen.
     streams: Rc<Streams>,
+    /// The board's image.
+    updater: Updater,
     /// People's commands beside tasks.
     sessions: Sessions,
 }
@@ -78,6 +82,7 @@ impl App {
     ) -> Rc<Self> {
         Rc::new(Self {
             access: view.settings.access.clone(),
+            updater: Updater::new(view.settings.updater.clone()),
             view,
             logging: Toggle::default(),
             events,
@@ -95,7 +100,7 @@ struct Context {
     local: Option<IpAddr>,
     /// This connection's.
     control: Rc<Control>,
-    /// The master is at the other end: it has checked who may do what, and forwards calls of operators only.
+    /// The master is at the other end: it has checked who may do what, and forwards calls of operators and updates only.
     is_masters: bool,
     /// It came through the executors' unix socket, and who that is.
     caller: Option<Caller>,
@@ -198,6 +203,9 @@ async fn connection(stream: impl Duplex, context: Context) -> Result<(), hyper::
         context.control.count_request();
         async move {
             Ok::<_, Infallible>(match context.is_masters {
+                true if request.uri().path() == update::UPDATE => {
+                    update::handle(&context, request).await
+                }
                 true => operator::handle(&context, request).await,
                 false => route::dispatch(&context, request).await,
             })

@@ -17,7 +17,7 @@ use nesos_shell::log;
 use serde::Serialize;
 
 use super::answer::{self, Body};
-use super::{Context, executor, files, operator};
+use super::{Context, executor, files, operator, update};
 
 /// The agent's name as a libprocess actor.
 const ACTOR: &str = "/slave(1)";
@@ -38,6 +38,8 @@ enum Route {
     Version,
     Logging,
     Files,
+    Update,
+    Bundle,
 }
 
 const ROUTES: &[(&str, Route)] = &[
@@ -57,6 +59,8 @@ const ROUTES: &[(&str, Route)] = &[
     ("/version", Route::Version),
     ("/logging/toggle", Route::Logging),
     ("/files", Route::Files),
+    (update::UPDATE, Route::Update),
+    (update::BUNDLE, Route::Bundle),
 ];
 
 /// What can be asked, by path.
@@ -99,6 +103,14 @@ const ENDPOINTS: &Endpoints = &[
         "The agent with its frameworks, executors and tasks.",
     ),
     ("/state.json", "The same as /state."),
+    (
+        update::BUNDLE,
+        "Bytes of the update bundle that this board runs: Range: bytes=FIRST-LAST.",
+    ),
+    (
+        update::UPDATE,
+        "The board's image; POST installs the bundle that is the body, or from=HOST:PORT's, and restarts the board.",
+    ),
     ("/system/stats.json", "Load and memory of the agent's host."),
     (
         "/version",
@@ -123,6 +135,12 @@ pub(super) async fn dispatch(context: &Context, request: Request<Incoming>) -> R
     }
     if route == Route::Executor {
         return executor::handle(context, request).await;
+    }
+    if route == Route::Update {
+        return update::handle(context, request).await;
+    }
+    if route == Route::Bundle {
+        return update::bundle(context, request).await;
     }
     let method = request.method();
     if method != Method::GET && method != Method::HEAD {
@@ -173,7 +191,9 @@ fn read(
         Route::Files => {
             files::handle(view, path.strip_prefix("/files").unwrap_or_default(), query)?
         }
-        Route::Health | Route::Operator | Route::Executor => answer::empty(),
+        Route::Health | Route::Operator | Route::Executor | Route::Update | Route::Bundle => {
+            answer::empty()
+        }
     })
 }
 

@@ -83,6 +83,10 @@ pub(super) enum UpdateError {
     Damaged(usize),
     #[error("{0} reads back otherwise than it was written: the card may be worn out")]
     ReadBack(PathBuf),
+    #[error(
+        "the slot that runs says not what it holds: it was not made by an image with slots or by an update"
+    )]
+    NoHead,
     #[error("the header names no file {0}")]
     NoFile(usize),
 }

@@ -5,6 +5,7 @@
 //! nesos-update FILE      installs a bundle that is on this board
 //! nesos-update --feed    installs one that the caller feeds through standard input, as asked for on standard output
 //! nesos-update --status  says which slot runs and what is installed
+//! nesos-update --read AT LENGTH   writes bytes of the bundle that runs, for a neighbour
 //! ```
 //!
 //! Restarts nothing: the caller does. Called by agentd (`--feed`, `--status`) and by people. Invariant: what runs is never written, and
@@ -29,7 +30,7 @@ use std::path::{Path, PathBuf};
 
 /// The name by which this program is the updater.
 const NAME: &str = "nesos-update";
-const USAGE: &str = "usage: nesos-update FILE | --feed | --status";
+const USAGE: &str = "usage: nesos-update FILE | --feed | --status | --read AT LENGTH";
 /// Whose signature a bundle must have.
 const PUBLIC_KEY: &str = "/etc/nesos/update.pub";
 
@@ -53,6 +54,14 @@ pub(crate) fn run(arguments: &[String]) -> i32 {
             feed.say(&format!("installed {}", slot.letter()))
                 .map_err(UpdateError::Output)
         }),
+        [flag, at, length] if flag == "--read" => match (at.parse(), length.parse()) {
+            (Ok(at), Ok(length)) => this_board()
+                .and_then(|board| status::read(&board, at, length, &mut io::stdout().lock())),
+            _ => {
+                eprintln!("{USAGE}");
+                return 2;
+            }
+        },
         [file] if !file.starts_with('-') => this_board().and_then(|board| {
             let mut source = FileSource::open(Path::new(file))?;
             let slot = install::install(&board, &mut source)?;
@@ -91,14 +100,19 @@ fn this_board() -> Result<Board, UpdateError> {
             number: slot.partition(),
         })
     };
+    let slots = Slots::new(loader, disk.clone(), BootPartition::mounted(BOOT));
+    let on_trial = slots
+        .state()?
+        .trial
+        .is_some_and(|trial| trial.slot == running);
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     Ok(Board {
         name: status::release_value(&release, "NESOS_BOARD").to_owned(),
         running,
-        on_trial: line.trial,
+        on_trial,
         running_root: root(running)?,
         other_root: root(running.other())?,
-        slots: Slots::new(loader, disk, BootPartition::mounted(BOOT)),
+        slots,
         key: public_key(Path::new(PUBLIC_KEY))?,
     })
 }

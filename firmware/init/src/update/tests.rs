@@ -5,7 +5,7 @@ use crate::update::source::Feed;
 use ed25519_compact::{KeyPair, Seed};
 use nesos_base::bundle::{Chunk, File};
 use nesos_base::slots::{STATE_AT, State};
-use std::io::{BufReader, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 
 const SEED: [u8; 32] = [5; 32];
@@ -343,4 +343,36 @@ fn ranges_are_neighbours_within_a_bound() {
     assert_eq!(lengths, [2, 1, 1]);
 }
 
-use std::io::BufRead;
+#[test]
+fn a_neighbour_is_given_any_part_of_what_runs() {
+    let mut rig = Rig::new();
+    let files = new_files();
+    let bytes = bundle("rpi3", SEED, &files);
+    install(&rig.board, &mut Memory::new(bytes.clone())).unwrap();
+    rig.board.running = Slot::B;
+    std::mem::swap(&mut rig.board.running_root, &mut rig.board.other_root);
+    let part = |at: usize, length: usize| {
+        let mut read = Vec::new();
+        super::super::status::read(&rig.board, at as u64, length as u64, &mut read).unwrap();
+        assert_eq!(
+            read,
+            bytes[at.min(bytes.len())..(at + length).min(bytes.len())],
+            "{at} {length}"
+        );
+    };
+    let head = Prelude::parse(&bytes).unwrap().bytes().len();
+    for at in [
+        0,
+        1,
+        head - 1,
+        head,
+        head + 5499,
+        head + 5500,
+        bytes.len() - 1,
+        bytes.len(),
+    ] {
+        for length in [0, 1, 2, 5500, bytes.len()] {
+            part(at, length);
+        }
+    }
+}
