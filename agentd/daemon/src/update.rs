@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::header::{HeaderMap, HeaderValue, RANGE};
+use nesos_sys::machine;
 use nesos_sys::signal::{self, Signal};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
@@ -177,6 +178,9 @@ impl Updater {
             };
             status.insert(name.to_owned(), value);
         }
+        if let Some(boot_id) = machine::boot_id() {
+            status.insert("boot_id".to_owned(), boot_id);
+        }
         // There is none before the first update since the board started.
         if let Ok(report) = std::fs::read_to_string(REPORT) {
             let text = report.trim().replace('\n', ": ");
@@ -251,6 +255,10 @@ impl Updater {
 
 /// Restarts the board in order, when whoever asked has had time to read the answer.
 pub(crate) async fn restart_board() {
+    if std::os::unix::process::parent_id() != 1 {
+        tracing::warn!("this agentd was not started by a board's init: restart the board by hand");
+        return;
+    }
     tokio::time::sleep(RESTART_PAUSE).await;
     // PID 1 of a board takes SIGINT as Ctrl-Alt-Del.
     if let Err(errno) = signal::send(1, Signal::SIGINT) {

@@ -102,6 +102,8 @@ pub(crate) enum Command {
     Deactivate(NodeArgs),
     /// Offer from a node again that was deactivated or has been drained
     Activate(NodeArgs),
+    /// Put an update bundle onto the boards, one after the other
+    Update(UpdateArgs),
     /// See who the masters are, add and remove some
     #[command(subcommand)]
     Master(MasterCommand),
@@ -319,6 +321,25 @@ pub(crate) struct DrainArgs {
     /// Once it is empty, give the node up for ever
     #[arg(long)]
     pub(crate) gone: bool,
+}
+
+/// `nesos update`.
+#[derive(Debug, Args)]
+pub(crate) struct UpdateArgs {
+    /// The bundle (out/BOARD/nesos-BOARD.nub); boards check its signature
+    pub(crate) bundle: PathBuf,
+    /// Only these nodes (repeatable); default: all whose board it is for
+    #[arg(long = "node", value_name = "NODE")]
+    pub(crate) nodes: Vec<String>,
+    /// Give no task more time than this to end when its board is drained
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30")]
+    pub(crate) grace: f64,
+    /// Restart boards under their tasks
+    #[arg(long)]
+    pub(crate) no_drain: bool,
+    /// Only say what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// One node of the cluster.

@@ -12,6 +12,7 @@ use crate::locate::LocateError;
 use crate::masters::MasterError;
 use crate::run::RunError;
 use crate::token::TokenCommandError;
+use crate::update::UpdateError;
 use crate::vm::VmError;
 
 /// The cluster or this machine said no.
@@ -42,6 +43,9 @@ pub(crate) enum Failure {
     /// `nesos master`.
     #[error(transparent)]
     Master(#[from] MasterError),
+    /// `nesos update`.
+    #[error(transparent)]
+    Update(#[from] UpdateError),
     /// `nesos token`.
     #[error(transparent)]
     Token(#[from] TokenCommandError),
@@ -90,6 +94,7 @@ impl Failure {
             Self::Token(_) | Self::Definition { .. } => USAGE,
             Self::Exec(_)
             | Self::Master(_)
+            | Self::Update(_)
             | Self::NoSuchTask(_)
             | Self::NoSuchNode(_)
             | Self::NoJob(_)

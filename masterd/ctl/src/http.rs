@@ -210,7 +210,31 @@ impl Client {
         headers: &HeaderMap,
         body: Vec<u8>,
     ) -> Result<Response<Incoming>, HttpError> {
-        self.send(Method::POST, path, headers, body.into()).await
+        self.send(Method::POST, path, headers, body.into(), ANSWER_LIMIT)
+            .await
+    }
+
+    /// POSTs `body`, whose answer may take `limit`, and reads the JSON of it.
+    pub(crate) async fn post_slowly(
+        &self,
+        path: &str,
+        body: Bytes,
+        limit: Duration,
+    ) -> Result<Value, HttpError> {
+        let operation = format!("POST {path}");
+        let headers = HeaderMap::new();
+        let sent = self.send(Method::POST, path, &headers, body, limit).await?;
+        match timeout(
+            ANSWER_LIMIT,
+            Limited::new(sent.into_body(), MAX_ANSWER).collect(),
+        )
+        .await
+        {
+            Ok(Ok(body)) => serde_json::from_slice(&body.to_bytes())
+                .map_err(|error| self.answer(&operation, error.to_string())),
+            Ok(Err(error)) => Err(self.answer(&operation, error.to_string())),
+            Err(_) => Err(self.answer(&operation, "the answer does not end".to_owned())),
+        }
     }
 
     async fn whole(
@@ -221,7 +245,8 @@ impl Client {
         body: Bytes,
     ) -> Result<(HeaderMap, Bytes), HttpError> {
         let operation = format!("{method} {path}");
-        let (parts, body) = self.send(method, path, headers, body).await?.into_parts();
+        let sent = self.send(method, path, headers, body, ANSWER_LIMIT);
+        let (parts, body) = sent.await?.into_parts();
         match timeout(ANSWER_LIMIT, Limited::new(body, MAX_ANSWER).collect()).await {
             Ok(Ok(body)) => Ok((parts.headers, body.to_bytes())),
             Ok(Err(error)) => Err(self.answer(&operation, error.to_string())),
@@ -235,10 +260,13 @@ impl Client {
         path: &str,
         headers: &HeaderMap,
         body: Bytes,
+        limit: Duration,
     ) -> Result<Response<Incoming>, HttpError> {
         let operation = format!("{method} {path}");
         for _ in 0..=MAX_REDIRECTS {
-            let response = self.send_once(&method, path, headers, body.clone()).await?;
+            let response = self
+                .send_once(&method, path, headers, body.clone(), limit)
+                .await?;
             if response.status() == StatusCode::TEMPORARY_REDIRECT {
                 let leader = response
                     .headers()
@@ -263,6 +291,7 @@ impl Client {
         path: &str,
         headers: &HeaderMap,
         body: Bytes,
+        limit: Duration,
     ) -> Result<Response<Incoming>, HttpError> {
         let master = self.master();
         let unreachable = |reason: String| HttpError::Unreachable {
@@ -297,11 +326,11 @@ impl Client {
                 .headers_mut()
                 .insert(header::AUTHORIZATION, value.clone());
         }
-        match timeout(ANSWER_LIMIT, sender.send_request(request)).await {
+        match timeout(limit, sender.send_request(request)).await {
             Ok(response) => response.map_err(|error| unreachable(error.to_string())),
             Err(_) => Err(unreachable(format!(
                 "connected, but no answer within {} s",
-                ANSWER_LIMIT.as_secs()
+                limit.as_secs()
             ))),
         }
     }

@@ -23,6 +23,7 @@ mod services;
 mod shares;
 mod signals;
 mod token;
+mod update;
 mod upkeep;
 mod vm;
 
@@ -103,6 +104,7 @@ async fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::Activate(args) => {
             upkeep::activate(&locate::client(global).await?, args, output).await?;
         }
+        Command::Update(args) => update::update(global, args, output).await?,
         Command::Token(args) => token::token(args, output)?,
         Command::Dev(args::DevCommand::Up(args)) => dev::up(args, output).await?,
         Command::Vm(command) => vm::vm(command, output).await?,

@@ -53,7 +53,7 @@ fn pair(nodes: Vec<Node>, mut masters: Vec<Master>) -> Vec<Row> {
 }
 
 /// Whether both are on one board. Names may be given twice, and many daemons may share an address.
-fn is_same(node: &Node, master: &Master) -> bool {
+pub(crate) fn is_same(node: &Node, master: &Master) -> bool {
     let host = |address: &str| address.rsplit_once(':').map(|(host, _)| host.to_owned());
     cluster::is_called(&node.name, &master.name) && host(&node.address) == host(&master.address)
 }

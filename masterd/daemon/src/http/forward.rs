@@ -1,4 +1,5 @@
-//! Calls of people to agents, through the master: `POST /nesos/v1/agents/<agent>/api/v1` is the agent's `POST /api/v1`.
+//! Calls of people to agents, through the master: `POST /nesos/v1/agents/<agent>/api/v1` is the agent's `POST /api/v1`, and
+//! `/nesos/v1/agents/<agent>/update` its `/nesos/v1/update`.
 //!
 //! For those who reach the master only. Called by the router. Invariants: whoever may not write here is forwarded nothing, and
 //! the agent takes the master's word for the others; bodies pass piece by piece, as fast as the slower end takes them.
@@ -23,8 +24,9 @@ use crate::engine;
 
 /// How long an agent may take to dial once more: a TLS handshake of a busy board.
 const CALL_BACK_LIMIT: Duration = Duration::from_secs(15);
-/// The agent's operator API, which is all that is forwarded.
+/// The agent's operator API, and what updates its board: all that is forwarded.
 const OPERATOR: &str = "/api/v1";
+const UPDATE: &str = "/nesos/v1/update";
 
 /// Answers one.
 pub(super) async fn handle(
@@ -33,28 +35,36 @@ pub(super) async fn handle(
     request: Request<Incoming>,
 ) -> Response<Body> {
     let segments = route::segments(path, "/nesos/v1/agents");
-    let agent = match segments.as_slice() {
-        [agent, api, version] if api == "api" && version == "v1" => AgentId::new(agent.as_str()),
+    let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
+    let (agent, target) = match segments.as_slice() {
+        [agent, "api", "v1"] => (AgentId::new(*agent), OPERATOR),
+        [agent, "update"] => (AgentId::new(*agent), UPDATE),
         _ => {
-            let sentence = "expected /nesos/v1/agents/<agent>/api/v1";
+            let sentence =
+                "expected /nesos/v1/agents/<agent>/api/v1 or /nesos/v1/agents/<agent>/update";
             return answer::text(StatusCode::NOT_FOUND, sentence);
         }
     };
-    let allowed = context
-        .app
-        .access
-        .check(context.peer, request.headers(), READWRITE_REALM);
-    if let Err(refusal) = allowed {
-        return *refusal;
+    let is_update = target == UPDATE;
+    let is_reading = is_update && request.method() == Method::GET;
+    if request.method() != Method::POST && !is_reading {
+        let allowed = if is_update { "GET or POST" } else { "POST" };
+        return answer::method_not_allowed(allowed, request.method());
     }
-    if request.method() != Method::POST {
-        return answer::method_not_allowed("POST", request.method());
+    if !is_reading {
+        let allowed = context
+            .app
+            .access
+            .check(context.peer, request.headers(), READWRITE_REALM);
+        if let Err(refusal) = allowed {
+            return *refusal;
+        }
     }
     let connection = match call_back(context, agent).await {
         Ok(connection) => connection,
         Err(refusal) => return *refusal,
     };
-    match pass(connection, request).await {
+    match pass(connection, target, request).await {
         Ok(response) => response,
         Err(error) => answer::text(StatusCode::BAD_GATEWAY, format!("the agent: {error}")),
     }
@@ -89,13 +99,17 @@ async fn call_back(context: &Context, agent: AgentId) -> Result<Connection, Box<
 
 async fn pass(
     connection: Connection,
+    target: &'static str,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, hyper::Error> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(connection)).await?;
     // Ends with the answer's last byte, or when its reader goes; its errors show there.
     tokio::spawn(connection);
     let (mut head, body) = request.into_parts();
-    head.uri = Uri::from_static(OPERATOR);
+    let query = head.uri.query().map(|query| format!("{target}?{query}"));
+    // What came in a URI goes into one.
+    let whole = query.and_then(|text| text.parse().ok());
+    head.uri = whole.unwrap_or_else(|| Uri::from_static(target));
     clean(&mut head.headers);
     head.headers.remove(AUTHORIZATION);
     head.headers.insert(HOST, HeaderValue::from_static("agent"));
