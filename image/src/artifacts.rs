@@ -49,6 +49,8 @@ pub struct Manifest {
     pub packages: BTreeMap<String, String>,
     /// The kernel command line of slot A: QEMU's `-append`.
     pub command_line: String,
+    /// What an update puts into a slot, besides the root.
+    pub slot: SlotFacts,
     /// Default QEMU machine: type, cpu, memory in MiB, and device tree file.
     pub qemu: QemuFacts,
     /// Every file of the build: bytes and SHA-256, by name.
@@ -65,6 +67,20 @@ pub struct KernelFacts {
     pub version: String,
     /// Cache key: digest of package, version, configuration and targets.
     pub key: String,
+}
+
+/// What a slot's folder on the boot partition holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SlotFacts {
+    /// The kernel command line without what depends on the slot.
+    pub command_line: String,
+    /// The kernel's file; `None` for a board that no boot loader of ours starts.
+    pub kernel: Option<String>,
+    /// The device tree's file, where systemd-boot has to bring one.
+    pub device_tree: Option<String>,
+    /// All files, by plain names; they are in `slot/` beside the manifest.
+    pub files: Vec<String>,
 }
 
 /// How QEMU plays the board.

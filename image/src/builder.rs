@@ -5,17 +5,22 @@
 
 mod config;
 mod debian;
+mod flash;
 mod kernel;
+mod loaders;
 mod output;
 mod rootfs;
+mod sources;
 mod template;
 mod tools;
 mod volume;
 
-pub use config::{Board, BootSource, ConfigError, RootConfig, boards, load};
+pub use config::{Board, ConfigError, RootConfig, boards, load};
 pub use debian::{Debian, DebianError};
 pub use kernel::{Kernel, KernelError, build_kernel};
+pub use loaders::Tree;
 pub use output::{BuildError, Inputs, build_image, digest};
 pub use rootfs::{RootError, write_root};
+pub use sources::{Package, Source, SourceError};
 pub use template::{TEMPLATE_MAGIC, TemplateError, data_template};
 pub use tools::{Progress, Silent, ToolError, cache_folder, run};

@@ -6,6 +6,7 @@
 //! Invariant: no clock, no randomness, no host path and no directory order reaches a byte of an image.
 
 mod artifacts;
+mod boot_partition;
 mod disk;
 mod personal;
 
@@ -13,8 +14,9 @@ mod personal;
 pub mod builder;
 
 pub use artifacts::{
-    Artifacts, ArtifactsError, FileFacts, KernelFacts, Manifest, QemuFacts, artifacts,
+    Artifacts, ArtifactsError, FileFacts, KernelFacts, Manifest, QemuFacts, SlotFacts, artifacts,
     artifacts_in, images_folder,
 };
+pub use boot_partition::BootPartition;
 pub use disk::{DiskError, Layout, PARTITIONS, Partition, Slice, read_table};
 pub use personal::{CLUSTER_FILE, PersonaliseError, grow, personalise};

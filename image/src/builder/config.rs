@@ -9,8 +9,11 @@ mod tests;
 
 pub(super) use check::{file_name, split_mode};
 
+use super::loaders::{EFI_KERNEL, Tree, UBOOT_KERNEL};
+use super::sources::Source;
 use crate::artifacts::QemuFacts;
 use crate::disk::Layout;
+use nesos_base::slots::Slot;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -32,31 +35,50 @@ pub struct Board {
     pub fragments: Vec<PathBuf>,
     /// Targets for `make`.
     pub targets: Vec<String>,
-    /// The whole kernel command line.
-    pub command_line: String,
+    /// The kernel command line without what depends on the slot.
+    pub options: String,
     /// Content of the root file system.
     pub root: RootConfig,
+    /// Files of the root from elsewhere, by path.
+    pub root_files: BTreeMap<String, Source>,
     /// The partitions.
     pub layout: Layout,
-    /// Disk signature and FAT volume id.
-    pub signature: u32,
     /// Size of the empty ext4, MiB.
     pub data_template_mib: u32,
-    /// Files of the boot partition.
-    pub boot: BTreeMap<String, BootSource>,
+    /// Files of the boot partition that are there once.
+    pub boot: BTreeMap<String, Source>,
+    /// Files that each slot has of its own, by plain names.
+    pub slot: BTreeMap<String, Source>,
+    /// Where U-Boot starts this board: the device tree that the kernel gets.
+    pub uboot: Option<Tree>,
+    /// The same where EFI starts it.
+    pub efi: Option<Tree>,
     /// Emulation.
     pub qemu: QemuFacts,
 }
 
-/// Where a file of the boot partition comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BootSource {
-    /// A file that the kernel build made, by name.
-    Kernel(String),
-    /// A file in `board-configs/boot`.
-    File(PathBuf),
-    /// The kernel command line.
-    CommandLine,
+impl Board {
+    /// The kernel's whole command line in `slot`, but for what the boot loader adds.
+    pub fn command_line(&self, slot: Slot) -> String {
+        format!("{} {}", slot.root_argument(), self.options)
+    }
+
+    /// The slot's file that is its kernel, for the boot loader that there is; the first of both.
+    pub fn slot_kernel(&self) -> Option<&'static str> {
+        match (&self.efi, &self.uboot) {
+            (Some(_), _) => Some(EFI_KERNEL),
+            (None, Some(_)) => Some(UBOOT_KERNEL),
+            (None, None) => None,
+        }
+    }
+
+    /// The slot's file that systemd-boot hands to the kernel, where the firmware's device tree is not the kernel's.
+    pub fn slot_tree(&self) -> Option<&str> {
+        match &self.efi {
+            Some(Tree::File(name)) => Some(name),
+            _ => None,
+        }
+    }
 }
 
 /// Content of the root file system.
@@ -73,6 +95,9 @@ pub struct RootConfig {
     pub links: BTreeMap<String, String>,
     /// BusyBox applets that become links in `/bin`.
     pub applets: Vec<String>,
+    /// Files from elsewhere: path in the root to where it comes from, as in `[boot]`.
+    #[serde(default)]
+    pub files: BTreeMap<String, String>,
 }
 
 /// A refused configuration.
@@ -112,6 +137,8 @@ struct Raw {
     root: RootConfig,
     disk: RawDisk,
     boot: BTreeMap<String, String>,
+    slot: BTreeMap<String, String>,
+    loader: RawLoader,
     qemu: QemuFacts,
 }
 
@@ -123,7 +150,14 @@ struct RawKernel {
     targets: Vec<String>,
     command_line: String,
     console: String,
-    root_device: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawLoader {
+    uboot: String,
+    efi: String,
+    efi_program: String,
 }
 
 #[derive(Deserialize)]
@@ -133,7 +167,6 @@ struct RawDisk {
     boot_mib: u32,
     slot_mib: u32,
     data_template_mib: u32,
-    signature: u32,
 }
 
 /// Names of the boards described in `folder`, sorted.
@@ -202,33 +235,24 @@ fn table(folder: &Path, name: &str) -> Result<Table, ConfigError> {
 /// Unknown keys are reported against the file they are written in: after merging nobody could tell.
 fn refuse_strange(table: &Table, file: &str) -> Result<(), ConfigError> {
     /// Sections and their keys; `*` where the section is a map of names.
-    const KNOWN: [(&str, &[&str]); 5] = [
+    const KNOWN: [(&str, &[&str]); 7] = [
         (
             "kernel",
-            &[
-                "package",
-                "fragments",
-                "targets",
-                "command_line",
-                "console",
-                "root_device",
-            ],
+            &["package", "fragments", "targets", "command_line", "console"],
         ),
         (
             "root",
-            &["busybox", "binaries", "folders", "links", "applets"],
+            &[
+                "busybox", "binaries", "folders", "links", "applets", "files",
+            ],
         ),
         (
             "disk",
-            &[
-                "size_mib",
-                "boot_mib",
-                "slot_mib",
-                "data_template_mib",
-                "signature",
-            ],
+            &["size_mib", "boot_mib", "slot_mib", "data_template_mib"],
         ),
         ("boot", &["*"]),
+        ("slot", &["*"]),
+        ("loader", &["uboot", "efi", "efi_program"]),
         (
             "qemu",
             &["machine", "cpu", "memory_mib", "device_tree", "append"],
@@ -246,7 +270,7 @@ fn refuse_strange(table: &Table, file: &str) -> Result<(), ConfigError> {
                 continue;
             }
             return refused(format!(
-                "unknown key `{section}`; expected description, kernel, root, disk, boot or qemu"
+                "unknown key `{section}`; expected description, kernel, root, disk, boot, slot, loader or qemu"
             ));
         };
         let Value::Table(inside) = value else {

@@ -3,12 +3,18 @@
 //! Installs nothing on the machine and changes none of its apt state. Called by the kernel and root builders. Invariant: a package
 //! in the cache was verified by apt against the distribution's signature.
 
-use super::tools::{ToolError, run};
+use super::tools::{ToolError, run, run_with};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// Architecture of every board.
 const ARCHITECTURE: &str = "arm64";
+/// This machine's sources of packages.
+const SOURCES: &str = "/etc/apt";
+/// Component of Debian's archive that holds everything free.
+const MAIN: &str = "main";
+/// Component that holds what GPUs and radios load; few machines have it among their sources.
+const FIRMWARE: &str = "non-free-firmware";
 
 /// A package that cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +30,16 @@ pub enum DebianError {
     Missing {
         /// The package.
         package: String,
+    },
+    /// The package is there, the file in it is not.
+    #[error("package {package} {version} has no file /{path}")]
+    NoFile {
+        /// The package.
+        package: String,
+        /// Its version.
+        version: String,
+        /// Path in the package.
+        path: String,
     },
     /// The cache cannot be written.
     #[error("{path}: {source}")]
@@ -83,6 +99,31 @@ impl Debian {
         found().ok_or(DebianError::Missing { package: wanted })
     }
 
+    /// The bytes of the file at `path` in `package`, without its `/usr/src`.
+    ///
+    /// # Errors
+    /// The package cannot be had or unpacked, or has no such file.
+    pub fn file(&self, package: &str, version: &str, path: &str) -> Result<Vec<u8>, DebianError> {
+        let unpacked = format!("{package}_{}", version.replace(':', "_"));
+        let folder = self.folder.join("unpacked").join(unpacked);
+        if !folder.is_dir() {
+            let deb = self.fetch(package, version)?;
+            let part = folder.with_extension("part");
+            drop(std::fs::remove_dir_all(&part));
+            create(&part)?;
+            unpack(&deb, &part)?;
+            std::fs::rename(&part, &folder).map_err(|source| DebianError::Cache {
+                path: folder.clone(),
+                source,
+            })?;
+        }
+        std::fs::read(folder.join(path)).map_err(|_| DebianError::NoFile {
+            package: package.to_owned(),
+            version: version.to_owned(),
+            path: path.to_owned(),
+        })
+    }
+
     /// Downloads the package lists again, so that [`Debian::version`] answers with what the archive has today.
     ///
     /// # Errors
@@ -100,6 +141,35 @@ impl Debian {
         Ok(candidate(&String::from_utf8_lossy(&text)))
     }
 
+    /// This machine's sources, each with the component for firmware: a source that has none answers with a warning.
+    fn write_sources(&self) -> Result<(), DebianError> {
+        let folder = self.folder.join("sources.list.d");
+        create(&folder)?;
+        let machine = Path::new(SOURCES);
+        let mut files = vec![(
+            machine.join("sources.list"),
+            self.folder.join("sources.list"),
+        )];
+        let parts = std::fs::read_dir(machine.join("sources.list.d"));
+        files.extend(parts.into_iter().flatten().flatten().map(|entry| {
+            let to = folder.join(entry.file_name());
+            (entry.path(), to)
+        }));
+        for (from, to) in files {
+            let change = match from.extension().and_then(|kind| kind.to_str()) {
+                Some("list") => with_firmware_line,
+                Some("sources") => with_firmware_field,
+                _ => continue,
+            };
+            // A machine may have only one of the two kinds.
+            let text = std::fs::read_to_string(&from).unwrap_or_default();
+            let lines: Vec<_> = text.lines().map(change).collect();
+            let written = std::fs::write(&to, lines.join("\n") + "\n");
+            written.map_err(|source| DebianError::Cache { path: to, source })?;
+        }
+        Ok(())
+    }
+
     fn apt(&self, program: &str) -> Result<Command, DebianError> {
         for folder in ["lists/partial", "archives/partial"] {
             create(&self.folder.join(folder))?;
@@ -111,6 +181,7 @@ impl Debian {
                 source,
             })?;
         }
+        self.write_sources()?;
         let root = self.folder.display();
         let mut command = Command::new(program);
         for option in [
@@ -120,6 +191,8 @@ impl Debian {
             format!("Dir::State::lists={root}/lists"),
             format!("Dir::State::status={root}/status"),
             format!("Dir::Cache={root}"),
+            format!("Dir::Etc::sourcelist={root}/sources.list"),
+            format!("Dir::Etc::sourceparts={root}/sources.list.d"),
             "APT::Sandbox::User=".to_owned(),
             "Acquire::Languages=none".to_owned(),
             "Acquire::Retries=3".to_owned(),
@@ -127,6 +200,48 @@ impl Debian {
             command.arg("-o").arg(option);
         }
         Ok(command)
+    }
+}
+
+/// `dpkg-deb -x` without the sources of a kernel, which are a gigabyte.
+fn unpack(deb: &Path, folder: &Path) -> Result<(), DebianError> {
+    let mut dpkg = Command::new("dpkg-deb");
+    dpkg.arg("--fsys-tarfile").arg(deb).stdout(Stdio::piped());
+    let start = |source| ToolError::Start {
+        command: format!("dpkg-deb --fsys-tarfile {}", deb.display()),
+        source,
+    };
+    let mut dpkg = dpkg.spawn().map_err(start)?;
+    let Some(files) = dpkg.stdout.take() else {
+        return Ok(());
+    };
+    let mut tar = Command::new("tar");
+    tar.args(["-x", "--no-same-owner", "--exclude=./usr/src", "-C"])
+        .arg(folder);
+    let unpacked = run_with(&mut tar, files.into());
+    dpkg.wait().map_err(start)?;
+    unpacked?;
+    Ok(())
+}
+
+/// A one-line source with the component for firmware beside main; other lines as they are.
+fn with_firmware_line(line: &str) -> String {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    if words.first() == Some(&"deb") && words.contains(&MAIN) && !words.contains(&FIRMWARE) {
+        format!("{line} {FIRMWARE}")
+    } else {
+        line.to_owned()
+    }
+}
+
+/// The same for a line of a deb822 source.
+fn with_firmware_field(line: &str) -> String {
+    let components = line.strip_prefix("Components:");
+    let words: Vec<&str> = components.unwrap_or_default().split_whitespace().collect();
+    if words.contains(&MAIN) && !words.contains(&FIRMWARE) {
+        format!("{line} {FIRMWARE}")
+    } else {
+        line.to_owned()
     }
 }
 
@@ -156,7 +271,36 @@ fn create(folder: &Path) -> Result<(), DebianError> {
 
 #[cfg(test)]
 mod tests {
-    use super::candidate;
+    use super::{candidate, with_firmware_field, with_firmware_line};
+
+    #[test]
+    fn sources_get_the_component_for_firmware() {
+        let line = "deb [signed-by=/k] http://archive.example bookworm main";
+        assert_eq!(
+            with_firmware_line(line),
+            format!("{line} non-free-firmware")
+        );
+        for same in [
+            "# deb x y main",
+            "deb-src x y main",
+            "deb x y main non-free-firmware",
+            "",
+        ] {
+            assert_eq!(with_firmware_line(same), same);
+        }
+        let field = "Components: main contrib";
+        assert_eq!(
+            with_firmware_field(field),
+            format!("{field} non-free-firmware")
+        );
+        for same in [
+            "Suites: main",
+            "Components: universe",
+            "Components: main non-free-firmware",
+        ] {
+            assert_eq!(with_firmware_field(same), same);
+        }
+    }
 
     #[test]
     fn reads_apts_policy() {

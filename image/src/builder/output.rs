@@ -3,26 +3,28 @@
 //! Called by `cargo xtask image` and the reproducibility check. Invariant: a folder under `out` belongs to one build; the manifest is
 //! written last, so a folder without one is no result.
 
-use super::config::{Board, BootSource};
+use super::config::Board;
 use super::debian::{Debian, DebianError};
+use super::flash::{compress, write_disk};
 use super::kernel::{Kernel, KernelError, build_kernel};
+use super::loaders::{boot_environment, loader_files};
 use super::rootfs::{RootContent, RootError, busybox, write_root};
+use super::sources::{Source, SourceError, Sources};
 use super::template::{TemplateError, data_template};
 use super::tools::Progress;
 use super::volume::boot_volume;
-use crate::artifacts::{FileFacts, Manifest};
+use crate::artifacts::{FileFacts, KernelFacts, Manifest, SlotFacts};
+use nesos_base::slots::{DISK_SIGNATURE, Slot};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// zstd level of the compressed image: one-off work of the builder, paid back by every download.
-const ZSTD_LEVEL: i32 = 19;
-/// Window of 2^27 bytes: what `zstd -d` accepts without being told, and larger than the distance between the kernel's two copies.
-const ZSTD_WINDOW_LOG: u32 = 27;
-/// Granularity of holes in the raw file.
-const HOLE_BYTES: usize = 64 * 1024;
+/// Mark of a slot that was proven good, in its folder; a fresh image's first one counts as that.
+const COMMITTED: &str = "committed";
+/// Folder beside the image with the files of a slot, for update bundles.
+const SLOT_FOLDER: &str = "slot";
 
 /// What a build needs besides the board.
 #[derive(Debug)]
@@ -53,6 +55,9 @@ pub enum BuildError {
     /// The root file system.
     #[error(transparent)]
     Root(#[from] RootError),
+    /// A file that goes onto the card.
+    #[error(transparent)]
+    Source(#[from] SourceError),
     /// The data template.
     #[error(transparent)]
     Template(#[from] TemplateError),
@@ -94,13 +99,58 @@ pub fn build_image(
     // Without a manifest a folder is no result: nobody takes a half-written build for a whole one.
     drop(std::fs::remove_file(inputs.output.join("manifest.json")));
 
+    let mut sources = Sources::new(&kernel, &debian);
     progress.begin("root file system");
-    let (busybox, busybox_version) = busybox(&board.root, inputs.cache, &debian)?;
+    let root = root(board, inputs, &mut sources)?;
+    progress.end(&size(root.len() as u64));
+
+    progress.begin("disk image");
+    let slot = all(&board.slot, &mut sources)?;
+    let boot = boot_files(board, inputs, &slot, &mut sources)?;
+    let boot =
+        boot_volume(board.layout.boot.length, DISK_SIGNATURE, &boot).map_err(BuildError::Boot)?;
+    let image = inputs.output.join(format!("nesos-{}.img", board.name));
+    let at = |path: &Path| {
+        let path = path.to_owned();
+        move |source| BuildError::File { path, source }
+    };
+    write_disk(&board.layout, &boot, &root, &image).map_err(at(&image))?;
+    progress.end(&size(board.layout.data.start + board.layout.data.length));
+
+    progress.begin("compressed image");
+    let packed = inputs.output.join(format!("nesos-{}.img.zst", board.name));
+    let bytes = compress(&image, &packed).map_err(at(&packed))?;
+    progress.end(&size(bytes));
+
+    let names = write_parts(board, inputs, &kernel, &root, &slot)?;
+    let versions = sources.packages.iter();
+    let versions = versions.map(|(name, package)| (name.clone(), package.version.clone()));
+    let manifest = manifest(
+        board,
+        inputs,
+        kernel.facts.clone(),
+        versions.collect(),
+        names,
+    )?;
+    let mut text =
+        serde_json::to_vec_pretty(&manifest).map_err(|error| BuildError::Boot(error.into()))?;
+    text.push(b'\n');
+    write(&inputs.output.join("manifest.json"), &text)?;
+    Ok(manifest)
+}
+
+fn root(
+    board: &Board,
+    inputs: &Inputs<'_>,
+    sources: &mut Sources<'_>,
+) -> Result<Vec<u8>, BuildError> {
+    let busybox = busybox(&board.root, sources)?;
     let template = data_template(board.data_template_mib, inputs.output)?;
     let content = RootContent {
         programs: inputs.programs,
         busybox: &busybox,
         template: &template,
+        files: all(&board.root_files, sources)?,
         release: release(board, inputs),
         epoch: inputs.epoch,
     };
@@ -111,31 +161,18 @@ pub fn build_image(
             slot: board.layout.root_a.length,
         });
     }
-    progress.end(&size(root.len() as u64));
+    Ok(root)
+}
 
-    progress.begin("disk image");
-    let boot = boot_volume(
-        board.layout.boot.length,
-        board.signature,
-        &boot_files(board, &kernel)?,
-    )
-    .map_err(BuildError::Boot)?;
-    let image = inputs.output.join(format!("nesos-{}.img", board.name));
-    write_disk(board, &boot, &root, &image).map_err(|source| BuildError::File {
-        path: image.clone(),
-        source,
-    })?;
-    progress.end(&size(board.layout.data.start + board.layout.data.length));
-
-    progress.begin("compressed image");
-    let packed = inputs.output.join(format!("nesos-{}.img.zst", board.name));
-    let bytes = compress(&image, &packed).map_err(|source| BuildError::File {
-        path: packed.clone(),
-        source,
-    })?;
-    progress.end(&size(bytes));
-
-    write(&inputs.output.join("root.squashfs"), &root)?;
+/// The parts of the image as files beside it; their names.
+fn write_parts(
+    board: &Board,
+    inputs: &Inputs<'_>,
+    kernel: &Kernel,
+    root: &[u8],
+    slot: &BTreeMap<String, Vec<u8>>,
+) -> Result<Vec<String>, BuildError> {
+    write(&inputs.output.join("root.squashfs"), root)?;
     let mut names = vec![
         format!("nesos-{}.img", board.name),
         format!("nesos-{}.img.zst", board.name),
@@ -146,12 +183,15 @@ pub fn build_image(
         write(&inputs.output.join(name), &read(&kernel.folder.join(name))?)?;
         names.push(name.to_owned());
     }
-    let manifest = manifest(board, inputs, kernel, busybox_version, names)?;
-    let mut text =
-        serde_json::to_vec_pretty(&manifest).map_err(|error| BuildError::Boot(error.into()))?;
-    text.push(b'\n');
-    write(&inputs.output.join("manifest.json"), &text)?;
-    Ok(manifest)
+    let folder = inputs.output.join(SLOT_FOLDER);
+    // What an older build has left there is of no slot.
+    drop(std::fs::remove_dir_all(&folder));
+    create(&folder)?;
+    for (name, bytes) in slot {
+        write(&folder.join(name), bytes)?;
+        names.push(format!("{SLOT_FOLDER}/{name}"));
+    }
+    Ok(names)
 }
 
 fn release(board: &Board, inputs: &Inputs<'_>) -> String {
@@ -168,53 +208,46 @@ fn release(board: &Board, inputs: &Inputs<'_>) -> String {
     )
 }
 
-fn boot_files(board: &Board, kernel: &Kernel) -> Result<BTreeMap<String, Vec<u8>>, BuildError> {
-    let content = |source: &BootSource| match source {
-        BootSource::Kernel(name) => read(&kernel.folder.join(name)),
-        BootSource::File(path) => read(path),
-        BootSource::CommandLine => Ok(format!("{}\n", board.command_line).into_bytes()),
-    };
-    board
-        .boot
-        .iter()
-        .map(|(path, source)| Ok((path.clone(), content(source)?)))
-        .collect()
+/// Everything on the boot partition of a fresh image: slot A filled and committed, slot B empty.
+fn boot_files(
+    board: &Board,
+    inputs: &Inputs<'_>,
+    slot: &BTreeMap<String, Vec<u8>>,
+    sources: &mut Sources<'_>,
+) -> Result<BTreeMap<String, Vec<u8>>, BuildError> {
+    let mut files = all(&board.boot, sources)?;
+    files.extend(loader_files(board, inputs.version));
+    let (filled, empty) = (Slot::A.folder(), Slot::B.folder());
+    let in_slot = |(name, bytes): (&String, &Vec<u8>)| (format!("{filled}/{name}"), bytes.clone());
+    files.extend(slot.iter().map(in_slot));
+    if board.uboot.is_some() {
+        let text = boot_environment(board, Slot::A);
+        files.insert(format!("{filled}/boot.env"), text.into_bytes());
+    }
+    files.insert(format!("{filled}/{COMMITTED}"), Vec::new());
+    files.insert(format!("{empty}/"), Vec::new());
+    Ok(files)
 }
 
-/// Writes the disk with holes where it is empty: a fresh file reads as zeros there.
-fn write_disk(board: &Board, boot: &[u8], root: &[u8], path: &Path) -> io::Result<()> {
-    let layout = &board.layout;
-    let mut file = File::create(path)?;
-    file.set_len(layout.data.start + layout.data.length)?;
-    for (start, content) in [
-        (0, &board.layout.mbr(board.signature)[..]),
-        (layout.boot.start, boot),
-        (layout.root_a.start, root),
-    ] {
-        for (number, chunk) in content.chunks(HOLE_BYTES).enumerate() {
-            if chunk.iter().any(|byte| *byte != 0) {
-                file.seek(SeekFrom::Start(start + (number * HOLE_BYTES) as u64))?;
-                file.write_all(chunk)?;
-            }
+/// The bytes of all `files` that can be had.
+fn all(
+    files: &BTreeMap<String, Source>,
+    sources: &mut Sources<'_>,
+) -> Result<BTreeMap<String, Vec<u8>>, BuildError> {
+    let mut found = BTreeMap::new();
+    for (path, source) in files {
+        if let Some(bytes) = sources.read(source)? {
+            found.insert(path.clone(), bytes);
         }
     }
-    file.flush()
-}
-
-fn compress(from: &Path, to: &Path) -> io::Result<u64> {
-    let mut encoder = zstd::Encoder::new(File::create(to)?, ZSTD_LEVEL)?;
-    encoder.long_distance_matching(true)?;
-    encoder.window_log(ZSTD_WINDOW_LOG)?;
-    encoder.include_checksum(true)?;
-    io::copy(&mut File::open(from)?, &mut encoder)?;
-    Ok(encoder.finish()?.metadata()?.len())
+    Ok(found)
 }
 
 fn manifest(
     board: &Board,
     inputs: &Inputs<'_>,
-    kernel: Kernel,
-    busybox_version: String,
+    kernel: KernelFacts,
+    packages: BTreeMap<String, String>,
     names: Vec<String>,
 ) -> Result<Manifest, BuildError> {
     let mut files = BTreeMap::new();
@@ -228,9 +261,15 @@ fn manifest(
         version: inputs.version.to_owned(),
         build_id: inputs.build_id.to_owned(),
         epoch: u64::from(inputs.epoch),
-        kernel: kernel.facts,
-        packages: [(board.root.busybox.clone(), busybox_version)].into(),
-        command_line: board.command_line.clone(),
+        kernel,
+        packages,
+        command_line: board.command_line(Slot::A),
+        slot: SlotFacts {
+            command_line: board.options.clone(),
+            kernel: board.slot_kernel().map(str::to_owned),
+            device_tree: board.slot_tree().map(str::to_owned),
+            files: board.slot.keys().cloned().collect(),
+        },
         qemu: board.qemu.clone(),
         files,
     })
@@ -296,81 +335,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::super::config::load;
-    use super::super::volume::boot_volume;
     use super::*;
-    use fatfs::{FileSystem, FsOptions};
-    use std::io::Read;
-
-    fn small_image(path: &Path) -> Board {
-        let configs = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .parent()
-            .unwrap()
-            .join("board-configs");
-        let board = load(&configs, "qemu-virt").unwrap();
-        let files = [("slot-a/cmdline.txt".to_owned(), b"root=x".to_vec())].into();
-        let boot = boot_volume(board.layout.boot.length, board.signature, &files).unwrap();
-        write_disk(&board, &boot, b"hsqs", path).unwrap();
-        board
-    }
-
-    fn boot_file(image: &Path, name: &str) -> Vec<u8> {
-        let slice = crate::Slice::new(
-            File::open(image).unwrap(),
-            crate::read_table(image).unwrap().boot,
-        );
-        let volume = FileSystem::new(slice, FsOptions::new()).unwrap();
-        let mut bytes = Vec::new();
-        volume
-            .root_dir()
-            .open_file(name)
-            .unwrap()
-            .read_to_end(&mut bytes)
-            .unwrap();
-        bytes
-    }
-
-    #[test]
-    fn an_image_is_personalised_again_and_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let image = folder.path().join("a.img");
-        let board = small_image(&image);
-        assert_eq!(crate::read_table(&image).unwrap(), board.layout);
-        for content in [
-            "name = 'long name of a first board'\n".repeat(100),
-            "name = 'b'\n".to_owned(),
-            String::new(),
-        ] {
-            crate::personalise(&image, content.as_bytes()).unwrap();
-            assert_eq!(boot_file(&image, "cluster.toml"), content.as_bytes());
-            assert_eq!(boot_file(&image, "slot-a/cmdline.txt"), b"root=x");
-        }
-        crate::grow(&image, 256 << 20).unwrap();
-        assert_eq!(std::fs::metadata(&image).unwrap().len(), 256 << 20);
-        assert_eq!(crate::read_table(&image).unwrap(), board.layout);
-        let error = crate::grow(&image, 1 << 20).unwrap_err().to_string();
-        assert!(error.contains("would cut its partitions"), "{error}");
-    }
-
-    #[test]
-    fn what_is_no_image_is_left_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("holiday.jpg");
-        std::fs::write(&path, vec![1; 4096]).unwrap();
-        let error = crate::personalise(&path, b"").unwrap_err().to_string();
-        assert!(error.contains("not a Nesos image"), "{error}");
-        assert_eq!(std::fs::read(&path).unwrap(), vec![1; 4096]);
-    }
-
-    #[test]
-    fn an_image_is_packed_and_unpacked_without_loss() {
-        let folder = tempfile::tempdir().unwrap();
-        let (image, packed) = (folder.path().join("a.img"), folder.path().join("a.zst"));
-        small_image(&image);
-        compress(&image, &packed).unwrap();
-        let unpacked = zstd::decode_all(File::open(&packed).unwrap()).unwrap();
-        assert!(unpacked == std::fs::read(&image).unwrap());
-    }
 
     #[test]
     fn the_example_configuration_is_one() {

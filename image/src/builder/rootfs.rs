@@ -4,14 +4,12 @@
 //! time and a mode that does not come from this machine's file system; entries are written in the order of their names.
 
 use super::config::{RootConfig, split_mode};
-use super::debian::{Debian, DebianError};
-use super::tools::{ToolError, run};
+use super::sources::{Source, SourceError, Sources};
 use backhand::compression::{CompressionOptions, Compressor, Zstd};
 use backhand::{BackhandError, FilesystemCompressor, FilesystemWriter, NodeHeader};
 use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Squashfs block: small files of one page set stay cheap to read on 128 MB boards, and 128 KiB packs within 2 % of 1 MiB.
 const BLOCK_BYTES: u32 = 128 * 1024;
@@ -29,10 +27,7 @@ const SERVICES: &str = "http 80/tcp\nhttps 443/tcp\nssh 22/tcp\ndomain 53/udp\nm
 pub enum RootError {
     /// BusyBox cannot be had.
     #[error(transparent)]
-    Debian(#[from] DebianError),
-    /// A program failed.
-    #[error(transparent)]
-    Tool(#[from] ToolError),
+    Source(#[from] SourceError),
     /// A file that goes into the root.
     #[error("{path}: {source}")]
     File {
@@ -67,30 +62,22 @@ pub enum RootError {
     },
 }
 
-/// A static BusyBox from Debian: its bytes and the version of its package.
+/// A static BusyBox from Debian, which must have all applets.
 pub(super) fn busybox(
     config: &RootConfig,
-    cache: &Path,
-    debian: &Debian,
-) -> Result<(Vec<u8>, String), RootError> {
-    let version = debian.version(&config.busybox)?;
-    let package = debian.fetch(&config.busybox, &version)?;
-    let folder =
-        cache
-            .join("unpacked")
-            .join(format!("{}_{}", config.busybox, version.replace(':', "_")));
-    std::fs::create_dir_all(&folder).map_err(|source| RootError::File {
-        path: folder.clone(),
-        source,
-    })?;
-    run(Command::new("dpkg-deb")
-        .arg("-x")
-        .arg(&package)
-        .arg(&folder))?;
-    // Before and after Debian merged /bin into /usr/bin.
-    let path = [folder.join("bin/busybox"), folder.join("usr/bin/busybox")];
-    let path = path.iter().find(|path| path.is_file()).unwrap_or(&path[0]);
-    let bytes = read(path)?;
+    sources: &mut Sources<'_>,
+) -> Result<Vec<u8>, RootError> {
+    let package = &config.busybox;
+    let version = sources.remember(package, false)?;
+    let mut of = |path: &str| {
+        sources.read(&Source::Debian {
+            package: package.clone(),
+            path: path.to_owned(),
+        })
+    };
+    // After and before Debian merged /bin into /usr/bin.
+    let bytes = of("usr/bin/busybox").or_else(|_| of("bin/busybox"))?;
+    let bytes = bytes.unwrap_or_default();
     let missing: Vec<_> = config
         .applets
         .iter()
@@ -98,7 +85,7 @@ pub(super) fn busybox(
         .map(String::as_str)
         .collect();
     if missing.is_empty() {
-        Ok((bytes, version))
+        Ok(bytes)
     } else {
         Err(RootError::NoApplet {
             applets: missing.join(", "),
@@ -122,6 +109,8 @@ pub struct RootContent<'a> {
     pub busybox: &'a [u8],
     /// The data template.
     pub template: &'a [u8],
+    /// Files from elsewhere, by path.
+    pub files: BTreeMap<String, Vec<u8>>,
     /// `/etc/os-release`.
     pub release: String,
     /// Time of every file, seconds since 1970.
@@ -134,6 +123,9 @@ pub struct RootContent<'a> {
 /// A program is missing or cannot be read, or two entries claim one path.
 pub fn write_root(config: &RootConfig, content: &RootContent<'_>) -> Result<Vec<u8>, RootError> {
     let mut files: BTreeMap<String, (u16, Vec<u8>)> = BTreeMap::new();
+    for (path, bytes) in &content.files {
+        files.insert(path.clone(), (0o444, bytes.clone()));
+    }
     for (name, path) in &config.binaries {
         let source = content
             .programs

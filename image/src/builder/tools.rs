@@ -73,8 +73,16 @@ pub fn cache_folder() -> Result<PathBuf, ToolError> {
 /// # Errors
 /// It does not start or does not exit with 0.
 pub fn run(command: &mut Command) -> Result<Vec<u8>, ToolError> {
+    run_with(command, Stdio::null())
+}
+
+/// The same with this standard input.
+///
+/// # Errors
+/// As [`run`].
+pub(super) fn run_with(command: &mut Command, input: Stdio) -> Result<Vec<u8>, ToolError> {
     let shown = describe(command);
-    let output = command.stdin(Stdio::null()).output();
+    let output = command.stdin(input).output();
     let output = output.map_err(|source| ToolError::Start {
         command: shown.clone(),
         source,

@@ -13,7 +13,7 @@ const CLUSTER_BYTES: u32 = 512;
 /// Volume label, as shown by desktop systems.
 const LABEL: [u8; 11] = *b"NESOS-BOOT ";
 
-/// A FAT32 of `length` bytes with `files` (path to content).
+/// A FAT32 of `length` bytes with `files` (path to content; a path that ends in `/` is an empty folder).
 ///
 /// # Errors
 /// The files do not fit, or a path is no valid name.
@@ -35,6 +35,9 @@ pub(super) fn boot_volume(
         let name = parts.pop().unwrap_or_default();
         for part in parts {
             folder = folder.create_dir(part)?;
+        }
+        if name.is_empty() {
+            continue;
         }
         write_file(&folder, name, content)
             .map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))?;

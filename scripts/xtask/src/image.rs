@@ -6,7 +6,7 @@ use crate::cross;
 use crate::report::Report;
 use anyhow::{Context, Result, ensure};
 use nesos_image::Manifest;
-use nesos_image::builder::{self, Board, BootSource, Debian, Inputs, cache_folder};
+use nesos_image::builder::{self, Board, Debian, Inputs, Source, cache_folder};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -112,10 +112,15 @@ fn build(
 fn inputs_key(root: &Path, board: &Board, programs: &BTreeMap<String, PathBuf>) -> Result<String> {
     let mut text = format!("{board:?}\n{}\n{}\n", build_id(root), cross::epoch(root)?);
     let mut files: Vec<PathBuf> = programs.values().chain(&board.fragments).cloned().collect();
-    files.extend(board.boot.values().filter_map(|source| match source {
-        BootSource::File(path) => Some(path.clone()),
-        _ => None,
-    }));
+    let sources = board.boot.values().chain(board.slot.values());
+    files.extend(
+        sources
+            .chain(board.root_files.values())
+            .filter_map(|source| match source {
+                Source::File(path) => Some(path.clone()),
+                _ => None,
+            }),
+    );
     // The program that runs, which a build of the tests beside it may have replaced.
     files.push("/proc/self/exe".into());
     for path in files {

@@ -4,6 +4,7 @@
 //! command that builds it, nothing outlives its test, and no packet leaves for a real network.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod firmware;
 mod lab;
 mod masters;
 mod shell;
@@ -15,6 +16,7 @@ use nesos_cluster_tests::{Ended, Nesos, eventually};
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub use firmware::{Disk, Firmware, Machine};
 pub use lab::{Lab, Told};
 pub use shell::Shell;
 

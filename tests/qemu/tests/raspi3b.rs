@@ -8,7 +8,7 @@ use nesos_qemu_tests::BOOT;
 
 #[test]
 fn the_raspberry_pi_image_boots_to_init() {
-    let image = nesos_image::artifacts("raspi3b").unwrap_or_else(|error| panic!("{error}"));
+    let image = nesos_image::artifacts("rpi3").unwrap_or_else(|error| panic!("{error}"));
     let folder = tempfile::tempdir().unwrap();
     let disk = folder.path().join("card.img");
     std::fs::copy(&image.image, &disk).unwrap();

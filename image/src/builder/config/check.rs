@@ -2,13 +2,17 @@
 //!
 //! Called by `load` only. Invariant: every message names the key and what was expected.
 
-use super::{Board, BootSource, Raw, RawDisk, RootConfig};
+use super::{Board, Raw, RawDisk, RawLoader, RootConfig};
+use crate::builder::loaders::{EFI_KERNEL, Tree, UBOOT_KERNEL};
+use crate::builder::sources::Source;
 use crate::disk::Layout;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Largest disk an image may have, MiB: keeps builds and downloads sane, and sector numbers inside an MBR.
 const SIZE_MAX_MIB: u32 = 16 * 1024;
+/// What EFI firmware starts from a disk that it does not know.
+const EFI_PROGRAM: &str = "EFI/BOOT/BOOTAA64.EFI";
 /// FAT32 with 512-byte clusters needs 65525 of them and their table.
 const BOOT_MIN_MIB: u32 = 34;
 
@@ -25,31 +29,47 @@ pub(super) fn check(folder: &Path, board: &str, raw: Raw) -> Result<Board, Strin
         ));
     }
     check_root(&raw.root)?;
-    let mut boot = BTreeMap::new();
-    for (path, source) in &raw.boot {
-        boot.insert(path.clone(), boot_source(folder, path, source, targets)?);
+    let (uboot, efi) = loaders(&raw.loader)?;
+    let read = |section: &str, files: &BTreeMap<String, String>| {
+        let one = |(path, text): (&String, &String)| {
+            let source = source(folder, section, path, text, targets)?;
+            Ok((path.clone(), source))
+        };
+        files
+            .iter()
+            .map(one)
+            .collect::<Result<BTreeMap<_, _>, String>>()
+    };
+    let mut boot = read("boot", &raw.boot)?;
+    if efi.is_some() {
+        let program = &raw.loader.efi_program;
+        let program = source(folder, "loader", "efi_program", program, targets)?;
+        boot.insert(EFI_PROGRAM.to_owned(), program);
     }
+    let slot = read("slot", &raw.slot)?;
+    check_slot(&slot, uboot.as_ref(), efi.as_ref())?;
+    let root_files = read("root.files", &raw.root.files)?;
     let fragments = raw
         .kernel
         .fragments
         .iter()
         .map(|name| fragment(folder, name));
-    let (root_device, console) = (raw.kernel.root_device, raw.kernel.console);
+    let console = raw.kernel.console;
     Ok(Board {
         name: board.to_owned(),
         description: raw.description,
         kernel_package: raw.kernel.package,
         fragments: fragments.collect::<Result<_, _>>()?,
         targets: raw.kernel.targets,
-        command_line: format!(
-            "root={root_device} console={console} {}",
-            raw.kernel.command_line
-        ),
+        options: format!("console={console} {}", raw.kernel.command_line),
         root: raw.root,
+        root_files,
         layout,
-        signature: raw.disk.signature,
         data_template_mib: raw.disk.data_template_mib,
         boot,
+        slot,
+        uboot,
+        efi,
         qemu: raw.qemu,
     })
 }
@@ -113,47 +133,93 @@ pub(in crate::builder) fn file_name(target: &str) -> &str {
     target.rsplit('/').next().unwrap_or(target)
 }
 
-fn boot_source(
+/// Where one file of `section` comes from.
+fn source(
     folder: &Path,
+    section: &str,
     path: &str,
     source: &str,
     targets: &[String],
-) -> Result<BootSource, String> {
-    let key = format!("`boot.\"{path}\"`");
-    if path.is_empty()
-        || path
-            .split('/')
-            .any(|part| part.is_empty() || part == "." || part == "..")
-    {
+) -> Result<Source, String> {
+    let key = format!("`{section}.\"{path}\"`");
+    let is_plain = |path: &str| {
+        path.split('/')
+            .all(|part| !part.is_empty() && part != "." && part != "..")
+    };
+    if !is_plain(path) {
         return Err(format!("{key}: expected a plain path such as slot-a/Image"));
     }
-    if source == "command-line" {
-        return Ok(BootSource::CommandLine);
+    let in_package = |rest: &str| {
+        let (package, file) = rest.split_once('/')?;
+        let named = !package.is_empty() && is_plain(file);
+        named.then(|| (package.to_owned(), file.to_owned()))
+    };
+    let (kind, rest) = source.split_once('/').unwrap_or_default();
+    match (kind, in_package(rest)) {
+        ("kernel", _) => {
+            let wanted = if rest == UBOOT_KERNEL { "Image" } else { rest };
+            let made = targets.iter().any(|target| file_name(target) == wanted);
+            made.then(|| Source::Kernel(rest.to_owned()))
+                .ok_or_else(|| format!("{key} is {source}; no such file among `kernel.targets`"))
+        }
+        ("boot", _) if is_plain(rest) => {
+            let file = folder.join(source);
+            let shown = file.display().to_string();
+            Some(Source::File(file))
+                .filter(|_| folder.join(source).is_file())
+                .ok_or_else(|| format!("{key} is {source}; expected a file {shown}"))
+        }
+        ("debian", Some((package, path))) => Ok(Source::Debian { package, path }),
+        ("non-free-firmware", Some((package, path))) => Ok(Source::NonFree { package, path }),
+        _ => Err(format!(
+            "{key} is {source}; expected kernel/<file>, boot/<file>, debian/<package>/<path> or \
+             non-free-firmware/<package>/<path>"
+        )),
     }
-    if let Some(name) = source.strip_prefix("kernel/") {
-        let made = targets.iter().any(|target| file_name(target) == name);
-        return if made {
-            Ok(BootSource::Kernel(name.to_owned()))
-        } else {
-            Err(format!(
-                "{key} is {source}; no such file among `kernel.targets`"
-            ))
-        };
+}
+
+/// What U-Boot and what EFI hand to the kernel, where they start the board.
+fn loaders(raw: &RawLoader) -> Result<(Option<Tree>, Option<Tree>), String> {
+    let uboot = match raw.uboot.as_str() {
+        "no" => None,
+        "firmware" => Some(Tree::Firmware),
+        "slot" => Some(Tree::Slot),
+        other => {
+            return Err(format!(
+                "`loader.uboot` is {other}; expected no, firmware or slot"
+            ));
+        }
+    };
+    let efi = match raw.efi.as_str() {
+        "no" => None,
+        "firmware" => Some(Tree::Firmware),
+        name => Some(Tree::File(name.to_owned())),
+    };
+    Ok((uboot, efi))
+}
+
+/// A slot has plain names, and the kernels that its boot loaders start.
+fn check_slot(
+    slot: &BTreeMap<String, Source>,
+    uboot: Option<&Tree>,
+    efi: Option<&Tree>,
+) -> Result<(), String> {
+    if let Some(path) = slot.keys().find(|path| path.contains('/')) {
+        return Err(format!(
+            "`slot.\"{path}\"`: expected a name without a folder"
+        ));
     }
-    let file = folder.join(source);
-    if source.starts_with("boot/") && !source.contains("..") {
-        return if file.is_file() {
-            Ok(BootSource::File(file))
-        } else {
-            Err(format!(
-                "{key} is {source}; expected a file {}",
-                file.display()
-            ))
-        };
+    for (key, loader, kernel) in [("uboot", uboot, UBOOT_KERNEL), ("efi", efi, EFI_KERNEL)] {
+        if loader.is_some() && !slot.contains_key(kernel) {
+            return Err(format!("`loader.{key}` needs {kernel} in `slot`"));
+        }
     }
-    Err(format!(
-        "{key} is {source}; expected kernel/<file>, boot/<file> or command-line"
-    ))
+    match efi {
+        Some(Tree::File(name)) if !slot.contains_key(name) => Err(format!(
+            "`loader.efi` is {name}; expected no, firmware, or a device tree in `slot`"
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn check_root(root: &RootConfig) -> Result<(), String> {

@@ -30,18 +30,24 @@ fn refusal(own: &str) -> String {
 }
 
 /// Everything a board file must say, so that a test adds only its mistake.
-const LEAST: &str = "description = 'x'\n[kernel]\nconsole = 'c'\nroot_device = 'r'\n[qemu]\nmachine = 'virt'\nmemory_mib = 64\n";
+const LEAST: &str =
+    "description = 'x'\n[kernel]\nconsole = 'c'\n[qemu]\nmachine = 'virt'\nmemory_mib = 64\n";
 
 #[test]
 fn every_board_of_the_repository_loads() {
     let names = boards(&repository()).unwrap();
     assert!(
-        names.iter().any(|name| name == "qemu-virt") && names.iter().any(|name| name == "raspi3b"),
+        names.iter().any(|name| name == "qemu-virt") && names.iter().any(|name| name == "rpi3"),
         "{names:?}"
     );
     for name in names {
         let board = load(&repository(), &name).unwrap();
-        assert!(board.command_line.contains("init=/sbin/init"), "{name}");
+        let command_line = board.command_line(Slot::B);
+        assert!(
+            command_line.contains("root=PARTUUID=534f454e-03 "),
+            "{name}"
+        );
+        assert!(command_line.contains("init=/sbin/init"), "{name}");
     }
 }
 
@@ -130,7 +136,7 @@ fn what_a_board_refers_to_must_exist() {
         &["boot.\"a\"", "kernel.targets"],
     );
     assert_refused(
-        &with("[boot]\n'../a' = 'command-line'"),
+        &with("[boot]\n'../a' = 'kernel/Image'"),
         &["boot.\"../a\"", "plain path"],
     );
     assert_refused(
@@ -140,5 +146,25 @@ fn what_a_board_refers_to_must_exist() {
     assert_refused(
         &with("[boot]\n'a' = '/etc/shadow'"),
         &["expected kernel/<file>"],
+    );
+    assert_refused(
+        &with("[boot]\n'a' = 'debian/u-boot-rpi'"),
+        &["boot.\"a\"", "debian/<package>/<path>"],
+    );
+    assert_refused(
+        &with("[slot]\n'a/b' = 'kernel/Image'"),
+        &["slot.\"a/b\"", "without a folder"],
+    );
+    assert_refused(
+        &with("[loader]\nuboot = 'yes'"),
+        &["loader.uboot", "no, firmware or slot"],
+    );
+    assert_refused(
+        &with("[loader]\nuboot = 'slot'"),
+        &["loader.uboot", "Image.gz"],
+    );
+    assert_refused(
+        &with("[slot]\n'vmlinuz.efi' = 'kernel/vmlinuz.efi'\n[loader]\nefi = 'x.dtb'"),
+        &["loader.efi", "x.dtb"],
     );
 }
