@@ -3,6 +3,7 @@
 //! Called by `cargo xtask image` and the reproducibility check. Invariant: a folder under `out` belongs to one build; the manifest is
 //! written last, so a folder without one is no result.
 
+use super::bundle::{About, Bundle, public_half};
 use super::config::Board;
 use super::debian::{Debian, DebianError};
 use super::flash::{compress, write_disk};
@@ -14,6 +15,8 @@ use super::template::{TemplateError, data_template};
 use super::tools::Progress;
 use super::volume::boot_volume;
 use crate::artifacts::{FileFacts, KernelFacts, Manifest, SlotFacts};
+use nesos_base::bundle::key::SigningKey;
+use nesos_base::bundle::{BundleError, Place};
 use nesos_base::slots::{DISK_SIGNATURE, Slot};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -25,6 +28,10 @@ use std::path::{Path, PathBuf};
 const COMMITTED: &str = "committed";
 /// Folder beside the image with the files of a slot, for update bundles.
 const SLOT_FOLDER: &str = "slot";
+/// The signed header of what a slot holds, in its folder.
+const SLOT_HEAD: &str = "slot.head";
+/// In the root: whose bundles the board takes.
+const UPDATE_KEY: &str = "etc/nesos/update.pub";
 
 /// What a build needs besides the board.
 #[derive(Debug)]
@@ -41,6 +48,8 @@ pub struct Inputs<'a> {
     pub build_id: &'a str,
     /// Time of the commit, seconds since 1970: the only time in an image.
     pub epoch: u32,
+    /// Signs the update bundle; its public half is in the image.
+    pub key: &'a SigningKey,
 }
 
 /// An image that could not be built.
@@ -61,6 +70,9 @@ pub enum BuildError {
     /// The data template.
     #[error(transparent)]
     Template(#[from] TemplateError),
+    /// The update bundle.
+    #[error("make the update bundle: {0}")]
+    Bundle(#[from] BundleError),
     /// The boot partition.
     #[error("fill the boot partition: {0}")]
     Boot(io::Error),
@@ -106,7 +118,13 @@ pub fn build_image(
 
     progress.begin("disk image");
     let slot = all(&board.slot, &mut sources)?;
-    let boot = boot_files(board, inputs, &slot, &mut sources)?;
+    let content = content(&slot, &root);
+    let bundle = bundle(board, inputs, &content)?;
+    let mut boot = boot_files(board, inputs, &slot, &mut sources)?;
+    if let Some(bundle) = &bundle {
+        let path = format!("{}/{SLOT_HEAD}", Slot::A.folder());
+        boot.insert(path, bundle.prelude.bytes().to_vec());
+    }
     let boot =
         boot_volume(board.layout.boot.length, DISK_SIGNATURE, &boot).map_err(BuildError::Boot)?;
     let image = inputs.output.join(format!("nesos-{}.img", board.name));
@@ -122,7 +140,14 @@ pub fn build_image(
     let bytes = compress(&image, &packed).map_err(at(&packed))?;
     progress.end(&size(bytes));
 
-    let names = write_parts(board, inputs, &kernel, &root, &slot)?;
+    let mut names = write_parts(board, inputs, &kernel, &root, &slot)?;
+    if let Some(bundle) = &bundle {
+        let name = format!("nesos-{}.nub", board.name);
+        let path = inputs.output.join(&name);
+        let mut file = File::create(&path).map_err(at(&path))?;
+        bundle.write(&mut file).map_err(at(&path))?;
+        names.push(name);
+    }
     let versions = sources.packages.iter();
     let versions = versions.map(|(name, package)| (name.clone(), package.version.clone()));
     let manifest = manifest(
@@ -146,11 +171,14 @@ fn root(
 ) -> Result<Vec<u8>, BuildError> {
     let busybox = busybox(&board.root, sources)?;
     let template = data_template(board.data_template_mib, inputs.output)?;
+    let mut files = all(&board.root_files, sources)?;
+    let key = public_half(inputs.key).to_text();
+    files.insert(UPDATE_KEY.to_owned(), format!("{key}\n").into_bytes());
     let content = RootContent {
         programs: inputs.programs,
         busybox: &busybox,
         template: &template,
-        files: all(&board.root_files, sources)?,
+        files,
         release: release(board, inputs),
         epoch: inputs.epoch,
     };
@@ -162,6 +190,34 @@ fn root(
         });
     }
     Ok(root)
+}
+
+/// What a slot consists of, as a bundle has it.
+fn content(slot: &BTreeMap<String, Vec<u8>>, root: &[u8]) -> Vec<(Place, Vec<u8>)> {
+    let files = slot.iter();
+    let files = files.map(|(name, bytes)| (Place::Boot(name.clone()), bytes.clone()));
+    files.chain([(Place::Root, root.to_vec())]).collect()
+}
+
+/// `None` for a board that no boot loader of ours starts: there is nothing that could try another slot.
+fn bundle<'a>(
+    board: &Board,
+    inputs: &Inputs<'_>,
+    content: &'a [(Place, Vec<u8>)],
+) -> Result<Option<Bundle<'a>>, BuildError> {
+    let Some(kernel) = board.slot_kernel() else {
+        return Ok(None);
+    };
+    let about = About {
+        board: &board.name,
+        version: inputs.version,
+        build_id: inputs.build_id,
+        build_time: u64::from(inputs.epoch),
+        command_line: &board.options,
+        kernel,
+        device_tree: board.slot_tree(),
+    };
+    Ok(Some(Bundle::new(&about, content, inputs.key)?))
 }
 
 /// The parts of the image as files beside it; their names.

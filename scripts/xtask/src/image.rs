@@ -5,6 +5,7 @@
 use crate::cross;
 use crate::report::Report;
 use anyhow::{Context, Result, ensure};
+use nesos_base::bundle::key::SigningKey;
 use nesos_image::Manifest;
 use nesos_image::builder::{self, Board, Debian, Inputs, Source, cache_folder};
 use std::collections::BTreeMap;
@@ -33,6 +34,9 @@ pub(crate) struct Arguments {
     /// Ask Debian's archive for newer packages first
     #[arg(long)]
     update: bool,
+    /// Key that signs update bundles; default: ~/.config/nesos/update.key, made when missing
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
 }
 
 impl Arguments {
@@ -44,6 +48,7 @@ impl Arguments {
             check_reproducible: false,
             with_kernel: false,
             update: false,
+            key: None,
         }
     }
 }
@@ -67,14 +72,19 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         .map(|name| Ok(builder::load(&configs, name)?))
         .collect::<Result<Vec<_>>>()?;
     let programs = cross::build(root)?;
+    let key = match &arguments.key {
+        Some(path) => path.clone(),
+        None => builder::default_path()?,
+    };
+    let key = builder::signing_key(&key)?;
     for board in &boards {
         let folder = nesos_image::images_folder().join(&board.name);
-        let key = inputs_key(root, board, &programs)?;
-        if !arguments.update && is_current(&folder, board, &key) {
+        let inputs = inputs_key(root, board, &programs, &key)?;
+        if !arguments.update && is_current(&folder, board, &inputs) {
             eprintln!("image of {}: up to date", board.name);
         } else {
-            build(root, board, &programs, &cache_folder()?, &folder)?;
-            std::fs::write(folder.join(KEY_FILE), &key)?;
+            build(root, board, &programs, &key, (&cache_folder()?, &folder))?;
+            std::fs::write(folder.join(KEY_FILE), &inputs)?;
         }
         println!(
             "{}",
@@ -82,7 +92,7 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         );
     }
     if arguments.check_reproducible {
-        check(root, &boards, arguments.with_kernel)?;
+        check(root, &boards, &key, arguments.with_kernel)?;
     }
     Ok(())
 }
@@ -91,8 +101,8 @@ fn build(
     root: &Path,
     board: &Board,
     programs: &BTreeMap<String, PathBuf>,
-    cache: &Path,
-    output: &Path,
+    key: &SigningKey,
+    (cache, output): (&Path, &Path),
 ) -> Result<Manifest> {
     let build_id = build_id(root);
     let inputs = Inputs {
@@ -102,6 +112,7 @@ fn build(
         version: env!("CARGO_PKG_VERSION"),
         build_id: &build_id,
         epoch: cross::epoch(root)?,
+        key,
     };
     eprintln!("image of {} ({})", board.name, board.description);
     builder::build_image(board, &inputs, &Report::default())
@@ -109,8 +120,14 @@ fn build(
 }
 
 /// Digest of all that decides an image's bytes, this program included.
-fn inputs_key(root: &Path, board: &Board, programs: &BTreeMap<String, PathBuf>) -> Result<String> {
+fn inputs_key(
+    root: &Path,
+    board: &Board,
+    programs: &BTreeMap<String, PathBuf>,
+    key: &SigningKey,
+) -> Result<String> {
     let mut text = format!("{board:?}\n{}\n{}\n", build_id(root), cross::epoch(root)?);
+    writeln!(text, "{}", builder::public_half(key).to_text())?;
     let mut files: Vec<PathBuf> = programs.values().chain(&board.fragments).cloned().collect();
     let sources = board.boot.values().chain(board.slot.values());
     files.extend(
@@ -150,7 +167,7 @@ fn build_id(root: &Path) -> String {
     )
 }
 
-fn check(root: &Path, boards: &[Board], with_kernel: bool) -> Result<()> {
+fn check(root: &Path, boards: &[Board], key: &SigningKey, with_kernel: bool) -> Result<()> {
     let scratch = root.join("target/reproduce");
     let cache = if with_kernel {
         scratch.join("cache")
@@ -165,7 +182,13 @@ fn check(root: &Path, boards: &[Board], with_kernel: bool) -> Result<()> {
     for board in boards {
         let first = nesos_image::artifacts(&board.name)?;
         // The first build's key says nothing about the second's folder: always built.
-        let second = build(root, board, &programs, &cache, &scratch.join(&board.name))?;
+        let second = build(
+            root,
+            board,
+            &programs,
+            key,
+            (&cache, &scratch.join(&board.name)),
+        )?;
         for (name, facts) in &second.files {
             if first.manifest.files.get(name) != Some(facts) {
                 differences.push(format!("{}/{name}", board.name));
