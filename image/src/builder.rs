@@ -17,7 +17,7 @@ mod template;
 mod tools;
 mod volume;
 
-pub use bundle::public_half;
+pub use bundle::{About, Bundle, public_half};
 pub use config::{Board, ConfigError, RootConfig, boards, load};
 pub use debian::{Debian, DebianError};
 pub use kernel::{Kernel, KernelError, build_kernel};

@@ -16,24 +16,28 @@ const CHUNK_AVERAGE: u32 = 32 * 1024;
 
 /// What a bundle says beside its files.
 #[derive(Clone, Debug)]
-pub(super) struct About<'a> {
-    pub(super) board: &'a str,
-    pub(super) version: &'a str,
-    pub(super) build_id: &'a str,
+pub struct About<'a> {
+    /// The board it fits.
+    pub board: &'a str,
+    /// Version of Nesos.
+    pub version: &'a str,
+    /// Commit.
+    pub build_id: &'a str,
     /// Seconds since 1970.
-    pub(super) build_time: u64,
+    pub build_time: u64,
     /// Without what depends on the slot.
-    pub(super) command_line: &'a str,
+    pub command_line: &'a str,
     /// File name in the slot.
-    pub(super) kernel: &'a str,
+    pub kernel: &'a str,
     /// File name in the slot.
-    pub(super) device_tree: Option<&'a str>,
+    pub device_tree: Option<&'a str>,
 }
 
 /// A bundle's parts.
 #[derive(Debug)]
-pub(super) struct Bundle<'a> {
-    pub(super) prelude: Prelude,
+pub struct Bundle<'a> {
+    /// Header and signature.
+    pub prelude: Prelude,
     files: &'a [(Place, Vec<u8>)],
 }
 
@@ -42,7 +46,7 @@ impl<'a> Bundle<'a> {
     ///
     /// # Errors
     /// The files are no slot's: a name, a length, their number.
-    pub(super) fn new(
+    pub fn new(
         about: &About<'_>,
         files: &'a [(Place, Vec<u8>)],
         key: &SigningKey,
@@ -67,7 +71,7 @@ impl<'a> Bundle<'a> {
     ///
     /// # Errors
     /// `to` fails.
-    pub(super) fn write(&self, to: &mut impl Write) -> io::Result<()> {
+    pub fn write(&self, to: &mut impl Write) -> io::Result<()> {
         to.write_all(self.prelude.bytes())?;
         self.files
             .iter()

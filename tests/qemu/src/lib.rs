@@ -8,6 +8,7 @@ mod firmware;
 mod lab;
 mod masters;
 mod shell;
+mod update;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use tempfile::TempDir;
 pub use firmware::{Disk, Firmware, Machine};
 pub use lab::{Lab, Told};
 pub use shell::Shell;
+pub use update::Update;
 
 /// Boards boot in a few seconds alone on a core; a loaded machine takes longer.
 pub const BOOT: Duration = Duration::from_secs(150);

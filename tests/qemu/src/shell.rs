@@ -30,6 +30,16 @@ impl Shell {
         }
     }
 
+    /// Types `command`, whose end nobody waits for.
+    ///
+    /// # Panics
+    /// The console is gone.
+    pub fn say(&mut self, command: &str) {
+        self.socket
+            .write_all(format!("{command}\n").as_bytes())
+            .expect("write to the console");
+    }
+
     /// Runs `command`; its output and exit code.
     ///
     /// # Panics

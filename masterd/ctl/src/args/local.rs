@@ -103,6 +103,9 @@ pub(crate) struct VmUpArgs {
     /// processors and stand still while others boot: with masterd's default, 250, each of these moments had another one lead
     #[arg(long, default_value_t = 1500, value_name = "MS", value_parser = clap::value_parser!(u16).range(50..=60000))]
     pub(crate) election_timeout: u16,
+    /// Start the boards through U-Boot, as real ones, which `nesos update` needs; about 3 s slower
+    #[arg(long)]
+    pub(crate) u_boot: bool,
     /// Let masters run tasks too
     #[arg(long)]
     pub(crate) master_runs_tasks: bool,

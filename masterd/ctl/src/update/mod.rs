@@ -99,7 +99,13 @@ pub(crate) async fn update(
         args,
         progress: Progress::new(),
     };
-    let plan = plan(roll.boards().await?, header, &args.nodes);
+    let (boards, lonely) = roll.boards().await?;
+    let mut plan = plan(boards, header, &args.nodes);
+    if args.nodes.is_empty() {
+        let why = "no agent runs on it (role = \"master\"): update its card, or have it be both";
+        plan.left_out
+            .extend(lonely.into_iter().map(|name| (name, why.to_owned())));
+    }
     tell(&plan, &bundle, output)?;
     if args.dry_run {
         return Ok(());
@@ -225,13 +231,16 @@ struct Roll<'a> {
 }
 
 impl Roll<'_> {
-    /// All boards, with what they say.
-    async fn boards(&self) -> Result<Vec<Board>, Failure> {
-        let masters = masters::all(&self.client).await?;
+    /// All boards, with what they say, and the names of masters on whose boards no agent runs.
+    async fn boards(&self) -> Result<(Vec<Board>, Vec<String>), Failure> {
+        let mut masters = masters::all(&self.client).await?;
         let mut boards = Vec::new();
         for node in cluster::nodes(&self.client).await? {
-            let master = masters.iter().find(|master| nodes::is_same(&node, master));
-            let rank = match master.map(|master| master.role.as_str()) {
+            let at = masters
+                .iter()
+                .position(|master| nodes::is_same(&node, master));
+            let master = at.map(|at| masters.remove(at));
+            let rank = match master.as_ref().map(|master| master.role.as_str()) {
                 // A master alone is no other board's neighbour, and leads.
                 Some("leader") => Rank::Leader,
                 Some(_) => Rank::Master,
@@ -243,7 +252,8 @@ impl Roll<'_> {
             };
             boards.push(Board { node, rank, status });
         }
-        Ok(boards)
+        let lonely = masters.into_iter().map(|master| master.name);
+        Ok((boards, lonely.collect()))
     }
 
     async fn status(&self, node: &Node) -> Result<Status, HttpError> {

@@ -112,6 +112,8 @@ mod tests {
             disk: 256,
             voting: masters,
             election_ms: 1500,
+            u_boot: false,
+            append: Vec::new(),
             kernel: "kernel".into(),
             image: "image".into(),
             command_line: String::new(),

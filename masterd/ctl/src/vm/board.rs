@@ -19,6 +19,9 @@ use super::switch::QEMU;
 use super::{GONE_LIMIT, SHUTDOWN_LIMIT, VmError};
 use crate::locate;
 
+/// U-Boot for QEMU, of Debian's package u-boot-qemu.
+pub(super) const U_BOOT: &str = "/usr/lib/u-boot/qemu_arm64/u-boot.bin";
+
 /// Pause between looks at a process that is to end.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -47,10 +50,13 @@ pub(super) fn start(cluster: &Cluster, board: &Board) -> Result<(), VmError> {
         command.args(["-cpu", cpu]);
     }
     command.arg("-pidfile").arg(folder.join("pid"));
-    command
-        .arg("-kernel")
-        .arg(&cluster.kernel)
-        .args(["-append", &cluster.command_line]);
+    match cluster.u_boot {
+        true => command.args(["-bios", U_BOOT]),
+        false => command
+            .arg("-kernel")
+            .arg(&cluster.kernel)
+            .args(["-append", &cluster.command_line]),
+    };
     // The emulator is killed to cut the power, this machine is not: what the host has cached is as good as written.
     let disk = format!(
         "if=none,id=disk,format=raw,cache=unsafe,file={}",

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
+use nesos_base::slots::Slot;
 use nesos_base::token::ClusterKey;
 
 use super::VmError;
@@ -48,8 +49,24 @@ pub(super) fn make(cluster: &Cluster, board: &Board, secrets: &Secrets) -> Resul
         source,
     })?;
     nesos_image::personalise(&path, cluster_toml(board, secrets).as_bytes())?;
+    if cluster.u_boot && !cluster.append.is_empty() {
+        let words = cluster.append.join(" ");
+        append(&path, &words).map_err(|source| VmError::File {
+            operation: "add words for the kernel to",
+            path: path.clone(),
+            source,
+        })?;
+    }
     nesos_image::grow(&path, u64::from(cluster.disk) << 20)?;
     Ok(())
+}
+
+/// Adds words to the command line that U-Boot reads; an update brings its own.
+fn append(disk: &Path, words: &str) -> io::Result<()> {
+    let files = nesos_image::BootPartition::new(disk);
+    let path = format!("{}/boot.env", Slot::A.folder());
+    let text = String::from_utf8_lossy(&files.read(&path)?).into_owned();
+    files.write(&path, format!("{} {words}\n", text.trim_end()).as_bytes())
 }
 
 fn cluster_toml(board: &Board, secrets: &Secrets) -> String {

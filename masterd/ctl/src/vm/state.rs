@@ -45,6 +45,10 @@ pub(super) struct Cluster {
     pub(super) voting: u8,
     /// Silence of the leader until another master asks to be elected, milliseconds.
     pub(super) election_ms: u16,
+    /// Boards start through U-Boot, and have slots.
+    pub(super) u_boot: bool,
+    /// Words for the kernel that the image itself has not.
+    pub(super) append: Vec<String>,
     /// Kernel file.
     pub(super) kernel: PathBuf,
     /// Disk image that the boards' disks are copies of.

@@ -109,6 +109,8 @@ fn prepare(args: &VmUpArgs, folder: &Path) -> Result<Cluster, VmError> {
         disk: args.disk,
         voting: args.masters,
         election_ms: args.election_timeout,
+        u_boot: args.u_boot,
+        append: args.append.clone(),
         kernel: absolute(&image.kernel)?,
         image: absolute(&image.image)?,
         command_line,
