@@ -196,7 +196,7 @@ fn what_is_not_ours_is_refused_with_a_sentence_and_touches_nothing() {
     let last = damaged.len() - 100;
     damaged[last] ^= 1;
     for (bundle, sentence) in [
-        (cut, "read the bundle"),
+        (cut, "truncated"),
         (&damaged, "1 chunks of the bundle are damaged"),
         (&whole[..7], "truncated"),
         (b"PK\x03\x04 and more bytes", "does not begin with NESOSUB1"),

@@ -65,6 +65,8 @@ pub(super) enum UpdateError {
     Bundle(#[from] BundleError),
     #[error("read the bundle: {0}")]
     Source(io::Error),
+    #[error("the bundle is truncated")]
+    Truncated,
     #[error("write standard output: {0}")]
     Output(io::Error),
     #[error("the bundle is not signed with the key of this board's image (/etc/nesos/update.pub)")]
@@ -121,15 +123,15 @@ pub(super) fn install(board: &Board, source: &mut dyn Source) -> Result<Slot, Up
 
 fn read_prelude(source: &mut dyn Source) -> Result<Prelude, UpdateError> {
     let mut head = [0; HEAD];
-    source.ask(0, HEAD as u64).map_err(UpdateError::Source)?;
-    source.read(&mut head).map_err(UpdateError::Source)?;
+    source.ask(0, HEAD as u64).map_err(source_error)?;
+    source.read(&mut head).map_err(source_error)?;
     let mut bytes = vec![0; Prelude::length(&head)?];
     let (start, rest) = bytes.split_at_mut(HEAD);
     start.copy_from_slice(&head);
     source
         .ask(HEAD as u64, rest.len() as u64)
-        .map_err(UpdateError::Source)?;
-    source.read(rest).map_err(UpdateError::Source)?;
+        .map_err(source_error)?;
+    source.read(rest).map_err(source_error)?;
     Ok(Prelude::parse(&bytes)?)
 }
 
@@ -218,10 +220,10 @@ fn fill(
             let at = range.first().map_or(0, |p| p.content_at);
             source
                 .ask(prelude.content_at() + at, length)
-                .map_err(UpdateError::Source)?;
+                .map_err(source_error)?;
             for piece in range {
                 let bytes = &mut buffer[..piece.chunk.length as usize];
-                source.read(bytes).map_err(UpdateError::Source)?;
+                source.read(bytes).map_err(source_error)?;
                 if content::digest(bytes) != piece.chunk.digest {
                     damaged.push(*piece);
                     continue;
@@ -259,6 +261,13 @@ fn ranges(pieces: &[Piece]) -> Vec<&[Piece]> {
         rest = others;
     }
     ranges
+}
+
+fn source_error(error: io::Error) -> UpdateError {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => UpdateError::Truncated,
+        _ => UpdateError::Source(error),
+    }
 }
 
 pub(super) fn io_error(
