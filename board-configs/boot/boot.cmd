@@ -46,9 +46,11 @@ if test "${nesos_trial}" = ${nesos_other}; then
 fi
 
 # The kernel is packed; U-Boot unpacks what is damaged as well, so the sum at the end of the file is compared with that of the unpacked
-# kernel, byte by byte: one is little endian, the other big. Without an initial RAM disk its place is free for the packed kernel.
-setenv nesos_kernel 'load ${nesos_from} ${ramdisk_addr_r} slot-${nesos_start}/Image.gz && setexpr nesos_e0 ${ramdisk_addr_r} + ${filesize} && unzip ${ramdisk_addr_r} ${kernel_addr_r} 2000000 && crc32 ${kernel_addr_r} ${filesize} ${pxefile_addr_r} && run nesos_sum'
-setenv nesos_sum 'setexpr nesos_e0 ${nesos_e0} - 8; setexpr nesos_e1 ${nesos_e0} + 1; setexpr nesos_e2 ${nesos_e0} + 2; setexpr nesos_e3 ${nesos_e0} + 3; setexpr nesos_s1 ${pxefile_addr_r} + 1; setexpr nesos_s2 ${pxefile_addr_r} + 2; setexpr nesos_s3 ${pxefile_addr_r} + 3; cmp.b ${nesos_s3} ${nesos_e0} 1 && cmp.b ${nesos_s2} ${nesos_e1} 1 && cmp.b ${nesos_s1} ${nesos_e2} 1 && cmp.b ${pxefile_addr_r} ${nesos_e3} 1'
+# kernel. In the file it is little endian; U-Boot for a Raspberry Pi writes it so, U-Boot for QEMU the other way round. Without an initial
+# RAM disk its place is free for the packed kernel.
+setenv nesos_kernel 'load ${nesos_from} ${ramdisk_addr_r} slot-${nesos_start}/Image.gz && setexpr nesos_e0 ${ramdisk_addr_r} + ${filesize} && unzip ${ramdisk_addr_r} ${kernel_addr_r} 2000000 && crc32 ${kernel_addr_r} ${filesize} ${pxefile_addr_r} && setexpr nesos_e0 ${nesos_e0} - 8 && run nesos_sum'
+setenv nesos_sum 'cmp.b ${pxefile_addr_r} ${nesos_e0} 4 || run nesos_mus'
+setenv nesos_mus 'setexpr nesos_e1 ${nesos_e0} + 1; setexpr nesos_e2 ${nesos_e0} + 2; setexpr nesos_e3 ${nesos_e0} + 3; setexpr nesos_s1 ${pxefile_addr_r} + 1; setexpr nesos_s2 ${pxefile_addr_r} + 2; setexpr nesos_s3 ${pxefile_addr_r} + 3; cmp.b ${nesos_s3} ${nesos_e0} 1 && cmp.b ${nesos_s2} ${nesos_e1} 1 && cmp.b ${nesos_s1} ${nesos_e2} 1 && cmp.b ${pxefile_addr_r} ${nesos_e3} 1'
 setenv nesos_tree_firmware 'setenv nesos_fdt ${fdt_addr}; test -n "${nesos_fdt}" || setenv nesos_fdt ${fdtcontroladdr}'
 setenv nesos_tree_slot 'setexpr nesos_file sub ".*/" "" ${fdtfile} && load ${nesos_from} ${fdt_addr_r} slot-${nesos_start}/${nesos_file} && setenv nesos_fdt ${fdt_addr_r}'
 setenv nesos_boot 'setenv cmdline; load ${nesos_from} ${pxefile_addr_r} slot-${nesos_start}/boot.env && env import -t ${pxefile_addr_r} ${filesize} cmdline && test -n "${cmdline}" && run nesos_kernel && run nesos_tree_${nesos_tree} && setenv bootargs "${cmdline} nesos.slot=${nesos_start} nesos.boot=uboot ${nesos_more}" && booti ${kernel_addr_r} - ${nesos_fdt}'

@@ -116,7 +116,7 @@ fn image_lines(artifacts: &nesos_image::Artifacts) -> Vec<Line> {
         promise,
     };
     // What a board downloads of its kernel: the packed form where the boot partition carries one.
-    let packed = ["vmlinuz.efi", "Image.gz"]
+    let packed = ["slot/vmlinuz.efi", "slot/Image.gz"]
         .iter()
         .map(|name| size(name))
         .find(|bytes| *bytes > 0)

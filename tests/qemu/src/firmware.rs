@@ -78,7 +78,8 @@ impl Disk {
             boots: Cell::new(0),
             has_network: true,
         };
-        disk.append(SHELL);
+        let emulation = disk.image.manifest.qemu.append.as_deref();
+        disk.append(&[SHELL, emulation.unwrap_or_default()].join(" "));
         disk
     }
 

@@ -93,6 +93,35 @@ fn qemu_virt_boots_under_edk2() {
 }
 
 #[test]
+fn the_raspberry_pis_card_boots_without_its_boot_loader() {
+    let disk = Disk::new("rpi3");
+    assert_sound(&disk.boot(Firmware::Kernel), &["root=PARTUUID=534f454e-02"]);
+}
+
+#[test]
+fn the_raspberry_pis_card_boots_under_its_u_boot() {
+    let disk = Disk::new("rpi3");
+    let words = [
+        "root=PARTUUID=534f454e-02",
+        "nesos.slot=a",
+        "nesos.boot=uboot",
+    ];
+    assert_sound(&disk.boot(Firmware::UBoot), &words);
+    disk.fill_b();
+    disk.boot_partition()
+        .set_states([Some(trial(1)); 2])
+        .unwrap();
+    let words = ["root=PARTUUID=534f454e-03", "nesos.slot=b", "nesos.trial=1"];
+    assert_boots(&disk, Firmware::UBoot, &words);
+    assert_eq!(disk.boot_partition().states().unwrap(), [Some(trial(0)); 2]);
+    assert_boots(
+        &disk,
+        Firmware::UBoot,
+        &["nesos.slot=a", "nesos.fallback=b"],
+    );
+}
+
+#[test]
 fn u_boot_tries_a_good_slot_once() {
     let disk = Disk::new("qemu-virt");
     disk.fill_b();
