@@ -6,15 +6,17 @@
 use super::bundle::{About, Bundle, public_half};
 use super::config::Board;
 use super::debian::{Debian, DebianError};
-use super::flash::{compress, write_disk};
+use super::flash::{block_map, compress, to_write, write_disk};
 use super::kernel::{Kernel, KernelError, build_kernel};
 use super::loaders::{boot_environment, loader_files};
 use super::rootfs::{RootContent, RootError, busybox, write_root};
+use super::sbom::{self, Library};
 use super::sources::{Source, SourceError, Sources};
 use super::template::{TemplateError, data_template};
 use super::tools::Progress;
 use super::volume::boot_volume;
 use crate::artifacts::{FileFacts, KernelFacts, Manifest, SlotFacts};
+use crate::disk::Layout;
 use nesos_base::bundle::key::SigningKey;
 use nesos_base::bundle::{BundleError, Place};
 use nesos_base::slots::{DISK_SIGNATURE, Slot};
@@ -50,6 +52,12 @@ pub struct Inputs<'a> {
     pub epoch: u32,
     /// Signs the update bundle; its public half is in the image.
     pub key: &'a SigningKey,
+    /// Libraries that are linked into the programs.
+    pub libraries: &'a [Library],
+    /// Text of Nesos's own licence.
+    pub licence: &'a str,
+    /// Texts of its libraries' licences.
+    pub libraries_licences: &'a str,
 }
 
 /// An image that could not be built.
@@ -116,7 +124,7 @@ pub fn build_image(
     let root = root(board, inputs, &mut sources)?;
     progress.end(&size(root.len() as u64));
 
-    progress.begin("disk image");
+    progress.begin("files of the boot partition");
     let slot = all(&board.slot, &mut sources)?;
     let content = content(&slot, &root);
     let bundle = bundle(board, inputs, &content)?;
@@ -125,28 +133,30 @@ pub fn build_image(
         let path = format!("{}/{SLOT_HEAD}", Slot::A.folder());
         boot.insert(path, bundle.prelude.bytes().to_vec());
     }
-    let boot =
-        boot_volume(board.layout.boot.length, DISK_SIGNATURE, &boot).map_err(BuildError::Boot)?;
-    let image = inputs.output.join(format!("nesos-{}.img", board.name));
-    let at = |path: &Path| {
-        let path = path.to_owned();
-        move |source| BuildError::File { path, source }
-    };
-    write_disk(&board.layout, &boot, &root, &image).map_err(at(&image))?;
-    progress.end(&size(board.layout.data.start + board.layout.data.length));
+    sources.remember(&board.kernel_package, false)?;
+    let sbom = sbom::document(board, inputs, &kernel, &sources.packages)
+        .map_err(|error| BuildError::Boot(error.into()))?;
+    boot.extend(sbom::licences(inputs, &sources.packages));
+    boot.insert(sbom::FILE.to_owned(), sbom.clone());
+    let bytes: usize = boot.values().map(Vec::len).sum();
+    progress.end(&size(bytes as u64));
 
-    progress.begin("compressed image");
-    let packed = inputs.output.join(format!("nesos-{}.img.zst", board.name));
-    let bytes = compress(&image, &packed).map_err(at(&packed))?;
-    progress.end(&size(bytes));
-
-    let mut names = write_parts(board, inputs, &kernel, &root, &slot)?;
+    let mut names = write_disks(board, inputs, &boot, &root, progress)?;
+    names.extend(write_parts(board, inputs, &kernel, &root, &slot)?);
+    write(&inputs.output.join(sbom::FILE), &sbom)?;
+    names.push(sbom::FILE.to_owned());
     if let Some(bundle) = &bundle {
         let name = format!("nesos-{}.nub", board.name);
         let path = inputs.output.join(&name);
         let mut file = File::create(&path).map_err(at(&path))?;
         bundle.write(&mut file).map_err(at(&path))?;
         names.push(name);
+    }
+    for package in &sources.missing {
+        progress.warn(&format!(
+            "no package {package} in this machine's sources (Debian's component non-free-firmware): this image lacks its files. \
+             A Raspberry Pi does not start without those of raspi-firmware; Wi-Fi does not work without the others"
+        ));
     }
     let versions = sources.packages.iter();
     let versions = versions.map(|(name, package)| (name.clone(), package.version.clone()));
@@ -220,6 +230,49 @@ fn bundle<'a>(
     Ok(Some(Bundle::new(&about, content, inputs.key)?))
 }
 
+/// The flashable files; their names.
+fn write_disks(
+    board: &Board,
+    inputs: &Inputs<'_>,
+    boot: &BTreeMap<String, Vec<u8>>,
+    root: &[u8],
+    progress: &dyn Progress,
+) -> Result<Vec<String>, BuildError> {
+    let name = format!("nesos-{}.img", board.name);
+    let image = inputs.output.join(&name);
+    let Layout {
+        boot: space, data, ..
+    } = board.layout;
+    progress.begin("disk image, from its parts");
+    let (boot, used) = boot_volume(space.length, DISK_SIGNATURE, boot).map_err(BuildError::Boot)?;
+    write_disk(&board.layout, &boot, root, &image).map_err(at(&image))?;
+    progress.end(&size(data.start + data.length));
+
+    progress.begin("compressed image");
+    let packed = inputs.output.join(format!("{name}.zst"));
+    let bytes = compress(&image, &packed).map_err(at(&packed))?;
+    progress.end(&size(bytes));
+
+    progress.begin("block map");
+    let map = inputs.output.join(format!("{name}.bmap"));
+    let ranges = to_write(&board.layout, used, root.len() as u64);
+    let text = block_map(&image, &ranges).map_err(at(&image))?;
+    write(&map, text.as_bytes())?;
+    let bytes = ranges.iter().map(|range| range.end - range.start).sum();
+    progress.end(&format!("{} to write", size(bytes)));
+    Ok(vec![
+        name.clone(),
+        format!("{name}.zst"),
+        format!("{name}.bmap"),
+    ])
+}
+
+/// The error of a file.
+fn at(path: &Path) -> impl FnOnce(io::Error) -> BuildError + use<> {
+    let path = path.to_owned();
+    move |source| BuildError::File { path, source }
+}
+
 /// The parts of the image as files beside it; their names.
 fn write_parts(
     board: &Board,
@@ -229,11 +282,7 @@ fn write_parts(
     slot: &BTreeMap<String, Vec<u8>>,
 ) -> Result<Vec<String>, BuildError> {
     write(&inputs.output.join("root.squashfs"), root)?;
-    let mut names = vec![
-        format!("nesos-{}.img", board.name),
-        format!("nesos-{}.img.zst", board.name),
-        "root.squashfs".to_owned(),
-    ];
+    let mut names = vec!["root.squashfs".to_owned()];
     for target in &board.targets {
         let name = super::config::file_name(target);
         write(&inputs.output.join(name), &read(&kernel.folder.join(name))?)?;
@@ -340,7 +389,7 @@ fn facts(path: &Path) -> io::Result<FileFacts> {
     })
 }
 
-struct DigestWriter<'a>(&'a mut Sha256);
+pub(super) struct DigestWriter<'a>(pub(super) &'a mut Sha256);
 
 impl Write for DigestWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -16,6 +16,8 @@ pub trait Progress {
     fn begin(&self, step: &str);
     /// The step that began last is done; `result` is one phrase such as a size.
     fn end(&self, result: &str);
+    /// Something that the person has to know: the result is not what it could be.
+    fn warn(&self, what: &str);
 }
 
 /// Reports nothing.
@@ -25,6 +27,7 @@ pub struct Silent;
 impl Progress for Silent {
     fn begin(&self, _step: &str) {}
     fn end(&self, _result: &str) {}
+    fn warn(&self, _what: &str) {}
 }
 
 /// A program that could not do its work.

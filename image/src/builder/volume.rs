@@ -13,7 +13,8 @@ const CLUSTER_BYTES: u32 = 512;
 /// Volume label, as shown by desktop systems.
 const LABEL: [u8; 11] = *b"NESOS-BOOT ";
 
-/// A FAT32 of `length` bytes with `files` (path to content; a path that ends in `/` is an empty folder).
+/// A FAT32 of `length` bytes with `files` (path to content; a path that ends in `/` is an empty folder), and how many of its bytes are
+/// in use, all at its beginning.
 ///
 /// # Errors
 /// The files do not fit, or a path is no valid name.
@@ -21,7 +22,7 @@ pub(super) fn boot_volume(
     length: u64,
     volume_id: u32,
     files: &BTreeMap<String, Vec<u8>>,
-) -> io::Result<Vec<u8>> {
+) -> io::Result<(Vec<u8>, u64)> {
     let bytes = usize::try_from(length).map_err(io::Error::other)?;
     let mut disk = Cursor::new(vec![0; bytes]);
     let options = FormatVolumeOptions::new()
@@ -43,11 +44,12 @@ pub(super) fn boot_volume(
             .map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))?;
     }
     // Counting fills in the summary of free space, which checkers miss otherwise.
-    volume.stats()?;
+    let free = u64::from(volume.stats()?.free_clusters()) * u64::from(CLUSTER_BYTES);
     volume.unmount()?;
     let mut made = disk.into_inner();
     made.chunks_mut(CLUSTER_BYTES as usize).for_each(mend_dots);
-    Ok(made)
+    // A fresh volume is filled from its beginning.
+    Ok((made, length - free))
 }
 
 /// fatfs 0.3 gives `.` and `..` long names, and `..` of a folder in the root the root's cluster number instead of 0: a checker that
@@ -97,8 +99,10 @@ mod tests {
     #[test]
     fn the_same_files_give_the_same_clean_volume() {
         let folder = tempfile::tempdir().unwrap();
-        let made = boot_volume(34 << 20, 7, &files()).unwrap();
-        assert!(made == boot_volume(34 << 20, 7, &files()).unwrap());
+        let (made, used) = boot_volume(34 << 20, 7, &files()).unwrap();
+        assert!((made.clone(), used) == boot_volume(34 << 20, 7, &files()).unwrap());
+        assert!(made[used as usize..].iter().all(|byte| *byte == 0));
+        assert!(used > 100_000 && used < 2 << 20, "{used}");
         let path = folder.path().join("fat");
         std::fs::write(&path, &made).unwrap();
         let mut check = std::process::Command::new("fsck.vfat");

@@ -101,13 +101,18 @@ pub(crate) fn build_for(
     eprintln!("... compile {} for {target}", programs.join(", "));
     let status = cargo.status().context("start cargo zigbuild")?;
     ensure!(status.success(), "compiling the boards' programs failed");
-    let built = |name: &str| {
-        (
-            name.to_owned(),
-            target_folder.join(target).join(PROFILE).join(name),
-        )
-    };
-    Ok(programs.iter().map(|name| built(name)).collect())
+    let folder = target_folder.join(target).join(PROFILE);
+    Ok(programs
+        .iter()
+        .map(|name| ((*name).to_owned(), folder.join(name)))
+        .collect())
+}
+
+/// The boards' programs in `folder`, which were compiled before.
+pub(crate) fn programs_in(folder: &Path) -> BTreeMap<String, PathBuf> {
+    PROGRAMS
+        .map(|name| (name.to_owned(), folder.join(name)))
+        .into()
 }
 
 /// The cargo that runs this, in the workspace.

@@ -2,9 +2,9 @@
 //!
 //! The work is `nesos_image::builder`'s. Called by `main`, `test` and `sizes`. Invariant: `out/<board>` is always one whole build.
 
-use crate::cross;
 use crate::report::Report;
-use anyhow::{Context, Result, ensure};
+use crate::{cross, libraries, reproduce};
+use anyhow::{Context, Result};
 use nesos_base::bundle::key::SigningKey;
 use nesos_image::Manifest;
 use nesos_image::builder::{self, Board, Debian, Inputs, Source, cache_folder};
@@ -25,9 +25,18 @@ pub(crate) struct Arguments {
     /// Build for every board
     #[arg(long, conflicts_with = "board")]
     all: bool,
-    /// Build everything but the kernel a second time elsewhere and compare the bytes
+    /// Build everything but the kernel a second time, in a copy of the sources, as another user at another time, and compare the bytes
     #[arg(long)]
     check_reproducible: bool,
+    /// Of the second build: only pack the programs in this folder
+    #[arg(long, hide = true, value_name = "FOLDER", requires = "into")]
+    pack: Option<PathBuf>,
+    /// Of the second build: where its images go
+    #[arg(long, hide = true, value_name = "FOLDER", requires = "pack")]
+    into: Option<PathBuf>,
+    /// Of the second build: the sources
+    #[arg(long, hide = true, value_name = "FOLDER", requires = "pack")]
+    tree: Option<PathBuf>,
     /// With --check-reproducible: the kernel too (several minutes)
     #[arg(long, requires = "check_reproducible")]
     with_kernel: bool,
@@ -46,6 +55,9 @@ impl Arguments {
             board: Vec::new(),
             all: true,
             check_reproducible: false,
+            pack: None,
+            into: None,
+            tree: None,
             with_kernel: false,
             update: false,
             key: None,
@@ -58,6 +70,7 @@ impl Arguments {
 /// # Errors
 /// Something cannot be built, or two builds differ.
 pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
+    let root = arguments.tree.as_deref().unwrap_or(root);
     if arguments.update {
         Debian::new(&cache_folder()?).update()?;
     }
@@ -71,12 +84,25 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         .iter()
         .map(|name| Ok(builder::load(&configs, name)?))
         .collect::<Result<Vec<_>>>()?;
-    let programs = cross::build(root)?;
-    let key = match &arguments.key {
+    let path = match &arguments.key {
         Some(path) => path.clone(),
         None => builder::default_path()?,
     };
-    let key = builder::signing_key(&key)?;
+    let key = builder::signing_key(&path)?;
+    if let (Some(programs), Some(into)) = (&arguments.pack, &arguments.into) {
+        let programs = cross::programs_in(programs);
+        for board in &boards {
+            build(
+                root,
+                board,
+                &programs,
+                &key,
+                (&cache_folder()?, &into.join(&board.name)),
+            )?;
+        }
+        return Ok(());
+    }
+    let programs = cross::build(root)?;
     for board in &boards {
         let folder = nesos_image::images_folder().join(&board.name);
         let inputs = inputs_key(root, board, &programs, &key)?;
@@ -92,7 +118,7 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         );
     }
     if arguments.check_reproducible {
-        check(root, &boards, &key, arguments.with_kernel)?;
+        reproduce::check(root, &boards, &path, arguments.with_kernel)?;
     }
     Ok(())
 }
@@ -105,6 +131,8 @@ fn build(
     (cache, output): (&Path, &Path),
 ) -> Result<Manifest> {
     let build_id = build_id(root);
+    let (libraries, libraries_licences) = libraries::all(root)?;
+    let licence = std::fs::read_to_string(root.join("LICENSE")).context("LICENSE")?;
     let inputs = Inputs {
         cache,
         programs,
@@ -113,6 +141,9 @@ fn build(
         build_id: &build_id,
         epoch: cross::epoch(root)?,
         key,
+        libraries: &libraries,
+        licence: &licence,
+        libraries_licences: &libraries_licences,
     };
     eprintln!("image of {} ({})", board.name, board.description);
     builder::build_image(board, &inputs, &Report::default())
@@ -165,41 +196,4 @@ fn build_id(root: &Path) -> String {
         |_| "unknown".to_owned(),
         |text| String::from_utf8_lossy(&text).trim().to_owned(),
     )
-}
-
-fn check(root: &Path, boards: &[Board], key: &SigningKey, with_kernel: bool) -> Result<()> {
-    let scratch = root.join("target/reproduce");
-    let cache = if with_kernel {
-        scratch.join("cache")
-    } else {
-        cache_folder()?
-    };
-    if with_kernel {
-        drop(std::fs::remove_dir_all(&scratch));
-    }
-    let programs = cross::build_into(root, &scratch.join("cross"))?;
-    let mut differences = Vec::new();
-    for board in boards {
-        let first = nesos_image::artifacts(&board.name)?;
-        // The first build's key says nothing about the second's folder: always built.
-        let second = build(
-            root,
-            board,
-            &programs,
-            key,
-            (&cache, &scratch.join(&board.name)),
-        )?;
-        for (name, facts) in &second.files {
-            if first.manifest.files.get(name) != Some(facts) {
-                differences.push(format!("{}/{name}", board.name));
-            }
-        }
-    }
-    ensure!(
-        differences.is_empty(),
-        "not reproducible: {} differ between two builds",
-        differences.join(", ")
-    );
-    println!("reproducible: every file has the same bytes in both builds");
-    Ok(())
 }

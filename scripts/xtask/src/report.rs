@@ -61,6 +61,10 @@ impl Progress for Report {
         });
     }
 
+    fn warn(&self, what: &str) {
+        eprintln!("!!! {what}");
+    }
+
     fn end(&self, result: &str) {
         let Some(Running { step, since, bar }) = self.running.borrow_mut().take() else {
             return;
