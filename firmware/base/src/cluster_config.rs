@@ -3,6 +3,7 @@
 //! Raw TOML in, a checked [`ClusterConfig`] out; unknown keys are refused. Read by init, masterd, agentd, the CLI and the
 //! image tools; none of them reads the file in another way. Not here: opening the file.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::string::{String, ToString};
 
@@ -11,6 +12,10 @@ use serde::{Deserialize, Serialize};
 use crate::token::{ClusterKey, JoinToken, TokenError};
 use nesos_wire::domain::Domain;
 use nesos_wire::resource_text;
+
+mod host;
+
+pub use host::{Wifi, WifiSecret, is_host_label};
 
 /// Largest accepted file in bytes: a hundred times what anybody writes.
 pub const MAX_FILE: usize = 64 * 1024;
@@ -128,6 +133,16 @@ pub struct ClusterConfig {
     pub election_timeout_ms: Option<u16>,
     /// Static address; none: DHCP.
     pub network: Option<StaticNetwork>,
+    /// Proxy of what agentd fetches and of tasks, `http://host:port`.
+    pub proxy: Option<String>,
+    /// What is reached without the proxy, separated by commas.
+    pub no_proxy: Option<String>,
+    /// Servers that are asked for the time, in this order.
+    pub ntp: Vec<String>,
+    /// The wireless network to join.
+    pub wifi: Option<Wifi>,
+    /// Keys that may log in by SSH, as in `authorized_keys`.
+    pub ssh_keys: Vec<String>,
     /// Who may write through the API.
     pub api_access: ApiAccess,
     /// `--attributes` of agentd.
@@ -136,6 +151,8 @@ pub struct ClusterConfig {
     pub resources: Option<String>,
     /// Isolators beside those of agentd's `--isolation`, separated by commas.
     pub isolation: Option<String>,
+    /// Memory that agentd does not offer, MiB; none: what it keeps back by itself.
+    pub reserved_memory: Option<u32>,
 }
 
 /// A static address.
@@ -170,6 +187,8 @@ struct RawConfig {
     role: Role,
     cluster: RawCluster,
     network: RawNetwork,
+    wifi: Option<host::RawWifi>,
+    ssh: host::RawSsh,
     api: RawApi,
     agent: RawAgent,
 }
@@ -192,6 +211,9 @@ struct RawNetwork {
     address: Option<String>,
     gateway: Option<String>,
     dns: Option<String>,
+    proxy: Option<String>,
+    no_proxy: Option<String>,
+    ntp: Vec<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -206,6 +228,8 @@ struct RawAgent {
     attributes: Option<String>,
     resources: Option<String>,
     isolation: Option<String>,
+    labels: BTreeMap<String, String>,
+    reserved_memory: Option<u64>,
 }
 
 impl ClusterConfig {
@@ -249,6 +273,15 @@ impl RawConfig {
             resource_text::parse_attributes(text)
                 .map_err(|_| value("agent.attributes", "name:value;… such as rack:a1", text))?;
         }
+        let attributes = host::attributes(self.agent.attributes, &self.agent.labels)?;
+        let proxy = self.network.proxy.as_deref().map(host::proxy).transpose()?;
+        let no_proxy = self
+            .network
+            .no_proxy
+            .as_deref()
+            .map(host::no_proxy)
+            .transpose()?;
+        let ntp = host::time_servers(&self.network.ntp)?;
         Ok(ClusterConfig {
             name: self.name.map(|name| label("name", name)).transpose()?,
             role: self.role,
@@ -275,10 +308,20 @@ impl RawConfig {
                 .map(election_timeout)
                 .transpose()?,
             network: self.network.check()?,
+            proxy,
+            no_proxy,
+            ntp,
+            wifi: self.wifi.map(host::RawWifi::check).transpose()?,
+            ssh_keys: self.ssh.check()?,
             api_access: self.api.access,
-            attributes: self.agent.attributes,
+            attributes,
             resources: self.agent.resources,
             isolation: self.agent.isolation,
+            reserved_memory: self
+                .agent
+                .reserved_memory
+                .map(host::reserved_memory)
+                .transpose()?,
         })
     }
 }
@@ -359,13 +402,9 @@ fn key_at(text: &str, at: usize) -> Option<&str> {
     ((1..=40).contains(&key.len()) && key.bytes().all(is_key)).then_some(key)
 }
 
-/// A name that becomes part of a DNS label: letters, digits and hyphens, at most 30 so that `<cluster>-<node>` fits 63.
+/// A name of [`is_host_label`].
 fn label(key: &'static str, name: String) -> Result<String, ConfigError> {
-    let fits = (1..=30).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-        && !name.starts_with('-')
-        && !name.ends_with('-');
-    if fits {
+    if is_host_label(&name) {
         Ok(name)
     } else {
         Err(value(

@@ -97,3 +97,58 @@ fn a_broken_line_is_located_but_not_repeated() {
         "{message}"
     );
 }
+
+#[test]
+fn what_is_about_the_board_itself_is_understood() {
+    let key =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJv8u0t7R0nH0uL3YQ2w5l7nVb0yqD0o3bq0x9m0a1b2 me@home";
+    let text = format!(
+        "[network]\nproxy = 'http://10.0.0.1:3128/'\nno_proxy = '10.0.0.0/8,.local'\nntp = ['10.0.0.1', 'time.example.org']\n\
+         [wifi]\nssid = 'Käse'\npsk = 'hunter22'\ncountry = 'de'\n[ssh]\nkeys = ['{key}']\n\
+         [agent]\nattributes = 'rack:a;'\nreserved_memory = 96\n[agent.labels]\nzone = 'shed'\n"
+    );
+    let config = ClusterConfig::parse(text.as_bytes()).expect("valid");
+    assert_eq!(config.proxy.as_deref(), Some("http://10.0.0.1:3128"));
+    assert_eq!(config.no_proxy.as_deref(), Some("10.0.0.0/8,.local"));
+    assert_eq!(config.ntp, ["10.0.0.1", "time.example.org"]);
+    let wifi = config.wifi.expect("wifi");
+    assert_eq!(wifi.secret, Some(WifiSecret::Password("hunter22".into())));
+    assert_eq!(wifi.country.as_deref(), Some("DE"));
+    assert!(!format!("{wifi:?}").contains("hunter"));
+    assert_eq!(config.ssh_keys, [key]);
+    assert_eq!(config.attributes.as_deref(), Some("rack:a;zone:shed"));
+    assert_eq!(config.reserved_memory, Some(96));
+}
+
+#[test]
+fn wrong_values_about_the_board_are_named_without_secrets() {
+    for (text, expected) in [
+        ("[wifi]\npsk = 'hunter22'", "wifi.ssid"),
+        (
+            "[wifi]\nssid = 'x'\npsk = 'short'",
+            "wifi.psk: expected a password",
+        ),
+        ("[wifi]\nssid = 'x'\ncountry = 'DEU'", "wifi.country"),
+        (
+            "[ssh]\nkeys = ['AAAA me']",
+            "ssh.keys: expected public keys",
+        ),
+        ("[ssh]\nkeys = ['ssh-rsa AAAA']", "ssh.keys"),
+        (
+            "[network]\nproxy = 'http://me:secret@host:1'",
+            "network.proxy",
+        ),
+        ("[network]\nproxy = 'https://host:1'", "network.proxy"),
+        ("[network]\nno_proxy = 'a, b'", "network.no_proxy"),
+        ("[network]\nntp = ['a b']", "network.ntp"),
+        (
+            "[agent]\nreserved_memory = 2000000",
+            "agent.reserved_memory",
+        ),
+        ("[agent.labels]\nrack = 'a;b'", "agent.labels"),
+    ] {
+        let message = error(text);
+        assert!(message.contains(expected), "{text}: {message}");
+        assert!(!message.contains("secret") && !message.contains("'short'"));
+    }
+}
