@@ -86,14 +86,16 @@ pub fn read_table(path: &Path) -> Result<Layout, DiskError> {
     let mut sector = [0; SECTOR as usize];
     let mut file = File::open(path).map_err(read)?;
     file.read_exact(&mut sector).map_err(read)?;
-    let length = file.metadata().map_err(read)?.len();
+    // The length that a block device's file claims to have is 0; where it ends is where seeking ends.
+    let length = file.seek(SeekFrom::End(0)).map_err(read)?;
     parse(&sector, length).map_err(|reason| DiskError::Foreign {
         path: path.to_owned(),
         reason,
     })
 }
 
-fn parse(sector: &[u8; SECTOR as usize], disk: u64) -> Result<Layout, &'static str> {
+/// Reads a partition table of a disk of `disk` bytes.
+pub(crate) fn parse(sector: &[u8; SECTOR as usize], disk: u64) -> Result<Layout, &'static str> {
     if sector[510..] != [0x55, 0xaa] {
         return Err("no partition table");
     }
@@ -268,9 +270,21 @@ impl Seek for Slice {
 }
 
 #[cfg(all(test, feature = "builder"))]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    /// A disk of 8 MiB with something in each of its partitions but the third.
+    pub(crate) fn small_disk() -> Vec<u8> {
+        let layout = Layout::of_mib(8, 2, 2).unwrap();
+        let mut bytes = vec![0; 8 << 20];
+        bytes[..512].copy_from_slice(&layout.mbr(7));
+        for (number, part) in [layout.boot, layout.root_a, layout.data].iter().enumerate() {
+            let at = part.start as usize + 1000;
+            bytes[at..at + 5000].fill(number as u8 + 1);
+        }
+        bytes
+    }
 
     #[test]
     fn a_table_reads_back_as_written() {

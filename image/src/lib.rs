@@ -2,13 +2,19 @@
 //! rights and with the same bytes from the same inputs.
 //!
 //! Not here: compiling our own programs (`cargo xtask build`) and what happens on the board (`init`). `cargo xtask image` calls
-//! the `builder` half; the `nesos` command and the QEMU tests call the other half: find, personalise and enlarge an image.
+//! the `builder` half; the `nesos` command and the QEMU tests call the other half: find, personalise and enlarge an image,
+//! and with the feature `cards` write one to a card.
 //! Invariant: no clock, no randomness, no host path and no directory order reaches a byte of an image.
 
 mod artifacts;
 mod boot_partition;
 mod disk;
 mod personal;
+
+#[cfg(feature = "cards")]
+pub mod flash;
+#[cfg(feature = "cards")]
+pub mod inspect;
 
 #[cfg(feature = "builder")]
 pub mod builder;

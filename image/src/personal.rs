@@ -1,7 +1,7 @@
 //! Making one board's copy of an image: its `cluster.toml` on the boot partition, and a larger disk.
 //!
-//! Works on raw image files, not on devices or compressed images, and does not check the TOML (the board does, with a sentence).
-//! Called by `nesos vm up` and the QEMU tests. Invariant: nothing outside the boot partition's FAT changes.
+//! Works on raw image files and cards, not on compressed images, and does not check the TOML (the board does, with a sentence).
+//! Called by `nesos vm up`, `nesos flash` and the QEMU tests. Invariant: nothing outside the boot partition's FAT changes.
 
 use crate::disk::{DiskError, Slice, read_table};
 use fatfs::{Date, DateTime, FileSystem, FsOptions, Time, TimeProvider};
@@ -58,9 +58,11 @@ pub fn personalise(image: &Path, cluster_toml: &[u8]) -> Result<(), PersonaliseE
     let layout = read_table(image)?;
     let write = || -> io::Result<()> {
         let file = OpenOptions::new().read(true).write(true).open(image)?;
+        let device = file.try_clone()?;
         let volume = FileSystem::new(Slice::new(file, layout.boot), fat_options())?;
         write_file(&volume.root_dir(), CLUSTER_FILE, cluster_toml)?;
-        volume.unmount()
+        volume.unmount()?;
+        device.sync_all()
     };
     write().map_err(|source| PersonaliseError::Write {
         path: image.to_owned(),
