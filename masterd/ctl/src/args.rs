@@ -7,10 +7,12 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod builtin;
+mod card;
 mod local;
 mod values;
 
 pub(crate) use builtin::{ChangeArgs, JobAddArgs, JobCommand, ServiceCommand, ServiceRunArgs};
+pub(crate) use card::{CardRole, FlashArgs, ImageCommand};
 pub(crate) use local::{
     DevCommand, DevUpArgs, VmAddArgs, VmCommand, VmDirArgs, VmLossArgs, VmSwitchArgs, VmUpArgs,
 };
@@ -109,6 +111,11 @@ pub(crate) enum Command {
     Master(MasterCommand),
     /// Derive the join token from a cluster key, or make a new key
     Token(TokenArgs),
+    /// Write an image to a card, or to a shelf of cards one after another, with what makes them nodes
+    Flash(Box<FlashArgs>),
+    /// Look into images and cards
+    #[command(subcommand)]
+    Image(ImageCommand),
     /// Cluster of plain processes on this machine, for framework authors and tests
     #[command(subcommand)]
     Dev(DevCommand),
@@ -415,6 +422,9 @@ mod tests {
             "vm add --masters 1 2",
             "vm loss 5 --seed 3",
             "vm up 3 --masters 3 --election-timeout 250",
+            "flash nesos.img.zst --cluster home --count 8 --wifi garden",
+            "flash --list",
+            "image diff a.img b.img",
         ] {
             let words = ["nesos"].into_iter().chain(text.split(' '));
             let cli = Cli::try_parse_from(words);

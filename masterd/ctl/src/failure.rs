@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use crate::dev::DevError;
 use crate::exec::ExecError;
+use crate::flash::FlashCommandError;
 use crate::http::HttpError;
 use crate::locate::LocateError;
 use crate::masters::MasterError;
@@ -14,6 +15,7 @@ use crate::run::RunError;
 use crate::token::TokenCommandError;
 use crate::update::UpdateError;
 use crate::vm::VmError;
+use nesos_image::inspect::InspectError;
 
 /// The cluster or this machine said no.
 pub(crate) const REFUSED: u8 = 1;
@@ -49,6 +51,12 @@ pub(crate) enum Failure {
     /// `nesos token`.
     #[error(transparent)]
     Token(#[from] TokenCommandError),
+    /// `nesos flash`.
+    #[error(transparent)]
+    Flash(#[from] FlashCommandError),
+    /// `nesos image`.
+    #[error(transparent)]
+    Image(#[from] InspectError),
     /// No task, or more than one, answers to a name.
     #[error("{0}")]
     NoSuchTask(String),
@@ -95,6 +103,8 @@ impl Failure {
             Self::Exec(_)
             | Self::Master(_)
             | Self::Update(_)
+            | Self::Flash(_)
+            | Self::Image(_)
             | Self::NoSuchTask(_)
             | Self::NoSuchNode(_)
             | Self::NoJob(_)

@@ -9,7 +9,9 @@ mod dev;
 mod exec;
 mod failure;
 mod files;
+mod flash;
 mod http;
+mod image;
 mod inspect;
 mod jobs;
 mod locate;
@@ -106,6 +108,8 @@ async fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         }
         Command::Update(args) => update::update(global, args, output).await?,
         Command::Token(args) => token::token(args, output)?,
+        Command::Flash(args) => flash::flash(args, output)?,
+        Command::Image(command) => return image::image(command, output),
         Command::Dev(args::DevCommand::Up(args)) => dev::up(args, output).await?,
         Command::Vm(command) => vm::vm(command, output).await?,
     }
