@@ -11,6 +11,10 @@ pub(crate) const SECTOR: u64 = 512;
 pub(crate) const SUPERBLOCK_AT: u64 = 1024;
 /// Bytes of the superblock that are read.
 pub(crate) const SUPERBLOCK_BYTES: usize = 1024;
+/// Where the group descriptors begin, in file systems of our block size: zeros only where there is no file system.
+pub(crate) const DESCRIPTORS_AT: u64 = 4096;
+/// Where the first copy of the superblock is, in file systems of our block size: at the beginning of the second group.
+pub(crate) const BACKUP_AT: u64 = 128 << 20;
 /// First bytes of the template.
 pub(crate) const TEMPLATE_MAGIC: &[u8; 8] = b"NSPARSE1";
 /// Extents of a template; an empty ext4 of 256 MB has about ten.
@@ -103,6 +107,64 @@ pub(crate) fn ext4_size(superblock: &[u8; SUPERBLOCK_BYTES]) -> Option<(u64, u64
     };
     let block = 1024u64.checked_shl(u32::try_from(word(0x18)).ok().filter(|log| *log <= 6)?)?;
     Some(((word(4) | high << 32).checked_mul(block)?, block))
+}
+
+/// `s_feature_incompat` of the file systems that we make and of those that are in use: file types, journal to be replayed, extents,
+/// 64 bit, flexible groups.
+const FEATURES: u32 = 0x2 | 0x4 | 0x40 | 0x80 | 0x200;
+/// The bit of it that says that the journal is to be looked at.
+const RECOVER: u32 = 0x4;
+
+fn half(superblock: &[u8; SUPERBLOCK_BYTES], at: usize) -> u16 {
+    u16::from_le_bytes([superblock[at], superblock[at + 1]])
+}
+
+fn word(superblock: &[u8; SUPERBLOCK_BYTES], at: usize) -> u32 {
+    u32::from(half(superblock, at)) | u32::from(half(superblock, at + 2)) << 16
+}
+
+/// True if the kernel has noted errors in the file system.
+pub(crate) fn has_errors(superblock: &[u8; SUPERBLOCK_BYTES]) -> bool {
+    is_ext4(superblock) && half(superblock, 0x3a) & 2 != 0
+}
+
+/// True if the superblock is sound and asks for what file systems of ours have not.
+pub(crate) fn is_from_the_future(superblock: &[u8; SUPERBLOCK_BYTES]) -> bool {
+    is_ext4(superblock) && is_sound(superblock) && word(superblock, 0x60) & !FEATURES != 0
+}
+
+/// The superblock that `copy`, the one in the second group, stands for; `None` if it is not a sound one of a file system of ours.
+pub(crate) fn restored(copy: &[u8; SUPERBLOCK_BYTES]) -> Option<[u8; SUPERBLOCK_BYTES]> {
+    let ours = is_ext4(copy)
+        && is_sound(copy)
+        && half(copy, 0x5a) == 1
+        && word(copy, 0x18) == 2
+        && word(copy, 0x20) == 32_768
+        && word(copy, 0x60) & !FEATURES == 0;
+    if !ours {
+        return None;
+    }
+    let mut superblock = *copy;
+    superblock[0x5a..0x5c].copy_from_slice(&[0, 0]);
+    // The copy does not know whether the journal holds anything: an empty one costs nothing to replay.
+    superblock[0x60..0x64].copy_from_slice(&(word(copy, 0x60) | RECOVER).to_le_bytes());
+    let sum = crc32c(&superblock[..SUPERBLOCK_BYTES - 4]);
+    superblock[SUPERBLOCK_BYTES - 4..].copy_from_slice(&sum.to_le_bytes());
+    Some(superblock)
+}
+
+/// True if the superblock's checksum is right.
+fn is_sound(superblock: &[u8; SUPERBLOCK_BYTES]) -> bool {
+    crc32c(&superblock[..SUPERBLOCK_BYTES - 4]) == word(superblock, SUPERBLOCK_BYTES - 4)
+}
+
+/// ext4's checksum: Castagnoli's CRC, begun with all ones and not inverted at the end. Bit by bit: a kilobyte in the life of a board.
+fn crc32c(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(u32::MAX, |sum, byte| {
+        (0..8).fold(sum ^ u32::from(*byte), |sum, _| {
+            (sum >> 1) ^ (0x82f6_3b78 & (sum & 1).wrapping_neg())
+        })
+    })
 }
 
 /// Why a template was refused.

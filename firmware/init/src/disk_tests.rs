@@ -136,3 +136,50 @@ fn damaged_templates_are_refused_at_every_length() {
     let failing = Template::parse(99, 99, |_, _| Err(io::ErrorKind::InvalidData.into()));
     assert!(matches!(failing, Err(TemplateError::Read(_))));
 }
+
+/// A superblock as ext4 has it in its second group.
+fn copy() -> [u8; SUPERBLOCK_BYTES] {
+    let mut block = [0u8; SUPERBLOCK_BYTES];
+    block[0x38..0x3a].copy_from_slice(&[0x53, 0xef]);
+    block[0x18] = 2;
+    block[0x20..0x24].copy_from_slice(&32_768u32.to_le_bytes());
+    block[0x5a] = 1;
+    block[0x60..0x64].copy_from_slice(&0x2c2u32.to_le_bytes());
+    sum(block)
+}
+
+fn sum(mut block: [u8; SUPERBLOCK_BYTES]) -> [u8; SUPERBLOCK_BYTES] {
+    let sum = crc32c(&block[..1020]).to_le_bytes();
+    block[1020..].copy_from_slice(&sum);
+    block
+}
+
+#[test]
+fn the_checksum_is_ext4s() {
+    // CRC-32C of "123456789" is e3069283 with the inversion that ext4 leaves out.
+    assert_eq!(crc32c(b"123456789"), !0xe306_9283);
+}
+
+#[test]
+fn a_sound_copy_becomes_a_sound_superblock() {
+    let restored = restored(&copy()).unwrap();
+    assert!(is_sound(&restored) && is_ext4(&restored));
+    assert_eq!((half(&restored, 0x5a), word(&restored, 0x60)), (0, 0x2c6));
+    assert!(!has_errors(&restored) && !is_from_the_future(&restored));
+}
+
+#[test]
+fn what_is_no_sound_copy_of_ours_is_not_used() {
+    let with = |at: usize, byte: u8| {
+        let mut block = copy();
+        block[at] = byte;
+        block
+    };
+    assert_eq!(restored(&[0; SUPERBLOCK_BYTES]), None);
+    assert_eq!(restored(&with(4, 1)), None, "a wrong checksum");
+    assert_eq!(restored(&sum(with(0x5a, 0))), None, "the first one itself");
+    assert_eq!(restored(&sum(with(0x18, 0))), None, "another block size");
+    assert_eq!(restored(&sum(with(0x62, 1))), None, "unknown features");
+    assert!(is_from_the_future(&sum(with(0x62, 1))));
+    assert!(!is_from_the_future(&with(0x62, 1)), "damaged, not new");
+}

@@ -4,6 +4,7 @@
 //! waits for a daemon; a daemon's silence, flood or death costs PID 1 nothing but bounded work.
 
 use crate::board::{Board, CLUSTER_TOML, Configuration, DATA};
+use crate::data;
 use crate::journal::PRIORITY_OUTPUT;
 use crate::phase::Outcome;
 use crate::runtime::{self, Bell, Watched, either};
@@ -76,6 +77,7 @@ pub(crate) fn start(board: Rc<Board>) -> Outcome {
     if trial::is_open(&board) {
         ask_for_proof(&mut definitions);
     }
+    found_no_second(&board, &configuration, &mut definitions);
     let refused = configuration == Configuration::Refused;
     if board.command_line.borrow().shell {
         definitions.push(Definition {
@@ -101,6 +103,21 @@ pub(crate) fn start(board: Rc<Board>) -> Outcome {
     match refused {
         true => Outcome::Degraded("not started: cluster.toml was refused".to_owned()),
         false => Outcome::Done(words),
+    }
+}
+
+/// A card that was used in another board may hold the key of a cluster that is there: its masterd asks to be let in.
+fn found_no_second(board: &Board, configuration: &Configuration, definitions: &mut [Definition]) {
+    let founds = matches!(configuration, Configuration::Read(config) if config.key.is_some() && config.master.is_none());
+    if !founds || !data::came_from_another_board() {
+        return;
+    }
+    for definition in definitions.iter_mut().filter(|d| d.name == "masterd") {
+        definition.arguments.push("--join=mdns".to_owned());
+        board.say(
+            "daemons",
+            "this card founded a cluster in another board: masterd asks the masters to be let in, and founds no second one",
+        );
     }
 }
 
