@@ -16,6 +16,7 @@ use nesos_wire::resource_text;
 mod host;
 
 pub use host::{Wifi, WifiSecret, is_host_label};
+pub(crate) use host::{ssh_key as ssh_key_of, wifi_of};
 
 /// Largest accepted file in bytes: a hundred times what anybody writes.
 pub const MAX_FILE: usize = 64 * 1024;
@@ -260,19 +261,7 @@ impl RawConfig {
             .as_deref()
             .map(JoinToken::parse)
             .transpose();
-        if let Some(text) = &self.agent.resources {
-            resource_text::parse(text).map_err(|_| {
-                value(
-                    "agent.resources",
-                    "name:value;… such as cpus:4;mem:512",
-                    text,
-                )
-            })?;
-        }
-        if let Some(text) = &self.agent.attributes {
-            resource_text::parse_attributes(text)
-                .map_err(|_| value("agent.attributes", "name:value;… such as rack:a1", text))?;
-        }
+        self.agent.check()?;
         let attributes = host::attributes(self.agent.attributes, &self.agent.labels)?;
         let proxy = self.network.proxy.as_deref().map(host::proxy).transpose()?;
         let no_proxy = self
@@ -323,6 +312,25 @@ impl RawConfig {
                 .map(host::reserved_memory)
                 .transpose()?,
         })
+    }
+}
+
+impl RawAgent {
+    fn check(&self) -> Result<(), ConfigError> {
+        if let Some(text) = &self.resources {
+            resource_text::parse(text).map_err(|_| {
+                value(
+                    "agent.resources",
+                    "name:value;… such as cpus:4;mem:512",
+                    text,
+                )
+            })?;
+        }
+        if let Some(text) = &self.attributes {
+            resource_text::parse_attributes(text)
+                .map_err(|_| value("agent.attributes", "name:value;… such as rack:a1", text))?;
+        }
+        Ok(())
     }
 }
 

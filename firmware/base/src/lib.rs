@@ -9,6 +9,8 @@ pub mod backoff;
 pub mod bundle;
 #[cfg(feature = "config")]
 pub mod cluster_config;
+#[cfg(feature = "config")]
+pub mod preset;
 pub mod restart;
 pub mod slots;
 pub mod time;

@@ -11,6 +11,7 @@ use crate::services::Services;
 use crate::trial::Trial;
 use embassy_time::Instant;
 use nesos_base::cluster_config::ClusterConfig;
+use nesos_base::preset::Preset;
 use nesos_sys::console::Console;
 use nesos_sys::reboot::Ending;
 use std::cell::{Cell, RefCell};
@@ -44,6 +45,8 @@ pub(crate) struct Board {
     pub(crate) disk: RefCell<Option<PathBuf>>,
     /// From cluster.toml.
     pub(crate) configuration: RefCell<Configuration>,
+    /// Host name, SSH keys and wireless network, of cluster.toml or else of Imager.
+    pub(crate) preset: RefCell<Preset>,
     /// The board's identity.
     pub(crate) node_id: RefCell<String>,
     /// `<cluster>-<node>`.
@@ -75,6 +78,7 @@ impl Board {
             command_line: RefCell::default(),
             disk: RefCell::default(),
             configuration: RefCell::new(Configuration::Absent),
+            preset: RefCell::default(),
             node_id: RefCell::default(),
             host_name: RefCell::default(),
             network: RefCell::default(),

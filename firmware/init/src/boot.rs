@@ -8,7 +8,8 @@ use crate::board::{BOOT, Board, CLUSTER_TOML, Configuration};
 use crate::cmdline::CommandLine;
 use crate::phase::{Outcome, Phase, Sequence, Step};
 use crate::{
-    data, identity, journal, network, power_button, root_disk, runtime, services, trial, watchdog,
+    data, identity, journal, network, power_button, preset, root_disk, runtime, services, sntp,
+    trial, watchdog,
 };
 use embassy_time::{Duration, Instant, Timer, with_timeout};
 use nesos_base::cluster_config::{ClusterConfig, DEFAULT_CLUSTER, MAX_FILE};
@@ -55,6 +56,9 @@ const PHASES: &[Phase<Run>] = &[
     phase("config", false, 5, |board| {
         Box::pin(async move { configuration(&board) })
     }),
+    phase("preset", false, 5, |board| {
+        Box::pin(async move { preset::read(&board) })
+    }),
     phase("identity", false, 8, |board| Box::pin(node_identity(board))),
     phase("links", false, 5, |board| {
         Box::pin(async move { network::start(board) })
@@ -63,6 +67,9 @@ const PHASES: &[Phase<Run>] = &[
         Box::pin(async move { journal::start(board) })
     }),
     phase("data", false, 60, |board| Box::pin(data::prepare(board))),
+    phase("time", false, 5, |_| {
+        Box::pin(async move { sntp::restore() })
+    }),
     phase("network", false, 10, |board| {
         Box::pin(network::configured(board))
     }),
@@ -109,6 +116,7 @@ pub(crate) async fn run(board: Rc<Board>) {
     }
     board.booted.set(true);
     power_button::start(&board);
+    runtime::spawn(sntp::keep(board.clone()));
     let (name, id) = (
         board.host_name.borrow().clone(),
         board.node_id.borrow().clone(),
@@ -243,16 +251,8 @@ fn options(board: &Board) -> Outcome {
     }
 }
 
-/// The image's build time in seconds since 1970: no board's clock can rightly be before it.
-fn build_time() -> u64 {
-    // 2026-01-01 for builds that were not told the time, such as tests.
-    option_env!("SOURCE_DATE_EPOCH")
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(1_767_225_600)
-}
-
 fn wall_clock() -> Outcome {
-    let (now, floor) = (clock::wall_seconds(), build_time());
+    let (now, floor) = (clock::wall_seconds(), sntp::build_time());
     let (best, source) = match clock::rtc_seconds() {
         Some(rtc) if rtc >= floor => (rtc.max(now), "real-time clock"),
         _ if now >= floor => (now, "kernel"),
@@ -335,13 +335,14 @@ async fn node_identity(board: Rc<Board>) -> Outcome {
             Timer::after(Duration::from_millis(50)).await;
         }
     }
-    let config = match &*board.configuration.borrow() {
+    let mut config = match &*board.configuration.borrow() {
         Configuration::Read(config) => (**config).clone(),
         _ => ClusterConfig {
             cluster: DEFAULT_CLUSTER.to_owned(),
             ..ClusterConfig::default()
         },
     };
+    config.name = config.name.or(board.preset.borrow().host_name.clone());
     let Some(id) = id else {
         let host_name =
             identity::host_name(&config.cluster, config.name.as_deref().unwrap_or("unnamed"));

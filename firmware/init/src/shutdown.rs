@@ -6,6 +6,7 @@
 use crate::board::{BOOT, Board, DATA};
 use crate::ending::{Alive, Order, Shutdown};
 use crate::runtime::either;
+use crate::sntp;
 use crate::trial;
 use embassy_time::{Duration, Instant, Timer};
 use nesos_sys::mount::{is_mounted, remount_read_only, unmount};
@@ -69,6 +70,7 @@ fn obey(board: &Board, order: Order, daemons: &[u32]) {
 
 fn finish(board: &Board, how: Ending) {
     trial::ending(board);
+    sntp::save();
     reboot::sync();
     for path in [DATA, BOOT] {
         let mounted = ["ext4", "vfat", "tmpfs"]

@@ -82,22 +82,32 @@ pub(super) struct RawSsh {
 
 impl RawWifi {
     pub(super) fn check(self) -> Result<Wifi, ConfigError> {
-        let fits = (1..=32).contains(&self.ssid.len()) && !self.ssid.chars().any(char::is_control);
-        if !fits {
-            return Err(value("wifi.ssid", "1 to 32 bytes of text", &self.ssid));
-        }
-        let country = |text: String| {
-            let fits = text.len() == 2 && text.bytes().all(|b| b.is_ascii_alphabetic());
-            fits.then(|| text.to_ascii_uppercase())
-                .ok_or_else(|| value("wifi.country", "two letters such as DE", &text))
-        };
-        Ok(Wifi {
-            secret: self.psk.map(wifi_secret).transpose()?,
-            country: self.country.map(country).transpose()?,
-            ssid: self.ssid,
-            hidden: self.hidden,
-        })
+        wifi_of(self.ssid, self.psk, self.country, self.hidden)
     }
+}
+
+/// A network of checked texts.
+pub(crate) fn wifi_of(
+    ssid: String,
+    psk: Option<String>,
+    country: Option<String>,
+    hidden: bool,
+) -> Result<Wifi, ConfigError> {
+    let fits = (1..=32).contains(&ssid.len()) && !ssid.chars().any(char::is_control);
+    if !fits {
+        return Err(value("wifi.ssid", "1 to 32 bytes of text", &ssid));
+    }
+    let code = |text: String| {
+        let fits = text.len() == 2 && text.bytes().all(|b| b.is_ascii_alphabetic());
+        fits.then(|| text.to_ascii_uppercase())
+            .ok_or_else(|| value("wifi.country", "two letters such as DE", &text))
+    };
+    Ok(Wifi {
+        secret: psk.map(wifi_secret).transpose()?,
+        country: country.map(code).transpose()?,
+        ssid,
+        hidden,
+    })
 }
 
 fn wifi_secret(text: String) -> Result<WifiSecret, ConfigError> {
@@ -125,7 +135,7 @@ impl RawSsh {
 }
 
 /// `kind base64 comment`. Options before the kind are refused: they would be obeyed by nobody.
-fn ssh_key(text: &str) -> Result<String, ConfigError> {
+pub(crate) fn ssh_key(text: &str) -> Result<String, ConfigError> {
     let text = text.trim();
     let mut words = text.split_ascii_whitespace();
     let (kind, body) = (
