@@ -19,6 +19,7 @@ pub(crate) mod cache;
 pub(crate) mod client;
 pub(crate) mod helper;
 pub(crate) mod options;
+pub(crate) mod proxy;
 #[cfg(test)]
 mod secure;
 

@@ -24,8 +24,14 @@ const DISK_RESERVE: u64 = 5 * GB;
 const PORTS: std::ops::RangeInclusive<u64> = 31_000..=32_000;
 
 /// Everything in `text`, completed by what is found. `text` is `name(role):value;…`, a JSON array of resources, or the
-/// `file://` of either, as in Mesos. `gpus`: how many are found.
-pub(crate) fn all(text: &str, work_dir: &Path, gpus: usize) -> Result<Resources, SettingsError> {
+/// `file://` of either, as in Mesos. `gpus`: how many are found. `reserved`: memory kept for the system,
+/// MiB, where a person has said how much.
+pub(crate) fn all(
+    text: &str,
+    work_dir: &Path,
+    gpus: usize,
+    reserved: Option<u64>,
+) -> Result<Resources, SettingsError> {
     let fail = |e: String| SettingsError::new("--resources", e);
     let read = match text.trim().strip_prefix("file://") {
         Some(path) => {
@@ -41,7 +47,7 @@ pub(crate) fn all(text: &str, work_dir: &Path, gpus: usize) -> Result<Resources,
     };
     complete("cpus", &|| whole(u64::from(machine::cpus())));
     complete("mem", &|| {
-        whole(offered_memory(machine::memory().unwrap_or(0)) / MB)
+        whole(offered_memory(machine::memory().unwrap_or(0), reserved) / MB)
     });
     complete("disk", &|| {
         whole(offered_disk(disk::space(work_dir).map_or(0, |space| space.total)) / MB)
@@ -73,7 +79,10 @@ fn parse(text: &str) -> Result<(Resources, Vec<String>), String> {
     Ok((resources, names))
 }
 
-fn offered_memory(total: u64) -> u64 {
+fn offered_memory(total: u64, reserved: Option<u64>) -> u64 {
+    if let Some(reserved) = reserved {
+        return total.saturating_sub(reserved.saturating_mul(MB));
+    }
     let rest = total.saturating_sub(MEM_RESERVE);
     rest - (rest / MEM_RESERVE_PART).min(MEM_RESERVE_MAX)
 }
@@ -100,9 +109,11 @@ mod tests {
 
     #[test]
     fn something_is_kept_back() {
-        assert_eq!(offered_memory(128 * MB), 84 * MB);
-        assert_eq!(offered_memory(16 * MB), 0);
-        assert_eq!(offered_memory(64 * GB), 64 * GB - 32 * MB - GB);
+        assert_eq!(offered_memory(128 * MB, None), 84 * MB);
+        assert_eq!(offered_memory(16 * MB, None), 0);
+        assert_eq!(offered_memory(128 * MB, Some(64)), 64 * MB);
+        assert_eq!(offered_memory(128 * MB, Some(u64::MAX)), 0);
+        assert_eq!(offered_memory(64 * GB, None), 64 * GB - 32 * MB - GB);
         assert_eq!(offered_disk(8 * GB), 4 * GB);
         assert_eq!(offered_disk(100 * GB), 95 * GB);
     }
@@ -114,14 +125,17 @@ mod tests {
             {"name":"disk","type":"SCALAR","scalar":{"value":0}},
             {"name":"ports","type":"RANGES","ranges":{"range":[{"begin":1,"end":2}]}}]"#;
         let text = "cpus(db):2;mem:64;disk:0;ports:[1-2]";
-        let from_text = all(text, Path::new("/"), 0).expect("valid");
-        assert_eq!(all(json, Path::new("/"), 0).expect("valid"), from_text);
+        let from_text = all(text, Path::new("/"), 0, None).expect("valid");
+        assert_eq!(
+            all(json, Path::new("/"), 0, None).expect("valid"),
+            from_text
+        );
         assert_eq!(
             resource_text::text(&from_text),
             "cpus(db):2;mem:64;ports:[1-2]"
         );
         let made = r#"[{"name":"cpus","type":"SCALAR","scalar":{"value":2},"role":"db","reservation":{}}]"#;
-        let refusal = all(made, Path::new("/"), 0)
+        let refusal = all(made, Path::new("/"), 0, None)
             .expect_err("dynamic")
             .to_string();
         assert!(refusal.contains("dynamically reserved"), "{refusal}");
@@ -129,7 +143,11 @@ mod tests {
 
     #[test]
     fn gpus_are_found_unless_they_are_given() {
-        let gpus = |text| all(text, Path::new("/"), 2).expect("valid").scalar("gpus");
+        let gpus = |text| {
+            all(text, Path::new("/"), 2, None)
+                .expect("valid")
+                .scalar("gpus")
+        };
         assert_eq!(gpus(""), Scalar(2000));
         assert_eq!(gpus("gpus:1"), Scalar(1000));
         assert_eq!(gpus("gpus:0"), Scalar(0));
@@ -137,18 +155,18 @@ mod tests {
 
     #[test]
     fn what_is_given_is_not_detected() {
-        let resources = all("cpus:0.5;ports:[1-2]", Path::new("/"), 0).expect("valid");
+        let resources = all("cpus:0.5;ports:[1-2]", Path::new("/"), 0, None).expect("valid");
         assert_eq!(resources.scalar("cpus"), Scalar(500));
         assert!(resources.scalar("mem").0 > 0);
         assert_eq!(
             resource_text::value_text(resources.get("ports").expect("given")),
             "[1-2]"
         );
-        assert!(all("cpus", Path::new("/"), 0).is_err());
-        assert!(all("[{}]", Path::new("/"), 0).is_err());
-        assert!(all("file:///does/not/exist", Path::new("/"), 0).is_err());
+        assert!(all("cpus", Path::new("/"), 0, None).is_err());
+        assert!(all("[{}]", Path::new("/"), 0, None).is_err());
+        assert!(all("file:///does/not/exist", Path::new("/"), 0, None).is_err());
         assert!(
-            all("mem:0", Path::new("/"), 0)
+            all("mem:0", Path::new("/"), 0, None)
                 .expect("valid")
                 .get("mem")
                 .is_none()

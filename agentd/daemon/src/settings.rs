@@ -24,7 +24,8 @@ use nesos_wire::resource_text;
 use nesos_wire::task::Attribute;
 
 use crate::accelerators::{self, Accelerator};
-use crate::fetcher::{authorities, options};
+use crate::fetcher::proxy::Proxy;
+use crate::fetcher::{authorities, options, proxy};
 use crate::http::domain;
 use crate::identity;
 use crate::images;
@@ -98,6 +99,8 @@ pub(crate) struct Settings {
     pub(crate) reconfiguration: Reconfiguration,
     /// Where the CAs of HTTPS servers are, if anywhere.
     pub(crate) authorities: Option<PathBuf>,
+    /// Through which what tasks ask for is fetched, if not directly.
+    pub(crate) proxy: Option<Proxy>,
     /// Where to write how a test of this agent went, if one is to be made.
     pub(crate) self_test: Option<PathBuf>,
     /// The board's updater.
@@ -139,6 +142,7 @@ impl Settings {
                 flags.text_or_empty("resources"),
                 &work_dir,
                 accelerators.len(),
+                config.reserved_memory.map(u64::from),
             )?,
             attributes: attributes(&flags, has_gpus)?,
             accelerators,
@@ -165,12 +169,13 @@ impl Settings {
                 .duration("recovery_timeout")
                 .unwrap_or(Duration::from_secs(15 * 60)),
             oversubscription: oversubscription(&flags),
-            environment: environment(&flags)?,
+            environment: environment(&flags, &config)?,
             domain_socket: flags
                 .is_on("http_executor_domain_sockets")
                 .then(|| domain::location(&work_dir)),
             reconfiguration: reconfiguration(&flags),
             authorities: authorities(&flags)?,
+            proxy: Proxy::new(&config),
             self_test: flags.path("self_test"),
             updater: flags.path("updater").unwrap_or_default(),
             access: access(&flags)?,
@@ -339,7 +344,10 @@ fn oversubscription(flags: &Values) -> Option<(Rules, Duration)> {
 /// Mesos passes this one of its own variables on.
 const INHERITED: &str = "LIBPROCESS_IP";
 
-fn environment(flags: &Values) -> Result<Vec<(String, String)>, SettingsError> {
+fn environment(
+    flags: &Values,
+    config: &ClusterConfig,
+) -> Result<Vec<(String, String)>, SettingsError> {
     let text = flags.text("executor_environment_variables").unwrap_or("{}");
     let given: std::collections::BTreeMap<String, String> =
         serde_json::from_str(text).map_err(|error| {
@@ -348,7 +356,8 @@ fn environment(flags: &Values) -> Result<Vec<(String, String)>, SettingsError> {
         })?;
     let inherited = std::env::var(INHERITED).ok();
     let inherited = inherited.map(|value| (INHERITED.to_string(), value));
-    Ok(inherited.into_iter().chain(given).collect())
+    let proxy = proxy::environment(config);
+    Ok(inherited.into_iter().chain(proxy).chain(given).collect())
 }
 
 fn authorities(flags: &Values) -> Result<Option<PathBuf>, SettingsError> {

@@ -240,6 +240,7 @@ fn client(context: &Context) -> Client {
     Client {
         stall_timeout: settings.stall_timeout,
         authorities: settings.authorities.clone(),
+        proxy: settings.proxy.clone(),
         unix: context.clocks.unix(),
     }
 }

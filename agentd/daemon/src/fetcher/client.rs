@@ -23,6 +23,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::authorities;
+use super::proxy::Proxy;
 
 /// A connection, plain or not.
 trait Stream: AsyncRead + AsyncWrite + Unpin {}
@@ -43,6 +44,8 @@ pub(crate) struct Client {
     pub(crate) authorities: Option<PathBuf>,
     /// The time at which their certificates are judged, seconds since 1970.
     pub(crate) unix: f64,
+    /// Through which other networks are reached, if through one.
+    pub(crate) proxy: Option<Proxy>,
 }
 
 /// Decides how large a download may be, once the server has said how large it is.
@@ -233,7 +236,11 @@ impl Client {
         // Ends with the body or with the sender.
         tokio::task::spawn_local(connection);
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        let mut request = Request::get(path)
+        // A proxy is told the server by the whole URL; behind TLS nobody but the server reads it.
+        let is_told =
+            uri.scheme_str() == Some("http") && self.proxy_for(authority.host()).is_some();
+        let whole = format!("http://{authority}{path}");
+        let mut request = Request::get(if is_told { &whole } else { path })
             .body(Empty::<Bytes>::new())
             .map_err(|e| e.to_string())?;
         let host = HeaderValue::from_str(authority.as_str()).map_err(|e| e.to_string())?;
@@ -263,9 +270,13 @@ impl Client {
         let roots = is_secure
             .then(|| authorities::load(self.authorities.as_deref()))
             .transpose()?;
-        let stream = TcpStream::connect((host, port))
-            .await
-            .map_err(|e| e.to_string())?;
+        let stream = match self.proxy_for(host) {
+            None => TcpStream::connect((host, port))
+                .await
+                .map_err(|e| e.to_string())?,
+            Some(proxy) if is_secure => proxy.tunnel(authority.host(), port).await?,
+            Some(proxy) => proxy.connect().await?,
+        };
         Ok(match roots {
             Some(roots) => {
                 let secure = web::connect(roots, self.unix as u64, host, stream).await;
@@ -273,6 +284,11 @@ impl Client {
             }
             None => Box::new(stream),
         })
+    }
+
+    fn proxy_for(&self, host: &str) -> Option<&Proxy> {
+        let host = host.trim_matches(['[', ']']);
+        self.proxy.as_ref().filter(|proxy| proxy.serves(host))
     }
 
     pub(super) async fn stalling<T>(&self, future: impl Future<Output = T>) -> Result<T, String> {

@@ -86,6 +86,7 @@ async fn fetch(url: &str, sandbox: &Path, ca: Option<PathBuf>, unix: f64) -> Res
         client: Client {
             stall_timeout: Duration::from_secs(5),
             authorities: ca,
+            proxy: None,
             unix,
         },
         disk: None,

@@ -49,6 +49,7 @@ fn target(sandbox: &Path) -> Target {
         client: Client {
             stall_timeout: Duration::from_secs(5),
             authorities: None,
+            proxy: None,
             unix: nesos_shell::clock::Clock::wall(),
         },
         disk: None,

@@ -233,6 +233,7 @@ fn a_registry_is_asked_with_a_token_and_its_blobs_are_checked() {
         let client = Client {
             stall_timeout: Duration::from_secs(5),
             authorities: None,
+            proxy: None,
             unix: 0.0,
         };
         let reference = Reference::parse("a/b:1").unwrap();
