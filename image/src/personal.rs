@@ -19,8 +19,10 @@ pub enum PersonaliseError {
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// The boot partition could not be changed.
-    #[error("write {CLUSTER_FILE} into the boot partition of {path}: {source}")]
+    #[error("write {name} into the boot partition of {path}: {source}")]
     Write {
+        /// The file.
+        name: &'static str,
         /// The image.
         path: PathBuf,
         /// What went wrong.
@@ -55,16 +57,25 @@ pub enum PersonaliseError {
 /// # Errors
 /// The file is not a Nesos image, cannot be written, or its boot partition is full.
 pub fn personalise(image: &Path, cluster_toml: &[u8]) -> Result<(), PersonaliseError> {
+    put_file(image, CLUSTER_FILE, cluster_toml)
+}
+
+/// Writes `bytes` as the file `name` into the top folder of the boot partition of the image file at `image`, replacing an older one.
+///
+/// # Errors
+/// As [`personalise`].
+pub fn put_file(image: &Path, name: &'static str, bytes: &[u8]) -> Result<(), PersonaliseError> {
     let layout = read_table(image)?;
     let write = || -> io::Result<()> {
         let file = OpenOptions::new().read(true).write(true).open(image)?;
         let device = file.try_clone()?;
         let volume = FileSystem::new(Slice::new(file, layout.boot), fat_options())?;
-        write_file(&volume.root_dir(), CLUSTER_FILE, cluster_toml)?;
+        write_file(&volume.root_dir(), name, bytes)?;
         volume.unmount()?;
         device.sync_all()
     };
     write().map_err(|source| PersonaliseError::Write {
+        name,
         path: image.to_owned(),
         source,
     })
