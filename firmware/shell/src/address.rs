@@ -2,6 +2,7 @@
 //!
 //! Not names, and not what is listened on. Called by masterd, which tells others where it is. Invariant: nothing is sent.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::Path;
 
@@ -11,6 +12,12 @@ use nix::ifaddrs::getifaddrs;
 /// is the same at each start. None: there is no network.
 pub fn of_this_host() -> Option<IpAddr> {
     behind_default_route().or_else(of_any_network)
+}
+
+/// Whether this host has the address still, or as far as can be told: addresses come and go with DHCP.
+pub fn is_own(address: IpAddr) -> bool {
+    let bound = UdpSocket::bind((address, 0));
+    bound.err().map(|error| error.kind()) != Some(ErrorKind::AddrNotAvailable)
 }
 
 /// Asks the routing table; connecting a datagram socket sends nothing.
@@ -54,5 +61,12 @@ mod tests {
         assert!(!is_reached_by_others(Ipv4Addr::new(169, 254, 3, 4)));
         let found = of_this_host();
         assert!(found.is_none_or(|ip| !ip.is_loopback()), "{found:?}");
+    }
+
+    #[test]
+    fn a_hosts_own_addresses_are_told_from_others() {
+        assert!(is_own(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+        // TEST-NET-1.
+        assert!(!is_own(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))));
     }
 }

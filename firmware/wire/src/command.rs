@@ -13,6 +13,7 @@ use crate::id::{AgentId, FrameworkId, NodeId, TaskId};
 use crate::maintenance::{MachineId, Window};
 use crate::masters::MasterRecord;
 use crate::resource::Scalar;
+use crate::version::{FIRST, Version};
 
 /// One change of the registry.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -109,6 +110,45 @@ pub enum Command {
         /// Its name.
         name: String,
     },
+    /// A master speaks another wire version than was known of it, later or earlier.
+    PutMasterVersion {
+        /// Its number.
+        number: u64,
+        /// The newest that it speaks.
+        version: Version,
+    },
+}
+
+impl Command {
+    /// The first wire version whose masters can read it. None is proposed that a member of the group cannot read, so whoever
+    /// adds one says here since when there is one. All of these came before version 1 was released.
+    pub fn since(&self) -> Version {
+        match self {
+            Self::MasterStarted { .. }
+            | Self::AdmitAgent(_)
+            | Self::MarkUnreachable { .. }
+            | Self::MarkReachable { .. }
+            | Self::RemoveAgent { .. }
+            | Self::PutFramework(_)
+            | Self::RemoveFramework { .. }
+            | Self::SetUpkeep { .. }
+            | Self::MarkGone { .. }
+            | Self::SetQuotas(_)
+            | Self::SetWeights(_)
+            | Self::SetSchedule { .. }
+            | Self::StartMaintenance { .. }
+            | Self::StopMaintenance { .. }
+            | Self::PutMaster(_)
+            | Self::RemoveMaster { .. }
+            | Self::PutService(_)
+            | Self::RemoveService { .. }
+            | Self::PutInstance(_)
+            | Self::RemoveInstance { .. }
+            | Self::PutJob(_)
+            | Self::RemoveJob { .. }
+            | Self::PutMasterVersion { .. } => FIRST,
+        }
+    }
 }
 
 /// The quota of a top-level role. One without any amount above zero and without limits is none: it is forgotten.

@@ -9,10 +9,16 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct Version(pub u16);
 
+/// The first there was: what a master speaks that has never said anything.
+pub const FIRST: Version = Version(1);
 /// Oldest version understood.
 pub const MIN: Version = Version(1);
 /// The version of this build.
+#[cfg(not(feature = "next-version"))]
 pub const CURRENT: Version = Version(1);
+/// The version after that, in which nothing is new: tests of upgrades build programs that differ in nothing else.
+#[cfg(feature = "next-version")]
+pub const CURRENT: Version = Version(2);
 
 /// The versions that one side speaks. Both daemons are told theirs, so that a test can have some that are one version ahead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

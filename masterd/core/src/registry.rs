@@ -5,7 +5,7 @@
 //! the core when it proposes a command, and by whoever applies commands to the durable copy. Invariant: `apply` reads
 //! nothing but the registry and the command, and never fails, so equal commands in equal order make equal registries.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use nesos_wire::builtin::{InstanceRecord, JobRecord, ServiceRecord};
@@ -14,15 +14,18 @@ use nesos_wire::command::{
 };
 use nesos_wire::maintenance::{MachineId, Window};
 use nesos_wire::masters::MasterRecord;
+use nesos_wire::version::Version;
 use nesos_wire::{AgentId, FrameworkId, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::shelf::Shelf;
 
 pub mod backup;
+mod group;
 mod kept;
 mod shares;
 
+use group::Group;
 use kept::Kept;
 use shares::Shares;
 pub use shares::{MAX_QUOTAS, MAX_ROLE, MAX_WEIGHTS};
@@ -47,6 +50,14 @@ pub enum RegistryError {
         /// postcard's word.
         reason: postcard::Error,
     },
+    /// The value is a record of a kind that there is not yet.
+    #[error(
+        "registry record {key:?} is of a kind that this masterd does not know: a later masterd has written it, start that one"
+    )]
+    Later {
+        /// Its key.
+        key: String,
+    },
 }
 
 /// One value of the database. Append-only, as all wire enums.
@@ -64,13 +75,20 @@ enum Record {
     Service(ServiceRecord),
     Instance(InstanceRecord),
     Job(JobRecord),
+    MasterVersion(u64, Version),
+    Dismissed(VecDeque<u64>),
+}
+
+impl Record {
+    /// Kinds there are: postcard begins a record with the number of its kind.
+    const KINDS: u8 = 14;
 }
 
 /// One change of the database: put `value` at `key`, or delete `key`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// `start`, `agent/<id>`, `framework/<id>`, `gone/<id>`, `quota/<role>`, `weight/<role>`, `schedule`, `removed`,
-    /// `master/<number>`, `service/<path>`, `instance/<task>` or `job/<name>`; at most 265 bytes.
+    /// `master/<number>`, `master-version/<number>`, `dismissed`, `service/<path>`, `instance/<task>` or `job/<name>`; at most 265 bytes.
     pub key: String,
     /// `None`: delete.
     pub value: Option<Vec<u8>>,
@@ -88,7 +106,7 @@ pub struct Registry {
     gone: Shelf<AgentId, f64>,
     shares: Shares,
     schedule: Schedule,
-    masters: BTreeMap<u64, MasterRecord>,
+    group: Group,
     kept: Kept,
 }
 
@@ -98,12 +116,9 @@ impl Registry {
         records: impl IntoIterator<Item = (&'a str, &'a [u8])>,
     ) -> Result<Self, RegistryError> {
         let mut registry = Self::default();
+        let mut dismissed = None;
         for (key, value) in records {
-            let record = postcard::from_bytes(value).map_err(|reason| RegistryError::Damaged {
-                key: key.to_owned(),
-                reason,
-            })?;
-            match record {
+            match read(key, value)? {
                 Record::Start(start) => registry.start = start,
                 Record::Agent(agent) => registry.keep_agent(agent),
                 Record::Framework(framework) => {
@@ -120,14 +135,17 @@ impl Registry {
                 Record::Schedule(windows, down) => {
                     registry.schedule = Schedule::new(windows, down);
                 }
-                Record::Master(master) => {
-                    registry.masters.insert(master.number, master);
+                Record::Master(master) => drop(registry.group.put(&master)),
+                Record::MasterVersion(number, version) => {
+                    registry.group.load_version(number, version);
                 }
+                Record::Dismissed(numbers) => dismissed = Some(numbers),
                 Record::Service(service) => drop(registry.kept.put_service(&service)),
                 Record::Instance(instance) => drop(registry.kept.put_instance(&instance)),
                 Record::Job(job) => drop(registry.kept.put_job(&job)),
             }
         }
+        registry.group.load_dismissed(dismissed.unwrap_or_default());
         Ok(registry)
     }
 
@@ -157,7 +175,7 @@ impl Registry {
         if self.schedule != Schedule::default() {
             changes.push(self.put_schedule());
         }
-        changes.extend(self.masters.values().map(put_master));
+        changes.extend(self.group.rows());
         changes.extend(self.kept.rows());
         let rows = changes.into_iter();
         rows.filter_map(|change| Some((change.key, change.value?)))
@@ -222,14 +240,11 @@ impl Registry {
                 self.schedule.stop(machines);
                 vec![self.put_schedule()]
             }
-            Command::PutMaster(master) => {
-                self.masters.insert(master.number, master.clone());
-                vec![put_master(master)]
+            Command::PutMaster(master) => self.group.put(master),
+            Command::RemoveMaster { number } => self.group.remove(*number),
+            Command::PutMasterVersion { number, version } => {
+                self.group.put_version(*number, *version)
             }
-            Command::RemoveMaster { number } => match self.masters.remove(number) {
-                Some(_) => vec![delete(master_key(*number))],
-                None => Vec::new(),
-            },
             Command::PutService(record) => vec![self.kept.put_service(record)],
             Command::RemoveService { id } => self.kept.remove_service(id),
             Command::PutInstance(record) => vec![self.kept.put_instance(record)],
@@ -304,12 +319,27 @@ impl Registry {
 
     /// The masters, by number.
     pub fn masters(&self) -> impl Iterator<Item = &MasterRecord> {
-        self.masters.values()
+        self.group.masters()
     }
 
     /// One master.
     pub fn master(&self, number: u64) -> Option<&MasterRecord> {
-        self.masters.get(&number)
+        self.group.master(number)
+    }
+
+    /// The newest wire version that a master speaks, as far as the group knows.
+    pub fn version_of(&self, number: u64) -> Version {
+        self.group.version_of(number)
+    }
+
+    /// The group's wire version: the lowest that one of its masters speaks. Commands that are newer must not be proposed.
+    pub fn version(&self) -> Version {
+        self.group.version()
+    }
+
+    /// Whether this master was sent away and nobody has let it in since (as far as is remembered).
+    pub fn is_dismissed(&self, number: u64) -> bool {
+        self.group.is_dismissed(number)
     }
 
     /// Which machines are to be maintained, and which are down.
@@ -406,12 +436,13 @@ fn put_framework(record: &FrameworkRecord) -> Change {
     put(key, &Record::Framework(record.clone()))
 }
 
-fn put_master(master: &MasterRecord) -> Change {
-    put(master_key(master.number), &Record::Master(master.clone()))
-}
-
-fn master_key(number: u64) -> String {
-    format!("master/{number:016x}")
+/// What a value says.
+fn read(key: &str, value: &[u8]) -> Result<Record, RegistryError> {
+    let key = || key.to_owned();
+    if value.first().is_some_and(|kind| *kind >= Record::KINDS) {
+        return Err(RegistryError::Later { key: key() });
+    }
+    postcard::from_bytes(value).map_err(|reason| RegistryError::Damaged { key: key(), reason })
 }
 
 fn delete(key: String) -> Change {

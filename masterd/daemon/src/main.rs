@@ -28,6 +28,7 @@ mod beacon;
 mod callbacks;
 mod convert;
 mod engine;
+mod founding;
 mod gate;
 mod http;
 mod identity;
@@ -73,15 +74,21 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(options: Options) -> anyhow::Result<()> {
+async fn run(mut options: Options) -> anyhow::Result<()> {
     let work_dir = &options.work_dir;
     std::fs::create_dir_all(work_dir).with_context(|| format!("create {}", work_dir.display()))?;
-    let part = part(&options)?;
+    let mut part = part(&options)?;
     if let Some(recovery) = &options.recovery {
         return recover(work_dir, recovery, part.new_number);
     }
+    let is_late = founding::is_late(&options, &about(&options, options.port)).await?;
+    part.is_founder &= !is_late;
     let clock = Clock::new();
     let mut replica = Replica::open(part, clock.now())?;
+    if options.join.is_none() && !replica.takes_part() {
+        // Also when it starts again before anybody has let it in.
+        options.join = Some(Join::Mdns);
+    }
     let identity = identity::Identity::load(work_dir, options.key.clone())?;
     tell_token(&identity, work_dir);
     let authority = Authority::new(&identity.key).context("make the cluster's CA")?;
@@ -96,7 +103,12 @@ async fn run(options: Options) -> anyhow::Result<()> {
     if options.join.is_some() || options.masters > 1 {
         about.await_address().await;
     }
-    let ear = replica.connect(about.endpoint(), about.cluster.clone(), to_masters);
+    let ear = replica.connect(
+        about.endpoint(),
+        about.address.is_none(),
+        about.cluster.clone(),
+        to_masters,
+    );
     let (engine, mailbox) = Engine::new();
     let doorkeeper = join::Doorkeeper {
         authority: Arc::new(authority),

@@ -12,6 +12,7 @@ use std::time::Duration;
 use masterd_core::LinkId;
 use nesos_shell::framed::FrameReader;
 use nesos_shell::plain;
+use nesos_shell::stale::end_silent;
 use nesos_shell::tls::records::{self, Whole};
 use nesos_shell::tls::{common_name, master_number};
 use nesos_wire::join::{ALPN_AGENT, ALPN_JOIN};
@@ -38,6 +39,8 @@ const PLAIN_LINK: u8 = PREFACE[0];
 const NO_PLAIN: &str = "this master takes agents with TLS only: start it with --agent_tls=optional, or the agent without --master_tls=off";
 /// How long a peer may take for its first byte, and then for the TLS handshake.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+/// A master that was switched off without a word is not heard any more after so long; its votes and answers are missed at once.
+const SILENT_LIMIT: Duration = Duration::from_secs(30);
 /// Pause after `accept` failed (too many open files): connections end meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -223,6 +226,10 @@ impl Server {
         link: LinkId,
         certified: Option<String>,
     ) {
+        // The other end only speaks: that it lost its power would never be found out by an answer.
+        if let Err(error) = end_silent(stream.get_ref().0.get_ref(), SILENT_LIMIT) {
+            return tracing::warn!("master link from {peer}: {error}");
+        }
         match certified.as_deref().and_then(master_number) {
             Some(number) => self.ear.serve(stream, number, link.0).await,
             None => tracing::warn!("master link from {peer}: it has no master's certificate"),

@@ -40,6 +40,8 @@ enum Task {
     Test(test::Arguments),
     /// Check the rules of the code base that the compiler does not know
     Tidy,
+    /// Compile the programs of the next wire version into target/debug/next, for tests of upgrades
+    Next,
     /// Run the whole-cluster simulation over many seeds
     Sim {
         /// Number of seeds
@@ -70,6 +72,7 @@ fn run() -> Result<()> {
         Task::Bench(arguments) => bench::run(&root, &arguments),
         Task::Test(arguments) => test::run(&root, &arguments),
         Task::Tidy => tidy::run(&root),
+        Task::Next => test::next(&root),
         Task::Sim { seeds, from } => test::simulate(&root, seeds, from),
     }
 }

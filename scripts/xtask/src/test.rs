@@ -65,6 +65,7 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     ));
     total.add(step("tidy", || tidy::run(root)));
     // Tests of whole clusters start the programs that lie in target/debug.
+    total.add(step("programs of the next wire version", || next(root)));
     total.add(check(root, "programs", &["build", "--workspace"]));
     if !arguments.fast {
         total.add(check(root, "images", &["xtask", "image", "--all"]));
@@ -78,6 +79,30 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     ));
     println!("{} passed, {} failed", total.passed, total.failed);
     ensure!(total.failed == 0, "{} failed", total.failed);
+    Ok(())
+}
+
+/// What tests of upgrades start beside the usual programs: the same, but that they speak one wire version more, in
+/// target/debug/next. The usual ones, whose places these take while they are made, are built anew by whoever wants them next.
+///
+/// # Errors
+/// They cannot be compiled or copied.
+pub(crate) fn next(root: &Path) -> Result<()> {
+    let mut arguments = vec!["build", "--features", "nesos-wire/next-version"];
+    let programs = ["masterd", "agentd", "nesos-executor", "nesos-fetcher"];
+    for program in programs {
+        arguments.extend(["--package", program]);
+    }
+    ensure!(
+        cargo(root, &arguments).status()?.success(),
+        "the programs of the next wire version cannot be compiled"
+    );
+    let built = root.join("target/debug");
+    let folder = built.join("next");
+    std::fs::create_dir_all(&folder)?;
+    for program in programs {
+        std::fs::copy(built.join(program), folder.join(program))?;
+    }
     Ok(())
 }
 

@@ -270,6 +270,9 @@ fn short(command: &Command) -> String {
         Command::StopMaintenance { machines } => format!("up {machines:?}"),
         Command::PutMaster(master) => format!("master {:016x}", master.number),
         Command::RemoveMaster { number } => format!("no master {number:016x}"),
+        Command::PutMasterVersion { number, version } => {
+            format!("master {number:016x} speaks {}", version.0)
+        }
         Command::PutService(record) => format!("service {}", record.id),
         Command::RemoveService { id } => format!("no service {id}"),
         Command::PutInstance(record) => format!("instance {}", record.task),

@@ -3,6 +3,7 @@
 //! Called by `samples` only. Invariant: as for all samples, every field is set.
 
 use nesos_wire::command::{AgentRecord, Command, FrameworkFacts, FrameworkRecord, Upkeep};
+use nesos_wire::version::Version;
 use nesos_wire::{AgentId, NodeId};
 
 use super::masters::master;
@@ -64,5 +65,12 @@ pub(super) fn commands() -> Vec<Sample> {
         ),
         sample("Command::PutMaster", Command::PutMaster(master())),
         sample("Command::RemoveMaster", Command::RemoveMaster { number: 9 }),
+        sample(
+            "Command::PutMasterVersion",
+            Command::PutMasterVersion {
+                number: 9,
+                version: Version(2),
+            },
+        ),
     ]
 }

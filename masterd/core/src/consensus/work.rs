@@ -1,6 +1,7 @@
 //! What a member of the group says and wants done. Plain data, made by the parent module and obeyed by the shell.
 
 use bytes::Bytes;
+use nesos_wire::version::Version;
 use raft::eraftpb::{ConfState, Entry, HardState, Message, Snapshot, SnapshotMetadata};
 
 /// Why something was not proposed.
@@ -15,6 +16,16 @@ pub enum ProposeError {
     /// Too much is under way, a change of members is, or the leadership is being handed over.
     #[error("not now: too much is under way, or the members or the leader are changing")]
     NotNow,
+    /// A member could not read it.
+    #[error(
+        "not yet: it takes wire version {}, and some master speaks no more than {}: upgrade all masters first (nesos master list)", needs.0, speaks.0
+    )]
+    TooNew {
+        /// Since which version it can be read.
+        needs: Version,
+        /// What all members read.
+        speaks: Version,
+    },
 }
 
 /// Why a member cannot start.

@@ -1,5 +1,7 @@
 //! What was written loads again; damage is named.
 #![allow(clippy::unwrap_used)]
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::schedule::Mode;
 use nesos_wire::command::FrameworkFacts;
@@ -114,6 +116,11 @@ fn what_was_written_loads_again() {
     });
     commands.extend(maintenance());
     commands.extend((1..4).map(|number| Command::PutMaster(master(number))));
+    let speaks = |number, version| Command::PutMasterVersion {
+        number,
+        version: Version(version),
+    };
+    commands.extend([speaks(1, 2), speaks(2, 3), speaks(3, 2)]);
     commands.push(Command::RemoveMaster { number: 2 });
     write(&mut registry, &mut database, &commands);
     let loaded = Registry::load(database.iter().map(|(k, v)| (k.as_str(), v.as_slice()))).unwrap();
@@ -124,6 +131,11 @@ fn what_was_written_loads_again() {
     assert_eq!(rows, written, "what is told is what was written");
     let masters: Vec<u64> = loaded.masters().map(|master| master.number).collect();
     assert_eq!(masters, [1, 3]);
+    assert!(loaded.is_dismissed(2) && !loaded.is_dismissed(1));
+    assert_eq!(
+        (loaded.version_of(1), loaded.version_of(2)),
+        (Version(2), Version(1))
+    );
     assert_eq!(
         (
             loaded.start(),
@@ -152,8 +164,64 @@ fn what_was_written_loads_again() {
 
 #[test]
 fn a_damaged_record_is_named() {
-    let error = Registry::load([("start", &[0xff_u8, 1][..])]).unwrap_err();
-    assert!(error.to_string().contains("\"start\""), "{error}");
+    for (bytes, expected) in [
+        (&[0_u8][..], "is damaged"),
+        (&[][..], "is damaged"),
+        (&[0xff, 1][..], "a later masterd has written it"),
+    ] {
+        let error = Registry::load([("start", bytes)]).unwrap_err().to_string();
+        assert!(
+            error.contains("\"start\"") && error.contains(expected),
+            "{error}"
+        );
+    }
+    let newest = Record::Dismissed([7].into());
+    let newest = postcard::to_allocvec(&newest).unwrap();
+    assert_eq!(newest[0], Record::KINDS - 1, "a kind was added: count it");
+}
+
+#[test]
+fn the_groups_version_is_the_lowest_of_its_masters() {
+    let mut registry = Registry::default();
+    assert_eq!(registry.version(), Version(1));
+    let mut apply = |command: Command| {
+        registry.apply(&command);
+        (registry.version().0, registry.rows().len())
+    };
+    let speaks = |number, version| Command::PutMasterVersion {
+        number,
+        version: Version(version),
+    };
+    assert_eq!(apply(speaks(1, 2)), (1, 0), "it is no master");
+    assert_eq!(apply(Command::PutMaster(master(1))), (1, 1));
+    assert_eq!(apply(speaks(1, 3)), (3, 2));
+    assert_eq!(
+        apply(Command::PutMaster(master(2))),
+        (1, 3),
+        "it has not said"
+    );
+    assert_eq!(apply(speaks(2, 2)), (2, 4));
+    assert_eq!(
+        apply(Command::PutMaster(master(2))),
+        (2, 4),
+        "a new address"
+    );
+    assert_eq!(apply(speaks(2, 1)), (1, 3), "it has gone back");
+    assert_eq!(apply(Command::RemoveMaster { number: 2 }), (3, 3));
+    assert_eq!(apply(Command::PutMaster(master(2))), (1, 3), "let in again");
+    assert!(!registry.is_dismissed(2));
+}
+
+#[test]
+fn of_masters_sent_away_some_are_remembered() {
+    let mut registry = Registry::default();
+    for number in 1..=100 {
+        registry.apply(&Command::PutMaster(master(number)));
+        registry.apply(&Command::RemoveMaster { number });
+        registry.apply(&Command::RemoveMaster { number });
+    }
+    let known = (1..=100).filter(|number| registry.is_dismissed(*number));
+    assert_eq!(known.collect::<Vec<_>>(), (37..=100).collect::<Vec<_>>());
 }
 
 #[test]

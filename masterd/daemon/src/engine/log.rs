@@ -66,7 +66,8 @@ pub(super) fn command(command: &Command) {
             .iter()
             .for_each(|machine| tracing::info!("machine {} is up again", named(machine))),
         // All masters tell of them, where they are applied.
-        Command::PutMaster(_) | Command::RemoveMaster { .. } => {}
+        Command::PutMaster(_) | Command::RemoveMaster { .. } | Command::PutMasterVersion { .. } => {
+        }
         Command::PutService(record) => match &record.deployment {
             Some(_) => tracing::info!("service {} is being deployed", quoted(&record.id)),
             None => tracing::info!("service {} is as it is to be", quoted(&record.id)),

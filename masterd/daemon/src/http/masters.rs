@@ -37,12 +37,20 @@ pub(super) async fn list(context: &Context) -> Response<Body> {
     match context
         .app
         .engine
-        .replica(|replica| (replica.members(), replica.term()))
+        .replica(|replica| {
+            (
+                replica.members(),
+                replica.term(),
+                replica.registry().version(),
+            )
+        })
         .await
     {
-        Some((members, term)) => {
+        Some((members, term, version)) => {
             let masters: Vec<Value> = members.iter().map(shown).collect();
-            answer::json(json!({ "masters": masters, "term": term }).to_string())
+            answer::json(
+                json!({ "masters": masters, "term": term, "version": version.0 }).to_string(),
+            )
         }
         None => answer::stopping(),
     }
@@ -125,6 +133,7 @@ fn status(error: &MemberError) -> StatusCode {
         MemberError::Unknown { .. } => StatusCode::NOT_FOUND,
         MemberError::Ambiguous(_) => StatusCode::BAD_REQUEST,
         MemberError::TooMany
+        | MemberError::TooOld { .. }
         | MemberError::Quorum { .. }
         | MemberError::Leads(_)
         | MemberError::Nobody => StatusCode::CONFLICT,
@@ -140,5 +149,6 @@ fn shown(member: &MemberView) -> Value {
         "role": member.role,
         "connected": member.is_connected,
         "behind": member.behind,
+        "version": member.version.0,
     })
 }

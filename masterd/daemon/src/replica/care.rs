@@ -5,13 +5,13 @@
 
 use masterd_core::consensus::admission;
 use nesos_wire::command::Command;
+use nesos_wire::masters::MasterRecord;
+use nesos_wire::version::CURRENT;
 use raft_proto::eraftpb::ConfChangeType;
 
 use super::Replica;
-use super::members::change;
-
-/// Masters sent away that are remembered: several times what a cluster may have.
-const MAX_DISMISSED: usize = 64;
+use super::members::{change, told_of};
+use super::peers::Introduced;
 
 impl Replica {
     /// What a leader does about the members by itself.
@@ -29,10 +29,40 @@ impl Replica {
                 return;
             }
             self.led_term = Some(role.term);
+            self.corrected = 0;
             self.tidy_records();
         }
+        self.correct_records();
         self.promote_learners();
         self.admit();
+    }
+
+    /// Members may come back with another name, address or wire version than the group knows; who they told it may have led or not.
+    fn correct_records(&mut self) {
+        if self.applied < self.corrected {
+            return;
+        }
+        let told = self.present.values().filter_map(|said| {
+            let Introduced { master, version } = said;
+            let known = self.registry.master(master.number)?;
+            let is_same = (&known.name, &known.address) == (&master.name, &master.address);
+            let record = MasterRecord {
+                is_to_vote: known.is_to_vote,
+                ..master.clone()
+            };
+            let is_same = is_same && self.registry.version_of(master.number) == *version;
+            (!is_same).then(|| told_of(&record, *version))
+        });
+        let mut commands: Vec<Command> = told.flatten().collect();
+        if !self.is_recorded() {
+            commands.extend(told_of(&self.me, CURRENT));
+        }
+        // If it cannot be now, this comes again.
+        if !commands.is_empty()
+            && let Ok(index) = self.propose(&commands)
+        {
+            self.corrected = index;
+        }
     }
 
     /// Lets in who asks, if so many masters are wanted.
@@ -51,7 +81,7 @@ impl Replica {
             learning: members.learners.iter().filter(wants_to_vote).count(),
         };
         let asking = self.candidates.keys().copied();
-        let asking = asking.filter(|number| !self.dismissed.contains(number));
+        let asking = asking.filter(|number| !self.registry.is_dismissed(*number));
         if let Some(number) = admission::next(group, asking) {
             // If it cannot be now, this comes again.
             if let Ok(record) = self.add_member(&format!("{number:016x}"), true) {
@@ -65,43 +95,28 @@ impl Replica {
         }
     }
 
-    /// Remembers who was sent away, and forgets who was let in again. Who is sent away while it is there is a candidate from then
-    /// on: it has introduced itself, and does so again only with its next connection.
+    /// Who is sent away while it is there is a candidate from then on: it has introduced itself, and does so again only with its
+    /// next connection.
     pub(super) fn note_dismissal(&mut self, command: &Command) {
-        match command {
-            Command::RemoveMaster { number } => {
-                while self.dismissed.len() >= MAX_DISMISSED {
-                    self.dismissed.pop_first();
-                }
-                self.dismissed.insert(*number);
-                let is_there = !self.consensus.is_silent(*number);
-                if self.present.remove(number)
-                    && is_there
-                    && let Some(master) = self.registry.master(*number)
-                {
-                    self.candidates.insert(*number, master.clone());
-                }
-            }
-            Command::PutMaster(master) => {
-                self.dismissed.remove(&master.number);
-            }
-            _ => {}
+        let Command::RemoveMaster { number } = command else {
+            return;
+        };
+        let is_there = !self.consensus.is_silent(*number);
+        if let Some(introduced) = self.present.remove(number).filter(|_| is_there) {
+            self.candidates.insert(*number, introduced);
         }
     }
 
-    /// Records of those who did not become members, or are none any more, and this master's own.
+    /// Records of those who did not become members, or are none any more.
     fn tidy_records(&mut self) {
         let members = self.consensus.members();
         let is_member =
             |number: u64| members.voters.contains(&number) || members.learners.contains(&number);
         let strangers = self.registry.masters().map(|master| master.number);
-        let mut commands: Vec<Command> = strangers
+        let commands: Vec<Command> = strangers
             .filter(|number| !is_member(*number))
             .map(|number| Command::RemoveMaster { number })
             .collect();
-        if !self.is_recorded() {
-            commands.push(Command::PutMaster(self.me.clone()));
-        }
         if !commands.is_empty() {
             // If it cannot be now, the next leader does it.
             let _ = self.propose(&commands);

@@ -10,10 +10,12 @@ use masterd_core::consensus::ProposeError;
 use nesos_base::time::Instant;
 use nesos_wire::command::Command;
 use nesos_wire::masters::{MAX_MASTERS, MasterRecord};
-use raft_proto::eraftpb::{ConfChangeType, ConfChangeV2};
+use nesos_wire::version::{CURRENT, FIRST, Version};
+use raft_proto::eraftpb::{ConfChangeType, ConfChangeV2, ConfState};
 use raft_proto::new_conf_change_single;
 
 use super::Replica;
+use super::peers::Introduced;
 
 /// What this master is, for whoever asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +40,8 @@ pub(crate) struct MemberView {
     pub(crate) is_connected: bool,
     /// How many entries of the log it has not got yet, if this master leads.
     pub(crate) behind: Option<u64>,
+    /// The newest wire version that it speaks, as far as is known.
+    pub(crate) version: Version,
 }
 
 /// Why the masters are not changed; a sentence for people.
@@ -54,6 +58,18 @@ pub(crate) enum MemberError {
     /// A name that several have.
     #[error("several masters are called '{0}': give the number")]
     Ambiguous(String),
+    /// It would find what it cannot read.
+    #[error(
+        "{name} speaks wire version {}, all masters speak {} by now and may have written what it cannot read: upgrade it first", speaks.0, group.0
+    )]
+    TooOld {
+        /// Who was to be let in.
+        name: String,
+        /// The newest that it speaks.
+        speaks: Version,
+        /// What the group does.
+        group: Version,
+    },
     /// Too many.
     #[error("there are {MAX_MASTERS} masters already, and no more are allowed")]
     TooMany,
@@ -105,7 +121,14 @@ impl Replica {
 
     /// Whether the group knows this master as it is.
     pub(crate) fn is_recorded(&self) -> bool {
-        self.registry.master(self.me.number) == Some(&self.me)
+        let number = self.me.number;
+        let is_same = self.registry.master(number) == Some(&self.me);
+        is_same && self.registry.version_of(number) == CURRENT
+    }
+
+    /// Whether it is a member of a group.
+    pub(crate) fn takes_part(&self) -> bool {
+        self.consensus.members() != &ConfState::default()
     }
 
     /// Whether nobody else takes part.
@@ -137,19 +160,22 @@ impl Replica {
                 },
                 is_connected: self.is_there(*number),
                 behind: progress.map(|matched| last.saturating_sub(matched)),
+                version: self.registry.version_of(*number),
             }
         };
-        let candidates = self.candidates.values().map(|record| MemberView {
-            record: record.clone(),
+        let candidates = self.candidates.values().map(|asking| MemberView {
+            record: asking.master.clone(),
             role: "candidate",
             is_connected: true,
             behind: None,
+            version: asking.version,
         });
         let own = (!numbers.contains(&self.me.number)).then(|| MemberView {
             record: self.me.clone(),
             role: "candidate",
             is_connected: true,
             behind: None,
+            version: CURRENT,
         });
         let members = numbers.iter().map(member);
         members.chain(own).chain(candidates).collect()
@@ -161,11 +187,8 @@ impl Replica {
         name: &str,
         is_to_vote: bool,
     ) -> Result<MasterRecord, MemberError> {
-        let found = find(
-            self.candidates.values(),
-            name,
-            "those that ask to be let in",
-        )?;
+        let asking = self.candidates.values().map(|asking| &asking.master);
+        let found = find(asking, name, "those that ask to be let in")?;
         let record = MasterRecord {
             is_to_vote,
             ..found.clone()
@@ -174,9 +197,18 @@ impl Replica {
             return Err(MemberError::TooMany);
         }
         let number = record.number;
+        let speaks = self.candidates.get(&number).map(|asking| asking.version);
+        let (speaks, group) = (speaks.unwrap_or(FIRST), self.registry.version());
+        if speaks < group {
+            return Err(MemberError::TooOld {
+                name: record.name,
+                speaks,
+                group,
+            });
+        }
         self.consensus
             .propose_members(change(number, ConfChangeType::AddLearnerNode), Vec::new())?;
-        self.propose(&[Command::PutMaster(record.clone())])?;
+        self.propose(&told_of(&record, speaks))?;
         Ok(record)
     }
 
@@ -246,7 +278,7 @@ impl Replica {
 
     /// Whether this member can be counted on: this master itself, and those that are connected and, if this one leads, answer.
     fn is_there(&self, number: u64) -> bool {
-        let is_heard = self.present.contains(&number) && !self.consensus.is_silent(number);
+        let is_heard = self.present.contains_key(&number) && !self.consensus.is_silent(number);
         number == self.me.number || is_heard
     }
 
@@ -263,7 +295,8 @@ impl Replica {
         }
     }
 
-    pub(super) fn introduced(&mut self, master: MasterRecord) {
+    pub(super) fn introduced(&mut self, introduced: Introduced) {
+        let master = &introduced.master;
         if !self.knows_masters() {
             // Who lets this one in has to be answered, whether anybody has named it before or not.
             self.hearsay.retain(|known| known.number != master.number);
@@ -279,23 +312,17 @@ impl Replica {
                     master.name,
                     master.address
                 );
-                self.candidates.insert(number, master);
+                if self.registry.is_dismissed(number) {
+                    tracing::warn!(
+                        "master {} was removed, and is not let in by itself: nesos master add {number:016x} does",
+                        master.name
+                    );
+                }
+                self.candidates.insert(number, introduced);
             }
             return;
         }
-        self.present.insert(number);
-        let known = self.registry.master(number);
-        let is_changed = known
-            .is_none_or(|known| (&known.name, &known.address) != (&master.name, &master.address));
-        if is_changed && self.led_term.is_some() {
-            let is_to_vote = known.is_none_or(|known| known.is_to_vote);
-            let record = MasterRecord {
-                is_to_vote,
-                ..master
-            };
-            // If it cannot be now, it is at its next introduction.
-            let _ = self.propose(&[Command::PutMaster(record)]);
-        }
+        self.present.insert(number, introduced);
     }
 
     /// Somebody who was dialled knows these masters; that helps who knows none.
@@ -306,9 +333,32 @@ impl Replica {
         }
     }
 
+    /// This master has another address. The group's record follows when a leader has heard of it.
+    pub(super) fn moved(&mut self, address: String) {
+        if self.me.address == address {
+            return;
+        }
+        tracing::warn!(
+            "this master is at {address} from now on, it was at {}",
+            self.me.address
+        );
+        self.me.address.clone_from(&address);
+        if let Some(peers) = &mut self.peers {
+            peers.moved(address);
+        }
+        self.linked = None;
+    }
+
     /// Keeps links with all that are known.
     pub(super) fn link(&mut self) {
-        let mut known: Vec<MasterRecord> = self.registry.masters().cloned().collect();
+        // Who is heard is where it says it is, also while nobody leads who could note it.
+        let said = |number| self.present.get(&number).map(|said| &said.master);
+        let known = self.registry.masters();
+        let known = known.map(|master| MasterRecord {
+            address: said(master.number).unwrap_or(master).address.clone(),
+            ..master.clone()
+        });
+        let mut known: Vec<MasterRecord> = known.collect();
         let seeds = match known.is_empty() {
             true => self.seeds.clone(),
             false => Vec::new(),
@@ -332,8 +382,9 @@ impl Replica {
             .filter(|number| members.contains(number))
             .collect();
         for number in came {
-            self.candidates.remove(&number);
-            self.present.insert(number);
+            if let Some(introduced) = self.candidates.remove(&number) {
+                self.present.insert(number, introduced);
+            }
         }
         self.linked = Some(known);
     }
@@ -370,6 +421,11 @@ pub(super) fn tell(registry: &Registry, command: &Command) {
                 " and only learns"
             }
         ),
+        Command::PutMasterVersion { number, version } => tracing::info!(
+            "master {} speaks wire version {}",
+            names(registry, &[*number]),
+            version.0
+        ),
         Command::RemoveMaster { number } => {
             tracing::info!("master {} takes part no more", names(registry, &[*number]));
         }
@@ -384,6 +440,15 @@ fn unknown(number: u64) -> MasterRecord {
         address: String::new(),
         is_to_vote: true,
     }
+}
+
+/// What the registry is to know of a master.
+pub(super) fn told_of(record: &MasterRecord, version: Version) -> [Command; 2] {
+    let number = record.number;
+    [
+        Command::PutMaster(record.clone()),
+        Command::PutMasterVersion { number, version },
+    ]
 }
 
 pub(super) fn change(number: u64, kind: ConfChangeType) -> ConfChangeV2 {

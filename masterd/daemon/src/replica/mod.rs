@@ -4,7 +4,7 @@
 //! the engine's loop. Invariants: what is applied is durable on a majority of the masters; one job of raft's is with the disk
 //! at a time; the registry is only ever saved as it was applied.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use masterd_core::consensus::{Consensus, ProposeError, StartError};
 use nesos_base::time::{Duration, Instant};
 use nesos_wire::command::Command;
 use nesos_wire::masters::MasterRecord;
+use nesos_wire::version::{FIRST, Version};
 use rustls::ClientConfig;
 
 mod applied;
@@ -28,7 +29,7 @@ pub(crate) use disk::RETRY;
 use disk::{Contents, Disk, DiskError, Done};
 pub(crate) use members::{MemberError, MemberView, Standing};
 pub(crate) use peers::Ear;
-use peers::{Heard, Peers};
+use peers::{Heard, Introduced, Peers};
 use store::Changes;
 
 /// Bytes of the log after which the registry is saved: half a second of a card's writing, and what a restart reads.
@@ -96,8 +97,6 @@ pub(crate) struct Replica {
     peers: Option<Peers>,
     seeds: Vec<String>,
     masters: usize,
-    /// Who was sent away: not let in again unless somebody says so. Forgotten when this process ends.
-    dismissed: BTreeSet<u64>,
     /// Of the registry, not saved yet.
     unsaved: Changes,
     /// What is being saved.
@@ -109,9 +108,11 @@ pub(crate) struct Replica {
     size: u64,
     fetched: std::time::Duration,
     /// Not members, but connected and willing.
-    candidates: BTreeMap<u64, MasterRecord>,
-    /// Members that are connected.
-    present: BTreeSet<u64>,
+    candidates: BTreeMap<u64, Introduced>,
+    /// Members that are connected, and what they said.
+    present: BTreeMap<u64, Introduced>,
+    /// Where in the log the records are corrected by what members said last.
+    corrected: u64,
     /// What others say of the masters, for one that is none yet.
     hearsay: Vec<MasterRecord>,
     /// With whom links are kept.
@@ -170,7 +171,6 @@ impl Replica {
             peers: None,
             seeds: settings.seeds,
             masters: settings.masters,
-            dismissed: BTreeSet::new(),
             unsaved: Changes::new(),
             saving: None,
             is_storing: false,
@@ -178,7 +178,8 @@ impl Replica {
             size,
             fetched,
             candidates: BTreeMap::new(),
-            present: BTreeSet::new(),
+            present: BTreeMap::new(),
+            corrected: 0,
             hearsay: Vec::new(),
             linked: None,
             led_term: None,
@@ -202,15 +203,17 @@ impl Replica {
         self.consensus.role().term
     }
 
-    /// Dials the others from now on; `address` is where they reach this one.
+    /// Dials the others from now on; `address` is where they reach this one, and `may_move` says that it is only what this host
+    /// has at the moment.
     pub(crate) fn connect(
         &mut self,
         address: String,
+        may_move: bool,
         cluster: String,
         config: Arc<ClientConfig>,
     ) -> Ear {
         self.me.address = address;
-        let peers = Peers::new(self.me.clone(), cluster, config);
+        let peers = Peers::new(self.me.clone(), may_move, cluster, config);
         let ear = peers.ear();
         self.peers = Some(peers);
         self.link();
@@ -269,14 +272,25 @@ impl Replica {
         self.consensus.deadline().filter(|_| !self.is_refused)
     }
 
-    /// Proposes commands; they are agreed on once [`applied`](Self::applied) has come to this index.
+    /// Proposes commands; they are agreed on once [`applied`](Self::applied) has come to this index. None that a member of the
+    /// group could not read.
     pub(crate) fn propose(&mut self, commands: &[Command]) -> Result<u64, ProposeError> {
+        let (needs, speaks) = (needs(commands), self.speaks());
+        if needs > speaks {
+            return Err(ProposeError::TooNew { needs, speaks });
+        }
         // Plain data always can be written.
         let bytes = postcard::to_allocvec(commands).map_err(|_| ProposeError::NotNow)?;
         let (index, term) = self.consensus.propose(bytes)?;
         self.own.push_back((index, term, commands.to_vec()));
         self.proposed += 1;
         Ok(index)
+    }
+
+    /// What all members read, as far as is known: what they said when they came, before it is agreed on, counts already.
+    fn speaks(&self) -> Version {
+        let said = self.present.values().map(|member| member.version);
+        said.fold(self.registry.version(), Version::min)
     }
 
     /// How often something was proposed here.
@@ -373,7 +387,7 @@ impl Replica {
             Heard::Message(message) => {
                 self.consensus.receive(message, now);
             }
-            Heard::Introduced(master) => self.introduced(master),
+            Heard::Introduced(introduced) => self.introduced(introduced),
             Heard::Lost(number) => {
                 self.present.remove(&number);
                 self.candidates.remove(&number);
@@ -383,6 +397,7 @@ impl Replica {
             Heard::Connected(number) => self.consensus.sent_snapshot(number, false),
             Heard::Cut(number) => self.consensus.lost(number, now),
             Heard::Known(masters) => self.heard_of(masters),
+            Heard::Moved(address) => self.moved(address),
         }
     }
 
@@ -423,4 +438,9 @@ impl Replica {
             self.consensus.sent_snapshot(number, false);
         }
     }
+}
+
+/// Since which wire version all of these can be read.
+fn needs(commands: &[Command]) -> Version {
+    commands.iter().map(Command::since).max().unwrap_or(FIRST)
 }

@@ -5,16 +5,18 @@
 //! without a certificate of a master; of each master one connection at a time is heard, the newest.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nesos_base::backoff::Backoff;
 use nesos_base::time::Duration as Span;
+use nesos_shell::address::is_own;
 use nesos_shell::framed::{self, FrameReader, LinkError};
-use nesos_shell::stale::end_unanswered;
+use nesos_shell::stale::{end_silent, end_unanswered};
 use nesos_shell::tls::{self, TlsError};
 use nesos_wire::masters::{MasterRecord, MasterToMaster, PART};
-use nesos_wire::version;
+use nesos_wire::version::{self, Version};
 use raft_proto::eraftpb::Message;
 use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -48,7 +50,7 @@ const FRAME_ROOM: usize = 64;
 #[derive(Debug)]
 pub(crate) enum Heard {
     /// A master said who it is.
-    Introduced(MasterRecord),
+    Introduced(Introduced),
     /// Another master's message.
     Message(Message),
     /// A master that had introduced itself has closed its connection.
@@ -59,6 +61,17 @@ pub(crate) enum Heard {
     Cut(u64),
     /// Masters that one knows who was dialled.
     Known(Vec<MasterRecord>),
+    /// This host has another address than before: this one, `host:port`.
+    Moved(String),
+}
+
+/// What a master said of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Introduced {
+    /// Who it is, and where.
+    pub(crate) master: MasterRecord,
+    /// The newest wire version that it speaks.
+    pub(crate) version: Version,
 }
 
 /// Why a link does not come to be or ends.
@@ -102,6 +115,8 @@ pub(crate) struct Ear {
 #[derive(Debug)]
 pub(crate) struct Peers {
     me: MasterRecord,
+    /// Its address is not given, but what its host has.
+    may_move: bool,
     config: Arc<ClientConfig>,
     ear: Ear,
     heard: mpsc::Receiver<Heard>,
@@ -123,7 +138,12 @@ impl Drop for Link {
 
 impl Peers {
     /// Links of this master, none yet.
-    pub(crate) fn new(me: MasterRecord, cluster: String, config: Arc<ClientConfig>) -> Self {
+    pub(crate) fn new(
+        me: MasterRecord,
+        may_move: bool,
+        cluster: String,
+        config: Arc<ClientConfig>,
+    ) -> Self {
         let (sender, heard) = mpsc::channel(MAX_HEARD);
         let ear = Ear {
             cluster,
@@ -133,6 +153,7 @@ impl Peers {
         };
         Self {
             me,
+            may_move,
             config,
             ear,
             heard,
@@ -174,6 +195,7 @@ impl Peers {
                 address: address.to_owned(),
                 number,
                 introduction: self.introduction(),
+                place: self.place(),
                 config: Arc::clone(&self.config),
                 heard: self.ear.heard.clone(),
             };
@@ -211,6 +233,18 @@ impl Peers {
         self.heard.try_recv().ok()
     }
 
+    /// From now on this master is at `address`: those that know it elsewhere are dialled anew.
+    pub(crate) fn moved(&mut self, address: String) {
+        self.me.address = address;
+        self.links.clear();
+    }
+
+    /// Where it is, if that may change.
+    fn place(&self) -> Option<SocketAddr> {
+        let place = self.me.address.parse().ok();
+        place.filter(|_| self.may_move)
+    }
+
     fn introduction(&self) -> MasterToMaster {
         MasterToMaster::Introduce {
             version: version::CURRENT,
@@ -226,6 +260,8 @@ struct Dialler {
     /// Whose it is; 0: not known.
     number: u64,
     introduction: MasterToMaster,
+    /// Where this master is, if that may change.
+    place: Option<SocketAddr>,
     config: Arc<ClientConfig>,
     heard: mpsc::Sender<Heard>,
 }
@@ -272,6 +308,11 @@ impl Dialler {
             .map_err(PeerError::Connect)?;
         stream.set_nodelay(true).map_err(PeerError::Connect)?;
         end_unanswered(&stream, UNANSWERED_LIMIT).map_err(PeerError::Connect)?;
+        // Followers have nothing to say to each other while all is well.
+        end_silent(&stream, UNANSWERED_LIMIT * 3).map_err(PeerError::Connect)?;
+        if let Some(address) = self.moved_to(&stream) {
+            let _ = self.heard.send(Heard::Moved(address)).await;
+        }
         let config = Arc::clone(&self.config);
         let greeting = async {
             let mut stream = tls::connect(config, stream).await?;
@@ -289,6 +330,16 @@ impl Dialler {
         timeout(HANDSHAKE_LIMIT, greeting)
             .await
             .map_err(|_| PeerError::Silent(HANDSHAKE_LIMIT))?
+    }
+
+    /// Where others reach this master from now on, if its host does not have the address any more that they were told, or it
+    /// was none that they reach.
+    fn moved_to(&self, stream: &TcpStream) -> Option<String> {
+        let told = self.place?;
+        let here = stream.local_addr().ok()?.ip();
+        let has_left = told.ip().is_loopback() || !is_own(told.ip());
+        let has_moved = has_left && here != told.ip() && !here.is_loopback();
+        has_moved.then(|| SocketAddr::new(here, told.port()).to_string())
     }
 }
 
@@ -361,7 +412,7 @@ impl Ear {
         let (Some(master), Ok(Ok(()))) = (master, answered) else {
             return;
         };
-        let number = master.number;
+        let number = master.master.number;
         lock(&self.newest).insert(number, connection);
         if self.heard.send(Heard::Introduced(master)).await.is_err() {
             return;
@@ -373,7 +424,7 @@ impl Ear {
         }
     }
 
-    fn judge(&self, introduction: MasterToMaster, certified: u64) -> Result<MasterRecord, String> {
+    fn judge(&self, introduction: MasterToMaster, certified: u64) -> Result<Introduced, String> {
         let MasterToMaster::Introduce {
             version,
             cluster,
@@ -395,7 +446,7 @@ impl Ear {
                 master.number
             ));
         }
-        Ok(master)
+        Ok(Introduced { master, version })
     }
 
     async fn hear<S: AsyncRead + AsyncWrite + Unpin>(
@@ -444,8 +495,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use nesos_wire::version::Version;
-
     use super::*;
 
     #[test]
@@ -472,7 +521,13 @@ mod tests {
             ear.judge(introduction, 7)
         };
         for version in [version::CURRENT.0, version::CURRENT.0 + 1] {
-            assert_eq!(judge(version).unwrap(), master);
+            let introduced = judge(version).unwrap();
+            assert_eq!(introduced.master, master);
+            assert_eq!(
+                introduced.version,
+                Version(version),
+                "what it speaks is kept"
+            );
         }
         let words = judge(version::MIN.0 - 1).unwrap_err();
         assert!(words.contains("the peer speaks wire version"), "{words}");

@@ -58,6 +58,14 @@ pub(crate) enum StoreError {
         /// postcard's word.
         reason: postcard::Error,
     },
+    /// The bytes are there, and say more than this masterd knows.
+    #[error("the registry in {path} cannot be read: {reason}")]
+    Later {
+        /// Where.
+        path: PathBuf,
+        /// Which record.
+        reason: RegistryError,
+    },
     /// The bytes are there, but they are no registry.
     #[error("the registry in {path} is damaged: {reason}")]
     Damaged {
@@ -137,9 +145,12 @@ impl Store {
             .map_err(database("read"))?;
         let size = rows.iter().map(|(key, value)| length(key, value)).sum();
         let (places, rows): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(key, _)| *key == PLACE);
-        let registry = Registry::load(rows).map_err(|reason| StoreError::Damaged {
-            path: path.clone(),
-            reason,
+        let registry = Registry::load(rows).map_err(|reason| {
+            let path = path.clone();
+            match reason {
+                RegistryError::Later { .. } => StoreError::Later { path, reason },
+                RegistryError::Damaged { .. } => StoreError::Damaged { path, reason },
+            }
         })?;
         let place = places.first().map(|(_, value)| postcard::from_bytes(value));
         let place = place.transpose().map_err(|reason| StoreError::Place {

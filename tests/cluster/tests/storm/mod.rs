@@ -6,7 +6,7 @@ mod clients;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -42,9 +42,34 @@ pub enum Blow {
     Deafen,
 }
 
+/// Of which wire version a daemon is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Build {
+    /// This one.
+    Present,
+    /// The next one, which says nothing new: `cargo xtask next` makes these programs.
+    Next,
+}
+
+impl Build {
+    fn program(self, name: &str) -> PathBuf {
+        match self {
+            Self::Present => binary(name),
+            Self::Next => binary(&format!("next/{name}")),
+        }
+    }
+
+    /// The version that it speaks.
+    pub fn version(self) -> u64 {
+        let present = u64::from(nesos_wire::version::CURRENT.0);
+        present + u64::from(self == Self::Next)
+    }
+}
+
 /// A master and its host.
 struct Master {
     host: Host,
+    build: Build,
     process: Option<Running>,
 }
 
@@ -68,6 +93,7 @@ impl Storm {
         let masters: Vec<Master> = (1..=masters)
             .map(|number| Master {
                 host: Host::new(number),
+                build: Build::Present,
                 process: None,
             })
             .collect();
@@ -85,7 +111,7 @@ impl Storm {
             storm.let_in(at);
         }
         for number in 0..agents {
-            let agent = storm.agent(number);
+            let agent = storm.agent(number, Build::Present);
             storm.agents.push(agent);
         }
         storm.launch();
@@ -111,6 +137,46 @@ impl Storm {
         }
         self.until_well();
         self.clients.must_write(SOON);
+    }
+
+    /// Ends a master as an upgrade does, and starts it as `build`; then everybody must be well again.
+    pub fn renew_master(&mut self, at: usize, build: Build) {
+        eprintln!("master {at} becomes {build:?}");
+        let master = &mut self.masters[at];
+        master.build = build;
+        let process = master.process.take().unwrap();
+        process.signal(Signal::SIGTERM);
+        assert_eq!(process.wait(SOON).code, 0);
+        self.start(at);
+        self.until_well();
+        self.clients.must_write(SOON);
+    }
+
+    /// The same with an agent, whose task runs on.
+    pub fn renew_agent(&mut self, number: usize, build: Build) {
+        eprintln!("agent {number} becomes {build:?}");
+        let process = self.agents.remove(number);
+        process.signal(Signal::SIGTERM);
+        assert_eq!(process.wait(SOON).code, 0);
+        let agent = self.agent(number, build);
+        self.agents.insert(number, agent);
+        self.until_well();
+    }
+
+    /// Waits until the masters have agreed on the version of the group and of each of them.
+    pub fn until_version(&self, group: u64, of: &[u64]) {
+        eventually("the group knows its versions", SOON, || {
+            let leader = (0..self.masters.len()).find(|at| self.leads(*at))?;
+            let answer = ask(&self.address(leader), "GET", "/nesos/v1/masters", "")?.json()?;
+            let masters = answer["masters"].as_array()?;
+            let speaks = |at: usize| {
+                let own = self.address(at);
+                let found = masters.iter().find(|master| master["address"] == own);
+                found?["version"].as_u64()
+            };
+            let known: Option<Vec<u64>> = (0..self.masters.len()).map(speaks).collect();
+            (answer["version"] == group && known? == of).then_some(())
+        });
     }
 
     /// Ends all tasks and looks at everything.
@@ -156,7 +222,7 @@ impl Storm {
 
     fn start(&mut self, at: usize) {
         let host = &self.masters[at].host;
-        let mut command = host.command(&binary("masterd"));
+        let mut command = host.command(&self.masters[at].build.program("masterd"));
         let address = host.address();
         let name = format!("master-{at}");
         command.arg(format!("--ip={address}"));
@@ -193,8 +259,8 @@ impl Storm {
         });
     }
 
-    fn agent(&self, number: usize) -> Running {
-        let mut command = Command::new(binary("agentd"));
+    fn agent(&self, number: usize, build: Build) -> Running {
+        let mut command = Command::new(build.program("agentd"));
         command.arg(format!("--ip={}", own_address()));
         command.arg(format!("--master={}", self.address(0)));
         command.arg(format!("--hostname=agent-{number}"));

@@ -46,6 +46,11 @@ impl<S> Whole<S> {
         self.is_open = true;
     }
 
+    /// The stream, to be configured.
+    pub fn get_ref(&self) -> &S {
+        &self.stream
+    }
+
     /// The stream.
     pub fn into_inner(self) -> S {
         self.stream
