@@ -146,7 +146,8 @@ async fn run(mut options: Options) -> anyhow::Result<()> {
     if let Some(file) = options.ready_file.clone() {
         tokio::spawn(ready::tell(file, engine.follow_standing()));
     }
-    tokio::spawn(nesos_shell::settle::release_startup_code());
+    let busy = runner.follow_busy();
+    tokio::spawn(nesos_shell::settle::release_unused_code(busy));
     runner.run(stopped()?).await?;
     serving.abort();
     announcing.abort();

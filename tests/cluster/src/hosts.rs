@@ -115,6 +115,12 @@ impl Host {
         ip(&["link", "set", &self.cable(), state]);
     }
 
+    /// Takes an address from it and gives it another, as a router does: each with the length of its network's prefix.
+    pub fn readdress(&self, old: &str, new: &str) {
+        self.ip(&["addr", "del", old, "dev", "eth0"]);
+        self.ip(&["addr", "add", new, "dev", "eth0"]);
+    }
+
     /// Whether nothing that it sends reaches the other host any more.
     pub fn mute_to(&self, other: &Host, is_mute: bool) {
         let verb = if is_mute { "add" } else { "del" };

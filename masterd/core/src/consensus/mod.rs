@@ -9,6 +9,7 @@ pub mod admission;
 mod hearing;
 mod log;
 pub mod segment;
+pub mod versions;
 mod work;
 
 use bytes::Bytes;

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use masterd_core::consensus::{Committed, Consensus, Restored, Store};
 
 use crate::disk::Disk;
+use crate::versions;
 use nesos_base::time::{Duration, Instant};
+use nesos_wire::version::{FIRST, Version};
 use raft_proto::eraftpb::{ConfState, HardState, Message, SnapshotMetadata};
 
 /// What makes a network and its disks bad.
@@ -70,6 +72,8 @@ pub(crate) struct Group {
     /// So many had asked who had been deposed without knowing it, and would have told something old.
     pub(crate) deposed: u64,
     next_value: u64,
+    /// Which wire version each member speaks, or spoke when it ran last.
+    pub(crate) speaks: BTreeMap<u64, Version>,
     /// A sum of everything that happened.
     pub(crate) trace: u64,
 }
@@ -93,6 +97,7 @@ impl Group {
             confirmed: 0,
             deposed: 0,
             next_value: 0,
+            speaks: BTreeMap::new(),
             trace: 0,
         };
         for number in 1..=count {
@@ -204,7 +209,12 @@ impl Group {
         let Some(leader) = self.leader() else {
             return false;
         };
-        let value = self.next_value;
+        self.propose_of(leader, 0)
+    }
+
+    /// Proposes something new to this member: `of` is the rest of it.
+    pub(crate) fn propose_of(&mut self, leader: u64, of: u64) -> bool {
+        let value = of | self.next_value;
         let Some(consensus) = self.consensus(leader) else {
             return false;
         };
@@ -522,6 +532,11 @@ impl Group {
             "member {number} applies something else at {index}"
         );
         let value = u64::from_le_bytes(data.as_ref().try_into().expect("a number"));
+        let speaks = self.speaks.get(&number).copied().unwrap_or(FIRST);
+        assert!(
+            versions::since(value) <= speaks,
+            "member {number} is given what it cannot read"
+        );
         let member = self.members.get_mut(&number).expect("it runs");
         member.state.push(value);
         if self.waiting.get(&value) == Some(&(number, index, term)) {

@@ -3,6 +3,7 @@
 
 mod disk;
 mod group;
+mod versions;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

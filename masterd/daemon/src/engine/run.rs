@@ -12,6 +12,7 @@ use nesos_base::time::Instant;
 use nesos_shell::alarm::Alarm;
 use nesos_shell::clock::Clock;
 use nesos_wire::message::MasterToAgent;
+use tokio::sync::watch;
 
 use super::lead::Lead;
 use super::watchers::Watching;
@@ -46,6 +47,10 @@ pub(crate) struct Runner {
     about: About,
     shared: Shared,
     mailbox: Mailbox,
+    /// Told when there is something to do beside keeping up the group.
+    busy: watch::Sender<()>,
+    /// Up to where the registry had got when it was looked at last.
+    applied: u64,
 }
 
 impl Runner {
@@ -73,7 +78,14 @@ impl Runner {
             about,
             shared,
             mailbox,
+            busy: watch::Sender::new(()),
+            applied: 0,
         }
+    }
+
+    /// To be woken when there is something to do.
+    pub(crate) fn follow_busy(&self) -> watch::Receiver<()> {
+        self.busy.subscribe()
     }
 
     /// A master that is alone leads before anybody is let in, if its disk takes writes.
@@ -113,6 +125,10 @@ impl Runner {
                 () = &mut stop => break,
                 happened = self.replica.happened() => {
                     self.replica.take(happened, self.clock.now());
+                    // What waits shares the next flush.
+                    if !is_stuck && let Ok(input) = self.mailbox.inputs.try_recv() {
+                        self.take_batch(input);
+                    }
                 }
                 Some(query) = self.mailbox.queries.recv(), if !self.is_asked_enough() => self.ask(query),
                 Some(input) = self.mailbox.inputs.recv(), if !is_stuck => self.take_batch(input),
@@ -163,6 +179,7 @@ impl Runner {
     }
 
     fn ask(&mut self, query: Query) {
+        self.busy.send_replace(());
         match query {
             Query::Master(question) => {
                 // Dropped, it says that there is no answer.
@@ -186,6 +203,7 @@ impl Runner {
     }
 
     fn take_batch(&mut self, input: Input) {
+        self.busy.send_replace(());
         if let Some(lead) = &mut self.lead {
             lead.begin_batch();
         }
@@ -232,6 +250,9 @@ impl Runner {
             if self.replica.proposed() == before {
                 break;
             }
+        }
+        if std::mem::replace(&mut self.applied, self.replica.applied()) != self.replica.applied() {
+            self.busy.send_replace(());
         }
         self.shared.times.flushes(self.replica.flushes());
         let standing = self.replica.standing();

@@ -3,15 +3,13 @@
 //! Not what operators ask for (`members`). Called by `replica` at every turn. Invariant: only the leader changes anything, one
 //! thing at a time.
 
-use masterd_core::consensus::admission;
+use masterd_core::consensus::{admission, versions};
 use nesos_wire::command::Command;
-use nesos_wire::masters::MasterRecord;
 use nesos_wire::version::CURRENT;
 use raft_proto::eraftpb::ConfChangeType;
 
 use super::Replica;
-use super::members::{change, told_of};
-use super::peers::Introduced;
+use super::members::change;
 
 impl Replica {
     /// What a leader does about the members by itself.
@@ -42,20 +40,11 @@ impl Replica {
         if self.applied < self.corrected {
             return;
         }
-        let told = self.present.values().filter_map(|said| {
-            let Introduced { master, version } = said;
-            let known = self.registry.master(master.number)?;
-            let is_same = (&known.name, &known.address) == (&master.name, &master.address);
-            let record = MasterRecord {
-                is_to_vote: known.is_to_vote,
-                ..master.clone()
-            };
-            let is_same = is_same && self.registry.version_of(master.number) == *version;
-            (!is_same).then(|| told_of(&record, *version))
-        });
-        let mut commands: Vec<Command> = told.flatten().collect();
+        let said = self.present.values();
+        let said = said.map(|said| (&said.master, said.version));
+        let mut commands = versions::corrections(&self.registry, said);
         if !self.is_recorded() {
-            commands.extend(told_of(&self.me, CURRENT));
+            commands.extend(versions::told(&self.me, CURRENT));
         }
         // If it cannot be now, this comes again.
         if !commands.is_empty()

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use masterd_core::Registry;
-use masterd_core::consensus::ProposeError;
+use masterd_core::consensus::{ProposeError, versions};
 use nesos_base::time::Instant;
 use nesos_wire::command::Command;
 use nesos_wire::masters::{MAX_MASTERS, MasterRecord};
@@ -208,7 +208,7 @@ impl Replica {
         }
         self.consensus
             .propose_members(change(number, ConfChangeType::AddLearnerNode), Vec::new())?;
-        self.propose(&told_of(&record, speaks))?;
+        self.propose(&versions::told(&record, speaks))?;
         Ok(record)
     }
 
@@ -440,15 +440,6 @@ fn unknown(number: u64) -> MasterRecord {
         address: String::new(),
         is_to_vote: true,
     }
-}
-
-/// What the registry is to know of a master.
-pub(super) fn told_of(record: &MasterRecord, version: Version) -> [Command; 2] {
-    let number = record.number;
-    [
-        Command::PutMaster(record.clone()),
-        Command::PutMasterVersion { number, version },
-    ]
 }
 
 pub(super) fn change(number: u64, kind: ConfChangeType) -> ConfChangeV2 {

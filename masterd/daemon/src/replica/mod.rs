@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use masterd_core::Registry;
-use masterd_core::consensus::{Consensus, ProposeError, StartError};
+use masterd_core::consensus::{Consensus, ProposeError, StartError, versions};
 use nesos_base::time::{Duration, Instant};
 use nesos_wire::command::Command;
 use nesos_wire::masters::MasterRecord;
@@ -290,7 +290,7 @@ impl Replica {
     /// What all members read, as far as is known: what they said when they came, before it is agreed on, counts already.
     fn speaks(&self) -> Version {
         let said = self.present.values().map(|member| member.version);
-        said.fold(self.registry.version(), Version::min)
+        versions::speaks(&self.registry, said)
     }
 
     /// How often something was proposed here.

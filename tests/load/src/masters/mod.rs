@@ -14,11 +14,13 @@ mod writes;
 mod zookeeper;
 
 use std::fs::OpenOptions;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::table::{self, Row, quantile};
 use client::{Blow, Connection, Service};
@@ -63,10 +65,10 @@ pub(crate) async fn run(programs: &Path, only: Option<Part>) -> Result<()> {
     if is_wanted(Part::Writes) || is_wanted(Part::Outages) {
         let mut group = Group::start(programs).await?;
         let one = is_wanted(Part::Writes).then(|| alone(&group)).transpose()?;
-        rows.extend(one.into_iter().flatten());
         group.grow()?;
-        if is_wanted(Part::Writes) {
-            rows.extend(writes(&group)?);
+        if let Some((floor, alone)) = one {
+            rows.extend(alone);
+            rows.extend(writes(&group, floor)?);
         }
         if is_wanted(Part::Outages) {
             rows.extend(outages(&mut group)?);
@@ -100,23 +102,26 @@ pub(crate) async fn run(programs: &Path, only: Option<Part>) -> Result<()> {
     Ok(())
 }
 
-/// What one master does.
-fn alone(group: &Group) -> Result<[Row; 2]> {
-    let floor = flush(&group.folder())?;
+/// What one master does, and before it what a write cannot do without: a flush and a round trip, ms.
+fn alone(group: &Group) -> Result<(f64, [Row; 3])> {
+    let flush = flush(&group.folder())?;
+    let round_trip = round_trip()?;
     let mut writes = serial(group)?;
-    Ok([
-        Row::new("append of 4 KB to a file and its flush, p50", floor, "ms"),
+    let rows = [
+        Row::new("append of 4 KB to a file and its flush, p50", flush, "ms"),
+        Row::new("round trip of 256 bytes on loopback, p50", round_trip, "ms"),
         Row::new(
             "one master: durable write, 1 client, p50",
             quantile(&mut writes, 0.5),
             "ms",
         ),
-    ])
+    ];
+    Ok((flush + round_trip, rows))
 }
 
 /// What three masters do while they are written to, and while they are not.
-fn writes(group: &Group) -> Result<Vec<Row>> {
-    let mut rows = writes::alone(group)?;
+fn writes(group: &Group, floor: f64) -> Result<Vec<Row>> {
+    let mut rows = writes::alone(group, floor)?;
     group.settle()?;
     rows.extend(idle(group)?);
     rows.extend(writes::at_once(group)?);
@@ -208,6 +213,30 @@ fn flush(folder: &Path) -> Result<f64> {
     Ok(quantile(&mut times, 0.5))
 }
 
+/// Median time of a few bytes' way to another thread and back, ms.
+fn round_trip() -> Result<f64> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let mut near = TcpStream::connect(listener.local_addr()?)?;
+    let (mut far, _) = listener.accept()?;
+    near.set_nodelay(true)?;
+    far.set_nodelay(true)?;
+    let echo = std::thread::spawn(move || {
+        let mut bytes = [0; 256];
+        while far.read_exact(&mut bytes).is_ok() && far.write_all(&bytes).is_ok() {}
+    });
+    let mut times = Vec::new();
+    let mut bytes = [1; 256];
+    for _ in 0..WRITES {
+        let begin = Instant::now();
+        near.write_all(&bytes)?;
+        near.read_exact(&mut bytes)?;
+        times.push(begin.elapsed().as_secs_f64() * 1e3);
+    }
+    drop(near);
+    ensure!(echo.join().is_ok(), "the echo has ended badly");
+    Ok(quantile(&mut times, 0.5))
+}
+
 /// How long nobody takes writes when it befalls the leader, again and again, ms.
 fn without_leaders(service: &mut impl Service, blow: Blow, count: usize) -> Result<Vec<f64>> {
     let mut times = Vec::new();
@@ -215,7 +244,7 @@ fn without_leaders(service: &mut impl Service, blow: Blow, count: usize) -> Resu
         let struck = service.strike(blow)?;
         let begin = Instant::now();
         while !anybody(service, number) {
-            anyhow::ensure!(begin.elapsed() < LIMIT, "nobody takes writes");
+            ensure!(begin.elapsed() < LIMIT, "nobody takes writes");
         }
         times.push(begin.elapsed().as_secs_f64() * 1e3);
         service.mend(blow, struck)?;
