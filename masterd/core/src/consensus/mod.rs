@@ -183,8 +183,11 @@ impl Consensus {
         if let Some((at, until)) = self.hurry
             && at <= now
         {
-            // An error means that it is no voter.
-            let _ = self.node.campaign();
+            // raft does not ask whether it votes: of a group in which nobody does yet anybody would be elected.
+            if self.node.raft.promotable() {
+                // An error means that it leads.
+                let _ = self.node.campaign();
+            }
             self.settle();
             let again = now + Duration::from_micros(HURRY_US + self.pause());
             self.hurry = self.hurry.and((again <= until).then_some((again, until)));

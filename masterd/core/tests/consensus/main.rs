@@ -274,6 +274,34 @@ fn newcomers_learn_the_state_then_vote_and_those_who_leave_are_not_needed() {
     group.judge_states();
 }
 
+/// It has heard who leads, and does not know yet who votes.
+#[test]
+fn a_newcomer_that_loses_its_connection_is_not_elected_by_nobody() {
+    let mut group = settled(1, 21);
+    group.add(2, Restored::default());
+    let change = ConfChangeV2 {
+        changes: vec![new_conf_change_single(2, ConfChangeType::AddLearnerNode)],
+        ..ConfChangeV2::default()
+    };
+    let proposed = group.order(1, |leader| leader.propose_members(change, Vec::new()));
+    proposed.unwrap().unwrap();
+    let hears = |group: &mut Group| group.consensus(2).unwrap().role().leader == Some(1);
+    while !hears(&mut group) {
+        group.run(Duration::from_micros(10));
+    }
+    assert!(group.consensus(2).unwrap().members().voters.is_empty());
+    let now = group.now;
+    group.order(2, |newcomer| newcomer.lost(1, now));
+    group.order(2, |newcomer| newcomer.advance(now + ms(30)));
+    let role = group.consensus(2).unwrap().role();
+    assert!(
+        !role.leads && role.term == group.consensus(1).unwrap().role().term,
+        "{role:?}"
+    );
+    group.run(ms(1000));
+    group.judge_states();
+}
+
 #[test]
 fn a_founder_that_restarts_knows_that_it_is_not_alone_any_more() {
     for seed in 0..50 {
