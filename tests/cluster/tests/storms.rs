@@ -60,6 +60,10 @@ fn a_rolling_upgrade_and_the_way_back_lose_nothing() {
             let lowest = speaks.into_iter().min().unwrap();
             storm.until_version(lowest, &speaks);
         }
+        if build == Build::Next {
+            let reason = format!("all masters speak {} by now", build.version());
+            storm.refuse_newcomer(Build::Present, &reason);
+        }
         for number in agents / 2..agents {
             storm.renew_agent(number, build);
         }

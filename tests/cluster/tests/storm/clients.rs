@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// What an HTTP server has said.
 pub struct Answer {
     pub status: u16,
-    body: String,
+    pub body: String,
 }
 
 impl Answer {

@@ -163,6 +163,35 @@ impl Storm {
         self.until_well();
     }
 
+    /// One more master of this build asks to be let in, and is not, for this reason.
+    pub fn refuse_newcomer(&mut self, build: Build, reason: &str) {
+        let at = self.masters.len();
+        let config = |at: usize| self.home.path().join(format!("master-{at}.toml"));
+        let text = std::fs::read_to_string(config(0)).unwrap();
+        let text = text.replace("\"master-0\"", &format!("\"master-{at}\""));
+        write_secret(&config(at), &text);
+        self.masters.push(Master {
+            host: Host::new(u8::try_from(at + 1).unwrap()),
+            build,
+            process: None,
+        });
+        self.start(at);
+        let address = self.address(at);
+        eventually("it asks to be let in", SOON, || {
+            let wish = json!({ "add": address }).to_string();
+            let answer = ask(
+                &self.address(self.leader()),
+                "POST",
+                "/nesos/v1/masters",
+                &wish,
+            )?;
+            assert_ne!(answer.status, 200, "it was let in");
+            let is_refused = answer.status == 409 && answer.body.contains(reason);
+            is_refused.then_some(())
+        });
+        self.masters.pop();
+    }
+
     /// Waits until the masters have agreed on the version of the group and of each of them.
     pub fn until_version(&self, group: u64, of: &[u64]) {
         eventually("the group knows its versions", SOON, || {
