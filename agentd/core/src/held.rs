@@ -1,16 +1,19 @@
-//! What tasks and executors hold together: resources, and bytes of a `Hello`. A running sum, so that a launch does not cost
-//! what runs already.
+//! What tasks and executors hold together: resources, and bytes of a `Hello`; and which tasks are an executor's. Kept up, so that
+//! a launch does not cost what runs already.
 //!
 //! Called by whoever puts tasks and executors into the agent's maps, ends them, or takes them out. Invariant: it is what a walk
-//! over all of them gives ([`Agent::count_held`]); resources count from the launch to the end, bytes until it is forgotten.
+//! over all of them gives ([`Agent::count_held`]); resources count from the launch to the end, all else until it is forgotten.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use nesos_wire::framework_executor::FrameworkExecutor;
 use nesos_wire::resource::Resources;
 use nesos_wire::task::TaskSpec;
+use nesos_wire::{ExecutorKey, TaskKey};
 
 use crate::admission::spec_bytes;
 use crate::agent::Agent;
-use crate::executors::executor_bytes;
+use crate::executors::{executor_bytes, key_of};
 
 /// The sums.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -19,6 +22,8 @@ pub(crate) struct Held {
     pub(crate) resources: Resources,
     /// An upper bound of what all descriptions take encoded.
     pub(crate) bytes: usize,
+    /// Tasks of executors that are not their own, by their executor.
+    members: BTreeMap<ExecutorKey, BTreeSet<TaskKey>>,
 }
 
 impl Held {
@@ -28,6 +33,10 @@ impl Held {
             self.resources.add(&task.resources);
         }
         self.bytes += spec_bytes(task);
+        if let Some(executor) = key_of(task) {
+            let members = self.members.entry(executor).or_default();
+            members.insert(task.key.clone());
+        }
     }
 
     /// It has ended.
@@ -41,6 +50,19 @@ impl Held {
             self.end(task);
         }
         self.bytes = self.bytes.saturating_sub(spec_bytes(task));
+        if let Some(executor) = key_of(task)
+            && let Some(members) = self.members.get_mut(&executor)
+        {
+            members.remove(&task.key);
+            if members.is_empty() {
+                self.members.remove(&executor);
+            }
+        }
+    }
+
+    /// Tasks of an executor, in the order of their keys.
+    pub(crate) fn members(&self, executor: &ExecutorKey) -> impl Iterator<Item = &TaskKey> {
+        self.members.get(executor).into_iter().flatten()
     }
 
     /// An executor is there.

@@ -13,7 +13,7 @@ use nesos_wire::{ContainerId, ExecutorKey};
 use crate::agent::Agent;
 use crate::checkpoint::Record;
 use crate::event::{Action, Level};
-use crate::executors::{ExecutorPhase, key_of};
+use crate::executors::ExecutorPhase;
 use crate::kill::INSIST;
 use crate::slack::{Amount, Estimator, Holder, Rules, Sample, victim};
 use crate::task::{Draft, Phase, Task};
@@ -95,10 +95,8 @@ impl Agent {
         let customs = customs.filter(|one| one.spec.kind == ExecutorKind::Custom);
         let of_executors = customs.map(|executor| {
             let mut held = executor.spec.resources.clone();
-            let its = |task: &&crate::task::Task| {
-                task.phase.is_active() && key_of(&task.spec).as_ref() == Some(&executor.spec.key)
-            };
-            for task in self.tasks.values().filter(its) {
+            let its = self.tasks_of(&executor.spec.key);
+            for task in its.filter(|task| task.phase.is_active()) {
                 held.add(&task.spec.resources);
             }
             (executor.container.clone(), held)

@@ -4,7 +4,7 @@
 //! made of them is checkpointed apart, so that the ground may change. Invariants: an operation is applied once, and its
 //! record is on disk before its end is told; what a task uses is never converted.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use nesos_base::time::Instant;
 use nesos_wire::Uuid;
@@ -110,6 +110,8 @@ pub(crate) struct Operations {
     /// Dynamically reserved resources and volumes.
     made: Resources,
     pending: Timed<Uuid, Pending, WISHES>,
+    /// Of these, by the uuid of the status.
+    told: BTreeMap<Uuid, Uuid>,
     /// The newest acknowledged ones: a repeated order must not be carried out again.
     done: VecDeque<Uuid>,
 }
@@ -143,12 +145,28 @@ impl Operations {
             repeat: Repeat::default(),
             is_stored: true,
         };
-        self.pending.insert(pending.report.spec.uuid, pending);
+        self.insert(pending);
+    }
+
+    fn insert(&mut self, pending: Pending) {
+        let operation = pending.report.spec.uuid;
+        self.remove(&operation);
+        if let Some(status) = pending.report.status.uuid {
+            self.told.insert(status, operation);
+        }
+        self.pending.insert(operation, pending);
     }
 
     pub(crate) fn replay_acknowledged(&mut self, operation: Uuid) {
-        self.pending.remove(&operation);
+        self.remove(&operation);
         self.remember(operation);
+    }
+
+    fn remove(&mut self, operation: &Uuid) {
+        let pending = self.pending.remove(operation);
+        if let Some(status) = pending.and_then(|pending| pending.report.status.uuid) {
+            self.told.remove(&status);
+        }
     }
 
     pub(crate) fn snapshot(&self) -> Vec<Record> {
@@ -204,8 +222,14 @@ impl Operations {
         wishes.filter_map(|wish| self.pending.first(*wish)).min()
     }
 
-    /// Whether the index of what is due is right.
+    /// Whether the indices are right.
     pub(crate) fn check(&self) -> Result<(), String> {
+        let by_status = |(operation, pending): (&Uuid, &Pending)| {
+            Some((pending.report.status.uuid?, *operation))
+        };
+        if self.told != self.pending.iter().filter_map(by_status).collect() {
+            return Err("operations are not found by what was told of them".into());
+        }
         self.pending.check()
     }
 
@@ -279,7 +303,7 @@ impl Agent {
             repeat: Repeat::default(),
             is_stored: !is_refused,
         };
-        self.operations.pending.insert(uuid, pending);
+        self.operations.insert(pending);
         if is_refused && self.link.is_live() {
             // The master believes that it has been done: it has to hear the truth.
             self.greet();
@@ -287,14 +311,11 @@ impl Agent {
     }
 
     pub(crate) fn acknowledge_operation(&mut self, uuid: Uuid) {
-        let found = {
-            let mut pending = self.operations.pending.iter();
-            pending.find(|(_, pending)| pending.report.status.uuid == Some(uuid))
-        };
-        let Some((operation, is_stored)) = found.map(|(id, pending)| (*id, pending.is_stored))
-        else {
+        let Some(operation) = self.operations.told.get(&uuid).copied() else {
             return;
         };
+        let pending = self.operations.pending.get(&operation);
+        let is_stored = pending.is_some_and(|pending| pending.is_stored);
         self.operations.replay_acknowledged(operation);
         if is_stored {
             self.out

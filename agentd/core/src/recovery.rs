@@ -72,6 +72,7 @@ impl Agent {
         }
         agent.adopt_executors(has_rebooted);
         agent.adopt_all(has_rebooted);
+        // What has ended meanwhile holds nothing.
         agent.held = agent.count_held();
         agent.settle_executors();
         let keys: Vec<TaskKey> = agent.tasks.keys().cloned().collect();
@@ -187,6 +188,8 @@ impl Agent {
         {
             self.containers.insert(container, key.clone());
         }
+        // Sums are counted when all is replayed; whose a task is has to be known before.
+        self.held.take(&task.spec, false);
         self.tasks.insert(key, task);
     }
 

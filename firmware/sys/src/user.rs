@@ -3,9 +3,13 @@
 //! Called by `agentd`: owner of a sandbox and user of a task. Invariant: a broken line is skipped,
 //! never half used.
 
-use std::fs;
+use std::cell::RefCell;
+use std::fs::{self, Metadata};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 
+const PASSWD: &str = "/etc/passwd";
+const GROUP: &str = "/etc/group";
 /// Most supplementary groups taken over; NGROUPS_MAX of old kernels, enough for any board.
 const MAX_GROUPS: usize = 32;
 
@@ -43,19 +47,67 @@ pub enum UserError {
 
 /// Looks up a user by name or decimal id.
 pub fn lookup(name: &str) -> Result<Credentials, UserError> {
-    let read = |path: &'static str| {
-        fs::read_to_string(path).map_err(|source| UserError::Read {
+    Accounts::default().lookup(name)
+}
+
+/// The accounts of this machine for who asks often: their files are read again when they have changed.
+#[derive(Debug, Default)]
+pub struct Accounts {
+    passwd: RefCell<Cached>,
+    group: RefCell<Cached>,
+}
+
+/// A file as it was when it was read.
+#[derive(Debug, Default)]
+struct Cached {
+    seen: Option<Seen>,
+    text: String,
+}
+
+/// What tells one state of a file from another: device, inode, size, and both of its times with their nanoseconds.
+type Seen = [i64; 7];
+
+impl Accounts {
+    /// Looks up a user by name or decimal id.
+    pub fn lookup(&self, name: &str) -> Result<Credentials, UserError> {
+        let [mut passwd, mut group] = [&self.passwd, &self.group].map(RefCell::borrow_mut);
+        passwd.refresh(PASSWD).map_err(|source| UserError::Read {
             name: name.to_owned(),
-            path,
+            path: PASSWD,
             source,
+        })?;
+        if group.refresh(GROUP).is_err() {
+            // A system without groups still has users.
+            *group = Cached::default();
+        }
+        find(name, &passwd.text, &group.text).ok_or_else(|| UserError::Unknown {
+            name: name.to_owned(),
         })
-    };
-    let passwd = read("/etc/passwd")?;
-    // A system without groups still has users.
-    let group = read("/etc/group").unwrap_or_default();
-    find(name, &passwd, &group).ok_or_else(|| UserError::Unknown {
-        name: name.to_owned(),
-    })
+    }
+}
+
+impl Cached {
+    fn refresh(&mut self, path: &str) -> io::Result<()> {
+        let seen = Some(seen(&fs::metadata(path)?));
+        if self.seen != seen {
+            // Looked at before it is read: what changes meanwhile is read again the next time.
+            self.text = fs::read_to_string(path)?;
+            self.seen = seen;
+        }
+        Ok(())
+    }
+}
+
+fn seen(file: &Metadata) -> Seen {
+    [
+        file.dev() as i64,
+        file.ino() as i64,
+        file.size() as i64,
+        file.mtime(),
+        file.mtime_nsec(),
+        file.ctime(),
+        file.ctime_nsec(),
+    ]
 }
 
 /// What an image's `USER[:GROUP]` means by these texts of its own; a number needs no line. A named group is the only one.
@@ -100,8 +152,8 @@ impl Names {
     /// Reads the files; without them every name is a number.
     pub fn read() -> Self {
         Self {
-            passwd: fs::read_to_string("/etc/passwd").unwrap_or_default(),
-            group: fs::read_to_string("/etc/group").unwrap_or_default(),
+            passwd: fs::read_to_string(PASSWD).unwrap_or_default(),
+            group: fs::read_to_string(GROUP).unwrap_or_default(),
         }
     }
 
@@ -198,6 +250,26 @@ mod tests {
             (names.group(997), names.group(5)),
             ("gpio".into(), "5".into())
         );
+    }
+
+    #[test]
+    fn a_file_is_read_again_when_it_has_changed() {
+        let folder = tempfile::tempdir().expect("scratch folder");
+        let path = folder.path().join("passwd");
+        let path = path.to_str().expect("text");
+        let mut cached = Cached::default();
+        cached.refresh(path).expect_err("nothing there");
+        fs::write(path, "a").expect("write");
+        cached.refresh(path).expect("read");
+        cached.text.push_str(" as read");
+        cached.refresh(path).expect("look");
+        assert_eq!(cached.text, "a as read");
+        // As tools change it: another file in its place.
+        let next = folder.path().join("passwd+");
+        fs::write(&next, "b").expect("write");
+        fs::rename(next, path).expect("rename");
+        cached.refresh(path).expect("read");
+        assert_eq!(cached.text, "b");
     }
 
     #[test]

@@ -226,13 +226,10 @@ impl Agent {
         holder_spec(spec, resources, self.shutdown_grace(spec))
     }
 
-    fn tasks_of<'a>(&'a self, key: &'a ExecutorKey) -> impl Iterator<Item = &'a Task> {
-        let tasks = self.tasks.values();
-        tasks.filter(move |task| {
-            task.spec.key.framework == key.framework
-                && task.spec.executor == key.executor
-                && task.spec.kind != ExecutorKind::Command
-        })
+    /// Its tasks, in the order of their keys.
+    pub(crate) fn tasks_of(&self, key: &ExecutorKey) -> impl Iterator<Item = &Task> {
+        let members = self.held.members(key);
+        members.filter_map(|task| self.tasks.get(task))
     }
 
     /// Keys of its tasks that fit, in the order in which they were launched.

@@ -14,7 +14,7 @@ use agentd_core::fetch;
 use nesos_api::v1;
 use nesos_shell::flags::Values;
 use nesos_sys::container::fork_server::Order;
-use nesos_sys::user::{self, Credentials, UserError};
+use nesos_sys::user::{Credentials, UserError};
 use nesos_wire::executor::TaskUser;
 use nesos_wire::framework_executor::ExecutorKind;
 use nesos_wire::task::TaskSpec;
@@ -42,11 +42,11 @@ pub(super) enum LaunchError {
     #[error(transparent)]
     Volume(#[from] volumes::VolumeError),
     #[error("the task's user: {0}")]
-    User(#[from] user::UserError),
+    User(#[from] UserError),
     #[error(
         "the framework's user: {0}; on hosts without it start agentd with --unknown_framework_user=self"
     )]
-    FrameworkUser(user::UserError),
+    FrameworkUser(UserError),
     #[error("the image's user: {0}")]
     ImageUser(String),
     #[error(transparent)]
@@ -163,7 +163,7 @@ async fn start(
         endpoint,
     } = request;
     let settings = &context.settings;
-    let mut credentials = user_of(spec, &settings.flags)?;
+    let mut credentials = user_of(context, spec)?;
     let plan = fetch::plan(&spec.command.uris)?;
     let (work_dir, owner) = (&settings.work_dir, credentials.as_ref());
     let (sandbox, around) = home.make(work_dir, agent, spec, container, owner)?;
@@ -310,7 +310,7 @@ pub(super) fn add_volumes(
     agent: &AgentId,
 ) -> Result<(), LaunchError> {
     let settings = &context.settings;
-    let credentials = user_of(spec, &settings.flags)?;
+    let credentials = user_of(context, spec)?;
     match sandbox::of_container(&settings.work_dir, agent, spec, container, None) {
         Some(sandbox) if sandbox.is_dir() => Ok(volumes::link(
             &settings.work_dir,
@@ -374,12 +374,13 @@ fn may_switch(flags: &Values) -> bool {
 
 /// The user the task runs as: the command's, else its framework's, as Mesos. Only root can switch;
 /// others run everything as themselves.
-fn user_of(spec: &TaskSpec, flags: &Values) -> Result<Option<Credentials>, LaunchError> {
+fn user_of(context: &Context, spec: &TaskSpec) -> Result<Option<Credentials>, LaunchError> {
+    let (flags, accounts) = (&context.settings.flags, &context.accounts);
     if !may_switch(flags) {
         return Ok(None);
     }
     if let Some(name) = spec.command.user.as_ref().filter(|name| !name.is_empty()) {
-        return Ok(Some(user::lookup(name)?));
+        return Ok(Some(accounts.lookup(name)?));
     }
     // Written by a master of ours; a damaged one names nobody.
     let framework = v1::FrameworkInfo::from_protobuf(&spec.framework_info).unwrap_or_default();
@@ -387,7 +388,7 @@ fn user_of(spec: &TaskSpec, flags: &Values) -> Result<Option<Credentials>, Launc
     if name.is_empty() {
         return Ok(None);
     }
-    match user::lookup(&name) {
+    match accounts.lookup(&name) {
         Ok(credentials) => Ok(Some(credentials)),
         Err(UserError::Unknown { .. })
             if flags.text_or_empty("unknown_framework_user") == "self" =>

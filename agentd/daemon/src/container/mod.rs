@@ -30,6 +30,7 @@ use nesos_api::v1;
 use nesos_sys::cgroup::Usage;
 use nesos_sys::cgroup::statistics::{Pressure, Statistics, of_machine};
 use nesos_sys::process;
+use nesos_sys::user::Accounts;
 use nesos_wire::check::Probe;
 use nesos_wire::task::TaskSpec;
 use nesos_wire::{AgentId, ContainerId};
@@ -79,6 +80,7 @@ struct Context {
     /// Those that operators have started, of which the core knows nothing.
     own: Register,
     nursery: Nursery,
+    accounts: Accounts,
 }
 
 impl Context {
@@ -136,6 +138,7 @@ impl Containerizer {
                 helpers: RefCell::default(),
                 own: Register::default(),
                 nursery,
+                accounts: Accounts::default(),
             }),
             orders: BTreeMap::new(),
         })
