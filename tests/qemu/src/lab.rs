@@ -74,7 +74,15 @@ impl Lab {
     /// The boards do not join.
     #[must_use]
     pub fn with_boards(members: Value, flags: &[&str]) -> Self {
-        let cluster = VmCluster::start_with(2, flags);
+        Self::on(VmCluster::start_with(2, flags), members)
+    }
+
+    /// Subscribes at boards that are there, with these members of `framework_info`.
+    ///
+    /// # Panics
+    /// The master does not take it.
+    #[must_use]
+    pub fn on(cluster: VmCluster, members: Value) -> Self {
         let scheduler = Scheduler::subscribe(cluster.master(), members);
         Self {
             cluster,
@@ -146,23 +154,39 @@ impl Lab {
             .collect()
     }
 
-    /// An offer with so much of these resources, and a share of a processor; smaller ones go back, and come together.
+    /// The same where revocable resources of this name are offered.
+    ///
+    /// # Panics
+    /// The master does not take it.
+    pub fn launch_on_lent(&mut self, name: &str, text: &str, members: Value) -> String {
+        let offer = self.offer_where(|resources| {
+            let mut all = resources.iter();
+            all.any(|one| one["name"] == name && one["revocable"].is_object())
+        });
+        self.launch_from(&offer, text, &members)
+    }
+
+    /// An offer with so much of these resources, and a share of a processor.
     ///
     /// # Panics
     /// None comes.
     pub fn offer_of(&mut self, wanted: &[(&str, u32)]) -> Value {
-        loop {
-            let offer = self.scheduler.offer();
-            let resources = offer["resources"].as_array().unwrap();
+        self.offer_where(|resources| {
             let has = |name: &str, amount: f64| {
                 let same = resources.iter().filter(|one| one["name"] == name);
                 let sum: f64 = same.filter_map(|one| one["scalar"]["value"].as_f64()).sum();
                 sum >= amount
             };
-            let has_all = wanted
-                .iter()
-                .all(|(name, amount)| has(name, f64::from(*amount)));
-            if has_all && has("cpus", SHARE) {
+            let mut all = wanted.iter();
+            all.all(|(name, amount)| has(name, f64::from(*amount))) && has("cpus", SHARE)
+        })
+    }
+
+    /// An offer that fits; others go back, and come together.
+    fn offer_where(&mut self, fits: impl Fn(&[Value]) -> bool) -> Value {
+        loop {
+            let offer = self.scheduler.standing_offer();
+            if fits(offer["resources"].as_array().unwrap()) {
                 return offer;
             }
             let decline = json!({"offer_ids": [offer["id"]], "filters": {"refuse_seconds": 0.0}});

@@ -3,7 +3,7 @@
 //! One boot for all of it, since boots are what costs time here. Every proof is a task whose output or end is looked at.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use nesos_cluster_tests::eventually;
+use nesos_cluster_tests::{eventually, http};
 use nesos_qemu_tests::Lab;
 use serde_json::{Value, json};
 
@@ -25,6 +25,7 @@ fn each_isolator_is_proved_from_inside() {
     a_share_of_the_processor(&mut lab);
     a_fork_bomb_stops(&mut lab);
     a_memory_hog_dies_alone(&mut lab);
+    an_operators_container_has_limits(&lab);
     nothing_is_left(&lab);
 }
 
@@ -250,6 +251,57 @@ fn a_memory_hog_dies_alone(lab: &mut Lab) {
     );
     assert_eq!(told.stdout, "", "the group dies as a whole");
     assert_eq!(lab.end(&neighbour).well(), "fine\n");
+}
+
+/// A container that no framework knows of: what it was given is in force, and what it died of is told.
+fn an_operators_container_has_limits(lab: &Lab) {
+    let agent = lab.cluster.active_node("board-2")["agent"].clone();
+    let path = format!("/nesos/v1/agents/{}/api/v1", agent.as_str().unwrap());
+    let call = |name: &str, member: Value| -> Value {
+        let body = json!({"type": name, name.to_lowercase(): member}).to_string();
+        let json = ("Content-Type", "application/json");
+        let answer = http::request(
+            lab.cluster.master(),
+            "POST",
+            &path,
+            &[json],
+            body.as_bytes(),
+        );
+        assert_eq!(answer.status, 200, "{name}: {answer:?}");
+        serde_json::from_str(&answer.body).unwrap_or_default()
+    };
+    let one = |name: &str, value: f64| json!({"name": name, "type": "SCALAR", "scalar": {"value": value}});
+    let launch = |name: &str, text: &str, limits: Value| {
+        let resources = json!([one("cpus", 0.1), one("mem", 40.0)]);
+        let member = json!({"container_id": {"value": name}, "command": {"value": text}, "resources": resources, "limits": limits});
+        call("LAUNCH_CONTAINER", member);
+    };
+    let about = |name: &str, id: &str| call(name, json!({"container_id": {"value": id}}));
+    let text = "cd /sys/fs/cgroup; cat memory.max memory.low cpu.max; sleep 1000";
+    let limits = json!({"cpus": {"value": 0.5}, "mem": {"value": 48.0}});
+    launch("calm", text, limits);
+    launch("hog", "tail /dev/zero & wait $!; echo survived", json!({}));
+    let told = about("WAIT_CONTAINER", "hog");
+    let told = &told["wait_container"];
+    assert_eq!(told["state"], "TASK_FAILED", "{told}");
+    assert_eq!(
+        told["reason"], "REASON_CONTAINER_LIMITATION_MEMORY",
+        "{told}"
+    );
+    let message = told["message"].as_str().unwrap();
+    assert!(
+        message.contains("Requested: 40MB Maximum Used: 40MB"),
+        "{message}"
+    );
+    let mut shell = lab.cluster.shell("board-2");
+    let look = "cat /data/agentd/containers/hog/stdout /data/agentd/containers/calm/stdout";
+    let (seen, _) = shell.run(look);
+    assert_eq!(seen, "50331648\n41943040\n50000 100000");
+    about("KILL_CONTAINER", "calm");
+    let told = about("WAIT_CONTAINER", "calm");
+    assert_eq!(told["wait_container"]["exit_status"], 9, "{told}");
+    about("REMOVE_CONTAINER", "hog");
+    about("REMOVE_CONTAINER", "calm");
 }
 
 /// Of all these containers no cgroup, mount or run directory is left on the board.

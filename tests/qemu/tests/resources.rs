@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use nesos_cluster_tests::eventually;
-use nesos_qemu_tests::{Lab, Told};
+use nesos_qemu_tests::{Lab, Told, VmCluster};
 use serde_json::{Value, json};
 
 /// Longest wait for what an emulated board shows soon.
@@ -159,6 +159,82 @@ fn processors_of_its_own(lab: &mut Lab) {
     assert_eq!(end_of(lab, &own).well(), "1\n1\n1\n1\n");
     let shared = lab.end(&shared).well();
     assert!(shared.starts_with("0-1\n0-1\n"), "{shared}");
+}
+
+/// What its tasks leave unused is lent by a board, and taken back when the kernel says that they wait for it.
+#[test]
+fn who_borrows_goes_when_pressure_rises() {
+    let names = ["PARTITION_AWARE", "REVOCABLE_RESOURCES"];
+    let members = json!({"capabilities": names.map(|name| json!({ "type": name }))});
+    let cluster = VmCluster::start(2);
+    lend(&cluster);
+    let mut lab = Lab::on(cluster, members);
+    let one = |name: &str, value: f64| json!({"name": name, "type": "SCALAR", "scalar": {"value": value}});
+    let with = |cpus: f64| json!({"resources": [one("cpus", cpus), one("mem", 8.0)]});
+    let waits = "until test -e end; do sleep 0.5; done; echo fine";
+    let bystander = lab.launch_on(&[("mem", 8)], waits, with(0.1));
+    lab.wait_running(&bystander);
+    // Two that want one processor: what the kernel calls pressure, whoever has the processor.
+    let text = format!(
+        "until test -e busy; do sleep 0.5; done; b() {{ until test -e end; do :; done; }}; b & b & {waits}"
+    );
+    let lender = lab.launch_on(&[("mem", 8)], &text, with(0.5));
+    lab.wait_running(&lender);
+
+    let mut lent = with(0.1);
+    lent["resources"][0]["revocable"] = json!({});
+    let lodger = lab.launch_on_lent("cpus", "while :; do :; done", lent);
+    lab.wait_running(&lodger);
+    // It is left alone for many of agentd's looks while it takes what nobody else wants.
+    let mut used = Value::Null;
+    eventually("it has used eight seconds", SOON, || {
+        used = statistics_of(&lab, &lodger);
+        (used["cpus_user_time_secs"].as_f64()? > 8.0).then_some(())
+    });
+    let waited = |lab: &Lab, task: &str| {
+        let pressure = &statistics_of(lab, task)["pressure"]["cpu"];
+        pressure["some_avg10"].as_f64().unwrap()
+    };
+    assert!(waited(&lab, &lender) < 30.0, "{used}");
+    let go = "for s in /data/agentd/slaves/*/frameworks/*/executors/*/runs/latest; do touch $s/busy; done";
+    assert_eq!(on_board(&lab, go).1, 0);
+    let told = lab.end(&lodger);
+    assert_eq!(told.status["state"], "TASK_GONE", "{told:?}");
+    let reason = &told.status["reason"];
+    assert_eq!(*reason, "REASON_CONTAINER_PREEMPTED", "{told:?}");
+    let message = told.status["message"].as_str().unwrap();
+    assert!(message.contains("for a processor"), "{message}");
+    // Who lent it is where it was, waits as long as before, and is never ended for that.
+    eventually("it waits nearly always", SOON, || {
+        (waited(&lab, &lender) > 60.0).then_some(())
+    });
+    assert_eq!(end_of(&mut lab, &bystander).well(), "fine\n");
+    assert_eq!(lab.end(&lender).well(), "fine\n");
+}
+
+/// From now on PID 1 starts an agentd that lends and takes back, by looks a second apart.
+fn lend(cluster: &VmCluster) {
+    let mut shell = cluster.shell("board-2");
+    assert_eq!(shell.run(LENDING_AGENTD).1, 0);
+    let look = "wget -q -O - http://127.0.0.1:5051/flags http://127.0.0.1:5051/metrics/snapshot";
+    eventually("it has registered", SOON, || {
+        let (told, _) = shell.run(look);
+        let has = |text: &str| told.contains(text);
+        (has("\"qos_controller\":\"pressure\"") && has("\"slave/registered\":1")).then_some(())
+    });
+}
+
+const LENDING_AGENTD: &str = "mkdir /run/lending && cp /usr/bin/agentd /run/lending && ln -s /usr/bin/nesos-* /run/lending && \
+    printf '#!/bin/sh\nexec /run/lending/agentd \"$@\" --resource_estimator=slack --qos_controller=pressure --oversubscribed_resources_interval=1secs\n' > /run/lending/start && \
+    chmod +x /run/lending/start && mount --bind /run/lending/start /usr/bin/agentd && kill -9 $(pidof agentd)";
+
+/// What agentd shows of a task's container.
+fn statistics_of(lab: &Lab, task: &str) -> Value {
+    let look = "wget -q -O - http://127.0.0.1:5051/monitor/statistics";
+    let all: Value = serde_json::from_str(&on_board(lab, look).0).unwrap();
+    let mut all = all.as_array().unwrap().iter();
+    let its = all.find(|one| one["executor_id"] == task);
+    its.map(|one| one["statistics"].clone()).unwrap_or_default()
 }
 
 /// What a command says on the tasks' board, and its exit code. A console has one listener at a time.
