@@ -9,7 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::cross;
+use crate::{cross, guest_bench};
 
 /// Flags of the subcommand.
 #[derive(Debug, clap::Args)]
@@ -26,7 +26,17 @@ enum Subject {
     /// From ACCEPT to TASK_RUNNING with one real agentd
     Launch,
     /// What a container, a crowd of tasks and an idle agent cost; needs root
-    Agent,
+    Agent {
+        /// On an emulated board instead, with the boards' own programs (the image has to be built)
+        #[arg(long)]
+        guest: bool,
+        /// Tasks at once on the board: as many as its memory holds
+        #[arg(long, default_value_t = 300, requires = "guest")]
+        tasks: u32,
+        /// Memory of the board, MiB
+        #[arg(long, default_value_t = 512, requires = "guest")]
+        memory: u32,
+    },
     /// 10,000 agents with 100,000 tasks after a master's restart
     Failover,
     /// Three masters: durable writes, killed leaders, hand-overs, idleness; etcd's beside them
@@ -45,7 +55,12 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     match arguments.subject {
         Subject::Allocator => allocator(root),
         Subject::Launch => load(root, "launch"),
-        Subject::Agent => load(root, "agent"),
+        Subject::Agent {
+            guest: true,
+            tasks,
+            memory,
+        } => guest_bench::run(root, tasks, memory),
+        Subject::Agent { guest: false, .. } => load(root, "agent"),
         Subject::Failover => load(root, "failover"),
         Subject::Masters => load(root, "masters"),
         Subject::State => load(root, "state"),

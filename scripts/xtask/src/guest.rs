@@ -117,14 +117,18 @@ fn kilobytes(text: &str, key: &str) -> Option<u64> {
 
 /// A running cluster of two boards.
 #[derive(Debug)]
-struct Cluster {
+pub(crate) struct Cluster {
     nesos: PathBuf,
     folder: PathBuf,
     master: String,
 }
 
 impl Cluster {
-    fn up(root: &Path, memory: u32) -> Result<Self> {
+    /// Boots them with so much memory each, MiB.
+    ///
+    /// # Errors
+    /// The image is not built, or they do not join.
+    pub(crate) fn up(root: &Path, memory: u32) -> Result<Self> {
         let folder = std::env::temp_dir().join(format!("nesos-sizes-{}", std::process::id()));
         drop(std::fs::remove_dir_all(&folder));
         let mut cluster = Self {
@@ -241,7 +245,18 @@ impl Cluster {
         Ok((seconds * 1000.0) as u64)
     }
 
-    fn console(&self, board: &str) -> Result<Console> {
+    /// `nesos`, pointed at this cluster.
+    pub(crate) fn nesos(&self) -> Command {
+        let mut command = Command::new(&self.nesos);
+        command.args(["--master", &self.master]);
+        command
+    }
+
+    /// The shell on a board's console.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub(crate) fn console(&self, board: &str) -> Result<Console> {
         let socket = UnixStream::connect(self.folder.join("vm").join(board).join("console.sock"))?;
         socket.set_read_timeout(Some(ANSWER_LIMIT))?;
         Ok(Console { socket, asked: 0 })
@@ -258,14 +273,17 @@ impl Drop for Cluster {
 
 /// The shell on a board's serial console.
 #[derive(Debug)]
-struct Console {
+pub(crate) struct Console {
     socket: UnixStream,
     asked: u32,
 }
 
 impl Console {
     /// What `command` prints.
-    fn run(&mut self, command: &str) -> Result<String> {
+    ///
+    /// # Errors
+    /// The board does not answer within half a minute.
+    pub(crate) fn run(&mut self, command: &str) -> Result<String> {
         self.asked += 1;
         let asked = self.asked;
         // Split marks: the echo of the typed line must not look like them.

@@ -6,6 +6,7 @@
 mod bench;
 mod cross;
 mod guest;
+mod guest_bench;
 mod image;
 mod libraries;
 mod report;

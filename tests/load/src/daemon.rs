@@ -216,8 +216,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// Starts a real agentd with these resources.
-    pub(crate) fn start_agent(&self, resources: &str) -> Result<Process> {
+    /// Starts a real agentd with these resources and more flags.
+    pub(crate) fn start_agent(&self, resources: &str, more: &[String]) -> Result<Process> {
         let mut flags = vec![
             format!("--master={}", self.address),
             format!("--resources={resources}"),
@@ -226,6 +226,7 @@ impl Cluster {
         if let Some(runtime) = &self.runtime {
             flags.push(format!("--runtime_dir={}", runtime.path().display()));
         }
+        flags.extend_from_slice(more);
         self.spawn("agentd", "agent", 0, &flags)
     }
 

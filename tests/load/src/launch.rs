@@ -17,7 +17,7 @@ const WARM_UP: usize = 10;
 /// Measures `tasks` launches, one after the other.
 pub(crate) async fn run(programs: &Path, tasks: usize) -> Result<()> {
     let cluster = Cluster::start(programs).await?;
-    let _agent = cluster.start_agent("cpus:4;mem:1024;disk:1000;ports:[31000-32000]")?;
+    let _agent = cluster.start_agent("cpus:4;mem:1024;disk:1000;ports:[31000-32000]", &[])?;
     let mut framework = Framework::subscribe(cluster.address, "launch", false).await?;
     let mut offers = VecDeque::new();
     let mut taken = Vec::new();

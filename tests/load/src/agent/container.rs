@@ -12,7 +12,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use nesos_sys::cgroup::Cgroup;
 use nesos_sys::container::fork_server::{ForkServer, Order};
-use nesos_sys::container::{Namespaces, SpawnPlan, spawn};
+use nesos_sys::container::{Namespaces, SpawnPlan, Spawned, spawn};
 use nesos_sys::mount_table::MountTable;
 use nesos_sys::reap::Exit;
 use nesos_wire::executor::{ExecutorSpec, FromExecutor, Outcome, OutputLimits};
@@ -31,6 +31,8 @@ use crate::table::{Row, quantile};
 pub(super) const WARM_UP: usize = 5;
 /// What every container runs.
 pub(super) const PROGRAM: &str = "/bin/true";
+/// What every task of many runs.
+pub(super) const SLEEP: &str = "/bin/sleep";
 /// Where cgroups are mounted.
 const CGROUPS: &str = "/sys/fs/cgroup";
 /// As agentd's flags have it.
@@ -186,15 +188,31 @@ impl Place {
 
     /// clone3 with namespaces, into a cgroup, and exec.
     pub(super) fn floor(&self, number: usize) -> Result<()> {
+        let (floor, group) = self.spawn(number, PROGRAM, &[PROGRAM])?;
+        let exit = floor.pidfd.wait()?;
+        ensure!(exit == Exit::Code(0), "{PROGRAM} ended with {exit:?}");
+        Ok(group.map_or(Ok(()), |group| fs::remove_dir(group.path()))?)
+    }
+
+    /// The same with a program that stays.
+    pub(super) fn begin(&self, number: usize) -> Result<(Spawned, Option<Cgroup>)> {
+        self.spawn(number, SLEEP, &["sleep", "100000"])
+    }
+
+    fn spawn(
+        &self,
+        number: usize,
+        program: &str,
+        arguments: &[&str],
+    ) -> Result<(Spawned, Option<Cgroup>)> {
         let group = self.group(number)?;
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned());
         let plan = SpawnPlan {
             namespaces: Namespaces::TASK,
             cgroup: group.as_ref().map(Cgroup::directory).transpose()?,
-            ..SpawnPlan::new(PROGRAM, vec![PROGRAM.to_owned()])
+            ..SpawnPlan::new(program, arguments.collect())
         };
-        let exit = spawn(&plan)?.pidfd.wait()?;
-        ensure!(exit == Exit::Code(0), "{PROGRAM} ended with {exit:?}");
-        Ok(group.map_or(Ok(()), |group| fs::remove_dir(group.path()))?)
+        Ok((spawn(&plan)?, group))
     }
 
     /// What agentd does for a task, from the sandbox to the removal of the run directory.

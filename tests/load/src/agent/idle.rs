@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio::time::sleep;
 
+use super::Arguments;
 use crate::daemon::Cluster;
 use crate::framework::Connection;
 use crate::table::Row;
@@ -16,10 +17,11 @@ const SETTLE: Duration = Duration::from_secs(10);
 /// Pause between two looks whether it has joined.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Watches one for `watched`.
-pub(super) async fn run(programs: &Path, watched: Duration) -> Result<Vec<Row>> {
+/// Watches one for so long as is asked for.
+pub(super) async fn run(programs: &Path, arguments: &Arguments) -> Result<Vec<Row>> {
+    let watched = Duration::from_secs(arguments.idle);
     let cluster = Cluster::start(programs).await?;
-    let agent = cluster.start_agent("cpus:4;mem:1024")?;
+    let agent = cluster.start_agent("cpus:4;mem:1024", &arguments.agent_flag)?;
     let mut connection = Connection::new(cluster.address).await?;
     loop {
         let state = connection.get("/metrics/snapshot").await?;

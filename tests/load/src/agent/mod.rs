@@ -10,7 +10,6 @@ mod idle;
 mod network;
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::Result;
 
@@ -28,6 +27,12 @@ pub(crate) struct Arguments {
     /// Seconds to watch an idle agent; 0: not at all
     #[arg(long, default_value_t = 60)]
     idle: u64,
+    /// Seconds that each of the tasks at once runs: all are there at once if they start within this time
+    #[arg(long, default_value_t = 15)]
+    length: u32,
+    /// Another flag of agentd, repeatable
+    #[arg(long, allow_hyphen_values = true)]
+    agent_flag: Vec<String>,
 }
 
 /// Measures all of it.
@@ -35,10 +40,10 @@ pub(crate) async fn run(programs: &Path, arguments: &Arguments) -> Result<()> {
     let mut rows: Vec<Row> = container::run(programs, arguments.containers)?;
     rows.extend(network::run(programs, arguments.containers)?);
     if arguments.tasks > 0 {
-        rows.extend(crowd::run(programs, arguments.tasks).await?);
+        rows.extend(crowd::run(programs, arguments).await?);
     }
     if arguments.idle > 0 {
-        rows.extend(idle::run(programs, Duration::from_secs(arguments.idle)).await?);
+        rows.extend(idle::run(programs, arguments).await?);
     }
     table::print(&rows);
     Ok(())
