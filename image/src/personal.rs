@@ -57,25 +57,17 @@ pub enum PersonaliseError {
 /// # Errors
 /// The file is not a Nesos image, cannot be written, or its boot partition is full.
 pub fn personalise(image: &Path, cluster_toml: &[u8]) -> Result<(), PersonaliseError> {
-    put_file(image, CLUSTER_FILE, cluster_toml)
-}
-
-/// Writes `bytes` as the file `name` into the top folder of the boot partition of the image file at `image`, replacing an older one.
-///
-/// # Errors
-/// As [`personalise`].
-pub fn put_file(image: &Path, name: &'static str, bytes: &[u8]) -> Result<(), PersonaliseError> {
     let layout = read_table(image)?;
     let write = || -> io::Result<()> {
         let file = OpenOptions::new().read(true).write(true).open(image)?;
         let device = file.try_clone()?;
         let volume = FileSystem::new(Slice::new(file, layout.boot), fat_options())?;
-        write_file(&volume.root_dir(), name, bytes)?;
+        write_file(&volume.root_dir(), CLUSTER_FILE, cluster_toml)?;
         volume.unmount()?;
         device.sync_all()
     };
     write().map_err(|source| PersonaliseError::Write {
-        name,
+        name: CLUSTER_FILE,
         path: image.to_owned(),
         source,
     })

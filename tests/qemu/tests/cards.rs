@@ -90,9 +90,10 @@ fn files_on_the_boot_partition_reset_the_data_and_name_the_board() {
         .run("echo gone > /data/mine && sync");
     assert_eq!(code, 0);
     cluster.vm(&["kill", "board-2"]);
-    nesos_image::put_file(&disk, "factory-reset", b"").unwrap();
+    let files = nesos_image::BootPartition::new(&disk);
+    files.write("factory-reset", b"").unwrap();
     let preseed = b"[system]\nhostname = \"imager\"\n[wlan]\nssid = \"garden\"\n";
-    nesos_image::put_file(&disk, "rpi-preseed.toml", preseed).unwrap();
+    files.write("rpi-preseed.toml", preseed).unwrap();
     let from = cluster.console("board-2").len();
     cluster.vm(&["start", "board-2"]);
     cluster.wait_console("board-2", from, "FACTORY RESET");

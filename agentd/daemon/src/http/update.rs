@@ -98,6 +98,8 @@ fn client(context: &Context, peer: &str) -> Result<Client, Refusal> {
     Ok(Client {
         stall_timeout: context.app.view.settings.stall_timeout,
         authorities: None,
+        // Neighbours are near.
+        proxy: None,
         unix: 0.0,
     })
 }
