@@ -77,18 +77,13 @@ fn main() -> ExitCode {
 async fn run(mut options: Options) -> anyhow::Result<()> {
     let work_dir = &options.work_dir;
     std::fs::create_dir_all(work_dir).with_context(|| format!("create {}", work_dir.display()))?;
-    let mut part = part(&options)?;
+    let part = part(&options)?;
     if let Some(recovery) = &options.recovery {
         return recover(work_dir, recovery, part.new_number);
     }
-    let is_late = founding::is_late(&options, &about(&options, options.port)).await?;
-    part.is_founder &= !is_late;
     let clock = Clock::new();
-    let mut replica = Replica::open(part, clock.now())?;
-    if options.join.is_none() && !replica.takes_part() {
-        // Also when it starts again before anybody has let it in.
-        options.join = Some(Join::Mdns);
-    }
+    let mut replica = take_part(&mut options, part, &clock).await?;
+    let work_dir = &options.work_dir;
     let identity = identity::Identity::load(work_dir, options.key.clone())?;
     tell_token(&identity, work_dir);
     let authority = Authority::new(&identity.key).context("make the cluster's CA")?;
@@ -126,12 +121,7 @@ async fn run(mut options: Options) -> anyhow::Result<()> {
         mailbox,
     );
     runner.prepare().await;
-    tracing::info!(
-        "master {} of cluster '{}' listens on {}:{port}",
-        options.core.master,
-        options.core.cluster,
-        options.ip
-    );
+    tell_place(&options, port);
     let server = Server {
         app: Arc::new(app(&options, &about, &engine, clock)),
         doorkeeper,
@@ -146,8 +136,9 @@ async fn run(mut options: Options) -> anyhow::Result<()> {
     if let Some(file) = options.ready_file.clone() {
         tokio::spawn(ready::tell(file, engine.follow_standing()));
     }
-    let busy = runner.follow_busy();
-    tokio::spawn(nesos_shell::settle::release_unused_code(busy));
+    tokio::spawn(nesos_shell::settle::release_unused_code(
+        runner.follow_busy(),
+    ));
     runner.run(stopped()?).await?;
     serving.abort();
     announcing.abort();
@@ -155,6 +146,30 @@ async fn run(mut options: Options) -> anyhow::Result<()> {
     let _ = announcing.await;
     tracing::info!("stopped; agents and their tasks go on");
     Ok(())
+}
+
+/// Takes up what is in the work folder; a new one begins a group, or asks to be let into the one that there is.
+async fn take_part(
+    options: &mut Options,
+    mut part: replica::Settings,
+    clock: &Clock,
+) -> anyhow::Result<Replica> {
+    part.is_founder &= !founding::is_late(options, &about(options, options.port)).await?;
+    let replica = Replica::open(part, clock.now())?;
+    if options.join.is_none() && !replica.takes_part() {
+        // Also when it starts again before anybody has let it in.
+        options.join = Some(Join::Mdns);
+    }
+    Ok(replica)
+}
+
+fn tell_place(options: &Options, port: u16) {
+    tracing::info!(
+        "master {} of cluster '{}' listens on {}:{port}",
+        options.core.master,
+        options.core.cluster,
+        options.ip
+    );
 }
 
 /// Begins a new group by hand.

@@ -81,6 +81,29 @@ fn write(registry: &mut Registry, database: &mut BTreeMap<String, Vec<u8>>, comm
     }
 }
 
+fn speaks(number: u64, version: u16) -> Command {
+    Command::PutMasterVersion {
+        number,
+        version: Version(version),
+    }
+}
+
+/// Sixty come, of which all but the last end.
+fn frameworks() -> impl Iterator<Item = Command> {
+    let come = (0..60).map(|n| Command::PutFramework(framework(n)));
+    come.chain((0..59).map(|n| Command::RemoveFramework {
+        framework: framework(n).framework,
+    }))
+}
+
+/// Three come, of which one is sent away.
+fn masters() -> Vec<Command> {
+    let mut commands: Vec<Command> = (1..4).map(|n| Command::PutMaster(master(n))).collect();
+    commands.extend([speaks(1, 2), speaks(2, 3), speaks(3, 2)]);
+    commands.push(Command::RemoveMaster { number: 2 });
+    commands
+}
+
 #[test]
 fn what_was_written_loads_again() {
     let mut registry = Registry::default();
@@ -107,21 +130,12 @@ fn what_was_written_loads_again() {
         agent: agent(1).agent,
         upkeep,
     });
-    commands.extend((0..60).map(|n| Command::PutFramework(framework(n))));
-    commands.extend((0..59).map(|n| Command::RemoveFramework {
-        framework: framework(n).framework,
-    }));
+    commands.extend(frameworks());
     commands.push(Command::MarkReachable {
         agent: AgentId::new("nobody"),
     });
     commands.extend(maintenance());
-    commands.extend((1..4).map(|number| Command::PutMaster(master(number))));
-    let speaks = |number, version| Command::PutMasterVersion {
-        number,
-        version: Version(version),
-    };
-    commands.extend([speaks(1, 2), speaks(2, 3), speaks(3, 2)]);
-    commands.push(Command::RemoveMaster { number: 2 });
+    commands.extend(masters());
     write(&mut registry, &mut database, &commands);
     let loaded = Registry::load(database.iter().map(|(k, v)| (k.as_str(), v.as_slice()))).unwrap();
     assert_eq!(loaded, registry);
@@ -187,10 +201,6 @@ fn the_groups_version_is_the_lowest_of_its_masters() {
     let mut apply = |command: Command| {
         registry.apply(&command);
         (registry.version().0, registry.rows().len())
-    };
-    let speaks = |number, version| Command::PutMasterVersion {
-        number,
-        version: Version(version),
     };
     assert_eq!(apply(speaks(1, 2)), (1, 0), "it is no master");
     assert_eq!(apply(Command::PutMaster(master(1))), (1, 1));
