@@ -179,7 +179,7 @@ mod tests {
         for (answer, expected) in [
             ("HTTP/1.1 200 fine\r\nVia: x\r\n\r\nhello", Ok("hello")),
             ("HTTP/1.1 403 no\r\n\r\n", Err("HTTP/1.1 403 no")),
-            ("HTTP/1.1 200", Err("eof")),
+            ("HTTP/1.1 200", Err("end of file")),
         ] {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
             let address = listener.local_addr().expect("an address").to_string();
