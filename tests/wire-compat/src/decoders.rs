@@ -14,6 +14,7 @@ use nesos_api::resources::{ReservationFormat, Shape, bag, list};
 use nesos_api::scheduler::{Call, Event};
 use nesos_api::v1::Offer;
 use nesos_base::cluster_config::ClusterConfig;
+use nesos_base::preset::Preset;
 use nesos_wire::command::Command;
 use nesos_wire::executor::{BesideSpec, ExecutorSpec, ExitRecord, FromExecutor, ToExecutor};
 use nesos_wire::frame;
@@ -30,13 +31,14 @@ const RECORD_LIMIT: usize = 256;
 pub type Target = fn(&[u8]) -> bool;
 
 /// All of them by name.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("json_call", json_call),
     ("protobuf_call", protobuf_call),
     ("executor_call", executor_call),
     ("recordio", recordio),
     ("wire_frame", wire_frame),
     ("cluster_toml", cluster_toml),
+    ("preset", preset),
     ("resources", resources),
     ("definition", definition),
 ];
@@ -197,6 +199,19 @@ fn framed<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> bool {
         .expect("own frame is read back");
     assert_eq!(frame::encode(&again), Ok(written));
     true
+}
+
+/// What Raspberry Pi Imager leaves on a card, in all of its formats.
+pub fn preset(bytes: &[u8]) -> bool {
+    let all = [
+        Preset::of_preseed(bytes),
+        Preset::of_script(bytes),
+        Preset::of_cloud_init(bytes, bytes),
+    ];
+    all.iter().any(|preset| {
+        assert!(preset.words().len() < 64 * 1024 + bytes.len() * 64);
+        *preset != Preset::default()
+    })
 }
 
 /// A board's `cluster.toml`.

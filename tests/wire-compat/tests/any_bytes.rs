@@ -9,8 +9,13 @@ use nesos_wire_compat::samples;
 const INPUTS: u64 = 4000;
 
 const CONFIG: &str = "name = \"pi3-7\"\nrole = \"agent\"\n[cluster]\nname = \"home\"\nmaster = \"10.0.0.1:5050\"\n\
-    [network]\naddress = \"10.0.0.7/24\"\ngateway = \"10.0.0.1\"\ndns = \"10.0.0.1\"\n[api]\naccess = \"local\"\n\
-    [agent]\nattributes = \"rack:a\"\nresources = \"cpus:1\"\n";
+    [network]\naddress = \"10.0.0.7/24\"\ngateway = \"10.0.0.1\"\ndns = \"10.0.0.1\"\nntp = [\"a.b\"]\nproxy = \"http://p:1\"\n[api]\naccess = \"local\"\n\
+    [wifi]\nssid = \"x\"\npsk = \"12345678\"\n[ssh]\nkeys = []\n\
+    [agent]\nattributes = \"rack:a\"\nresources = \"cpus:1\"\nreserved_memory = 64\n[agent.labels]\na = \"b\"\n";
+const PRESEED: &str = "[system]\nhostname = \"a\"\n[ssh]\nauthorized_keys = [\"ssh-rsa AAAA\"]\n[wlan]\nssid = \"b\"\npassword = \"12345678\"\n";
+const SCRIPT: &str =
+    "/usr/x/imager_custom set_hostname a\n/usr/x/imager_custom set_wlan -h 'b' \"12345678\" 'DE'\n";
+const CLOUD: &str = "hostname: a\nuser:\n  ssh_authorized_keys:\n    - \"x\"\nnetwork:\n  wifis:\n    wlan0:\n      access-points:\n        \"b\\x41\":\n          password: \"12345678\"\n";
 const CALL: &str = r#"{"framework_id":{"value":"f"},"type":"ACCEPT","accept":{"offer_ids":[{"value":"o"}],"operations":[{"type":"LAUNCH","launch":{"task_infos":[{"name":"t","task_id":{"value":"t"},"agent_id":{"value":"a"},"resources":[{"name":"cpus","type":"SCALAR","scalar":{"value":0.1}}],"command":{"value":"true"},"limits":{"cpus":{"value":"Infinity"}},"data":"AAEC"}]}}],"filters":{"refuse_seconds":"5"}}}"#;
 
 const OFFER: &str = r#"{"id":{"value":"o"},"framework_id":{"value":"f"},"agent_id":{"value":"a"},"hostname":"h","resources":[{"name":"disk","type":"SCALAR","scalar":{"value":64},"reservations":[{"type":"STATIC","role":"a"},{"type":"DYNAMIC","role":"a/b","principal":"p","labels":{"labels":[{"key":"k","value":"v"}]}}],"disk":{"persistence":{"id":"v","principal":"p"},"volume":{"container_path":"d","mode":"RW"},"source":{"type":"PATH","path":{"root":"/d"}}},"shared":{}},{"name":"ports","type":"RANGES","ranges":{"range":[{"begin":1,"end":5}]},"role":"web","reservation":{"principal":"p"}}]}"#;
@@ -42,6 +47,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
             .concat(),
         ],
         "resources" => vec![OFFER.into()],
+        "preset" => vec![PRESEED.into(), SCRIPT.into(), CLOUD.into()],
         "definition" => vec![APP.into(), JOB.into()],
         "wire_frame" => samples().into_iter().map(|sample| sample.bytes).collect(),
         _ => vec![CONFIG.into(), Vec::new()],
