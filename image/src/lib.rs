@@ -18,6 +18,8 @@ pub mod inspect;
 
 #[cfg(feature = "builder")]
 pub mod builder;
+#[cfg(feature = "builder")]
+pub mod imager;
 
 pub use artifacts::{
     Artifacts, ArtifactsError, FileFacts, KernelFacts, Manifest, QemuFacts, SlotFacts, artifacts,
@@ -25,4 +27,4 @@ pub use artifacts::{
 };
 pub use boot_partition::BootPartition;
 pub use disk::{DiskError, Layout, PARTITIONS, Partition, Slice, read_table};
-pub use personal::{CLUSTER_FILE, PersonaliseError, grow, personalise};
+pub use personal::{CLUSTER_FILE, PersonaliseError, grow, personalise, put_file};

@@ -6,8 +6,8 @@ use crate::report::Report;
 use crate::{cross, libraries, reproduce};
 use anyhow::{Context, Result};
 use nesos_base::bundle::key::SigningKey;
-use nesos_image::Manifest;
 use nesos_image::builder::{self, Board, Debian, Inputs, Source, cache_folder};
+use nesos_image::{Manifest, imager};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -43,6 +43,9 @@ pub(crate) struct Arguments {
     /// Ask Debian's archive for newer packages first
     #[arg(long)]
     update: bool,
+    /// Where the images will be had from, for Raspberry Pi Imager's manifest; default: the files themselves
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
     /// Key that signs update bundles; default: ~/.config/nesos/update.key, made when missing
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
@@ -60,6 +63,7 @@ impl Arguments {
             tree: None,
             with_kernel: false,
             update: false,
+            url: None,
             key: None,
         }
     }
@@ -117,9 +121,36 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
             folder.join(format!("nesos-{}.img", board.name)).display()
         );
     }
+    write_imager_manifest(&boards, arguments.url.as_deref())?;
     if arguments.check_reproducible {
         reproduce::check(root, &boards, &path, arguments.with_kernel)?;
     }
+    Ok(())
+}
+
+/// Writes what Raspberry Pi Imager reads, if one of the boards is known to it.
+fn write_imager_manifest(boards: &[Board], url: Option<&str>) -> Result<()> {
+    let built = boards
+        .iter()
+        .map(|board| nesos_image::artifacts(&board.name));
+    let built: Vec<_> = built.collect::<Result<_, _>>()?;
+    let place = |manifest: &Manifest| {
+        let name = format!("nesos-{}.img.zst", manifest.board);
+        match url {
+            Some(url) => format!("{}/{name}", url.trim_end_matches('/')),
+            None => {
+                let folder = nesos_image::images_folder().join(&manifest.board);
+                format!("file://{}", folder.join(name).display())
+            }
+        }
+    };
+    let manifests: Vec<Manifest> = built.into_iter().map(|built| built.manifest).collect();
+    let Some(list) = imager::os_list(&manifests, place) else {
+        return Ok(());
+    };
+    let path = nesos_image::images_folder().join(imager::FILE);
+    std::fs::write(&path, format!("{list:#}\n")).with_context(|| path.display().to_string())?;
+    println!("{}", path.display());
     Ok(())
 }
 
