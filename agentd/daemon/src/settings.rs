@@ -138,12 +138,7 @@ impl Settings {
             ),
             advertise_ip: address(&flags, "advertise_ip")?,
             hostname: hostname(&flags, config.name.clone()),
-            resources: resources::all(
-                flags.text_or_empty("resources"),
-                &work_dir,
-                accelerators.len(),
-                config.reserved_memory.map(u64::from),
-            )?,
+            resources: offered(&flags, &config, &work_dir, accelerators.len())?,
             attributes: attributes(&flags, has_gpus)?,
             accelerators,
             domain: flags
@@ -202,6 +197,16 @@ impl Settings {
             .map(|ip| ip.to_string())
             .unwrap_or_default()
     }
+}
+
+fn offered(
+    flags: &Values,
+    config: &ClusterConfig,
+    work_dir: &Path,
+    gpus: usize,
+) -> Result<Resources, SettingsError> {
+    let reserved = config.reserved_memory.map(u64::from);
+    resources::all(flags.text_or_empty("resources"), work_dir, gpus, reserved)
 }
 
 /// Those of the flag, and what is found of OpenCL.
