@@ -34,8 +34,6 @@ pub enum Firmware {
     UBoot,
     /// EDK2, with a device tree instead of ACPI.
     Edk2,
-    /// EDK2 with ACPI.
-    Edk2Acpi,
 }
 
 /// A copy of a board's image.
@@ -197,7 +195,7 @@ impl Disk {
             _ => facts.machine.clone(),
         };
         let memory = match firmware {
-            Firmware::Edk2 | Firmware::Edk2Acpi => facts.memory_mib.max(EDK2_MEMORY),
+            Firmware::Edk2 => facts.memory_mib.max(EDK2_MEMORY),
             _ => facts.memory_mib,
         };
         command.args(["-M", &machine, "-m", &memory.to_string()]);
@@ -276,7 +274,7 @@ impl Disk {
                 command.arg("-kernel").arg(of_card("u-boot.bin"));
                 command.arg("-dtb").arg(of_card(tree));
             }
-            Firmware::Edk2 | Firmware::Edk2Acpi => {
+            Firmware::Edk2 => {
                 command.arg("-bios").arg(installed(EDK2));
             }
         }

@@ -36,6 +36,18 @@ fn assert_words(command_line: &str, words: &[&str]) {
     }
 }
 
+/// The boot records as U-Boot leaves them to the kernel: init has rules of its own for them.
+fn left_by_u_boot(disk: &Disk, machine: &Machine) -> [Option<State>; 2] {
+    machine.wait("Starting kernel", 1);
+    disk.boot_partition().states().unwrap()
+}
+
+/// systemd-boot's entries as it leaves them to the kernel.
+fn left_by_systemd_boot(disk: &Disk, machine: &Machine) -> Vec<String> {
+    machine.wait(" devices ", 1);
+    disk.boot_partition().list("loader/entries").unwrap()
+}
+
 #[track_caller]
 fn assert_boots(disk: &Disk, firmware: Firmware, words: &[&str]) {
     assert_words(&disk.boot(firmware).command_line(), words);
@@ -112,8 +124,13 @@ fn the_raspberry_pis_card_boots_under_its_u_boot() {
         .set_states([Some(trial(1)); 2])
         .unwrap();
     let words = ["root=PARTUUID=534f454e-03", "nesos.slot=b", "nesos.trial=1"];
-    assert_boots(&disk, Firmware::UBoot, &words);
-    assert_eq!(disk.boot_partition().states().unwrap(), [Some(trial(0)); 2]);
+    let machine = disk.boot(Firmware::UBoot);
+    assert_eq!(left_by_u_boot(&disk, &machine), [Some(trial(0)); 2]);
+    assert_words(&machine.command_line(), &words);
+    drop(machine);
+    disk.boot_partition()
+        .set_states([Some(trial(0)); 2])
+        .unwrap();
     assert_boots(
         &disk,
         Firmware::UBoot,
@@ -125,25 +142,25 @@ fn the_raspberry_pis_card_boots_under_its_u_boot() {
 fn u_boot_tries_a_good_slot_once() {
     let disk = Disk::new("qemu-virt");
     disk.fill_b();
-    disk.boot_partition()
-        .set_states([Some(trial(1)); 2])
-        .unwrap();
+    let files = disk.boot_partition();
+    files.set_states([Some(trial(1)); 2]).unwrap();
+    let machine = disk.boot(Firmware::UBoot);
+    assert_eq!(left_by_u_boot(&disk, &machine), [Some(trial(0)); 2]);
     let words = ["root=PARTUUID=534f454e-03", "nesos.slot=b", "nesos.trial=1"];
-    assert_sound(&disk.boot(Firmware::UBoot), &words);
-    // As U-Boot has written it.
-    assert_eq!(disk.boot_partition().states().unwrap(), [Some(trial(0)); 2]);
+    assert_sound(&machine, &words);
+    drop(machine);
+    files.set_states([Some(trial(0)); 2]).unwrap();
+    let machine = disk.boot(Firmware::UBoot);
+    assert_eq!(left_by_u_boot(&disk, &machine), [Some(trial(0)); 2]);
     let words = [
         "root=PARTUUID=534f454e-02",
         "nesos.slot=a",
         "nesos.fallback=b",
     ];
-    assert_boots(&disk, Firmware::UBoot, &words);
-    assert_boots(&disk, Firmware::UBoot, &words);
-    assert_eq!(disk.boot_partition().states().unwrap(), [Some(trial(0)); 2]);
+    assert_words(&machine.command_line(), &words);
+    drop(machine);
     let committed = State::committed(Slot::B);
-    disk.boot_partition()
-        .set_states([Some(committed); 2])
-        .unwrap();
+    files.set_states([Some(committed); 2]).unwrap();
     let command_line = disk.boot(Firmware::UBoot).command_line();
     assert_words(&command_line, &["nesos.slot=b"]);
     assert!(!command_line.contains("nesos.trial") && !command_line.contains("nesos.fallback"));
@@ -162,8 +179,9 @@ fn u_boot_takes_the_other_slot_where_one_cannot_be_loaded() {
     for damaged in [&flipped[..], &kernel[..2_000_000], &[0; 4096], b""] {
         files.write("slot-b/Image.gz", damaged).unwrap();
         files.set_states([Some(trial(1)); 2]).unwrap();
-        assert_boots(&disk, Firmware::UBoot, &words);
-        assert_eq!(files.states().unwrap(), [Some(trial(0)); 2]);
+        let machine = disk.boot(Firmware::UBoot);
+        assert_eq!(left_by_u_boot(&disk, &machine), [Some(trial(0)); 2]);
+        assert_words(&machine.command_line(), &words);
     }
     files.remove("slot-b/Image.gz").unwrap();
     files.set_states([Some(trial(1)); 2]).unwrap();
@@ -199,16 +217,26 @@ fn u_boot_reads_past_torn_records() {
     assert_boots(&disk, Firmware::UBoot, &["nesos.slot=b"]);
     // A trial whose first record was torn while it was written.
     files.set_states([None, Some(trial(1))]).unwrap();
-    assert_boots(&disk, Firmware::UBoot, &["nesos.slot=b", "nesos.trial=1"]);
-    assert_eq!(files.states().unwrap(), [Some(trial(0)); 2]);
+    let machine = disk.boot(Firmware::UBoot);
+    assert_eq!(left_by_u_boot(&disk, &machine), [Some(trial(0)); 2]);
+    assert_words(&machine.command_line(), &["nesos.slot=b", "nesos.trial=1"]);
+    drop(machine);
     // Neither can be read: the mark decides.
-    files.set_states([None, None]).unwrap();
-    assert_boots(&disk, Firmware::UBoot, &["nesos.slot=a"]);
-    files.remove("slot-a/committed").unwrap();
-    files.write("slot-b/committed", b"").unwrap();
-    assert_boots(&disk, Firmware::UBoot, &["nesos.slot=b"]);
-    files.remove("slot-b/committed").unwrap();
-    assert_boots(&disk, Firmware::UBoot, &["nesos.slot=a"]);
+    for (marked, started) in [
+        ("a", "nesos.slot=a"),
+        ("b", "nesos.slot=b"),
+        ("", "nesos.slot=a"),
+    ] {
+        for slot in ["a", "b"] {
+            let mark = format!("slot-{slot}/committed");
+            drop(files.remove(&mark));
+            if slot == marked {
+                files.write(&mark, b"").unwrap();
+            }
+        }
+        files.set_states([None, None]).unwrap();
+        assert_boots(&disk, Firmware::UBoot, &[started]);
+    }
 }
 
 #[test]
@@ -216,19 +244,28 @@ fn systemd_boot_tries_a_good_slot_once() {
     let disk = Disk::new("qemu-virt");
     disk.fill_b();
     let files = disk.boot_partition();
+    let counted = ["nesos-a.conf", "nesos-b+0-1.conf"];
     disk.write_entry_b("nesos-b+1.conf", 2);
+    let machine = disk.boot(Firmware::Edk2);
+    assert_eq!(left_by_systemd_boot(&disk, &machine), counted);
     let words = [
         "root=PARTUUID=534f454e-03",
         "nesos.slot=b",
         "nesos.boot=efi",
     ];
-    assert_sound(&disk.boot(Firmware::Edk2), &words);
-    let counted = ["nesos-a.conf", "nesos-b+0-1.conf"];
-    assert_eq!(files.list("loader/entries").unwrap(), counted);
-    assert_boots(&disk, Firmware::Edk2, &["nesos.slot=a"]);
-    assert_boots(&disk, Firmware::Edk2, &["nesos.slot=a"]);
-    assert_eq!(files.list("loader/entries").unwrap(), counted);
-    files.remove("loader/entries/nesos-b+0-1.conf").unwrap();
+    assert_sound(&machine, &words);
+    drop(machine);
+    for name in files.list("loader/entries").unwrap() {
+        if name != "nesos-a.conf" {
+            files.remove(&format!("loader/entries/{name}")).unwrap();
+        }
+    }
+    disk.write_entry_b("nesos-b+0-1.conf", 2);
+    let machine = disk.boot(Firmware::Edk2);
+    assert_eq!(left_by_systemd_boot(&disk, &machine), counted);
+    assert_words(&machine.command_line(), &["nesos.slot=a"]);
+    drop(machine);
+    drop(files.remove("loader/entries/nesos-b+0-1.conf"));
     disk.write_entry_b("nesos-b.conf", 2);
     assert_boots(&disk, Firmware::Edk2, &["nesos.slot=b"]);
 }
