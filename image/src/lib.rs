@@ -27,4 +27,4 @@ pub use artifacts::{
 };
 pub use boot_partition::BootPartition;
 pub use disk::{DiskError, Layout, PARTITIONS, Partition, Slice, read_table};
-pub use personal::{CLUSTER_FILE, PersonaliseError, grow, personalise, put_file};
+pub use personal::{CLUSTER_FILE, PersonaliseError, grow, personalise};

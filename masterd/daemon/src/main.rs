@@ -15,6 +15,7 @@ use nesos_shell::alarm::Alarm;
 use nesos_shell::clock::Clock;
 use nesos_shell::mdns::Advertisement;
 use nesos_shell::plain::Secrets;
+use nesos_shell::settle;
 use nesos_shell::tls::{self, Authority, NodeKey, TlsError};
 use nesos_wire::join::{ALPN_AGENT, ALPN_JOIN};
 use nesos_wire::masters::ALPN_MASTER;
@@ -133,12 +134,8 @@ async fn run(mut options: Options) -> anyhow::Result<()> {
     };
     let serving = tokio::spawn(server.run(listener));
     let announcing = announce(&options, &about, &engine);
-    if let Some(file) = options.ready_file.clone() {
-        tokio::spawn(ready::tell(file, engine.follow_standing()));
-    }
-    tokio::spawn(nesos_shell::settle::release_unused_code(
-        runner.follow_busy(),
-    ));
+    ready::begin(&options, &engine);
+    tokio::spawn(settle::release_unused_code(runner.follow_busy()));
     runner.run(stopped()?).await?;
     serving.abort();
     announcing.abort();

@@ -7,10 +7,19 @@ use std::path::PathBuf;
 
 use tokio::sync::watch;
 
+use crate::engine::Engine;
+use crate::options::Options;
 use crate::replica::Standing;
 
+/// Waits in the background, if there is a file to make.
+pub(crate) fn begin(options: &Options, engine: &Engine) {
+    if let Some(file) = options.ready_file.clone() {
+        tokio::spawn(tell(file, engine.follow_standing()));
+    }
+}
+
 /// Waits for the place, and makes the file.
-pub(crate) async fn tell(file: PathBuf, mut standing: watch::Receiver<Standing>) {
+async fn tell(file: PathBuf, mut standing: watch::Receiver<Standing>) {
     let has_place = |standing: &Standing| *standing != Standing::Follows { leader: None };
     if standing.wait_for(has_place).await.is_err() {
         // masterd is stopping.

@@ -1,3 +1,4 @@
+//! Headers of bundles: sound ones read back, unsound ones are refused by the field. Not here: installing (`init::update`).
 #![allow(clippy::unwrap_used)]
 use super::*;
 use alloc::vec;

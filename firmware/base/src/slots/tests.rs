@@ -1,3 +1,4 @@
+//! The boot records and entries, as the builder writes them and as boot loaders leave them.
 #![allow(clippy::unwrap_used)]
 use super::*;
 

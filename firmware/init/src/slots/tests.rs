@@ -1,3 +1,4 @@
+//! Both boot loaders' records on files in place of disks: whatever is done, a committed slot is started in the end.
 #![allow(clippy::unwrap_used)]
 use super::*;
 use nesos_base::bundle::{Chunk, File, Place};

@@ -1,3 +1,4 @@
+//! Installing on files in place of partitions: whole, interrupted, damaged, foreign.
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::slots::{BootPartition, Loader};
