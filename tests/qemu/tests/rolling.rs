@@ -50,7 +50,7 @@ fn boards_are_updated_in_turn_and_a_bad_update_stops_at_the_first() {
     let bad = Update::of(BOARD).with_root_file("/usr/bin/agentd", b"#!/bin/sh\nexit 3\n");
     let ended = update(nesos, &file(&folder, "bad.nub", &bad));
     assert_eq!(ended.code, 1, "{ended:?}");
-    let sentence = "stopped at vm-board-2: it came back as it was: slot b: daemons ended 3 times";
+    let sentence = "stopped at board-2: it came back as it was: slot b: daemons ended 3 times";
     assert!(ended.stderr.contains(sentence), "{ended:?}");
     assert!(
         ended.stderr.contains("0 of 2 boards are updated"),
@@ -69,10 +69,7 @@ fn boards_are_updated_in_turn_and_a_bad_update_stops_at_the_first() {
     let ended = update(nesos, &good);
     assert_eq!(ended.code, 0, "{ended:?}");
     let said = lines(&ended.stdout);
-    assert_eq!(
-        said[0]["update"],
-        serde_json::json!(["vm-board-2", "vm-board-3"])
-    );
+    assert_eq!(said[0]["update"], serde_json::json!(["board-2", "board-3"]));
     assert!(said[0]["left_out"]["board-1"].is_string(), "{said:?}");
     assert_eq!(said[1]["from"], "this machine");
     let from = said[2]["from"].as_str().unwrap();
@@ -95,6 +92,6 @@ fn boards_are_updated_in_turn_and_a_bad_update_stops_at_the_first() {
     assert_eq!(said[0]["update"], serde_json::json!([]));
     assert_eq!(
         said[0]["current"],
-        serde_json::json!(["vm-board-2", "vm-board-3"])
+        serde_json::json!(["board-2", "board-3"])
     );
 }
