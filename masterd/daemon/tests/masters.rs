@@ -347,3 +347,66 @@ fn a_long_log_is_saved_and_forgotten_and_who_missed_it_gets_all() {
     assert_eq!(shown.len(), 60_002);
     assert!(shown.starts_with("39x"));
 }
+
+#[test]
+fn an_older_copy_of_a_masters_disk_is_refused() {
+    let mut group = Group::start(3);
+    let leader = group.leader();
+    let old = (leader + 1) % 3;
+    let all_have_all = |group: &Group| {
+        let masters = group.masters(leader);
+        let has_all =
+            |master: &serde_json::Value| master["connected"] == true && master["behind"] == 0;
+        masters.iter().all(has_all)
+    };
+    let parts = ["registry", "log"];
+    let dir = group.members[old].dir.clone();
+    let copy = |from: &std::path::Path, to: &std::path::Path| {
+        for part in parts {
+            let status = Command::new("cp")
+                .arg("-a")
+                .arg(from.join(part))
+                .arg(to)
+                .status();
+            assert!(status.unwrap().success());
+        }
+    };
+    let kept = tempfile::tempdir().unwrap();
+    group.members[old].kill();
+    copy(&dir, kept.path());
+    group.members[old].start();
+    let address = group.members[leader].address();
+    run(async {
+        for _ in 0..5 {
+            Scheduler::subscribe(&address, INFO, None).await;
+        }
+    });
+    group.until("it has what came later", all_have_all);
+    group.members[old].kill();
+    for part in parts {
+        std::fs::remove_dir_all(dir.join(part)).unwrap();
+    }
+    copy(kept.path(), &dir);
+    group.members[old].start();
+    let master = group.members[old].master.take().unwrap();
+    let line = master.wait_log("this master had confirmed entries of the log up to");
+    assert!(
+        line.contains("older copy") && line.contains("nesos master remove"),
+        "{line}"
+    );
+    // The others go on, and let it in anew as somebody else.
+    master.kill();
+    let number = |group: &Group| {
+        let masters = group.masters(leader);
+        let gone = group.members[old].address();
+        let found = masters.iter().find(|master| master["address"] == gone);
+        found.map(|master| master["number"].clone())
+    };
+    group.until("it is missed", |group| {
+        let masters = group.masters(leader);
+        masters.iter().any(|master| master["connected"] == false)
+    });
+    let number = number(&group).unwrap();
+    let (status, text) = group.wish(leader, &json!({ "remove": number }));
+    assert_eq!(status, 200, "{text}");
+}

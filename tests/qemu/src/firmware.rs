@@ -300,6 +300,19 @@ impl Machine {
         });
     }
 
+    /// Waits until `condition` holds.
+    ///
+    /// # Panics
+    /// It does not come to that.
+    pub fn until(&self, what: &str, mut condition: impl FnMut() -> bool) {
+        eventually(what, BOOT, || condition().then_some(()));
+    }
+
+    /// Lets it run for so long: for what is to happen to it at any moment.
+    pub fn runs_for(&self, time: std::time::Duration) {
+        std::thread::park_timeout(time);
+    }
+
     /// Waits until init is done, and opens the shell.
     ///
     /// # Panics

@@ -1,5 +1,10 @@
 //! Updates of one board, from a bundle on its card: good ones stay, and whatever is wrong with one, the board runs in the end.
+//!
+//! `NESOS_POWER_ROUNDS=n`: so many losses of power. QEMU's killed process leaves behind what it had taken: a sector is whole or not
+//! there, and what the board has not flushed may be there all the same.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::time::Duration;
 
 use nesos_base::bundle::key::SigningKey;
 use nesos_base::slots::{Slot, State};
@@ -8,6 +13,10 @@ use nesos_qemu_tests::{Disk, Firmware, Machine, Update};
 /// Where a test puts a bundle: as a person does who has the card in a reader.
 const BUNDLE: &str = "update.nub";
 const BOARD: &str = "qemu-virt";
+/// Losses of power in each run of the test.
+const ROUNDS: u32 = 4;
+/// An update takes so long on a quiet machine, from the first byte to the commit.
+const WHOLE_MS: u64 = 20_000;
 
 fn disk_with(bundle: &[u8]) -> Disk {
     let disk = Disk::new(BOARD);
@@ -234,4 +243,47 @@ fn a_board_without_a_boot_loader_says_that_it_cannot_be_updated() {
         said.contains("without a boot loader that knows slots"),
         "{said}"
     );
+}
+
+#[test]
+fn a_board_that_loses_power_during_an_update_comes_back() {
+    let given = std::env::var("NESOS_POWER_ROUNDS").ok();
+    let rounds = given.map_or(ROUNDS, |text| text.parse().expect("a number"));
+    let disk = disk_with(&Update::of(BOARD).signed());
+    let mut seed = std::process::id();
+    let mut came_back = [0_u32; 2];
+    for round in 1..=rounds {
+        let machine = disk.boot(Firmware::UBoot);
+        machine.wait(" ready ", 1);
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let after = Duration::from_millis(u64::from(seed >> 8) % WHOLE_MS);
+        let mut shell = machine.shell();
+        shell.say(&format!("nesos-update /boot/{BUNDLE} && kill -INT 1"));
+        machine.runs_for(after);
+        drop(machine);
+        let machine = disk.boot(Firmware::UBoot);
+        machine.wait(" ready ", 1);
+        let running = status(&machine, "running");
+        eprintln!("round {round}: power lost after {after:?}, slot {running} came up");
+        came_back[usize::from(running == "b")] += 1;
+        assert!(
+            !machine.console().contains(" FAIL "),
+            "{}",
+            machine.console()
+        );
+    }
+    println!(
+        "{rounds} losses of power: A came up {} times, B {}",
+        came_back[0], came_back[1]
+    );
+    // Whatever is left of it all, an update goes through.
+    let machine = disk.boot(Firmware::UBoot);
+    machine.wait(" ready ", 1);
+    machine.until("the board is not on trial", || {
+        status(&machine, "on_trial") == "false"
+    });
+    let (said, code) = install(&machine);
+    assert_eq!(code, 0, "{said}");
+    restart(&machine);
+    machine.wait("has proven itself and stays", 1);
 }

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use nesos_base::time::{Duration, Instant};
 use protobuf::Message as _;
 use raft::eraftpb::{
-    ConfChangeV2, ConfState, Entry, EntryType, Message, Snapshot, SnapshotMetadata,
+    ConfChangeV2, ConfState, Entry, EntryType, Message, MessageType, Snapshot, SnapshotMetadata,
 };
 use raft::{Config, RawNode, ReadState, SnapshotStatus, StateRole};
 
@@ -170,6 +170,15 @@ impl Consensus {
         // An error means that the sender is no member any more, or that it is about what is over.
         let _ = self.node.step(message);
         self.settle();
+    }
+
+    /// Whether `message` shows that this member has forgotten what it had confirmed, and up to which entry of the log that went: a leader
+    /// tells nobody in a heartbeat of more than that one has confirmed. What is behind may have been agreed on with this member's voice,
+    /// so it must not speak again as if it had never had it; raft panics over such a message.
+    pub fn has_forgotten(&self, message: &Message) -> Option<u64> {
+        let log = &self.node.raft.raft_log;
+        let is_heartbeat = message.msg_type == MessageType::MsgHeartbeat;
+        (is_heartbeat && message.commit > log.last_index()).then_some(message.commit)
     }
 
     /// Time has passed.

@@ -56,6 +56,15 @@ pub(crate) enum ReplicaError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The log is shorter than it was.
+    #[error(
+        "this master had confirmed entries of the log up to {confirmed}, which its disk has no more: it is an older copy, or has lost what was written. \
+         On another master `nesos master remove` this one; move registry and log in its work folder away, and let it in anew"
+    )]
+    Forgotten {
+        /// The last entry that it is known to have had.
+        confirmed: u64,
+    },
 }
 
 /// How to take part.
@@ -384,9 +393,10 @@ impl Replica {
     fn hear(&mut self, heard: Heard, now: Instant) {
         match heard {
             Heard::Message(message) if self.is_refused => drop(message),
-            Heard::Message(message) => {
-                self.consensus.receive(message, now);
-            }
+            Heard::Message(message) => match self.consensus.has_forgotten(&message) {
+                Some(confirmed) => self.unreadable = Some(ReplicaError::Forgotten { confirmed }),
+                None => self.consensus.receive(message, now),
+            },
             Heard::Introduced(introduced) => self.introduced(introduced),
             Heard::Lost(number) => {
                 self.present.remove(&number);
