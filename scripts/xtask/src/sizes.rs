@@ -35,7 +35,7 @@ const MB: u64 = 1000 * KB;
 /// The build fails, or with `--strict` a promise is broken.
 pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     // What is up to date costs seconds; numbers of an older build would be worse than none.
-    image::run(root, &image::Arguments::all_boards())?;
+    image::run(root, &image::Arguments::emulated())?;
     let mut lines = Vec::new();
     let programs = root
         .join("target/cross")
@@ -58,11 +58,8 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
             promise,
         });
     }
-    for board in nesos_image::builder::boards(&root.join("board-configs"))? {
-        match nesos_image::artifacts(&board) {
-            Ok(artifacts) => lines.extend(image_lines(&artifacts)),
-            Err(error) => eprintln!("{error}"),
-        }
+    for board in image::EMULATED {
+        lines.extend(image_lines(&nesos_image::artifacts(board)?));
     }
     if !arguments.files_only {
         let readings = crate::guest::measure(root)?;
